@@ -1,0 +1,60 @@
+# Everything a contributor or a user runs. `make help` lists it.
+PYTHON ?= python3.11
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+PARTS := schema processor exporter instrumentation backend local_provider cli
+CODE := $(PARTS) tests benchmarks examples
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
+	@$(BIN)/infraprism demo $(ARGS)
+
+test: $(VENV)/.test $(OLDEST)/.test ## run all tests, with the newest and the oldest supported client packages
+	$(BIN)/pytest $(ARGS)
+	$(OLDEST)/bin/pytest tests/instrumentation $(ARGS)
+
+check: $(VENV)/.check ## format, lint, strict types, then the tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(PARTS)
+	@$(MAKE) --no-print-directory test
+
+format: $(VENV)/.check ## format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean: ## remove the environments and all that was built
+	rm -rf $(VENV) $(OLDEST) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(OLDEST)/bin/python:
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	@echo "Installing InfraPrism and what the demo needs into $(VENV) (a minute or two, once) ..."
+	$(BIN)/python -m pip install --quiet --editable '.[server]' --group demo
+	@touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	@echo "Installing InfraPrism and what the tests need into $(VENV) (a minute or two, once) ..."
+	$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group check
+	@touch $@
+
+$(OLDEST)/.test: $(OLDEST)/bin/python pyproject.toml
+	@echo "Installing the oldest supported client packages into $(OLDEST) ..."
+	$(OLDEST)/bin/python -m pip install --quiet --editable . --group oldest
+	@touch $@

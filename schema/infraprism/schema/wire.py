@@ -1,0 +1,66 @@
+"""An event as the attributes of the one OTLP span it travels as, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Context, Decimal, InvalidOperation
+from typing import Final
+
+from infraprism.schema import fields
+from infraprism.schema.event import Event, cost_text
+from infraprism.schema.fields import FIELDS, TAG_PREFIX
+
+SCOPE_NAME: Final = "infraprism"
+
+Attribute = str | int | bool
+_READ: Final = Context(prec=60)
+_PLAIN: Final = tuple(field for field in FIELDS if field.kind not in ("tags", "decimal"))
+
+
+def attributes(event: Event, *, usage_detail: bool = False) -> dict[str, Attribute]:
+    """The attributes of the event's span, in the order of the table; what is not known is absent."""
+    return dict(_attributes(event, usage_detail=usage_detail))
+
+
+def _attributes(event: Event, *, usage_detail: bool) -> Iterator[tuple[str, Attribute]]:
+    for field in FIELDS:
+        if field.presence == "opt_in" and not usage_detail:
+            continue
+        if field.kind == "tags":
+            for key, value in event.tags:
+                yield TAG_PREFIX + key, value
+        elif (found := getattr(event, field.name)) is not None:
+            yield field.key, cost_text(found) if field.kind == "decimal" else found
+
+
+def read(trace_id: int, span_id: int, start_ns: int, found: Mapping[str, object]) -> Event | None:
+    """The event that a span's attributes are, or None if they are not those of an event.
+
+    Only keys of the field table are looked at; `Event` itself refuses values that do not fit.
+    """
+    if fields.COST_STATUS.key not in found or fields.SUCCESS.key not in found:
+        return None
+    values: dict[str, object] = {field.name: found.get(field.key) for field in _PLAIN}
+    del values["total_tokens"]
+    return Event(
+        trace_id=trace_id,
+        span_id=span_id,
+        timestamp_ns=start_ns,
+        cost_usd=read_cost(found.get(fields.COST_USD.key)),
+        tags={
+            key.removeprefix(TAG_PREFIX): value
+            for key, value in found.items()
+            if type(key) is str and key.startswith(TAG_PREFIX) and type(value) is str
+        },
+        **values,  # type: ignore[arg-type]  # Event checks every value itself
+    )
+
+
+def read_cost(text: object) -> Decimal | None:
+    """A cost from its text on the wire, exactly, or None."""
+    if type(text) is not str or not fields.COST_USD.regex.fullmatch(text):
+        return None
+    try:
+        return _READ.create_decimal(text)
+    except InvalidOperation:
+        return None
