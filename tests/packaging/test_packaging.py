@@ -1,0 +1,82 @@
+"""What a user gets: one light wheel, all parts in it, nothing of a provider or of the server with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENT_PARTS = ["schema", "processor", "exporter", "instrumentation", "cli", "local_provider"]
+PARTS = [*CLIENT_PARTS, "backend"]
+SERVER_ONLY = {"chdb", "chdb-core", "fastapi", "uvicorn", "clickhouse-connect", "pandas", "pydantic", "starlette"}
+PROVIDER_SDKS = {"openai", "anthropic"}
+
+
+def run(*command: str | Path) -> str:
+    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of a new environment that holds nothing but the client install."""
+    folder = tmp_path_factory.mktemp("client")
+    run(sys.executable, "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    return python
+
+
+def test_the_wheel_holds_every_part_typed_and_no_file_that_closes_the_namespace(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "infraprism/__init__.py" not in names
+    for part in PARTS:
+        assert f"infraprism/{part}/__init__.py" in names
+        assert f"infraprism/{part}/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+def test_the_client_install_imports_every_client_part(client: Path) -> None:
+    run(client, "-W", "error", "-c", "; ".join(f"import infraprism.{part}" for part in CLIENT_PARTS))
+
+
+def test_an_editable_install_imports_every_part() -> None:
+    run(sys.executable, "-W", "error", "-c", "; ".join(f"import infraprism.{part}" for part in PARTS))
+
+
+def test_the_client_install_brings_no_provider_sdk_and_nothing_of_the_server(client: Path) -> None:
+    listed = run(client, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check").lower()
+    installed = {line.split("==")[0] for line in listed.splitlines()}
+    assert "infraprism-opentelemetry" in installed
+    assert installed.isdisjoint(SERVER_ONLY | PROVIDER_SDKS)
+
+
+def test_the_commands_of_the_client_install_answer_and_say_what_the_server_needs(client: Path) -> None:
+    infraprism = client.parent / "infraprism"
+    assert "events" in run(infraprism, "--help")
+    served = subprocess.run([infraprism, "serve"], capture_output=True, text=True, timeout=60, check=False)
+    assert served.returncode == 1
+    assert "infraprism-opentelemetry[server]" in served.stderr
+    assert len(served.stderr.strip().splitlines()) == 1
+
+
+def test_importing_us_imports_no_provider_sdk_and_no_server_package() -> None:
+    code = (
+        "import infraprism.instrumentation, infraprism.processor, infraprism.exporter, sys;"
+        "print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
+    loaded = set(run(sys.executable, "-c", code).split())
+    assert loaded.isdisjoint({"openai", "anthropic", "pydantic", "chdb", "fastapi", "uvicorn", "clickhouse_connect"})
