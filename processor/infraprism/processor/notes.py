@@ -1,0 +1,90 @@
+"""What is known about a span only while it starts, kept until it is turned into an event.
+
+An `InfraPrismSpanProcessor` keeps its own notes. An exporter of ours that sits alone in somebody's batch processor
+(`OTEL_TRACES_EXPORTER=infraprism`) sees a span only when it is over: there, add an `AttributionRecorder` to the same
+provider, and give `to_event` what it noted:
+
+    provider.add_span_processor(AttributionRecorder())          # once per provider, when the exporter is found in it
+    event = to_event(span, notes.shared.of(span))               # in the exporter; None where nothing was noted
+
+Nothing is ever written to a span.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from infraprism.processor import attribution
+from infraprism.processor.attribution import Attribution
+from infraprism.processor.once import Part, inside_call
+from infraprism.processor.tally import Tally
+
+Note = Attribution | Part
+MAX_NOTES: Final = 8192
+"""Spans that are remembered at a time. Only spans with an attribution, or inside a measured call, need a note."""
+
+_is_inside: Final = inside_call.get
+_frame: Final = attribution.current.get
+
+
+class Notes:
+    """A bounded book of notes by trace and span id; safe in threads and across fork, since it has no lock."""
+
+    __slots__ = ("_notes", "tally")
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        self._notes: dict[tuple[int, int], Note] = {}
+        self.tally = tally or Tally()
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def start(self, span: ReadableSpan) -> None:
+        """Note what holds for a span that starts in this context, if anything does."""
+        frame = _frame()
+        if frame is None and not _is_inside():
+            return
+        context = span.context
+        if context is None:
+            return
+        if len(self._notes) >= MAX_NOTES:
+            self._forget_oldest()
+        # Inside a call nothing else matters: such a span never becomes an event.
+        self._notes[context.trace_id, context.span_id] = (
+            Part.OF_A_CALL if frame is None or _is_inside() else frame.attribution
+        )
+
+    def of(self, span: ReadableSpan) -> Note | None:
+        """What was noted; it stays, for others who may ask."""
+        context = span.context if self._notes else None
+        return None if context is None else self._notes.get((context.trace_id, context.span_id))
+
+    def take(self, span: ReadableSpan) -> Note | None:
+        """What was noted; it is forgotten."""
+        context = span.context if self._notes else None
+        return None if context is None else self._notes.pop((context.trace_id, context.span_id), None)
+
+    def _forget_oldest(self) -> None:
+        try:
+            self._notes.pop(next(iter(self._notes)), None)
+        except (RuntimeError, StopIteration):
+            pass  # another thread was quicker
+        self.tally.error("notes.forgotten")
+
+
+shared: Final = Notes()
+"""What `AttributionRecorder` noted, for the whole process."""
+
+
+class AttributionRecorder(SpanProcessor):
+    """Notes attributions for an exporter that sees spans only at their end; see the module."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
+        """Note what holds in the context that the span starts in."""
+        try:
+            shared.start(span)
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            shared.tally.error("recorder.on_start")

@@ -1,0 +1,24 @@
+"""One billed call is one event, however many instrumentations report it.
+
+The rule that holds today: spans that start while a client call which our own instrumentation measures is under way
+belong to that call (the anthropic package makes spans of its own, for example). They never become events.
+
+Our own instrumentation starts the call's span first and then sets `inside_call`, so that its own span is not one of
+those.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from enum import Enum
+from typing import Final
+
+
+class Part(Enum):
+    """What is noted about a span that can only be a part of a call that is counted already."""
+
+    OF_A_CALL = "of a call"
+
+
+inside_call: Final[ContextVar[bool]] = ContextVar("infraprism.inside_call", default=False)
+"""True while a client call that our own instrumentation measures is under way in this context."""

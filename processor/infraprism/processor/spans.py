@@ -1,0 +1,46 @@
+"""An event as a finished span, for exporters that only know spans."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from infraprism.schema import Event, wire
+
+
+def _version() -> str:
+    try:
+        return version("infraprism-opentelemetry")
+    except PackageNotFoundError:
+        return ""
+
+
+SCOPE: Final = InstrumentationScope(wire.SCOPE_NAME, _version())
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_NO_RESOURCE: Final = Resource({})
+_OK: Final = Status(StatusCode.UNSET)
+_FAILED: Final = Status(StatusCode.ERROR)
+
+
+def event_span(event: Event, *, usage_detail: bool = False) -> ReadableSpan:
+    """The one span that an event travels as: `{operation} {model}`, kind CLIENT, and the event's own attributes.
+
+    Parent, events, links, trace state, resource and status text are empty. Times are in nanoseconds; the end is the
+    start plus the latency in whole milliseconds. `usage_detail` adds the opt-in fields.
+    """
+    return ReadableSpan(
+        name=event.name,
+        context=SpanContext(event.trace_id, event.span_id, is_remote=False, trace_flags=_SAMPLED),
+        kind=SpanKind.CLIENT,
+        resource=_NO_RESOURCE,
+        attributes=wire.attributes(event, usage_detail=usage_detail),
+        status=_OK if event.success else _FAILED,
+        start_time=event.timestamp_ns,
+        end_time=event.timestamp_ns + event.latency_ms * 1_000_000,
+        instrumentation_scope=SCOPE,
+    )
