@@ -1,0 +1,279 @@
+"""From a call to its price: names, overrides, table and time put together, and remembered.
+
+The first look-up of a name reads the table; what it found is kept, so that the next is a dictionary's. What is kept is
+bounded: a stream of made-up names can cost time, never memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from infraprism.processor.prices import money, names, rows, table
+from infraprism.processor.prices.charge import Line, bill
+from infraprism.processor.prices.overrides import VARIABLE, Override, PricesFileError, read
+from infraprism.processor.prices.rows import Row
+from infraprism.processor.usage import Usage
+
+MAX_REMEMBERED: Final = 4096
+"""Names kept; a process calls some tens of models, and a backend some hundreds."""
+
+_TIERS: Final = {"standard": "standard", "default": "standard", "on_demand": "standard", "": "standard"} | {
+    "batch": "batch",
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",  # OpenAI's new name for it
+}
+_log: Final = logging.getLogger(__name__)
+
+
+class Price(NamedTuple):
+    """Cost of one call in USD, or None; `status` is one of `schema.fields.COST_STATUSES`."""
+
+    cost_usd: Decimal | None
+    status: str
+
+
+class Explanation(NamedTuple):
+    """A price and how it came about. `model` and `provider` are the table's names of what was found, "" if nothing."""
+
+    price: Price
+    provider: str
+    model: str
+    tier: str
+    source: str
+    since: str
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...]
+    table_version: str
+
+
+class Plan(NamedTuple):
+    """What is known of a name: the model that it means, and the rows of the tier asked for."""
+
+    provider: str
+    model: str
+    tier: str
+    rows: tuple[Row, ...]
+    only: Row | None
+    """The one row that holds at all times, if it is so."""
+
+
+_NO_USAGE: Final = Price(None, "no_usage")
+_UNKNOWN: Final = Price(None, "unknown_model")
+_INCOMPLETE: Final = Price(None, "incomplete")
+
+
+class Prices:
+    """The compiled table, with the user's own prices before it.
+
+    Safe for use by several threads. `overrides` is a file such as `INFRAPRISM_PRICES` names; raises PricesFileError
+    if it cannot be used.
+    """
+
+    def __init__(self, overrides: Path | None = None) -> None:
+        self._overrides: tuple[Override, ...] = () if overrides is None else read(overrides)
+        self._plans: dict[tuple[object, ...], Plan | None] = {}
+
+    def price(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage,
+        at_ns: int,
+        *,
+        tier: str = "standard",
+        region: str | None = None,
+        deployment: str | None = None,
+    ) -> Price:
+        """What the call cost; see `price` of this module."""
+        input_tokens = usage.input_tokens
+        if input_tokens is None and usage.output_tokens is None:
+            return _NO_USAGE
+        key = (provider, model, tier, region, deployment)
+        try:
+            plan = self._plans[key]
+        except KeyError:
+            plan = self._remember(key)
+        if plan is None:
+            return _UNKNOWN
+        row = plan.only or rows.row_at(plan.rows, at_ns)
+        if row is None:
+            return _INCOMPLETE
+        lines, missing = bill(row.rates(input_tokens or 0), usage)
+        if missing:
+            return _INCOMPLETE
+        return Price(money.usd(sum([count * rate for _, count, rate in lines])), "priced")
+
+    def explain(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage,
+        at_ns: int,
+        *,
+        tier: str = "standard",
+        region: str | None = None,
+        deployment: str | None = None,
+    ) -> Explanation:
+        """The same price as `price` gives, with the lines of the bill or what is missing."""
+        said = self.price(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
+        plan = self._plan(provider, model, tier, region, deployment)
+        row = plan and rows.row_at(plan.rows, at_ns)
+        lines, missing = bill(row.rates(usage.input_tokens or 0), usage) if row else ([], [])
+        if plan and not row:
+            missing = [f"no price of tier {plan.tier} is known for that time"]
+        elif said.status == "no_usage":
+            missing = ["no usage was reported"]
+        elif not plan:
+            missing = ["the model is not in the table under that name and provider"]
+        return Explanation(
+            price=said,
+            provider=plan.provider if plan else "",
+            model=plan.model if plan else "",
+            tier=plan.tier if plan else tier,
+            source=row.source if row else "",
+            since=str(row.written.get("from", "")) if row else "",
+            lines=tuple(Line(*line) for line in lines),
+            missing=tuple(missing),
+            table_version=table.about()["version"],
+        )
+
+    def _remember(self, key: tuple[str, str, str, str | None, str | None]) -> Plan | None:
+        plan = self._plan(*key)
+        plans = self._plans
+        if len(plans) >= MAX_REMEMBERED:
+            # Oldest first. Where another thread adds a name in between, it makes room in its turn.
+            with contextlib.suppress(RuntimeError, StopIteration):
+                plans.pop(next(iter(plans)), None)
+        plans[key] = plan
+        return plan
+
+    def _plan(self, provider: str, model: str, tier: str, region: str | None, deployment: str | None) -> Plan | None:
+        where, how = (region or "").strip().lower(), (deployment or "").strip().lower()
+        asked = _TIERS.get((tier or "").lower(), tier)
+        biller = names.provider_of(provider) or provider.lower()
+        own = [o for o in self._overrides if o.meant(biller, model.strip().lower(), asked, where, how)]
+        like = next((o for o in own if o.like is not None), None)
+        found = None
+        if like is not None and like.like is not None:
+            found = _from_table(biller, like.like, asked, where, how)
+            found = found and found._replace(rows=tuple(_like(row, like) for row in found.rows))
+        elif not any(o.row is not None and o.row.always() for o in own):
+            found = _from_table(biller, model, asked, where, how)
+        # Of the user's rows the first that holds counts, of ours the last: so theirs go behind, in reverse.
+        theirs = tuple(o.row for o in reversed(own) if o.row is not None)
+        if theirs:
+            base = found or Plan(biller, model, asked, (), None)
+            found = base._replace(rows=base.rows + theirs)
+        return found and found._replace(only=_only(found.rows))
+
+
+def _from_table(provider: str, model: str, tier: str, region: str, deployment: str) -> Plan | None:
+    biller, name = names.routed(provider, model)
+    known = table.provider(biller)
+    if known is None:
+        return None
+    for candidate in names.candidates(biller, name, region):
+        found = known.find(candidate)
+        if found is None:
+            continue
+        priced = found.tier(tier) or ()
+        for premium in known.premiums:
+            if premium.applies(found.id, region, deployment):
+                priced = tuple(
+                    rows.scaled(row, premium.factor)._replace(
+                        source=f"{row.source}; x{premium.factor}: {premium.source}"
+                    )
+                    for row in priced
+                )
+        return Plan(found.provider, found.id, tier, priced, None)
+    return None
+
+
+def _like(row: Row, override: Override) -> Row:
+    row = rows.scaled(row, override.factor) if override.factor else row
+    return row._replace(source=f"{override.source} (as {override.like}; {row.source})")
+
+
+def _only(known: Iterable[Row]) -> Row | None:
+    rows_ = tuple(known)
+    return rows_[-1] if rows_ and rows_[-1].always() else None
+
+
+_default: Prices | None = None
+_broken = False
+_loading: Final = threading.Lock()
+
+
+def prices() -> Prices:
+    """The prices of this process, with the file that `INFRAPRISM_PRICES` names.
+
+    Raises PricesFileError if that file cannot be used; a server asks for this at its start.
+    """
+    global _default  # noqa: PLW0603 - read once in a process's life
+    with _loading:
+        if _default is None:
+            named = os.environ.get(VARIABLE, "").strip()
+            _default = Prices(Path(named) if named else None)
+        return _default
+
+
+def price(
+    provider: str,
+    model: str,
+    usage: Usage,
+    at_ns: int,
+    *,
+    tier: str = "standard",
+    region: str | None = None,
+    deployment: str | None = None,
+) -> Price:
+    """What one call cost.
+
+    `provider` is one of `schema.fields.PROVIDERS` or a spelling of the GenAI conventions, `model` the name as the call
+    has it, `at_ns` the time of the request in nanoseconds since 1970, `tier` the service tier that answered (standard,
+    batch, flex, priority), `region` and `deployment` what the provider calls them. Raises nothing.
+
+    The status is `priced`, or without a cost: `no_usage` (neither input nor output tokens were reported),
+    `unknown_model` (no price under that name and provider), `incomplete` (a part of the usage has no rate at that time
+    and tier, or one of the two counts is missing and the model bills it, or the counts contradict each other, or
+    the user's file of prices cannot be used).
+    """
+    known = _default or _prices_or_none()
+    if known is None:
+        return _INCOMPLETE
+    return known.price(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
+
+
+def explain(
+    provider: str,
+    model: str,
+    usage: Usage,
+    at_ns: int,
+    *,
+    tier: str = "standard",
+    region: str | None = None,
+    deployment: str | None = None,
+) -> Explanation:
+    """The same price with how it came about. Raises PricesFileError like `prices`."""
+    return prices().explain(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
+
+
+def _prices_or_none() -> Prices | None:
+    global _broken  # noqa: PLW0603 - said once in a process's life
+    if _broken:
+        return None
+    try:
+        return prices()
+    except PricesFileError as error:
+        # With the table instead, calls would have a cost that the user has said is wrong.
+        _broken = True
+        _log.error("No call can be priced: %s", error)  # noqa: TRY400 - the message says it all
+        return None

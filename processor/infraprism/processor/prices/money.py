@@ -1,0 +1,43 @@
+"""Exact money: integers of 1e-18 USD, turned into a `Decimal` once, at the end.
+
+1e-18 USD is the last digit that an event and the store hold. The host application may run under any decimal context
+(`prec=6` is legal); the one here is private, so that nothing of it reaches a cost.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
+
+PLACES: Final = 18
+_UNIT: Final = 10**PLACES
+_CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?")
+
+
+def parse(text: str, per: int) -> int:
+    """An amount of USD for `per` pieces, in 1e-18 USD a piece: `parse("2.5", 1_000_000)` is 2_500_000_000_000.
+
+    Raises ValueError where the text is no plain decimal number, or has more digits than one piece can be billed with.
+    """
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an amount of USD such as '2.50'")
+    whole, fraction = found[1], found[2] or ""
+    units, rest = divmod(int(whole + fraction) * _UNIT, 10 ** len(fraction) * per)
+    if rest:
+        raise ValueError(f"{text!r} has more than {PLACES} digits after the point for one of {per}")
+    return units
+
+
+def usd(units: int) -> Decimal:
+    """Units of 1e-18 USD as USD."""
+    return _CONTEXT.scaleb(Decimal(units), -PLACES)
+
+
+def text(units: int, per: int = 1) -> str:
+    """USD for `per` pieces of so many units each, in plain digits without needless zeros."""
+    whole, fraction = divmod(units * per, _UNIT)
+    digits = f"{fraction:0{PLACES}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

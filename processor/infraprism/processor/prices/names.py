@@ -1,0 +1,87 @@
+"""Names as the world spells them: of providers, and of models with all that is put around them.
+
+Only what is known to say nothing about the price is taken off a name. A name that is then not in the table stays
+unknown: a newer model is never taken for an older one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from infraprism.processor.prices.spellings import SPELLINGS
+
+MAX_NAME: Final = 512
+"""Longer names are no names of models; an inference profile's ARN has some 150 characters."""
+
+_SQUASHED: Final = re.compile(r"[^a-z0-9]")
+_BEDROCK_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
+    r"(?:foundation-model|inference-profile|prompt-router)/(?P<model>[a-z0-9.:-]+)"
+)
+_GOOGLE_PATH: Final = re.compile(
+    r"(?:projects/[^/]+/locations/[^/]+/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
+)
+_BEDROCK_PREFIX: Final = re.compile(r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/")
+_PROFILE: Final = re.compile(r"(?:global|us|eu|apac|au|jp|ca|us-gov)\.")
+_COMPACT_DATE: Final = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])")
+
+
+def provider_of(spelling: str) -> str:
+    """The table's name of a provider: `azure.ai.openai` is `azure`, `gcp.gen_ai` is `google`; "" if unknown.
+
+    The spellings are those of the GenAI semantic conventions (old and new), of the event's own closed list, and of
+    the instrumentations that name providers otherwise.
+    """
+    return SPELLINGS.get(_SQUASHED.sub("", spelling.lower()), "")
+
+
+def routed(provider: str, model: str) -> tuple[str, str]:
+    """Provider and model where the model's name says who serves it: Hugging Face routes `org/model:novita` to Novita."""
+    if provider != "huggingface":
+        return provider, model
+    name, _, server = model.rpartition(":")
+    return (f"huggingface_{server.strip().lower()}", name) if name else (provider, model)
+
+
+def candidates(provider: str, model: str, region: str | None = None) -> Iterator[str]:
+    """The names under which a model may stand in the table of a provider, the most specific first, in lower case."""
+    name = model.strip().lower()
+    if not name or len(name) > MAX_NAME:
+        return
+    bare = _bare(provider, name)
+    if provider == "aws" and region and not _PROFILE.match(bare):
+        # An id without a profile in front, called through the profile that the region names.
+        profile = f"{region.strip().lower()}."
+        if _PROFILE.fullmatch(profile):
+            yield profile + bare
+    yield name
+    if bare != name:
+        yield bare
+    dashed = _COMPACT_DATE.sub(r"\1-\2-\3", bare)
+    if dashed != bare:
+        yield dashed
+
+
+def _bare(provider: str, name: str) -> str:
+    found = _BEDROCK_ARN.fullmatch(name)
+    if found:
+        return found["model"]
+    found = _GOOGLE_PATH.fullmatch(name)
+    if found:
+        return found["model"]
+    name = name.removeprefix("models/")
+    # "openai/gpt-4o" on a compatible host, "azure/gpt-4o", "bedrock/converse/...": the provider's own name in front.
+    while "/" in name:
+        head, rest = name.split("/", 1)
+        if not rest or provider_of(head) != provider:
+            break
+        name = rest
+    if provider == "azure" and name.startswith("openai/"):
+        return name.removeprefix("openai/")
+    if provider == "google" and name.startswith(("anthropic/", "google/")):
+        return name.split("/", 1)[1]
+    while provider == "aws" and (found := _BEDROCK_PREFIX.match(name)):
+        name = name[found.end() :]
+    return name
