@@ -1,7 +1,19 @@
 """Spans of any dialect in, events out: what is no LLM call is dropped, what is one is priced and counted once."""
 
+from infraprism.processor.convert import to_event
+from infraprism.processor.notes import AttributionRecorder
+from infraprism.processor.sink import EventExporter
+from infraprism.processor.span_processor import InfraPrismSpanProcessor
 from infraprism.processor.spans import event_span
 from infraprism.processor.tally import Tally
 from infraprism.processor.usage import Usage
 
-__all__ = ["Tally", "Usage", "event_span"]
+__all__ = [
+    "AttributionRecorder",
+    "EventExporter",
+    "InfraPrismSpanProcessor",
+    "Tally",
+    "Usage",
+    "event_span",
+    "to_event",
+]

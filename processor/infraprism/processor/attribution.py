@@ -158,9 +158,11 @@ def _entity(entity_type: object, entity_id: object) -> tuple[str | None, str | N
     if entity_type is None and entity_id is None:
         return None, None
     if entity_type is None or entity_id is None:
-        return _leave_out("entity", _INCOMPLETE), None
+        _leave_out("entity", _INCOMPLETE)
+        return None, None
     if not isinstance(entity_type, str) or entity_type not in fields.ENTITY_TYPES:
-        return _leave_out("entity_type", _NOT_A_KIND), None
+        _leave_out("entity_type", _NOT_A_KIND)
+        return None, None
     entity = _identifier(entity_type, entity_id)
     return (None, None) if entity is None else (str.__str__(entity_type), entity)
 
@@ -169,7 +171,10 @@ def _identifier(name: str, value: object) -> str | None:
     if value is None:
         return None
     text = _text(value)
-    return text if fits(fields.ENTITY_ID, text) else _leave_out(name, _NOT_PRINTABLE)
+    if fits(fields.ENTITY_ID, text):
+        return text
+    _leave_out(name, _NOT_PRINTABLE)
+    return None
 
 
 def _text(value: object) -> str | None:

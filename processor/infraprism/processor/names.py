@@ -1,9 +1,199 @@
-"""Who bills a call: one of the closed list of providers."""
+"""Who bills a call: one of the closed list of providers.
+
+The host that was called says it best, since a client of one provider is often pointed at another. Where the host is
+unknown, or a gateway or a loopback address, the name that the instrumentation gave counts, and after it the model
+where its name belongs to one provider alone.
+"""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from typing import Final
 
+from infraprism.schema import fields
+
+OTHER: Final = "other"
+
+HOSTS: Final = {
+    "openai.com": "openai",
+    "anthropic.com": "anthropic",
+    "openai.azure.com": "azure",
+    "openai.azure.us": "azure",
+    "services.ai.azure.com": "azure",
+    "cognitiveservices.azure.com": "azure",
+    "cognitiveservices.azure.us": "azure",
+    "models.ai.azure.com": "azure",
+    "inference.ml.azure.com": "azure",
+    "models.inference.ai.azure.com": "github",
+    "models.github.ai": "github",
+    "generativelanguage.googleapis.com": "google_gemini",
+    "aiplatform.googleapis.com": "google_vertex",
+    "mistral.ai": "mistral",
+    "cohere.com": "cohere",
+    "cohere.ai": "cohere",
+    "groq.com": "groq",
+    "deepseek.com": "deepseek",
+    "x.ai": "xai",
+    "perplexity.ai": "perplexity",
+    "openrouter.ai": "openrouter",
+    "together.xyz": "together",
+    "together.ai": "together",
+    "fireworks.ai": "fireworks",
+    "ollama.com": "ollama",
+    "cerebras.ai": "cerebras",
+    "sambanova.ai": "sambanova",
+    "deepinfra.com": "deepinfra",
+    "api.nvidia.com": "nvidia",
+    "huggingface.co": "huggingface",
+    "huggingface.cloud": "huggingface",
+    "replicate.com": "replicate",
+    "ai21.com": "ai21",
+    "moonshot.ai": "moonshot",
+    "moonshot.cn": "moonshot",
+    "dashscope.aliyuncs.com": "alibaba",
+    "dashscope-intl.aliyuncs.com": "alibaba",
+    "dashscope-us.aliyuncs.com": "alibaba",
+    "bigmodel.cn": "zhipu",
+    "z.ai": "zhipu",
+    "minimax.io": "minimax",
+    "minimax.chat": "minimax",
+    "minimaxi.com": "minimax",
+    "ml.cloud.ibm.com": "ibm_watsonx",
+    "databricks.com": "databricks",
+    "azuredatabricks.net": "databricks",
+    "api.cloudflare.com": "cloudflare",
+    "ai-gateway.vercel.sh": "vercel",
+    "voyageai.com": "voyage",
+    "jina.ai": "jina",
+    "writer.com": "writer",
+    "upstage.ai": "upstage",
+    "novita.ai": "novita",
+    "nebius.com": "nebius",
+    "nebius.ai": "nebius",
+    "hyperbolic.xyz": "hyperbolic",
+    "baseten.co": "baseten",
+    "lambda.ai": "lambda",
+    "lambdalabs.com": "lambda",
+}
+"""A host and all hosts below it. Gateways that pass on another provider's bill are not in it."""
+
+_HOST_PATTERNS: Final = (
+    (
+        re.compile(
+            r"(?:.*[.-])?bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:.*\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+        ),
+        "aws_bedrock",
+    ),
+    (re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com"), "google_vertex"),
+)
+
+HINTS: Final = {
+    **{name: name for name in fields.PROVIDERS if name != OTHER},
+    # GenAI semantic conventions: gen_ai.provider.name
+    "aws.bedrock": "aws_bedrock",
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "gcp.gemini": "google_gemini",
+    "gcp.vertex_ai": "google_vertex",
+    "ibm.watsonx.ai": "ibm_watsonx",
+    "mistral_ai": "mistral",
+    "moonshot_ai": "moonshot",
+    "x_ai": "xai",
+    # ... and the values of gen_ai.system before 1.33 and 1.35
+    "az.ai.inference": "azure",
+    "az.ai.openai": "azure",
+    "gemini": "google_gemini",
+    "vertex_ai": "google_vertex",
+    # names that client packages and instrumentations give themselves
+    "azure_openai": "azure",
+    "azure-openai": "azure",
+    "azureopenai": "azure",
+    "azure_ai": "azure",
+    "aws": "aws_bedrock",
+    "bedrock": "aws_bedrock",
+    "amazon_bedrock": "aws_bedrock",
+    "amazon-bedrock": "aws_bedrock",
+    "bedrock_converse": "aws_bedrock",
+    "google_genai": "google_gemini",
+    "google-gla": "google_gemini",
+    "google.generative-ai": "google_gemini",
+    "google_ai_studio": "google_gemini",
+    "google-vertex": "google_vertex",
+    "google.vertex": "google_vertex",
+    "vertexai": "google_vertex",
+    "mistralai": "mistral",
+    "moonshotai": "moonshot",
+    "grok": "xai",
+    "together_ai": "together",
+    "togetherai": "together",
+    "fireworks_ai": "fireworks",
+    "nvidia_nim": "nvidia",
+    "hugging_face": "huggingface",
+    "dashscope": "alibaba",
+    "watsonx": "ibm_watsonx",
+    "zai": "zhipu",
+    "voyageai": "voyage",
+    "jina_ai": "jina",
+    "pplx": "perplexity",
+}
+
+_MODELS: Final = tuple(
+    (re.compile(pattern), provider)
+    for pattern, provider in (
+        (
+            r"(?:[a-z-]+\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai|stability)\.[a-z].*",
+            "aws_bedrock",
+        ),
+        (r"arn:aws[a-z-]*:bedrock:.*", "aws_bedrock"),
+        (r"claude-[^@]*", "anthropic"),
+        (r"(?:claude-.*@.*|(?:projects/.*/)?publishers/.*)", "google_vertex"),
+        (r"(?:ft:)?(?:gpt-(?:3|4|5|6|image|audio|realtime|live).*|chatgpt-.*|o[134](?:-.*)?)", "openai"),
+        (r"(?:text-embedding-(?:3|ada).*|dall-e-.*|whisper-1|tts-1.*)", "openai"),
+        (r"grok-[0-9].*", "xai"),
+        (r"deepseek-(?:chat|reasoner)", "deepseek"),
+        (r"(?:mistral-(?:large|medium|small)|codestral|magistral-(?:small|medium))-(?:latest|[0-9]{4})", "mistral"),
+        (r"command-.*|embed-(?:english|multilingual|v4).*|rerank-(?:english|multilingual|v3|v4).*", "cohere"),
+        (r"sonar(?:-.*)?", "perplexity"),
+        (r"accounts/fireworks/.*", "fireworks"),
+        (r"voyage-.*", "voyage"),
+        (r"jina-.*", "jina"),
+        (r"moonshot-v1.*", "moonshot"),
+    )
+)
+"""Models that one provider alone serves under this name. Gemini is not among them: two services of Google bill it."""
+
+
+@lru_cache(maxsize=1024)
 def provider_of(host: str | None, hint: str | None, model: str | None) -> str:
-    """The provider, one of `infraprism.schema.fields.PROVIDERS`."""
-    del host, model
-    return hint if hint in ("openai", "anthropic") else "other"
+    """The provider, one of `infraprism.schema.fields.PROVIDERS`; `other` where nothing says it.
+
+    `host` is the name of the server that was called, `hint` the provider's name as the instrumentation gave it, in
+    today's or any older spelling, `model` the model's name.
+    """
+    return _by_host(host or "") or _by_hint(hint or "") or _by_model(model or "") or OTHER
+
+
+def _by_host(host: str) -> str | None:
+    name = host.strip().lower().rpartition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0].rstrip(".")
+    suffix = name
+    while suffix:
+        if suffix in HOSTS:
+            return HOSTS[suffix]
+        suffix = suffix.partition(".")[2]
+    return next((provider for pattern, provider in _HOST_PATTERNS if pattern.fullmatch(name)), None)
+
+
+def _by_hint(hint: str) -> str | None:
+    """A name, or the longest known beginning of a dotted one: `openai.chat` is `openai`."""
+    name = hint.strip().lower()
+    while name:
+        if name in HINTS:
+            return HINTS[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def _by_model(model: str) -> str | None:
+    name = model.lower()
+    return next((provider for pattern, provider in _MODELS if pattern.fullmatch(name)), None)

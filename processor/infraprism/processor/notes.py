@@ -12,6 +12,7 @@ Nothing is ever written to a span.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from opentelemetry.context import Context
@@ -33,14 +34,14 @@ _frame: Final = attribution.current.get
 class Notes:
     """A bounded book of notes by trace and span id; safe in threads and across fork, since it has no lock."""
 
-    __slots__ = ("_notes", "tally")
+    __slots__ = ("by_id", "tally")
 
     def __init__(self, tally: Tally | None = None) -> None:
-        self._notes: dict[tuple[int, int], Note] = {}
+        self.by_id: dict[tuple[int, int], Note] = {}
         self.tally = tally or Tally()
 
     def __len__(self) -> int:
-        return len(self._notes)
+        return len(self.by_id)
 
     def start(self, span: ReadableSpan) -> None:
         """Note what holds for a span that starts in this context, if anything does."""
@@ -50,28 +51,26 @@ class Notes:
         context = span.context
         if context is None:
             return
-        if len(self._notes) >= MAX_NOTES:
+        if len(self.by_id) >= MAX_NOTES:
             self._forget_oldest()
         # Inside a call nothing else matters: such a span never becomes an event.
-        self._notes[context.trace_id, context.span_id] = (
+        self.by_id[context.trace_id, context.span_id] = (
             Part.OF_A_CALL if frame is None or _is_inside() else frame.attribution
         )
 
     def of(self, span: ReadableSpan) -> Note | None:
         """What was noted; it stays, for others who may ask."""
-        context = span.context if self._notes else None
-        return None if context is None else self._notes.get((context.trace_id, context.span_id))
+        context = span.context if self.by_id else None
+        return None if context is None else self.by_id.get((context.trace_id, context.span_id))
 
     def take(self, span: ReadableSpan) -> Note | None:
         """What was noted; it is forgotten."""
-        context = span.context if self._notes else None
-        return None if context is None else self._notes.pop((context.trace_id, context.span_id), None)
+        context = span.context if self.by_id else None
+        return None if context is None else self.by_id.pop((context.trace_id, context.span_id), None)
 
     def _forget_oldest(self) -> None:
-        try:
-            self._notes.pop(next(iter(self._notes)), None)
-        except (RuntimeError, StopIteration):
-            pass  # another thread was quicker
+        with suppress(RuntimeError, StopIteration):  # another thread was quicker
+            self.by_id.pop(next(iter(self.by_id)), None)
         self.tally.error("notes.forgotten")
 
 

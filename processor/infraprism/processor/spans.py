@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -25,6 +26,11 @@ _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE: Final = Resource({})
 _OK: Final = Status(StatusCode.UNSET)
 _FAILED: Final = Status(StatusCode.ERROR)
+
+
+def usage_detail_wanted() -> bool:
+    """Whether the user lets the opt-in fields leave the process: `INFRAPRISM_USAGE_DETAIL=true`."""
+    return os.environ.get("INFRAPRISM_USAGE_DETAIL", "").strip().lower() in ("true", "1")
 
 
 def event_span(event: Event, *, usage_detail: bool = False) -> ReadableSpan:

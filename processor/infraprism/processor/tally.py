@@ -6,13 +6,18 @@ Errors of ours that reach nobody are counted beside them.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter
 from typing import Final, Literal
 
 Outcome = Literal["delivered", "spooled", "rejected", "dropped"]
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("delivered", "spooled", "rejected", "dropped")
+
+
+_live: Final[weakref.WeakSet[Tally]] = weakref.WeakSet()
 
 
 class Tally:
@@ -23,6 +28,10 @@ class Tally:
     """
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Start at nothing: in a forked child the parent's lock may be held for ever, and its events are not ours."""
         self._lock = threading.Lock()
         self._outcomes: Counter[tuple[Outcome, str]] = Counter()
         self._errors: Counter[str] = Counter()
@@ -64,3 +73,12 @@ class Tally:
             ended = sum(self._outcomes.values())
             result["events"] = {"accepted": self._accepted, "pending": self._accepted - ended}
             return result
+
+
+def _after_fork() -> None:
+    for tally in list(_live):
+        tally.restart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,106 @@
+"""Spans turned into events and given to an exporter of either kind, with an account of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from infraprism.processor.convert import convert
+from infraprism.processor.notes import Note
+from infraprism.processor.sink import EventExporter, takes_events
+from infraprism.processor.spans import event_span, usage_detail_wanted
+from infraprism.processor.tally import Tally
+from infraprism.schema import Event
+
+SPANS_PER_EXPORT: Final = 512
+"""As many as the SDK's batch processor gives an exporter at a time."""
+
+
+class Delivery:
+    """One exporter, called from one thread; nothing here raises.
+
+    `tally` is the exporter's own where it takes events, since it says what becomes of them. Any other exporter's
+    answer decides: delivered, or dropped as `exporter_failed`.
+    """
+
+    def __init__(self, exporter: SpanExporter | EventExporter) -> None:
+        self._events: EventExporter | None = None
+        self._spans: SpanExporter | None = None
+        if takes_events(exporter):
+            self._events = exporter
+        else:
+            self._spans = cast("SpanExporter", exporter)
+        self.tally = self._events.tally if self._events is not None else Tally()
+
+    @property
+    def flushes_anywhere(self) -> bool:
+        """Whether the exporter may be flushed while it is given events; the SDK's may not be used from two threads."""
+        return self._events is not None
+
+    def deliver(self, spans: Sequence[tuple[ReadableSpan, Note | None]]) -> None:
+        """Hand on the events that these spans are."""
+        events = [event for span, note in spans if (event := self._event(span, note)) is not None]
+        if not events:
+            return
+        if self._events is not None:
+            self._export_events(self._events, events)
+        elif self._spans is not None:
+            for start in range(0, len(events), SPANS_PER_EXPORT):
+                self._export_spans(self._spans, events[start : start + SPANS_PER_EXPORT])
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count what never became an event."""
+        self.tally.accept(count)
+        self.tally.end("dropped", reason, count)
+
+    def flush(self, timeout_millis: int) -> bool:
+        """Whether the exporter has sent all that it was given."""
+        try:
+            if self._events is not None:
+                return self._events.force_flush(timeout_millis) is True
+            flush = getattr(self._spans, "force_flush", None)
+            return flush is None or flush(timeout_millis) is not False
+        except Exception:  # noqa: BLE001 - no error of an exporter may reach the application
+            self.tally.error("exporter.force_flush")
+            return False
+
+    def shutdown(self, timeout_millis: int) -> None:
+        """Shut the exporter down."""
+        try:
+            if self._events is not None:
+                self._events.shutdown(timeout_millis)
+            elif self._spans is not None:
+                self._spans.shutdown()
+        except Exception:  # noqa: BLE001 - no error of an exporter may reach the application
+            self.tally.error("exporter.shutdown")
+
+    def _event(self, span: ReadableSpan, note: Note | None) -> Event | None:
+        try:
+            return convert(span, note)
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.convert")
+            self.drop("unreadable")
+            return None
+
+    def _export_events(self, exporter: EventExporter, events: list[Event]) -> None:
+        try:
+            exporter.export_events(events)
+        except Exception:  # noqa: BLE001 - no error of an exporter may reach the application
+            self.tally.error("exporter.export_events")
+            self.drop("exporter_failed", len(events))
+
+    def _export_spans(self, exporter: SpanExporter, events: list[Event]) -> None:
+        self.tally.accept(len(events))
+        try:
+            detail = usage_detail_wanted()
+            result = exporter.export([event_span(event, usage_detail=detail) for event in events])
+        except Exception:  # noqa: BLE001 - no error of an exporter may reach the application
+            self.tally.error("exporter.export")
+            result = SpanExportResult.FAILURE
+        if result is SpanExportResult.SUCCESS:
+            self.tally.end("delivered", count=len(events))
+        else:
+            self.tally.end("dropped", "exporter_failed", len(events))

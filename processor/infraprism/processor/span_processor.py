@@ -1,0 +1,243 @@
+"""The face that OpenTelemetry sees: spans in, events handed to an exporter.
+
+On the application's thread a span costs a look at two ContextVars when it starts and one at its keys when it ends; a
+span that may be a call is put into a queue. All else happens on a worker thread: it sleeps until the first span
+comes, lets others gather for a moment, then turns them all into events and hands them on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from infraprism.processor import attribution
+from infraprism.processor.convert import MARKERS
+from infraprism.processor.delivery import Delivery
+from infraprism.processor.notes import Note, Notes
+from infraprism.processor.once import Part, inside_call
+from infraprism.processor.sink import EventExporter, registered_exporter
+
+MAX_QUEUE: Final = 4096
+"""Spans waiting for the worker; more are dropped and counted, so that memory stays bounded."""
+HURRY_AT: Final = 512
+"""Spans waiting at which the worker stops letting others gather."""
+GATHER_SECONDS: Final = 0.15
+SHUTDOWN_MILLIS: Final = 5000
+
+# Bound once: a span that is not ours pays for each look-up.
+_frame: Final = attribution.current.get
+_is_inside: Final = inside_call.get
+
+_Item = tuple[ReadableSpan, Note | None]
+
+
+class _Flush:
+    """Stands in the queue behind all spans that a flush waits for."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.done = threading.Event()
+        self.flushed = False
+
+
+class InfraPrismSpanProcessor(SpanProcessor):
+    """Turns the spans of LLM calls into events and gives them to an exporter, beside whatever else is in the provider.
+
+    `exporter` may be any SpanExporter: it is given finished event spans (see `infraprism.processor.spans`), off the
+    application's thread. One that has `export_events` is given the events. None means the exporter registered as
+    `infraprism`, configured by the environment; raises LookupError if there is none, and what it raises for settings
+    it cannot use. After construction nothing raises: errors are counted in `tally`, beside what became of each event.
+
+    Spans are read, never changed. Spans that were recorded but not sampled count as well. Safe in threads, and across
+    fork: the child starts with an empty queue, and what was waiting is the parent's.
+    """
+
+    _live: Final[weakref.WeakSet[InfraPrismSpanProcessor]] = weakref.WeakSet()
+
+    def __init__(self, exporter: SpanExporter | EventExporter | None = None) -> None:
+        self._delivery = Delivery(registered_exporter() if exporter is None else exporter)
+        self.tally = self._delivery.tally
+        self._notes = Notes(self.tally)
+        self._noted = self._notes.by_id
+        self._closed = False
+        self._begin()
+        self._live.add(self)
+
+    @classmethod
+    def live(cls) -> list[InfraPrismSpanProcessor]:
+        """All processors of this process that were not shut down."""
+        return [processor for processor in cls._live if not processor._closed]  # noqa: SLF001 - its own class
+
+    def _begin(self) -> None:
+        """Start empty; the worker starts with the first span."""
+        self._pid = os.getpid()
+        self._queue: SimpleQueue[_Item | _Flush | None] = SimpleQueue()
+        self._hurry = threading.Event()
+        self._starting = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._shutdown_deadline = 0.0
+
+    # -- on the application's thread ----------------------------------------------------------------------------
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
+        """Note what holds in the context that the span starts in."""
+        try:
+            if _frame() is not None or _is_inside():
+                self._notes.start(span)
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.on_start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue the span if it may be a call."""
+        try:
+            note = self._notes.take(span) if self._noted else None
+            if note is Part.OF_A_CALL or MARKERS.isdisjoint(span.attributes or ()):
+                return
+            self._put(span, note)
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.on_end")
+
+    def _put(self, span: ReadableSpan, note: Note | None) -> None:
+        if self._pid != os.getpid():
+            self._begin()  # forked by C code that does not tell Python
+        closed, waiting = self._closed, self._queue.qsize()
+        if closed or waiting >= MAX_QUEUE:
+            self._delivery.drop("shut_down" if closed else "queue_full")
+            return
+        self._queue.put((span, note))
+        if self._worker is None:
+            self._start_worker()
+        elif waiting >= HURRY_AT and not self._hurry.is_set():
+            self._hurry.set()
+        if self._closed:
+            self._drop_waiting()  # shut down between the look and the put
+
+    def _start_worker(self) -> threading.Thread:
+        with self._starting:
+            if self._worker is None:
+                worker = threading.Thread(target=self._work, name="infraprism-processor", daemon=True)
+                worker.start()
+                self._worker = worker
+            return self._worker
+
+    def _drop_waiting(self) -> None:
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, tuple):
+                    self._delivery.drop("shut_down")
+
+    # -- on the worker's thread ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        queue, hurry = self._queue, self._hurry
+        with suppress_instrumentation():
+            while True:
+                item = queue.get()
+                if isinstance(item, tuple):
+                    hurry.wait(GATHER_SECONDS)
+                hurry.clear()
+                if not self._drain(queue, item):
+                    return
+
+    def _drain(self, queue: SimpleQueue[_Item | _Flush | None], item: _Item | _Flush | None) -> bool:
+        """Hand on the item and all that waits behind it; False when that was the end."""
+        spans: list[_Item] = []
+        while True:
+            if isinstance(item, tuple):
+                spans.append(item)
+            else:
+                self._delivery.deliver(spans)
+                spans = []
+                if item is None:
+                    self._delivery.shutdown(_millis_until(self._shutdown_deadline))
+                    return False
+                self._flush(item)
+            try:
+                item = queue.get_nowait()
+            except Empty:
+                self._delivery.deliver(spans)
+                return True
+
+    def _flush(self, item: _Flush) -> None:
+        item.flushed = self._delivery.flushes_anywhere or self._delivery.flush(_millis_until(item.deadline))
+        item.done.set()
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until every span ended so far was turned into an event and the exporter has flushed.
+
+        False where that took longer than `timeout_millis`, or where the exporter says so.
+        """
+        deadline = time.monotonic() + timeout_millis / 1000
+        try:
+            return self._queue_flushed(deadline) and (
+                not self._delivery.flushes_anywhere or self._delivery.flush(_millis_until(deadline))
+            )
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.force_flush")
+            return False
+
+    def _queue_flushed(self, deadline: float) -> bool:
+        worker = self._worker
+        if self._pid != os.getpid() or worker is None:
+            return True  # nothing was ever queued in this process
+        if worker is threading.current_thread():
+            return False  # an exporter that flushes its own processor would wait for itself
+        if self._closed:
+            return not worker.is_alive()
+        flush = _Flush(deadline)
+        self._queue.put(flush)
+        self._hurry.set()
+        return flush.done.wait(max(0.0, deadline - time.monotonic())) and flush.flushed
+
+    def shutdown(self, timeout_millis: int = SHUTDOWN_MILLIS) -> None:
+        """Hand on what is left and shut the exporter down, within `timeout_millis`; a second call does nothing.
+
+        What could not be handed on in time is counted as dropped.
+        """
+        with self._starting:
+            if self._closed:
+                return
+            self._shutdown_deadline = time.monotonic() + timeout_millis / 1000
+            self._closed = True
+        try:
+            self._finish()
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.shutdown")
+
+    def _finish(self) -> None:
+        self._queue.put(None)
+        self._hurry.set()
+        try:
+            worker = self._start_worker()
+        except RuntimeError:
+            self._work()  # the interpreter is ending and starts no more threads
+            return
+        if worker is not threading.current_thread():
+            worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
+            self._drop_waiting()
+
+
+def _millis_until(deadline: float) -> int:
+    return max(0, int((deadline - time.monotonic()) * 1000))
+
+
+def _after_fork() -> None:
+    for processor in list(InfraPrismSpanProcessor._live):  # noqa: SLF001 - its own module
+        processor._begin()  # noqa: SLF001 - its own module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
