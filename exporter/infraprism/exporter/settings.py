@@ -1,0 +1,352 @@
+"""What an exporter was told to do, checked once, before anything is sent.
+
+Keyword arguments win over the environment. Endpoint, key and protocol are ours (`INFRAPRISM_*`), since the standard
+variables of the same meaning tell where the application's own telemetry goes. How a connection is made (certificates,
+timeout, headers, compression) comes from the standard `OTEL_EXPORTER_OTLP_*`, of which those for traces win.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+Protocol = Literal["http/protobuf", "grpc"]
+Compression = Literal["gzip", "none"]
+
+DEFAULT_ENDPOINTS: Final[dict[Protocol, str]] = {
+    "http/protobuf": "http://localhost:4318",
+    "grpc": "http://localhost:4317",
+}
+TRACES_PATH: Final = "/v1/traces"
+MIB: Final = 1 << 20
+
+_PREVIEW: Final = "preview"
+_OTEL: Final = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
+_YES: Final = ("1", "true", "yes", "on")
+# `deflate` is a word of the standard exporter that OTLP's specification does not know; what it asks for is compression.
+_COMPRESSIONS: Final[dict[str, Compression]] = {"gzip": "gzip", "deflate": "gzip", "none": "none"}
+_KEY: Final = re.compile(r"[!-~]{1,4096}")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[ -~]*")
+_OURS: Final = frozenset(
+    ("host", "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "user-agent")
+)
+# The specification counts OTEL_EXPORTER_OTLP_TIMEOUT in milliseconds, the Python SDK in seconds. Nobody waits a
+# thousand seconds for one request.
+_CERTAINLY_MS: Final = 1000.0
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used, in one line that says what to do.
+
+    `from_environment` tells whether it was read from the environment, so that no code of the application is wrong.
+    """
+
+    def __init__(self, message: str, *, from_environment: bool) -> None:
+        super().__init__(message)
+        self.from_environment = from_environment
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an exporter needs to know. Made by `read_settings`, which checks it."""
+
+    protocol: Protocol
+    url: str
+    """Where HTTP requests go."""
+    target: str
+    """Where gRPC connects to, `host:port`."""
+    host: str
+    """Host and port as they may be logged."""
+    secure: bool
+    """Whether the connection is encrypted."""
+    api_key: str | None = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    """Names in lower case. Never those that the protocol itself sets."""
+    timeout_s: float
+    compression: Compression
+    certificate_file: str | None
+    client_key_file: str | None
+    client_certificate_file: str | None
+    usage_detail: bool
+    preview: bool
+    max_queue_events: int
+    max_queue_bytes: int
+    max_batch_events: int
+    max_batch_bytes: int
+    max_delay_s: float
+
+    @property
+    def can_authenticate(self) -> bool:
+        """Whether there is a key, or a header in its place."""
+        return self.api_key is not None or any(name == "authorization" for name, _ in self.headers)
+
+    def request_headers(self) -> dict[str, str]:
+        """The headers of the user and the key, which wins over an `authorization` among them."""
+        headers = dict(self.headers)
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        return headers
+
+
+def read_settings(environment: Mapping[str, str], given: Mapping[str, object]) -> Settings:
+    """Check what was given and what the environment says; None in `given` means not given.
+
+    `given` has the keyword arguments of `InfraPrismSpanExporter`. Raises SettingsError for the first setting that
+    cannot be used. A missing key is no error here, since events can be previewed and counted without one.
+    """
+    source = _Source(environment, given)
+    protocol, preview = _protocol(source)
+    split = _endpoint(source, protocol)
+    headers = _headers(source, split)
+    secure = split.scheme == "https"
+    certificate = source.file("certificate_file", "CERTIFICATE")
+    client_key = source.file("client_key_file", "CLIENT_KEY")
+    client_certificate = source.file("client_certificate_file", "CLIENT_CERTIFICATE")
+    if secure:
+        _check_certificates(source, certificate, client_key, client_certificate)
+    return Settings(
+        protocol=protocol,
+        url=_url(split),
+        target=f"{_host(split)}:{split.port or (443 if secure else 4317)}",
+        host=_host(split) + (f":{split.port}" if split.port else ""),
+        secure=secure,
+        api_key=_api_key(source),
+        headers=headers,
+        timeout_s=_timeout_s(source),
+        compression=_compression(source),
+        certificate_file=certificate,
+        client_key_file=client_key,
+        client_certificate_file=client_certificate,
+        usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL"),
+        preview=preview,
+        max_queue_events=source.whole_number("max_queue_events", 50_000, least=1),
+        max_queue_bytes=source.whole_number("max_queue_bytes", 32 * MIB, least=64 * 1024),
+        max_batch_events=source.whole_number("max_batch_events", 2048, least=1),
+        # Servers take 4 MiB over gRPC unless told otherwise; a request of this size still has few round trips.
+        max_batch_bytes=MIB,
+        max_delay_s=source.seconds("max_delay_s", 1.0, least=0.0),
+    )
+
+
+class _Source:
+    """Looks settings up, and knows where each one came from for the sake of the error."""
+
+    def __init__(self, environment: Mapping[str, str], given: Mapping[str, object]) -> None:
+        self._environment = environment
+        self._given = given
+
+    def text(self, name: str, *variables: str) -> tuple[str, str]:
+        """The value without surrounding blanks, and the name it was given under; empty where it was not given."""
+        found = self._given.get(name)
+        if found is not None:
+            if not isinstance(found, str):
+                raise self.error(name, "must be text")
+            return found.strip(), name
+        for variable in variables:
+            if value := self._environment.get(variable, "").strip():
+                return value, variable
+        return "", variables[0] if variables else name
+
+    def standard(self, name: str, suffix: str) -> tuple[str, str]:
+        return self.text(name, *(prefix + suffix for prefix in _OTEL))
+
+    def error(self, name: str, what: str) -> SettingsError:
+        """`name` is a keyword argument or a variable: what it says of its value, and never the value itself."""
+        return SettingsError(f"{name} {what}", from_environment=name not in self._given)
+
+    def given(self, name: str) -> Any:
+        return self._given.get(name)
+
+    def environment(self, variable: str) -> str:
+        return self._environment.get(variable, "").strip()
+
+    def flag(self, name: str, variable: str) -> bool:
+        found = self.given(name)
+        if found is None:
+            return self.environment(variable).lower() in _YES
+        if not isinstance(found, bool):
+            raise self.error(name, "must be true or false")
+        return found
+
+    def whole_number(self, name: str, default: int, least: int) -> int:
+        found = self.given(name)
+        if found is None:
+            return default
+        if not isinstance(found, int) or isinstance(found, bool) or found < least:
+            raise self.error(name, f"must be a whole number, at least {least}")
+        return found
+
+    def seconds(self, name: str, default: float, least: float) -> float:
+        found = self.given(name)
+        if found is None:
+            return default
+        if not isinstance(found, int | float) or isinstance(found, bool) or not least <= found <= _CERTAINLY_MS:
+            raise self.error(name, f"must be a number of seconds from {least:g} to {_CERTAINLY_MS:g}")
+        return float(found)
+
+    def file(self, name: str, suffix: str) -> str | None:
+        path, origin = self.standard(name, suffix)
+        if not path:
+            return None
+        try:
+            with open(path, "rb"):  # noqa: PTH123  # pathlib costs an import at the start of every application
+                return path
+        except OSError:
+            raise self.error(origin, "names a file that cannot be read; give the path of a PEM file") from None
+
+
+def _protocol(source: _Source) -> tuple[Protocol, bool]:
+    word, origin = source.text("protocol", "INFRAPRISM_PROTOCOL")
+    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW")
+    match word:
+        case "" | "http/protobuf" | "preview":
+            return "http/protobuf", preview
+        case "grpc":
+            return "grpc", preview
+        case _:
+            raise source.error(origin, "must be http/protobuf, grpc or preview")
+
+
+def _endpoint(source: _Source, protocol: Protocol) -> SplitResult:
+    text, origin = source.text("endpoint", "INFRAPRISM_ENDPOINT")
+    example = f"give a URL such as {DEFAULT_ENDPOINTS[protocol]}"
+    try:
+        split = urlsplit(text or DEFAULT_ENDPOINTS[protocol])
+        host, _ = split.hostname, split.port
+        (host or "").encode("idna")
+    except ValueError:
+        raise source.error(origin, f"is no URL; {example}") from None
+    if split.scheme not in ("http", "https") or not host or re.search(r"[^!-~]", text):
+        raise source.error(origin, f"is no http or https URL; {example}")
+    if split.username is not None or split.password is not None:
+        raise source.error(origin, "must not hold a user name or password; use INFRAPRISM_API_KEY for the key")
+    if split.query or split.fragment:
+        raise source.error(origin, f"must end with the path; {example}")
+    if protocol == "grpc" and split.path not in ("", "/"):
+        raise source.error(origin, f"must have no path, since gRPC has none; {example}")
+    return split
+
+
+def _host(split: SplitResult) -> str:
+    host = split.hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def _url(split: SplitResult) -> str:
+    path = split.path.rstrip("/")
+    if not path.endswith(TRACES_PATH):
+        path += TRACES_PATH
+    return split._replace(path=path).geturl()
+
+
+def _api_key(source: _Source) -> str | None:
+    key, origin = source.text("api_key", "INFRAPRISM_API_KEY")
+    if key and not _KEY.fullmatch(key):
+        raise source.error(origin, "must be printable ASCII without blanks; copy the key again")
+    return key or None
+
+
+def _headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str, str], ...]:
+    given = source.given("headers")
+    if given is None:
+        return _standard_headers(source, endpoint)
+    if not isinstance(given, Mapping):
+        raise source.error("headers", "must be a mapping of names to values")
+    checked = {}
+    for name, value in given.items():
+        if not _is_header(name, value):
+            raise source.error("headers", "must be HTTP header names with printable ASCII values")
+        if name.lower() in _OURS or name.lower().endswith("-bin"):
+            raise source.error("headers", f"must not set {name.lower()}, which the protocol sets")
+        checked[name.lower()] = value
+    return tuple(checked.items())
+
+
+def _is_header(name: object, value: object) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and _HEADER_NAME.fullmatch(name) is not None
+        and _HEADER_VALUE.fullmatch(value) is not None
+    )
+
+
+def _standard_headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str, str], ...]:
+    """Headers of the standard variables, unless these are meant for another host.
+
+    They often hold the key of the vendor that the application's own telemetry goes to, and that key must not be sent
+    to anyone else. So they count only where the standard endpoint is the same host, or is not set at all.
+    """
+    text, origin = source.standard("", "HEADERS")
+    standard_endpoint, _ = source.standard("", "ENDPOINT")
+    if not text or (standard_endpoint and not _same_host(standard_endpoint, endpoint)):
+        return ()
+    from urllib.parse import unquote  # noqa: PLC0415  # hardly anyone sets these
+
+    found = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = entry.partition("=")
+        name, value = unquote(name).strip().lower(), unquote(value).strip()
+        if not equals or not _is_header(name, value):
+            raise source.error(origin, "must be a list such as name=value,other=value")
+        if name not in _OURS and not name.endswith("-bin"):
+            found[name] = value
+    return tuple(found.items())
+
+
+def _same_host(url: str, endpoint: SplitResult) -> bool:
+    try:
+        return urlsplit(url if "://" in url else f"//{url}").hostname == endpoint.hostname
+    except ValueError:
+        return False
+
+
+def _timeout_s(source: _Source) -> float:
+    if source.given("timeout_s") is not None:
+        return source.seconds("timeout_s", 10.0, least=0.001)
+    text, origin = source.standard("", "TIMEOUT")
+    try:
+        value = float(text or 10)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise source.error(origin, "must be a number of seconds above 0")
+    return value / 1000 if value >= _CERTAINLY_MS else value
+
+
+def _compression(source: _Source) -> Compression:
+    word, origin = source.standard("compression", "COMPRESSION")
+    compression = _COMPRESSIONS.get(word.lower() or "gzip")
+    if compression is None:
+        raise source.error(origin, "must be gzip or none")
+    return compression
+
+
+def _check_certificates(source: _Source, authority: str | None, key: str | None, certificate: str | None) -> None:
+    if not (authority or key or certificate):
+        return
+    import ssl  # noqa: PLC0415  # only where certificates are set
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authority:
+        try:
+            context.load_verify_locations(authority)
+        except ssl.SSLError:
+            origin = source.standard("certificate_file", "CERTIFICATE")[1]
+            raise source.error(origin, "names a file without certificates; give a PEM file") from None
+    if key and not certificate:
+        origin = source.standard("client_key_file", "CLIENT_KEY")[1]
+        raise source.error(origin, "needs a client certificate beside it; set client_certificate_file too")
+    if certificate:
+        try:
+            # A password would be asked for on the terminal; an empty one makes an encrypted key an error.
+            context.load_cert_chain(certificate, key, password="")
+        except (ssl.SSLError, ValueError):
+            origin = source.standard("client_certificate_file", "CLIENT_CERTIFICATE")[1]
+            raise source.error(
+                origin, "and its key do not fit together, or are no PEM files without password"
+            ) from None
