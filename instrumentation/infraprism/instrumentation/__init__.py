@@ -1,0 +1,13 @@
+"""Observe the calls of LLM client packages without ever reading their content.
+
+from infraprism.instrumentation import attribution, instrument
+
+instrument()
+with attribution(customer="acme-corp"):
+    client.chat.completions.create(...)
+"""
+
+from infraprism.instrumentation.instrumentor import ProviderStatus, instrument, status, uninstrument
+from infraprism.processor.attribution import attribution
+
+__all__ = ["ProviderStatus", "attribution", "instrument", "status", "uninstrument"]

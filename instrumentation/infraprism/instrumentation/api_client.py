@@ -1,0 +1,241 @@
+"""Observe the client packages that come from one generator: openai, anthropic, and many more.
+
+All their calls go through `request` of two base classes in the package's `_base_client`. Only those two methods are
+replaced, so that every method an application knows keeps its identity, signature and docstring, and clients that
+exist already are observed too. Of a request only its path and the keys `model` and `stream` are looked at.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import Token
+from copy import copy
+from dataclasses import dataclass, field
+from functools import wraps
+from time import perf_counter
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from infraprism.instrumentation import bodies, streams
+from infraprism.instrumentation import conventions as key
+from infraprism.instrumentation.answers import Attribute, Operation, get, identifier
+from infraprism.instrumentation.call import Call, swallow
+from infraprism.instrumentation.patching import Function, Patch, Patches, Switch
+from infraprism.instrumentation.tracing import Tracing
+from infraprism.processor.once import inside_call
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True)
+class ClientPackage:
+    """One client package, as data.
+
+    `name` is the name of its distribution and module, `oldest` the oldest version that works. `operations` are the
+    billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except of those
+    whose class, or whose own name for where it sends calls, is in `other_providers`.
+    """
+
+    name: str
+    oldest: tuple[int, ...]
+    provider: str
+    operations: Mapping[str, Operation]
+    other_providers: Mapping[str, str] = field(default_factory=dict)
+
+    def operation(self, method: str, url: str) -> Operation | None:
+        """The billed call that a request is, or None."""
+        if method.lower() != "post":
+            return None
+        exact = self.operations.get(url)
+        if exact is not None:
+            return exact
+        path = url.partition("?")[0].rstrip("/")
+        return next((found for end, found in self.operations.items() if path.endswith(end)), None)
+
+    def provider_of(self, client: object) -> str:
+        """Who the requests of a client go to, as far as its class says."""
+        runtime = get(get(client, "_provider_runtime"), "name")
+        for name in (runtime, *(kind.__name__ for kind in type(client).__mro__)):
+            if name in self.other_providers:
+                return self.other_providers[name]
+        return self.provider
+
+    def patches(self, tracing: Tracing) -> Patches:
+        """What to replace in the package, which is imported for it.
+
+        Raises ImportError, AttributeError or KeyError where the package has another shape.
+        """
+        base = importlib.import_module(f"{self.name}._base_client")
+        observer = _Observer(self, tracing)
+        return Patches(
+            [
+                Patch(base.SyncAPIClient, "request", observer.sync),
+                Patch(base.AsyncAPIClient, "request", observer.asynchronous),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The classes that tell what a request returned."""
+
+    streams: tuple[type, ...]
+    wrappers: tuple[type, ...]
+    responses: tuple[type, ...]
+
+    @classmethod
+    def of(cls, package: str) -> _Results:
+        return cls(
+            _classes(f"{package}._streaming", "Stream", "AsyncStream"),
+            _classes(f"{package}._response", "BaseAPIResponse")
+            + _classes(f"{package}._legacy_response", "LegacyAPIResponse"),
+            _classes("httpx2", "Response") + _classes("httpx", "Response"),
+        )
+
+
+def _classes(module: str, *names: str) -> tuple[type, ...]:
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return ()
+    return tuple(getattr(found, name) for name in names if hasattr(found, name))
+
+
+class _Observer:
+    """Makes the two replacements of `request`, and turns one request into one call."""
+
+    def __init__(self, package: ClientPackage, tracing: Tracing) -> None:
+        self._package = package
+        self._tracing = tracing
+        self._results = _Results.of(package.name)
+
+    def sync(self, original: Function, switch: Switch) -> Function:
+        """The replacement of `SyncAPIClient.request`."""
+
+        @wraps(original)
+        def request(*args: Any, **kwargs: Any) -> Any:
+            call, args = self._start(args, kwargs) if switch.on else (None, args)
+            if call is None:
+                return original(*args, **kwargs)
+            entered = inside_call.set(True)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:
+                call.failed(error)
+                raise
+            finally:
+                _leave(entered)
+            self._follow(call, result)
+            return result
+
+        return request
+
+    def asynchronous(self, original: Function, switch: Switch) -> Function:
+        """The replacement of `AsyncAPIClient.request`."""
+
+        @wraps(original)
+        async def request(*args: Any, **kwargs: Any) -> Any:
+            call, args = self._start(args, kwargs) if switch.on else (None, args)
+            if call is None:
+                return await original(*args, **kwargs)
+            entered = inside_call.set(True)
+            try:
+                result = await original(*args, **kwargs)
+            except BaseException as error:
+                call.failed(error)
+                raise
+            finally:
+                _leave(entered)
+            self._follow(call, result)
+            return result
+
+        return request
+
+    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Call | None, tuple[Any, ...]]:
+        """The call that a request is, or None; and the arguments to make the request with."""
+        try:
+            client, options = args[0], kwargs["options"] if "options" in kwargs else args[2]
+            operation = self._package.operation(options.method, options.url)
+            if operation is None or inside_call.get() or not is_instrumentation_enabled():
+                return None, args
+            call = self._call(client, options, operation, streamed=kwargs.get("stream") is True)
+            if call is not None and callable(options.post_parser):
+                options = _seen_before_parsing(options, call)
+                if "options" in kwargs:
+                    kwargs["options"] = options
+                else:
+                    args = (*args[:2], options, *args[3:])
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("api_client.start")
+            return None, args
+        return call, args
+
+    def _call(self, client: Any, options: Any, operation: Operation, *, streamed: bool) -> Call | None:
+        body, extra = options.json_data, options.extra_json
+        model = identifier(_of(extra, "model") or _of(body, "model"))
+        attributes: dict[str, Attribute] = {
+            key.OPERATION: operation.name,
+            key.PROVIDER: self._package.provider_of(client),
+            **operation.constants,
+            **_server(client, options.url),
+        }
+        if model is not None:
+            attributes[key.REQUEST_MODEL] = model
+        if streamed or _of(body, "stream") is True:
+            attributes[key.REQUEST_STREAM] = True
+        started_s = perf_counter()
+        span = self._tracing.start_span(f"{operation.name} {model}" if model else operation.name, attributes)
+        return None if span is None else Call(span, operation, started_s)
+
+    def _follow(self, call: Call, result: Any) -> None:
+        results, kind = self._results, type(result)
+        try:
+            if issubclass(kind, results.streams):
+                streams.follow(call, result)
+            elif issubclass(kind, results.wrappers):
+                bodies.follow(call, result.http_response)
+            elif issubclass(kind, results.responses):
+                bodies.follow(call, result)
+            else:
+                call.answer(result)
+                call.answered()
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("api_client.follow")
+            call.left()
+
+
+def _leave(entered: Token[bool]) -> None:
+    with suppress(ValueError):  # a coroutine that is closed from another context than it ran in; that one is gone
+        inside_call.reset(entered)
+
+
+def _of(body: object, name: str) -> object:
+    return body.get(name) if isinstance(body, Mapping) else None
+
+
+def _server(client: Any, url: str) -> dict[str, Attribute]:
+    # A request can name another server than the client's by a whole URL.
+    server = client.base_url if url.startswith("/") or "://" not in url else urlsplit(url)
+    host = getattr(server, "host", None) or getattr(server, "hostname", None)
+    port = server.port or _DEFAULT_PORTS.get(server.scheme)
+    return {key.SERVER_ADDRESS: host, key.SERVER_PORT: port} if host and port else {}
+
+
+def _seen_before_parsing(options: Any, call: Call) -> Any:
+    """Options for the same request that let the call see the answer before it is parsed into the application's type.
+
+    That parsing can fail, as it does for an answer that was cut off, and the answer is billed all the same.
+    """
+    parse = options.post_parser
+
+    def seen(answer: Any) -> Any:
+        call.answer(answer)
+        return parse(answer)
+
+    seen_options = copy(options)
+    seen_options.post_parser = seen
+    return seen_options

@@ -1,0 +1,179 @@
+"""One LLM call, from the request to its one end.
+
+A call starts with its span, sees an answer or the chunks of a stream, and ends exactly once: answered, failed,
+cancelled, or left by the application before its end. Whoever drives it (a plain answer, a stream, raw bytes; sync or
+async) only says what happened. Nothing here raises into the application.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from time import perf_counter, time_ns
+from typing import Concatenate, Final, ParamSpec
+
+from opentelemetry.trace import Span, Status, StatusCode
+
+from infraprism.instrumentation import conventions as key
+from infraprism.instrumentation import error_types
+from infraprism.instrumentation.answers import Attribute, Operation, StreamEvent, get, read
+from infraprism.processor.tally import Tally
+
+log: Final = logging.getLogger("infraprism.instrumentation")
+tally: Final = Tally()
+"""Counts the errors of ours that were kept from the application, by the place they happened in."""
+
+_P = ParamSpec("_P")
+_FAILED: Final = Status(StatusCode.ERROR)
+
+
+def swallow(where: str) -> None:
+    """Count an error of ours that must not reach the application; call it while handling that error.
+
+    The error itself is not logged with its text, since that could hold a part of the answer it met.
+    """
+    try:
+        tally.error(where)
+        log.debug("InfraPrism could not observe a call: %s", where)
+    except Exception:  # noqa: BLE001, S110 - nothing may get out of here, not even from a logging handler
+        pass
+
+
+def _guarded(
+    method: Callable[Concatenate[Call, _P], None],
+) -> Callable[Concatenate[Call, _P], None]:
+    where = f"call.{method.__name__}"
+
+    @wraps(method)
+    def guarded(self: Call, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow(where)
+
+    return guarded
+
+
+class Call:
+    """One call that is under way.
+
+    `reading` is True while the client package itself is at work on a stream, so that it closing the response then is
+    not taken for the application leaving.
+    """
+
+    __slots__ = ("_first_chunk_s", "_found", "_last_chunk_ns", "_open", "_operation", "_started_s", "reading")
+
+    def __init__(self, span: Span, operation: Operation, started_s: float) -> None:
+        # The span is taken out by whoever ends the call: one operation that cannot happen twice, and needs no lock
+        # that a finalizer could find taken.
+        self._open = [span]
+        self._operation = operation
+        self._started_s = started_s
+        self._found: dict[str, Attribute] = {}
+        self._first_chunk_s = 0.0
+        self._last_chunk_ns = 0
+        self.reading = False
+
+    def chunk(self, chunk: object) -> None:
+        """See one chunk of a stream, as the application will see it."""
+        # Written out, without helpers: it runs for every chunk.
+        try:
+            self._last_chunk_ns = time_ns()
+            if not self._first_chunk_s:
+                self._first_chunk_s = perf_counter()
+            events = self._operation.events
+            if events:
+                event = events.get(get(chunk, "type"))
+                if event is not None:
+                    self._event(chunk, event)
+            elif not self._found or get(chunk, "usage") is not None:
+                # Until something is known, since the first chunk of some providers holds no model yet.
+                read(chunk, self._operation.answer, self._found)
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("call.chunk")
+
+    def _event(self, holder: object, event: StreamEvent) -> None:
+        for name in event.path:
+            holder = get(holder, name)
+        read(holder, event.table, self._found)
+
+    @_guarded
+    def answer(self, answer: object) -> None:
+        """See a whole answer."""
+        read(answer, self._operation.answer, self._found)
+
+    @_guarded
+    def line(self, event: object, *, live: bool) -> None:
+        """See one event of a stream that the application reads as bytes; not `live` if it was all there at once."""
+        first, last = self._first_chunk_s, self._last_chunk_ns
+        self.chunk(event)
+        if not live:
+            self._first_chunk_s, self._last_chunk_ns = first, last
+        error = get(event, "error")
+        if error is not None and key.ERROR_TYPE not in self._found:
+            self._found[key.ERROR_TYPE] = error_types.reported(error)
+
+    @_guarded
+    def bytes_arrived(self) -> None:
+        """See that bytes of a stream came, whatever they are."""
+        self._last_chunk_ns = time_ns()
+        if not self._first_chunk_s:
+            self._first_chunk_s = perf_counter()
+
+    @property
+    def knows_something(self) -> bool:
+        """Whether anything was read of the answer yet."""
+        return bool(self._found)
+
+    def answered(self) -> None:
+        """End: the whole answer was given to the application."""
+        self._end(None)
+
+    def left(self) -> None:
+        """End: the application wants no more of the answer. What was seen until then stands; it is no failure."""
+        self._end(None)
+
+    def closed(self) -> None:
+        """The response was closed: the end, unless the client package is at work and will say so itself."""
+        if not self.reading:
+            self._end(None)
+
+    def failed(self, error: BaseException) -> None:
+        """End: the call raised, or was cancelled."""
+        self._end(error)
+
+    @_guarded
+    def _end(self, error: BaseException | None) -> None:
+        if not self._open:
+            return
+        try:
+            span = self._open.pop()
+        except IndexError:
+            return  # another thread was first
+        try:
+            self._describe(span, error)
+        finally:
+            # A stream lasts until its last chunk, however late the application lets go of it.
+            span.end(self._last_chunk_ns if error is None and self._last_chunk_ns else None)
+
+    def _describe(self, span: Span, error: BaseException | None) -> None:
+        found = self._found
+        if self._operation.cache_beside_input and key.INPUT_TOKENS in found:
+            found[key.INPUT_TOKENS] = sum(found.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
+        if self._first_chunk_s:
+            found[key.TIME_TO_FIRST_CHUNK] = self._first_chunk_s - self._started_s
+        if error is not None:
+            found.update(error_types.attributes(error))
+        if key.ERROR_TYPE in found:
+            span.set_status(_FAILED)
+        if found:
+            span.set_attributes(found)
+
+    def __del__(self) -> None:
+        """A call that nobody holds any more was left."""
+        if self._open:
+            self.left()
+
+
+_INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

@@ -1,0 +1,11 @@
+"""The client packages that are observed: a table each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.instrumentation.api_client import ClientPackage
+from infraprism.instrumentation.providers.anthropic import ANTHROPIC
+from infraprism.instrumentation.providers.openai import OPENAI
+
+PACKAGES: Final[tuple[ClientPackage, ...]] = (OPENAI, ANTHROPIC)

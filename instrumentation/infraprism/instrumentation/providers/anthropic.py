@@ -1,0 +1,54 @@
+"""The anthropic package: Anthropic itself, and Claude on other clouds.
+
+Field names are those of the published API reference: `usage` of messages and of the events of a message stream.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.instrumentation import conventions as key
+from infraprism.instrumentation.answers import Operation, StreamEvent, Table
+from infraprism.instrumentation.api_client import ClientPackage
+
+_USAGE_AT_START: Final[Table] = {
+    "input_tokens": key.INPUT_TOKENS,
+    "cache_read_input_tokens": key.CACHE_READ_TOKENS,
+    "cache_creation_input_tokens": key.CACHE_WRITE_TOKENS,
+    "cache_creation": {"ephemeral_1h_input_tokens": key.ANTHROPIC_CACHE_WRITE_1H_TOKENS},
+    "service_tier": key.ANTHROPIC_SERVICE_TIER,
+}
+_USAGE: Final[Table] = {
+    **_USAGE_AT_START,
+    "output_tokens": key.OUTPUT_TOKENS,
+    "output_tokens_details": {"thinking_tokens": key.REASONING_TOKENS},
+    "server_tool_use": {"web_search_requests": key.WEB_SEARCHES},
+}
+_IDENTITY: Final[Table] = {"id": key.RESPONSE_ID, "model": key.RESPONSE_MODEL}
+
+_MESSAGES: Final = Operation(
+    "chat",
+    {**_IDENTITY, "usage": _USAGE},
+    events={
+        # The output of the first event is what the model had when the stream began, and no result: a stream that
+        # ends before the last event reports no output.
+        "message_start": StreamEvent(("message",), {**_IDENTITY, "usage": _USAGE_AT_START}),
+        "message_delta": StreamEvent((), {"usage": _USAGE}),
+    },
+    cache_beside_input=True,
+)
+
+ANTHROPIC: Final = ClientPackage(
+    name="anthropic",
+    oldest=(0, 41, 0),
+    provider="anthropic",
+    operations={
+        "/v1/messages": _MESSAGES,
+        "/v1/complete": Operation("text_completion", _IDENTITY),
+    },
+    other_providers={
+        "BaseBedrockClient": "aws.bedrock",
+        "BaseMantleClient": "aws.bedrock",
+        "BaseVertexClient": "gcp.vertex_ai",
+    },
+)

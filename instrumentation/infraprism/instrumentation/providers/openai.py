@@ -1,0 +1,86 @@
+"""The openai package: OpenAI, Azure OpenAI, and every service that speaks OpenAI's API.
+
+Field names are those of the published API reference: `usage` of chat completions, of responses and of embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.instrumentation import conventions as key
+from infraprism.instrumentation.answers import Operation, StreamEvent, Table
+from infraprism.instrumentation.api_client import ClientPackage
+
+_COMPLETION: Final[Table] = {
+    "id": key.RESPONSE_ID,
+    "model": key.RESPONSE_MODEL,
+    "service_tier": key.OPENAI_SERVICE_TIER,
+    "usage": {
+        "prompt_tokens": key.INPUT_TOKENS,
+        "prompt_cache_hit_tokens": key.CACHE_READ_TOKENS,  # DeepSeek's older name for cached_tokens
+        "prompt_tokens_details": {
+            "cached_tokens": key.CACHE_READ_TOKENS,
+            "cache_write_tokens": key.CACHE_WRITE_TOKENS,
+            "audio_tokens": key.AUDIO_INPUT_TOKENS,
+        },
+        "completion_tokens": key.OUTPUT_TOKENS,
+        "completion_tokens_details": {
+            "reasoning_tokens": key.REASONING_TOKENS,
+            "audio_tokens": key.AUDIO_OUTPUT_TOKENS,
+        },
+        "cost": key.REPORTED_COST_USD,  # OpenRouter
+    },
+}
+_RESPONSE: Final[Table] = {
+    "id": key.RESPONSE_ID,
+    "model": key.RESPONSE_MODEL,
+    "service_tier": key.OPENAI_SERVICE_TIER,
+    "error": {"code": key.ERROR_TYPE},
+    "usage": {
+        "input_tokens": key.INPUT_TOKENS,
+        "input_tokens_details": {
+            "cached_tokens": key.CACHE_READ_TOKENS,
+            "cache_write_tokens": key.CACHE_WRITE_TOKENS,
+        },
+        "output_tokens": key.OUTPUT_TOKENS,
+        "output_tokens_details": {"reasoning_tokens": key.REASONING_TOKENS},
+        "cost": key.REPORTED_COST_USD,  # OpenRouter
+    },
+    "tool_usage": {"web_search": {"num_requests": key.WEB_SEARCHES}},
+}
+_OF_RESPONSE: Final = StreamEvent(("response",), _RESPONSE)
+
+_CHAT: Final = Operation("chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"})
+_RESPONSES: Final = Operation(
+    "chat",
+    _RESPONSE,
+    events={
+        "response.created": _OF_RESPONSE,
+        "response.completed": _OF_RESPONSE,
+        "response.incomplete": _OF_RESPONSE,
+        "response.failed": _OF_RESPONSE,
+        "error": StreamEvent((), {"code": key.ERROR_TYPE}),
+    },
+    constants={key.OPENAI_API_TYPE: "responses"},
+)
+_EMBEDDINGS: Final = Operation("embeddings", {"model": key.RESPONSE_MODEL, "usage": _COMPLETION["usage"]})
+
+OPENAI: Final = ClientPackage(
+    name="openai",
+    oldest=(1, 55, 3),
+    provider="openai",
+    operations={
+        "/chat/completions": _CHAT,
+        "/responses": _RESPONSES,
+        "/responses/compact": _RESPONSES,
+        "/embeddings": _EMBEDDINGS,
+        "/completions": Operation("text_completion", _COMPLETION),
+    },
+    other_providers={
+        "BaseAzureClient": "azure.ai.openai",
+        "BedrockOpenAI": "aws.bedrock",
+        "AsyncBedrockOpenAI": "aws.bedrock",
+        "bedrock": "aws.bedrock",
+        "vertex": "gcp.vertex_ai",
+    },
+)

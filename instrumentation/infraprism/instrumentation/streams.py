@@ -1,0 +1,77 @@
+"""Follow a stream of the client package's objects, in place.
+
+The stream stays the package's own object. Only the iterator it draws from is replaced by one that passes every chunk
+on untouched and tells the call; order, exceptions and the way it ends are those of the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from infraprism.instrumentation.bodies import watch_close
+from infraprism.instrumentation.call import Call
+
+
+def follow(call: Call, stream: Any) -> None:
+    """Tell `call` of every chunk of `stream` and of its end, whichever way it ends.
+
+    Raises AttributeError for a stream of an unknown shape, which is then as it was.
+    """
+    source = stream._iterator  # noqa: SLF001 - there is no public place; it has this name in every version
+    if hasattr(source, "__anext__"):
+        stream._iterator = _AsyncChunks(source, call)  # noqa: SLF001 - see above
+    else:
+        stream._iterator = _chunks(source, call)  # noqa: SLF001 - see above
+    watch_close(call, stream.response)
+
+
+def _chunks(source: Iterator[object], call: Call) -> Iterator[object]:
+    call.reading = True
+    try:
+        for chunk in source:
+            call.chunk(chunk)
+            call.reading = False
+            yield chunk
+            call.reading = True
+    except GeneratorExit:
+        call.left()
+        raise
+    except BaseException as error:
+        call.failed(error)
+        raise
+    call.answered()
+
+
+class _AsyncChunks:
+    """The same for asynchronous streams.
+
+    A plain iterator and no generator: an unfinished asynchronous generator more would be one more for the event loop
+    to finalize.
+    """
+
+    def __init__(self, source: AsyncIterator[object], call: Call) -> None:
+        self._source = source
+        self._call = call
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self
+
+    async def __anext__(self) -> object:
+        call = self._call
+        call.reading = True
+        try:
+            chunk = await self._source.__anext__()
+        except StopAsyncIteration:
+            call.answered()
+            raise
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.chunk(chunk)
+        call.reading = False
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        """What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's."""
+        return getattr(self.__dict__["_source"], name)

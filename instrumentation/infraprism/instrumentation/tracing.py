@@ -1,0 +1,215 @@
+"""Where the span of a call goes.
+
+It must reach InfraPrism exactly once, whatever the application does with its own telemetry, and must not change that
+telemetry where nobody asked for it. So it goes, in this order of preference:
+
+- to the provider that `instrument()` was given;
+- to the application's global provider, if that has an InfraPrism processor or exporter, since that is how an
+  application says that it wants these spans among its own. If its sampler does not want this one, the span goes to a
+  provider of ours that shares the processor: what a call costs is not sampled;
+- to a private provider of ours, which is never made the global one.
+
+In zero-code use the application asked for nothing, and it is always the private one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Span, SpanKind, Tracer
+
+from infraprism.instrumentation.answers import Attribute
+from infraprism.instrumentation.call import log, tally
+from infraprism.processor import InfraPrismSpanProcessor, Tally
+from infraprism.processor.sink import EventExporter, takes_events
+from infraprism.schema import Event
+
+SCOPE: Final = "infraprism.instrumentation"
+
+
+class Delivery(NamedTuple):
+    """What InfraPrism has in a tracer provider: a processor, or an exporter in somebody's batch processor."""
+
+    processor: InfraPrismSpanProcessor | None
+    exporter: EventExporter | None
+
+
+def delivery_in(provider: object) -> Delivery | None:
+    """What InfraPrism has in this provider, or None."""
+    for processor in processors_of(provider):
+        if isinstance(processor, InfraPrismSpanProcessor):
+            return Delivery(processor, None)
+        if isinstance(processor, Forwarding):
+            return Delivery(processor.processor, None)
+        exporter = getattr(processor, "span_exporter", None)
+        if takes_events(exporter):
+            return Delivery(None, exporter)
+    return None
+
+
+def processors_of(provider: object) -> tuple[object, ...]:
+    """The span processors of an SDK provider; a new tuple whenever one was added."""
+    active = getattr(provider, "_active_span_processor", None)
+    processors = getattr(active, "_span_processors", ())
+    return processors if isinstance(processors, tuple) else ()
+
+
+class Borrowed:
+    """An exporter that belongs to somebody else: they shut it down."""
+
+    def __init__(self, exporter: EventExporter) -> None:
+        self._exporter = exporter
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the events."""
+        return self._exporter.tally
+
+    def export_events(self, events: Sequence[Event]) -> None:
+        """Hand events on."""
+        self._exporter.export_events(events)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until all are sent."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: int = 5000) -> None:
+        """Send what is left; the owner may have more."""
+        self._exporter.force_flush(timeout_millis)
+
+
+class Forwarding(SpanProcessor):
+    """Passes spans to a processor that belongs to somebody else: they shut it down."""
+
+    def __init__(self, processor: InfraPrismSpanProcessor) -> None:
+        self.on_start = processor.on_start  # type: ignore[method-assign]  # bound once: it runs for every span
+        self.on_end = processor.on_end  # type: ignore[method-assign]  # see above
+        self.processor = processor
+
+    def shutdown(self) -> None:
+        """Send what is left; the owner may have more."""
+        self.processor.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until all are sent."""
+        return self.processor.force_flush(timeout_millis)
+
+
+class _Theirs(NamedTuple):
+    """What to use of an application's own provider, and instead of it where its sampler does not want a span."""
+
+    tracer: Tracer
+    counts_unsampled: bool
+    always_on: Tracer | None
+
+
+class Tracing:
+    """Starts the spans of calls, at the provider that the rule above says.
+
+    `provider` is the one that the application gave, if any; `private` is True in zero-code use.
+    """
+
+    def __init__(self, provider: trace.TracerProvider | None = None, *, private: bool = False) -> None:
+        self._given = provider
+        self._always_private = private
+        self._lock = threading.Lock()
+        self._private: Tracer | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._theirs: _Theirs | None = None
+
+    def start_span(self, name: str, attributes: Mapping[str, Attribute]) -> Span | None:
+        """A span that records, or None where the SDK is switched off or the given provider does not want it."""
+        theirs = None if self._always_private else self._their_tracers()
+        if theirs is None:
+            return _start(self._private or self.prepare(), name, attributes)
+        span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        if span.is_recording() and (theirs.counts_unsampled or span.get_span_context().trace_flags.sampled):
+            return span
+        return None if theirs.always_on is None else _start(theirs.always_on, name, attributes)
+
+    def prepare(self, processor: InfraPrismSpanProcessor | None = None, *, ours: bool = True) -> Tracer:
+        """Make the private provider now, rather than at the first call; `ours` as in `private_tracer`.
+
+        Raises nothing.
+        """
+        with self._lock:
+            if self._private is None:
+                try:
+                    self._private = private_tracer(processor, ours=ours)
+                except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+                    # Once, not at every call: whatever it is that cannot be used will not be usable then either.
+                    log.warning("InfraPrism cannot deliver events and records none", exc_info=True)
+                    tally.error("tracing.prepare")
+                    self._private = trace.NoOpTracer()
+            return self._private
+
+    def is_ready(self) -> bool:
+        """Whether the application's own provider takes the spans already, so that no private one is needed."""
+        return not self._always_private and self._their_tracers() is not None
+
+    def _their_tracers(self) -> _Theirs | None:
+        provider = self._given or trace.get_tracer_provider()
+        processors = processors_of(provider)
+        if processors is not self._seen:
+            with self._lock:
+                delivery = delivery_in(provider)
+                if delivery is not None:
+                    counts_unsampled = delivery.processor is not None
+                    self._theirs = _Theirs(_tracer(provider), counts_unsampled, always_on_tracer(delivery))
+                elif self._given is not None:
+                    self._theirs = _Theirs(_tracer(provider), counts_unsampled=True, always_on=None)
+                else:
+                    self._theirs = None
+                self._seen = processors
+        return self._theirs
+
+
+def _start(tracer: Tracer, name: str, attributes: Mapping[str, Attribute]) -> Span | None:
+    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    return span if span.is_recording() else None
+
+
+def always_on_tracer(delivery: Delivery) -> Tracer:
+    """A tracer that samples everything and delivers where the application's own provider does."""
+    if delivery.processor is not None:
+        return private_tracer(delivery.processor, ours=False)
+    assert delivery.exporter is not None
+    return private_tracer(InfraPrismSpanProcessor(Borrowed(delivery.exporter)), ours=True)
+
+
+def private_tracer(processor: InfraPrismSpanProcessor | None, *, ours: bool) -> Tracer:
+    """A tracer of a new provider that nobody else sees; `ours` if it is the one to shut the processor down."""
+    if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
+        return trace.NoOpTracer()
+    provider = TracerProvider(
+        sampler=ALWAYS_ON, resource=Resource.create(), span_limits=_NO_LIMITS, shutdown_on_exit=ours
+    )
+    provider.add_span_processor(processor or InfraPrismSpanProcessor())
+    return _tracer(provider)
+
+
+# The application's limits are for its own spans; ours hold a known handful of short attributes.
+_NO_LIMITS: Final = SpanLimits(
+    max_attributes=SpanLimits.UNSET,
+    max_span_attributes=SpanLimits.UNSET,
+    max_attribute_length=SpanLimits.UNSET,
+    max_span_attribute_length=SpanLimits.UNSET,
+)
+
+
+def _tracer(provider: Any) -> Tracer:
+    try:
+        ours = version("infraprism-opentelemetry")
+    except PackageNotFoundError:  # a source tree that is not installed
+        ours = ""
+    tracer: Tracer = provider.get_tracer(SCOPE, ours)
+    return tracer

@@ -1,0 +1,134 @@
+"""What `opentelemetry-instrument` finds: a hook, and an instrumentor for each client package.
+
+The application asked for nothing and changes nothing, so its telemetry stays as it is byte for byte: our own spans go
+to a private provider. Beside the application's provider, whenever there is one, stands our processor, so that calls
+which other instrumentations report are counted as well. Every error is kept from the application and from the other
+instrumentations, since one that got out would stop them all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it is untyped
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+
+from infraprism.instrumentation import instrumentor
+from infraprism.instrumentation.api_client import ClientPackage
+from infraprism.instrumentation.call import log, tally
+from infraprism.instrumentation.patching import Function, Patch, Switch
+from infraprism.instrumentation.providers.anthropic import ANTHROPIC
+from infraprism.instrumentation.providers.openai import OPENAI
+from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in
+from infraprism.processor import InfraPrismSpanProcessor
+from infraprism.processor.notes import AttributionRecorder
+
+INFRAPRISM_DISABLED: Final = "INFRAPRISM_DISABLED"
+"""Set to `true`, zero-code use does nothing at all."""
+
+_tracing: Final = Tracing(private=True)
+
+
+def enabled() -> bool:
+    """Whether the environment lets us work."""
+    return not any(
+        os.environ.get(variable, "").strip().lower() == "true" for variable in (INFRAPRISM_DISABLED, OTEL_SDK_DISABLED)
+    )
+
+
+class _Hook:
+    """Sets up the private provider, and stands beside the application's, now and when it comes later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processor: InfraPrismSpanProcessor | None = None
+        self._beside: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def run(self) -> None:
+        """Do it once."""
+        with self._lock:
+            if self._processor is not None:
+                return
+            provider = trace.get_tracer_provider()
+            delivery = delivery_in(provider)
+            if delivery is None:
+                self._processor = InfraPrismSpanProcessor()
+                self._stand_beside(provider)
+            elif delivery.exporter is not None:
+                self._processor = InfraPrismSpanProcessor(Borrowed(delivery.exporter))
+                provider.add_span_processor(AttributionRecorder())  # type: ignore[attr-defined]  # an SDK provider
+            else:
+                self._processor = delivery.processor
+            _tracing.prepare(self._processor, ours=delivery is None or delivery.processor is None)
+            Patch(trace, "set_tracer_provider", self._attached).apply()
+
+    def _stand_beside(self, provider: Any) -> None:
+        if self._processor is None or provider in self._beside or not hasattr(provider, "add_span_processor"):
+            return
+        if delivery_in(provider) is None:
+            provider.add_span_processor(Forwarding(self._processor))
+        self._beside.add(provider)
+
+    def _attached(self, original: Function, switch: Switch) -> Function:
+        @wraps(original)
+        def set_tracer_provider(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            if switch.on:
+                quietly("zero_code.attach", lambda: self._stand_beside(trace.get_tracer_provider()))
+            return result
+
+        return set_tracer_provider
+
+
+def quietly(where: str, work: Callable[[], None]) -> None:
+    """Do the work; an error is counted and logged, and reaches nobody."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+        tally.error(where)
+        log.warning("InfraPrism is not at work: %s", where, exc_info=True)
+
+
+_hook: Final = _Hook()
+
+
+def pre_instrument() -> None:
+    """The `opentelemetry_pre_instrument` hook. Raises nothing; doing it twice does nothing more."""
+    if enabled():
+        quietly("zero_code.hook", _hook.run)
+
+
+class _PackageInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base class is untyped
+    """Observes one client package. One that is missing or too old is skipped."""
+
+    package: ClientPackage
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: a package that is missing is no conflict."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        provider = kwargs.get("tracer_provider")
+        if enabled():
+            instrumentor.apply([self.package], _tracing if provider is None else Tracing(provider))
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        instrumentor.remove([self.package])
+
+
+class OpenAIInstrumentor(_PackageInstrumentor):
+    """Observes the openai package."""
+
+    package = OPENAI
+
+
+class AnthropicInstrumentor(_PackageInstrumentor):
+    """Observes the anthropic package."""
+
+    package = ANTHROPIC
