@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ _MAX_DEPTH: Final = 12
 def answer_text(call: Call, choice: int = 0) -> str:
     """A few sentences that quote the prompt, as answers do, and hold the canary if there is one."""
     seed = call.seed
-    quoted = " ".join(call.text.split())[:_QUOTED]
+    quoted = textwrap.shorten(call.text, _QUOTED, placeholder=" ...")
     sentences = [_SENTENCES[seed[(index + choice) % 32] % len(_SENTENCES)] for index in range(2 + seed[7] % 3)]
     about = [f'You asked: "{quoted}".'] if quoted else []
     return " ".join([*about, *sentences, *([call.canary] if call.canary else [])])
