@@ -1,0 +1,93 @@
+"""The demo's children: the backend and the app, which never outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from infraprism.cli.failure import Failure
+
+_START_S: Final = 90.0
+_STOP_S: Final = 15.0
+_POLL_S: Final = 0.1
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def child(
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own group, whose output goes to `log`; ended with the block, by force if need be."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # our own commands
+            [str(part) for part in command],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    for force in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, force)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_S)
+
+
+def wait_until(ready: object, process: subprocess.Popen[bytes], log: Path, what: str) -> None:
+    """Wait until `ready()` is true; raises Failure if the process ends before, or takes too long."""
+    assert callable(ready)
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise Failure(f"{what} ended with status {process.returncode}: {last_line(log)}")
+        if ready():
+            return
+        time.sleep(_POLL_S)
+    raise Failure(f"{what} did not start in {_START_S:.0f} seconds: {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    """What a process said last."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def run_app(command: Sequence[str | Path], environment: Mapping[str, str], log: Path, timeout_s: float) -> str:
+    """Run the app to its end; its output. Raises Failure if it fails."""
+    with child(command, environment, log) as process:
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the app did not end in {timeout_s:.0f} seconds: {last_line(log)}") from None
+    if status != 0:
+        raise Failure(f"the app ended with status {status}: {last_line(log)}")
+    return log.read_text(errors="replace")
+
+
+def ended_by_terminate() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that its children are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -1,0 +1,90 @@
+"""What the demo prints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from infraprism.local_provider import Exchange
+
+_WIDE: Final = 132
+_MIN_WIDTH: Final = 80
+_BAR: Final = " │ "
+
+
+def width() -> int:
+    """The terminal's columns, or what reads well in a file."""
+    return max(_MIN_WIDTH, shutil.get_terminal_size((_WIDE, 24)).columns) if sys.stdout.isatty() else _WIDE
+
+
+def heading(title: str) -> str:
+    """A title with a line under it."""
+    return f"\n{title}\n{'─' * len(title)}"
+
+
+def side_by_side(left: tuple[str, str], right: tuple[str, str], columns: int) -> str:
+    """Two titled texts beside each other, each line broken to fit and nothing left out."""
+    half = (columns - len(_BAR)) // 2
+    texts = [_wrapped(f"{title}\n\n{text}", half) for title, text in (left, right)]
+    rows = max(map(len, texts))
+    padded = [lines + [""] * (rows - len(lines)) for lines in texts]
+    return "\n".join(f"{one.ljust(half)}{_BAR}{other}".rstrip() for one, other in zip(*padded, strict=True))
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    lines: list[str] = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(
+            line, columns, subsequent_indent=indent, drop_whitespace=False, replace_whitespace=False
+        ) or [""]
+    return lines
+
+
+def exchange_text(exchange: Exchange) -> str:
+    """A request and its answer, as the provider saw them."""
+    body = json.loads(exchange.request)
+    sent = f"POST {exchange.path}\n{_pretty(body)}"
+    got = (
+        exchange.response.decode()
+        if exchange.truth.streamed
+        else f"HTTP {exchange.truth.status}\n{_pretty(json.loads(exchange.response))}"
+    )
+    return f"{sent}\n\n{got}"
+
+
+def span_text(span: Mapping[str, Any]) -> str:
+    """A span as it left, an attribute a line."""
+    attributes = span.get("attributes", [])
+    rest = {key: value for key, value in span.items() if key != "attributes"}
+    lines = [f'  "{key}": {json.dumps(value)},' for key, value in rest.items()]
+    shown = [f"    {json.dumps(attribute, ensure_ascii=False)}" for attribute in attributes]
+    return "\n".join(["{", *lines, '  "attributes": [', ",\n".join(shown), "  ]", "}"])
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def attribute_values(span: Mapping[str, Any]) -> dict[str, object]:
+    """A span's attributes by key, integers as such."""
+    found: dict[str, object] = {}
+    for attribute in span.get("attributes", ()):
+        ((kind, value),) = attribute["value"].items()
+        found[attribute["key"]] = int(value) if kind == "intValue" else value
+    return found
+
+
+def span_of(spans: Sequence[Mapping[str, Any]], exchange: Exchange) -> Mapping[str, Any] | None:
+    """The span of a call, found by the model and the tokens that the provider reported."""
+    reported = exchange.truth.reported
+    wanted = {
+        "infraprism.model": exchange.truth.model_answered,
+        "infraprism.input_tokens": reported and reported.input_tokens,
+        "infraprism.output_tokens": reported and reported.output_tokens,
+    }
+    return next((span for span in spans if wanted.items() <= attribute_values(span).items()), None)

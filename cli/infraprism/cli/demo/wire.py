@@ -1,0 +1,114 @@
+"""All that leaves the app, seen on its way: a forwarder between the app and the backend that keeps every byte."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Final, Self
+
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+_PASSED_ON: Final = ("content-type", "content-encoding", "authorization", "user-agent")
+_BACK: Final = ("content-type", "retry-after")
+_TIMEOUT_S: Final = 60.0
+
+
+class Wire:
+    """Forwards OTLP over HTTP to a backend on `port` of this machine; use it as a context manager."""
+
+    def __init__(self, port: int) -> None:
+        self.backend_port = port
+        self._bodies: list[bytes] = []
+        self._lock = Lock()
+        self._server = _Server(self)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="demo-wire", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def endpoint(self) -> str:
+        """For INFRAPRISM_ENDPOINT."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """Every request's body that the backend took, unzipped."""
+        with self._lock:
+            return list(self._bodies)
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """Every span in them, as OTLP/JSON."""
+        requests = (ExportTraceServiceRequest.FromString(body) for body in self.bodies)
+        return [
+            _as_json(span)
+            for request in requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def keep(self, body: bytes) -> None:
+        """Remember a body."""
+        with self._lock:
+            self._bodies.append(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.wire.backend_port, timeout=_TIMEOUT_S)
+        try:
+            connection.request("POST", self.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except OSError:
+            self.send_error(503)
+            return
+        finally:
+            connection.close()
+        if answer.status < 300:  # noqa: PLR2004  # HTTP success
+            self.server.wire.keep(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
+        self.send_response(answer.status)
+        for name in _BACK:
+            if value := answer.getheader(name):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
+        """Say nothing."""
+
+
+def _as_json(span: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = MessageToDict(span, use_integers_for_enums=True)
+    shown["traceId"], shown["spanId"] = span.trace_id.hex(), span.span_id.hex()
+    return shown

@@ -1,0 +1,28 @@
+"""JSON whose numbers keep every digit: Decimal where there is a point, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from infraprism.schema import cost_text
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON; raises ValueError."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def dumps(value: object) -> str:
+    """Write one line of JSON."""
+    if isinstance(value, Decimal):
+        return cost_text(value)
+    if isinstance(value, Mapping):
+        return (
+            "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{dumps(item)}" for key, item in value.items()) + "}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

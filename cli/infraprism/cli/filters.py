@@ -1,0 +1,61 @@
+"""The filters that `events` and `costs` share, as arguments and as parameters of the REST API."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from typing import Final
+
+from infraprism.schema.fields import ENTITY_TYPES, TAG_KEY
+
+_ENTITY: Final = "|".join(ENTITY_TYPES)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """The options that choose events."""
+    chosen = parser.add_argument_group("filters")
+    chosen.add_argument("--start", type=_time, metavar="TIME", help="from this date or time on, UTC: 2026-01-31")
+    chosen.add_argument("--end", type=_time, metavar="TIME", help="up to this date (included) or time, UTC")
+    chosen.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
+    chosen.add_argument("--model", help="the model that answered")
+    chosen.add_argument("--provider", help="who bills")
+    chosen.add_argument("--session", metavar="ID", help="one conversation or workflow")
+    chosen.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
+
+
+def parameters(args: argparse.Namespace) -> dict[str, str | int]:
+    """What the REST API calls them; what was not given is left out."""
+    entity_type, entity_id = args.entity or (None, None)
+    found = {
+        "start_date": args.start,
+        "end_date": args.end,
+        "entity_type": entity_type,
+        "entity_id": entity_id,
+        "model": args.model,
+        "provider": args.provider,
+        "session_id": args.session,
+        "tags": ",".join(args.tag) or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _time(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2026-01-31") from None
+    return text
+
+
+def _entity(text: str) -> tuple[str, str]:
+    entity_type, _, entity_id = text.partition(":")
+    if entity_type not in ENTITY_TYPES or not entity_id:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like customer:acme-corp ({_ENTITY})")
+    return entity_type, entity_id
+
+
+def _tag(text: str) -> str:
+    key, colon, _ = text.partition(":")
+    if not colon or not TAG_KEY.fullmatch(key):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like feature:chatbot")
+    return text
