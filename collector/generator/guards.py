@@ -1,0 +1,146 @@
+"""Which values of an attribute may leave: for each kind how it is copied, and what the last gate holds it to.
+
+A guard never lets a value through because of its key alone. Where a text can only be one of a few, others are not
+copied or become one constant; what must be compared but not read becomes a fingerprint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from collector.generator.ottl import CLEAN, SPAN, all_of, any_of, at, matches, put, text
+from infraprism.schema.fields import MAX_TOKENS, Field
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One key that may leave: the statements that copy it, and the condition that its value must then meet."""
+
+    key: str
+    copies: tuple[str, ...]
+    proof: str
+
+    @property
+    def gate(self) -> str:
+        """What makes the gate drop a span because of this key."""
+        return f"{at(SPAN, self.key)} != nil and not ({self.proof})"
+
+
+def _from(key: str) -> tuple[str, str]:
+    return at(SPAN, key), at(CLEAN, key)
+
+
+def one_of(words: Iterable[str]) -> str:
+    """The anchored pattern of a closed list."""
+    return "^(?:" + "|".join(map(re.escape, sorted(words))) + ")$"
+
+
+def pattern(key: str, regex: str) -> Kept:
+    """A text of one pattern."""
+    raw, clean = _from(key)
+    return Kept(key, (put(clean, raw, matches(raw, regex)),), matches(raw, regex))
+
+
+def choice(key: str, words: Iterable[str], *, other: str = "") -> Kept:
+    """A text of a closed list, in any case of letters; each other text becomes `other`, or is left out."""
+    raw, clean = _from(key)
+    known = "(?i)" + one_of({*words} - {""})
+    copies = [put(clean, raw, matches(raw, known))]
+    if other:
+        copies.append(put(clean, f'"{other}"', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'))
+        known = "(?i)" + one_of({*words, other} - {""})
+    return Kept(key, tuple(copies), matches(raw, known))
+
+
+def exact_choice(key: str, words: Iterable[str]) -> Kept:
+    """A text of a closed list."""
+    return pattern(key, one_of(words))
+
+
+def integer(key: str, minimum: int, maximum: int) -> Kept:
+    """A whole number, which some write as a double or as digits."""
+    raw, clean = _from(key)
+    within = all_of(f"{raw} >= {minimum}", f"{raw} <= {maximum}")
+    # Longer texts of digits could be above the maximum: the number is only known once it is copied, and then checked.
+    digits = matches(raw, "^[0-9]{1,13}$")
+    return Kept(
+        key,
+        (
+            put(clean, raw, f"IsInt({raw})", within),
+            put(clean, f"Int({raw})", f"IsDouble({raw})", within, f"Double(Int({raw})) == {raw}"),
+            put(clean, f"Int({raw})", digits, f"Int({raw}) >= {minimum}", f"Int({raw}) <= {maximum}"),
+        ),
+        all_of(f"IsInt({raw})", within),
+    )
+
+
+def number(key: str) -> Kept:
+    """A duration: a number from 0 up, whole or not."""
+    raw, clean = _from(key)
+    proof = all_of(any_of(f"IsInt({raw})", f"IsDouble({raw})"), f"{raw} >= 0", f"{raw} < {MAX_TOKENS}")
+    return Kept(key, (put(clean, raw, proof),), proof)
+
+
+_MONEY: Final = "^[0-9]{1,18}(?:[.][0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?$"
+
+
+def money(key: str) -> Kept:
+    """An amount, as text or as a double."""
+    raw, clean = _from(key)
+    number_of_money = all_of(f"IsDouble({raw})", f"{raw} >= 0", f"{raw} < {MAX_TOKENS}")
+    proof = f"({matches(raw, _MONEY)}) or ({number_of_money})"
+    return Kept(key, (put(clean, raw, matches(raw, _MONEY)), put(clean, raw, number_of_money)), proof)
+
+
+def flag(key: str) -> Kept:
+    """True or false, which some write as text."""
+    raw, clean = _from(key)
+    return Kept(
+        key,
+        (
+            put(clean, raw, f"IsBool({raw})"),
+            put(clean, "true", matches(raw, "^(?i:true)$")),
+            put(clean, "false", matches(raw, "^(?i:false)$")),
+        ),
+        f"IsBool({raw})",
+    )
+
+
+_FINGERPRINT: Final = "^[0-9a-f]{64}$"
+
+
+def fingerprint(key: str) -> Kept:
+    """A text that is only ever compared: its SHA-256 leaves instead. A fingerprint stays what it is."""
+    raw, clean = _from(key)
+    return Kept(
+        key,
+        (
+            put(clean, raw, matches(raw, _FINGERPRINT)),
+            put(clean, f"SHA256({raw})", f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'),
+        ),
+        matches(raw, _FINGERPRINT),
+    )
+
+
+# RE2 reads a byte that is no UTF-8 as this character. The character itself is rare enough to be given up with it.
+_REPLACEMENT: Final = r"\x{FFFD}"
+
+
+def printable(value: str, regex: str) -> str:
+    """Whether a value is a text of a pattern, and UTF-8: the backend would have to refuse the batch of one that is not."""
+    return all_of(matches(value, regex), f"not IsMatch({value}, {text(_REPLACEMENT)})")
+
+
+def of_field(field: Field) -> Kept:
+    """The value of a field of an event, exactly as the table has it: nothing is converted."""
+    raw, clean = _from(field.key)
+    proof = {
+        "int": all_of(f"IsInt({raw})", f"{raw} >= 0", f"{raw} <= {field.maximum}"),
+        "bool": f"IsBool({raw})",
+        "string": printable(raw, field.re2),
+        "decimal": matches(raw, field.re2),
+    }[field.kind]
+    return Kept(field.key, (put(clean, raw, proof),), proof)

@@ -1,0 +1,77 @@
+"""Which keys may leave, and with which values: read from the field table and the dialects' tables.
+
+A table that says something this page has no guard for fails here, so that a new kind of value is thought about before
+the collector lets it through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from collector.generator import guards, reductions
+from collector.generator.guards import Kept
+from infraprism.processor.dialects import DIALECTS, values
+from infraprism.processor.dialects.table import FIELDS, As, Dialect
+from infraprism.schema import fields
+from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, MAX_TOKENS, SESSION_ID
+
+TIERS: Final = (*values.TIERS, values.UNKNOWN_TIER)
+ATTRIBUTION: Final = (ENTITY_TYPE.key, ENTITY_ID.key, SESSION_ID.key)
+"""Written by statements of their own, since the resource may say them too."""
+EXCEPTION_TYPE: Final = "exception.type"
+"""Where the class of an exception stands that the span recorded as an event."""
+
+_BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
+    values.count: lambda key: guards.integer(key, 0, MAX_TOKENS),
+    values.flag: guards.flag,
+    values.seconds: guards.number,
+    values.milliseconds: guards.number,
+    values.money: guards.money,
+    values.tier: lambda key: guards.choice(key, TIERS, other=values.UNKNOWN_TIER),
+}
+_BY_FIELD: Final[dict[str, Callable[[str], Kept]]] = {
+    "http_status": lambda key: guards.integer(key, 100, 599),
+    "request_model": lambda key: guards.pattern(key, fields.MODEL.re2),
+    "response_model": lambda key: guards.pattern(key, fields.MODEL.re2),
+    "provider": reductions.provider,
+    "host": reductions.host,
+    "error": reductions.error,
+    "response_id": guards.fingerprint,
+}
+"""Texts, and numbers of narrower bounds."""
+
+
+def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
+    """Every key of the tables, once, in the tables' order, without those of the attribution."""
+    return tuple({kept.key: kept for dialect in dialects for kept in _of(dialect, dialects)}.values())
+
+
+def _of(dialect: Dialect, dialects: Sequence[Dialect]) -> Iterator[Kept]:
+    for field, entries in dialect.keys.items():
+        for entry in entries:
+            key, reader = entry if isinstance(entry, As) else (entry, FIELDS[field])
+            if key in ATTRIBUTION:
+                continue
+            if field == "operation":
+                yield guards.exact_choice(key, operations_of(key, dialects))
+                continue
+            made = _BY_FIELD.get(field) or _BY_READER.get(reader)
+            if made is None:
+                raise LookupError(f"{key!r} of dialect {dialect.name!r}: no guard is known for the field {field!r}")
+            yield made(key)
+
+
+def keys_of(field: str, dialect: Dialect) -> tuple[str, ...]:
+    """The keys under which a dialect writes a field."""
+    return tuple(entry.key if isinstance(entry, As) else entry for entry in dialect.keys.get(field, ()))
+
+
+def operations_of(key: str, dialects: Sequence[Dialect] = DIALECTS) -> frozenset[str]:
+    """The values of an operation key that are billed calls."""
+    return frozenset().union(*(set(d.operations) for d in dialects if key in keys_of("operation", d)))
+
+
+def event_keys() -> tuple[Kept, ...]:
+    """The fields of an event of our own, without its tags."""
+    return tuple(guards.of_field(field) for field in fields.FIELDS if field.kind != "tags")

@@ -1,0 +1,127 @@
+"""Texts that are reduced to what the backend reads in them, so that nothing else of them leaves.
+
+The name of an error becomes the provider's code, or the end of a class name, by which its kind is told; a host becomes
+the provider's domain; a provider's name becomes the spelling that is known. The backend gets the same answer from the
+reduced text as from the whole one, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from collector.generator.guards import Kept, one_of
+from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
+from infraprism.processor import errors, names
+
+OTHER: Final = "other"
+OTHER_ERROR: Final = "_OTHER"
+"""The conventions' word for an error without a name that is known."""
+_STATUS: Final = "[45][0-9]{2}"
+_BEDROCK: Final = "bedrock.any.amazonaws.com"
+"""Stands for each host of Bedrock: names of regions and endpoints stay behind."""
+
+
+def _longest_first(words: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
+
+
+def _class_ends() -> str:
+    """The ends of class names that tell a kind, with underscores wherever the name may have them."""
+    ends = sorted({end for end, _ in errors.CLASSES}, key=lambda end: (-len(end), end))
+    return "|".join("_*".join(end) for end in ends)
+
+
+_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?(?:_?error|exception)?$"
+_CODE: Final = one_of(errors.CODES)
+ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *dict(errors.CLASSES)})})$"
+"""All that an error's name can be once it is reduced."""
+STATUS_TEXT: Final = f"^(?:Error code: {_STATUS})?$"
+"""All that a status message can be."""
+
+
+def _lower(pattern: str) -> str:
+    """The pattern for texts of any case."""
+    return pattern.replace("(?s)", "(?is)", 1) if pattern.startswith("(?s)") else "(?i)" + pattern
+
+
+def reduce_error(source: str, target: str) -> tuple[str, ...]:
+    """Statements that set `target` to the word which the error name `source` comes down to, if it does to one."""
+    return (
+        put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CLASS))),
+        f'replace_pattern({target}, {text(_CLASS)}, "$1")',
+        f'replace_pattern({target}, "_", "")',
+        put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CODE))),
+        put(target, source, matches(source, f"^{_STATUS}$")),
+    )
+
+
+def error(key: str) -> Kept:
+    """An error's name; one that tells nothing still says that there was an error."""
+    raw, clean = at(SPAN, key), at(CLEAN, key)
+    said = put(clean, f'"{OTHER_ERROR}"', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""')
+    return Kept(key, (*reduce_error(raw, clean), said), matches(raw, ERROR_WORDS))
+
+
+def _reduced(key: str, pattern: str, words: str) -> Kept:
+    raw, clean = at(SPAN, key), at(CLEAN, key)
+    return Kept(
+        key,
+        (
+            put(clean, f'ConvertCase({raw}, "lower")', matches(raw, _lower(pattern))),
+            f'replace_pattern({clean}, {text(pattern)}, "$1")',
+            # Not left out: a better source that says nothing known still stands before a worse one.
+            put(clean, f'"{OTHER}"', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'),
+        ),
+        matches(raw, words),
+    )
+
+
+def provider(key: str) -> Kept:
+    """A provider's name: the longest known beginning of a dotted one."""
+    known = _longest_first(names.HINTS)
+    return _reduced(key, rf"(?s)^\s*({known})(?:[.].*)?\s*$", one_of({*names.HINTS, OTHER}))
+
+
+def host(key: str) -> Kept:
+    """A host or address: the domain of a known provider."""
+    before = r"^\s*(?:.*://)?(?:[^/]*@)?"
+    after = r"[.]*(?::[^/]*)?(?:/.*)?\s*$"
+    known = f"(?s){before}(?:[^/:@]*?[.])??({_longest_first(names.HOSTS)}){after}"
+    kept = _reduced(key, known, one_of({*names.HOSTS, OTHER, _BEDROCK}))
+    raw, clean = at(SPAN, key), at(CLEAN, key)
+    for pattern, provider_name in names.HOST_PATTERNS:
+        domain = next((name for name, of in names.HOSTS.items() if of == provider_name), _BEDROCK)
+        if names.provider_of(domain, None, None) != provider_name:
+            raise LookupError(f"no domain stands for the hosts of {provider_name}")
+        found = matches(raw, f"(?is){before}(?:{pattern.pattern}){after}")
+        kept = Kept(key, (put(clean, f'"{domain}"', found), *kept.copies), kept.proof)
+    return kept
+
+
+def status_text() -> tuple[str, ...]:
+    """Statements that leave of a status message the code that it starts with, in the wording it is read by, or nothing."""
+    message, found = "span.status.message", r"(?s)^(?:.{0,180}?[\s:])?(Error code: " + _STATUS + r")(?:[^0-9].*)?$"
+    return (
+        f'replace_pattern({message}, {text(found)}, "$1") where span.status.code == STATUS_CODE_ERROR',
+        put(message, '""', f"not IsMatch({message}, {text(STATUS_TEXT)})"),
+    )
+
+
+def exception_type(found: str) -> tuple[str, ...]:
+    """Statements, once per span event, that note the class of a recorded exception on the span; the last one counts."""
+    name, noted = 'spanevent.attributes["exception.type"]', 'spanevent.cache["reduced"]'
+    return (
+        *reduce_error(name, noted),
+        put(found, noted, 'spanevent.name == "exception"', matches(noted, ERROR_WORDS)),
+    )
+
+
+def exception(key: str) -> Kept:
+    """The class of an exception that the span recorded as an event."""
+    raw, clean = at(SPAN, key), at(CLEAN, key)
+    proof = matches(raw, ERROR_WORDS)
+    return Kept(key, (put(clean, raw, proof),), proof)
+
+

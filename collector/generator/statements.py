@@ -1,0 +1,217 @@
+"""The lists of statements and conditions that the template of the configuration has places for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from collector.generator import keys, reductions, scopes
+from collector.generator.guards import Kept, one_of, printable
+from collector.generator.ottl import CLEAN, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
+from infraprism.processor.dialects import DIALECTS
+from infraprism.processor.dialects.table import Dialect
+from infraprism.schema import fields, wire
+from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID, TAG_KEY, TAG_PREFIX, TAGS
+
+SPAN_NAME: Final = "llm_call"
+"""The name of each cleaned span that is no event of our own."""
+_TAG_KEY: Final = "^infraprism[.]tags[.]" + TAG_KEY.pattern + "$"
+_HAS_TAGS: Final = f"IsMatch(Keys({SPAN}), {text('infraprism[.]tags[.]')})"
+_IS_EVENT: Final = f'scope.name == "{wire.SCOPE_NAME}"'
+_IS_NO_EVENT: Final = f'scope.name != "{wire.SCOPE_NAME}"'
+_NAMES: Final = "names"
+_TAG_NAMES: Final = at(SPAN, _NAMES)
+"""Where the list of the tags' keys stands while they are checked; no such key is kept before or after."""
+_EVENT_NAME: Final = f'Concat([{at(SPAN, fields.OPERATION.key)}, {at(SPAN, fields.MODEL.key)}], " ")'
+_OWN: Final = (fields.COST_STATUS.key, fields.SUCCESS.key)
+"""What each event of ours has, and no other span."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """One list per place in the template, under the place's name."""
+
+    dialects: Sequence[Dialect] = DIALECTS
+
+    @property
+    def _foreign(self) -> tuple[Kept, ...]:
+        return (*keys.kept_keys(self.dialects), reductions.exception(keys.EXCEPTION_TYPE))
+
+    @property
+    def _exact_keys(self) -> list[str]:
+        """Every key that may leave, but for the tags'."""
+        names = (kept.key for kept in (*self._foreign, *keys.event_keys()))
+        return sorted({*names, *keys.ATTRIBUTION})
+
+    def no_call(self) -> list[str]:
+        """Conditions of spans that are no billed call: by the first dialect that recognises them, as in the processor."""
+        seen = [all_of(_IS_EVENT, *(f"{at(SPAN, key)} != nil" for key in _OWN))]
+        calls = list(seen)
+        earlier: list[str] = [_IS_EVENT]
+        for dialect in self.dialects:
+            marked = any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.markers)))
+            unseen = [f"not {condition}" for condition in map("({})".format, earlier)]
+            calls.append(all_of(*unseen, marked, _billed(dialect)))
+            earlier.append(marked)
+        return ["not (" + any_of(*(f"({call})" for call in calls)) + ")"]
+
+    def exact_keys(self) -> list[str]:
+        """The statement that keeps the keys that may leave, tags aside."""
+        return [f"keep_keys({SPAN}, [{', '.join(map(text, self._exact_keys))}])"]
+
+    def resource_keys(self) -> list[str]:
+        """The statement that keeps what a resource may say: the attribution of a whole service."""
+        exact = one_of(keys.ATTRIBUTION).removeprefix("^(?:").removesuffix(")$")
+        pattern = f"^(?:{exact}|{_TAG_KEY.removeprefix('^').removesuffix('$')})$"
+        return [f"keep_matching_keys({RESOURCE}, {text(pattern)})"]
+
+    def collect_tags(self) -> list[str]:
+        """Statements that put the span's tags into the cache, and those of its resource that it has not itself."""
+        on_resource = f"IsMatch(Keys({RESOURCE}), {text('infraprism[.]tags[.]')})"
+        return [
+            f'merge_maps({CLEAN}, {SPAN}, "insert") where {_HAS_TAGS}',
+            f'merge_maps({CLEAN}, {RESOURCE}, "insert") where {on_resource} and {_IS_NO_EVENT}',
+            f"keep_matching_keys({CLEAN}, {text(_TAG_KEY)})",
+        ]
+
+    def check_tags(self) -> list[str]:
+        """Statements that take the tags off and put back, in the order of their keys, those whose value fits."""
+        statements = [
+            f'merge_maps({CLEAN}, {SPAN}, "insert")',
+            f"keep_matching_keys({CLEAN}, {text(_TAG_KEY)})",
+            f"delete_matching_keys({SPAN}, {text('^infraprism[.]tags[.]')})",
+            put(_TAG_NAMES, f"Sort(Keys({CLEAN}))"),
+        ]
+        for slot in range(fields.MAX_TAGS):
+            name = f"{_TAG_NAMES}[{slot}]"
+            there = f"Len({_TAG_NAMES}) > {slot}"
+            for value, fits in _identifier(f"{CLEAN}[{name}]", TAGS.re2):
+                statements.append(put(f"{SPAN}[{name}]", value, there, fits))
+        return [*statements, f"delete_key({SPAN}, {text(_NAMES)})"]
+
+    def keep_tags(self) -> list[str]:
+        """Statements that start the cleaned span with the tags that were checked."""
+        return [
+            f'merge_maps({CLEAN}, {SPAN}, "insert") where {_HAS_TAGS}',
+            f"keep_matching_keys({CLEAN}, {text(_TAG_KEY)})",
+        ]
+
+    def attribution(self) -> list[str]:
+        """Statements that copy who the call is for: what the span says, else its resource; an entity as a whole."""
+        statements = []
+        for where in (SPAN, RESOURCE):
+            kind, entity, session = (at(where, key) for key in keys.ATTRIBUTION)
+            free = f"{at(CLEAN, ENTITY_ID.key)} == nil"
+            kinds = matches(kind, ENTITY_TYPE.re2)
+            for value, fits in _identifier(entity, ENTITY_ID.re2):
+                statements.append(put(at(CLEAN, ENTITY_TYPE.key), kind, free, kinds, fits))
+                statements.append(put(at(CLEAN, ENTITY_ID.key), value, free, kinds, fits))
+            for value, fits in _identifier(session, SESSION_ID.re2):
+                statements.append(put(at(CLEAN, SESSION_ID.key), value, f"{at(CLEAN, SESSION_ID.key)} == nil", fits))
+        return statements
+
+    def copy_foreign(self) -> list[str]:
+        """Statements that copy the dialects' keys."""
+        return [statement for kept in self._foreign for statement in kept.copies]
+
+    def copy_event(self) -> list[str]:
+        """Statements that copy the fields of an event of our own."""
+        return [statement for kept in keys.event_keys() for statement in kept.copies]
+
+    def has_tags(self) -> list[str]:
+        """Whether a span has tags."""
+        return [_HAS_TAGS]
+
+    def is_event(self) -> list[str]:
+        """Whether a span is an event of our own."""
+        return [_IS_EVENT]
+
+    def is_no_event(self) -> list[str]:
+        """Whether a span is anybody else's."""
+        return [_IS_NO_EVENT]
+
+    def event_name(self) -> list[str]:
+        """The statement that names an event as its fields say."""
+        return [put("span.name", _EVENT_NAME)]
+
+    def span_name(self) -> list[str]:
+        """The statement that names any other span."""
+        return [put("span.name", text(SPAN_NAME))]
+
+    def status(self) -> list[str]:
+        """Statements that clean the status message."""
+        return list(reductions.status_text())
+
+    def exceptions(self) -> list[str]:
+        """Statements that note the class of a recorded exception on its span."""
+        return list(reductions.exception_type(at(SPAN, keys.EXCEPTION_TYPE)))
+
+    def scope_names(self) -> list[str]:
+        """Statements that leave of a scope's name and version what is known."""
+        versions = f"{_IS_EVENT} and IsMatch(scope.version, {text(scopes.VERSION)})"
+        return [
+            put("scope.name", '""', f"not IsMatch(scope.name, {text(scopes.pattern(self.dialects))})"),
+            put("scope.version", '""', f"not ({versions})"),
+        ]
+
+    def gate_keys(self) -> list[str]:
+        """Conditions of spans that have a key which may not leave, or not from this scope."""
+        tags = _TAG_KEY.removeprefix("^").removesuffix("$")
+        own = sorted({*(kept.key for kept in keys.event_keys()), *keys.ATTRIBUTION})
+        foreign = sorted({*(kept.key for kept in self._foreign), *keys.ATTRIBUTION})
+        return [
+            f"{scope} and not IsMatch(Keys({SPAN}), {text(_key_list(names, tags))})"
+            for scope, names in ((_IS_EVENT, own), (_IS_NO_EVENT, foreign))
+        ]
+
+    def gate_values(self) -> list[str]:
+        """Conditions of spans that have a value which does not fit its key."""
+        every = {kept.key: kept for kept in (*self._foreign, *keys.event_keys())}
+        return [every[key].gate for key in sorted(every)]
+
+    def gate_tags(self) -> list[str]:
+        """The condition of spans that have a tag which is no printable text of bearable length."""
+        exact = one_of(self._exact_keys).removeprefix("^(?:").removesuffix(")$")
+        tag = _TAG_KEY.removeprefix("^").removesuffix("$")
+        # As JSON, which writes these characters of a text with a backslash.
+        printable_json = TAGS.re2.removeprefix("^(?:").removesuffix("{0,256})$").replace("[^", r'[^"\\', 1)
+        value = rf'"(?:{printable_json}|\\["\\/]|\\u00(?:26|3c|3e)){{0,256}}"'
+        other = r'(?:"[^"\\]*"|[-+.0-9a-zE]+)'
+        pairs = rf'^\{{(?:(?:"(?:{exact})":{other}|"{tag}":{value}),?)*\}}$'
+        return [f"{_HAS_TAGS} and not IsMatch({SPAN}, {text(pairs)})"]
+
+    def gate_names(self) -> list[str]:
+        """The condition of spans whose name is not the one they must have."""
+        return [f"{_IS_EVENT} and span.name != {_EVENT_NAME}", f"{_IS_NO_EVENT} and span.name != {text(SPAN_NAME)}"]
+
+    def gate_status(self) -> list[str]:
+        """The condition of spans whose status message says more than a code."""
+        return [f"not IsMatch(span.status.message, {text(reductions.STATUS_TEXT)})"]
+
+    def gate_scopes(self) -> list[str]:
+        """Conditions of spans whose scope says more than its known name."""
+        return [
+            f"not IsMatch(scope.name, {text(scopes.pattern(self.dialects))})",
+            f'scope.version != "" and not ({_IS_EVENT} and IsMatch(scope.version, {text(scopes.VERSION)}))',
+        ]
+
+
+def _billed(dialect: Dialect) -> str:
+    """Whether the operation that the span names is a billed call of the dialect."""
+    named = keys.keys_of("operation", dialect)
+    calls = [matches(at(SPAN, key), one_of(dialect.operations)) for key in named]
+    if dialect.unnamed_operation is not None:
+        calls.append("(" + all_of(*(f"{at(SPAN, key)} == nil" for key in named)) + ")")
+    return any_of(*calls)
+
+
+def _identifier(value: str, pattern: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """An identifier as it is, and a whole number as text; each with its condition."""
+    return (value, printable(value, pattern)), (f"String({value})", f"IsInt({value})")
+
+
+def _key_list(names: Sequence[str], tags: str) -> str:
+    """The pattern of a JSON list of these keys and of tags' keys."""
+    exact = one_of(names).removeprefix("^(?:").removesuffix(")$")
+    return rf'^\[(?:"(?:{exact}|{tags})",?)*\]$'
