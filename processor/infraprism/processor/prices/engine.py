@@ -63,6 +63,8 @@ class Plan(NamedTuple):
     rows: tuple[Row, ...]
     only: Row | None
     """The one row that holds at all times, if it is so."""
+    note: str = ""
+    """What to say where no row holds."""
 
 
 _NO_USAGE: Final = Price(None, "no_usage")
@@ -128,7 +130,7 @@ class Prices:
         row = plan and rows.row_at(plan.rows, at_ns)
         lines, missing = bill(row.rates(usage.input_tokens or 0), usage) if row else ([], [])
         if plan and not row:
-            missing = [f"no price of tier {plan.tier} is known for that time"]
+            missing = [plan.note or f"no price of tier {plan.tier} is known for that time"]
         elif said.status == "no_usage":
             missing = ["no usage was reported"]
         elif not plan:
@@ -184,17 +186,20 @@ def _from_table(provider: str, model: str, tier: str, region: str, deployment: s
         found = known.find(candidate)
         if found is None:
             continue
-        priced = found.tier(tier) or ()
-        for premium in known.premiums:
-            if premium.applies(found.id, region, deployment):
-                priced = tuple(
-                    rows.scaled(row, premium.factor)._replace(
-                        source=f"{row.source}; x{premium.factor}: {premium.source}"
-                    )
-                    for row in priced
-                )
-        return Plan(found.provider, found.id, tier, priced, None)
+        return _deployed(known, found, tier, region, deployment)
     return None
+
+
+def _deployed(known: table.Provider, model: table.Model, tier: str, region: str, deployment: str) -> Plan:
+    priced = model.tier(tier) or ()
+    premium = known.premium(model, region, deployment)
+    note = f"no price of tier {tier} is known for that time"
+    if premium and premium.factor == table.UNKNOWN_FACTOR:
+        priced, note = (), f"what such a deployment costs is not known: {premium.source}"
+    elif premium:
+        more = f"; times {premium.factor}: {premium.source}"
+        priced = tuple(rows.scaled(row, premium.factor)._replace(source=row.source + more) for row in priced)
+    return Plan(model.provider, model.id, tier, priced, None, note)
 
 
 def _like(row: Row, override: Override) -> Row:
@@ -275,5 +280,5 @@ def _prices_or_none() -> Prices | None:
     except PricesFileError as error:
         # With the table instead, calls would have a cost that the user has said is wrong.
         _broken = True
-        _log.error("No call can be priced: %s", error)  # noqa: TRY400 - the message says it all
+        _log.error("No call can be priced: %s", error)
         return None

@@ -25,7 +25,8 @@ def parse(text: str, per: int) -> int:
     if found is None:
         raise ValueError(f"{text!r} is not an amount of USD such as '2.50'")
     whole, fraction = found[1], found[2] or ""
-    units, rest = divmod(int(whole + fraction) * _UNIT, 10 ** len(fraction) * per)
+    divisor: int = 10 ** len(fraction) * per
+    units, rest = divmod(int(whole + fraction) * _UNIT, divisor)
     if rest:
         raise ValueError(f"{text!r} has more than {PLACES} digits after the point for one of {per}")
     return units

@@ -28,17 +28,22 @@ _PROFILE: Final = re.compile(r"(?:global|us|eu|apac|au|jp|ca|us-gov)\.")
 _COMPACT_DATE: Final = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])")
 
 
+def squashed(name: str) -> str:
+    """A name in lower case without punctuation: `Data Zone (US)` and `data-zone-us` are one."""
+    return _SQUASHED.sub("", name.lower())
+
+
 def provider_of(spelling: str) -> str:
     """The table's name of a provider: `azure.ai.openai` is `azure`, `gcp.gen_ai` is `google`; "" if unknown.
 
     The spellings are those of the GenAI semantic conventions (old and new), of the event's own closed list, and of
     the instrumentations that name providers otherwise.
     """
-    return SPELLINGS.get(_SQUASHED.sub("", spelling.lower()), "")
+    return SPELLINGS.get(squashed(spelling), "")
 
 
 def routed(provider: str, model: str) -> tuple[str, str]:
-    """Provider and model where the model's name says who serves it: Hugging Face routes `org/model:novita` to Novita."""
+    """Provider and model where the name says who serves it: Hugging Face routes `org/model:novita` to Novita."""
     if provider != "huggingface":
         return provider, model
     name, _, server = model.rpartition(":")

@@ -23,7 +23,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from infraprism.processor.prices import names, rows, table
+from infraprism.processor.prices import names, rows
 from infraprism.processor.prices.located import Located, UnreadableError, load
 from infraprism.processor.prices.money import parse
 from infraprism.processor.prices.rows import Row
@@ -67,18 +67,10 @@ def read(path: Path) -> tuple[Override, ...]:
 
     Raises PricesFileError.
     """
+    line = 1
     try:
-        content = load(path)
-        line = 1
-        if not isinstance(content, Located) or not isinstance(content.get("prices"), list):
-            raise UnreadableError(1, "it is a mapping with a list 'prices'")
-        unknown = sorted(content.keys() - {"prices"})
-        if unknown:
-            raise UnreadableError(content.line, f"{unknown[0]!r} is not known here; only 'prices' is")
         entries = []
-        for entry in content["prices"]:
-            if not isinstance(entry, Located):
-                raise UnreadableError(line, "an entry of 'prices' is a mapping")
+        for entry in _listed(load(path)):
             line = entry.line
             entries.append(_entry(entry, path.name))
     except OSError as error:
@@ -88,6 +80,18 @@ def read(path: Path) -> tuple[Override, ...]:
     except ValueError as error:
         raise PricesFileError(f"{path}, line {line}: {error}") from None
     return tuple(entries)
+
+
+def _listed(content: Any) -> list[Located]:
+    if not isinstance(content, Located) or not isinstance(content.get("prices"), list):
+        raise UnreadableError(1, "it is a mapping with a list 'prices'")
+    unknown = sorted(content.keys() - {"prices"})
+    if unknown:
+        raise UnreadableError(content.line, f"{unknown[0]!r} is not known here; only 'prices' is")
+    for index, entry in enumerate(content["prices"]):
+        if not isinstance(entry, Located):
+            raise UnreadableError(content.line, f"entry {index + 1} of 'prices' is no mapping")
+    return list(content["prices"])
 
 
 def _entry(entry: Mapping[str, Any], file: str) -> Override:
@@ -125,14 +129,14 @@ def _entry(entry: Mapping[str, Any], file: str) -> Override:
 
 def _provider(spelling: Any) -> str:
     if not isinstance(spelling, str) or not spelling:
-        raise ValueError("an entry needs 'provider', a text")  # noqa: TRY004 - one kind of error, naming the line
+        raise ValueError("an entry needs 'provider', a text")
     # A provider that the table does not have is the user's own, and goes by the name that events carry.
     return names.provider_of(spelling) or spelling.lower()
 
 
 def _factor(written: Any) -> None:
     if not isinstance(written, str):
-        raise ValueError(f"'factor' is in quotes, such as '1.1', not {written!r}")  # noqa: TRY004
+        raise ValueError(f"'factor' is in quotes, such as '1.1', not {written!r}")
     parse(written, 1)
 
 
@@ -145,8 +149,3 @@ def _text(entry: Mapping[str, Any], key: str, absent: str) -> str:
 
 def _lower(entry: Mapping[str, Any], key: str) -> str | None:
     return _text(entry, key, "").lower() if key in entry else None
-
-
-def known(provider: str) -> bool:
-    """Whether the table has prices of this provider."""
-    return provider in table.about()["providers"]

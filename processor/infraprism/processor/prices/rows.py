@@ -112,7 +112,7 @@ def _list(value: Any, name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ValueError(f"{name!r} is a list")
+        raise ValueError(f"{name!r} is a list")  # noqa: TRY004 - the file is wrong, not the program
     return value
 
 
@@ -183,7 +183,7 @@ def _fee(value: Any) -> Any:
 
 def _amount(value: Any, per: int) -> int:
     if not isinstance(value, str):
-        raise ValueError(f"the amount {value!r} is not in quotes; a bare number may already be rounded")  # noqa: TRY004
+        raise ValueError(f"the amount {value!r} is not in quotes; a bare number may already be rounded")
     return money.parse(value, per)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.prices import rows
+from infraprism.processor.prices.names import squashed
 from infraprism.processor.prices.rows import Row
 
 DATA: Final = Path(__file__).parent / "data"
@@ -27,8 +28,14 @@ _SUFFIX: Final = (
 """What may follow a name that is a beginning: dates, versions, and words that say nothing of the model."""
 
 
+UNKNOWN_FACTOR: Final = "unknown"
+
+
 class Premium(NamedTuple):
-    """A provider's surcharge on all token rates, by where or how a model is deployed."""
+    """A provider's surcharge on all token rates, by where or how a model is deployed.
+
+    `factor` is such as "1.1", or "unknown": then such a deployment is not billed by the token, or not by a known rate.
+    """
 
     models: re.Pattern[str]
     region: re.Pattern[str] | None
@@ -37,7 +44,7 @@ class Premium(NamedTuple):
     source: str
 
     def applies(self, model_id: str, region: str, deployment: str) -> bool:
-        """Whether a call of this model, so deployed, costs more."""
+        """Whether a call of this model is so deployed; region and deployment in lower case without punctuation."""
         return (
             self.models.fullmatch(model_id) is not None
             and (self.region is None or self.region.fullmatch(region) is not None)
@@ -87,6 +94,11 @@ class Provider:
             )
             for premium in data.get("premiums", ())
         ]
+
+    def premium(self, model: Model, region: str, deployment: str) -> Premium | None:
+        """The surcharge on a model, deployed so: the first that fits."""
+        where, how = squashed(region), squashed(deployment)
+        return next((premium for premium in self.premiums if premium.applies(model.id, where, how)), None)
 
     def find(self, name: str) -> Model | None:
         """The first model that a name in lower case matches."""
