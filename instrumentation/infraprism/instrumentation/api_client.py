@@ -14,7 +14,7 @@ from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
 from functools import wraps
-from time import perf_counter
+from time import time_ns
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -187,9 +187,10 @@ class _Observer:
             attributes[key.REQUEST_MODEL] = model
         if streamed or _of(body, "stream") is True:
             attributes[key.REQUEST_STREAM] = True
-        started_s = perf_counter()
-        span = self._tracing.start_span(f"{operation.name} {model}" if model else operation.name, attributes)
-        return None if span is None else Call(span, operation, started_s)
+        started_ns = time_ns()
+        name = f"{operation.name} {model}" if model else operation.name
+        span = self._tracing.start_span(name, attributes, started_ns)
+        return None if span is None else Call(span, operation, started_ns)
 
     def _follow(self, call: Call, result: Any) -> None:
         results, kind = self._results, type(result)

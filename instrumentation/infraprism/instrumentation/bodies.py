@@ -21,22 +21,39 @@ _MAX_TRIES: Final = 8
 
 
 def follow(call: Call, response: Any) -> None:
-    """Tell `call` of the usage that the body of this httpx response holds, and of the body's end."""
-    streamed = response.headers.get("content-type", "").startswith("text/event-stream")
-    decode = _Events(call, live=not response.is_closed) if streamed else _Answer(call)
-    if response.is_closed:
-        decode.feed(response.content)
-        decode.end()
-        call.answered()
+    """Tell `call` of the usage that the body of this httpx response holds, and end it with the body."""
+    if not response.is_closed:
+        watch(call, response)
         return
+    search = _search(call, response, live=False)
+    search.feed(response.content)
+    search.end()
+    call.answered()
+
+
+def watch(call: Call, response: Any) -> None:
+    """Tell `call` when this open httpx response is closed, and of all that is read of it past the package's stream."""
+    search = _search(call, response, live=True)
     # httpx decodes the transfer (gzip and the like) in this object, for reading in whatever way, sync or async.
-    response._decoder = _Decoder(response._get_content_decoder(), decode)  # noqa: SLF001 - there is no public place
-    response.stream = _observed(type(response.stream), _ReadBody)(response.stream, call, decode)
+    response._decoder = _Decoder(response._get_content_decoder(), call, search)  # noqa: SLF001 - no public place
+    response.stream = _body_like(type(response.stream))(response.stream, call, search)
 
 
-def watch_close(call: Call, response: Any) -> None:
-    """Tell `call` when this httpx response is closed, by whatever route."""
-    response.stream = _observed(type(response.stream), _Body)(response.stream, call, None)
+def _search(call: Call, response: Any, *, live: bool) -> _Search:
+    content_type = response.headers.get("content-type", "json")
+    if content_type.startswith("text/event-stream"):
+        return _Events(call, live=live)
+    return _Answer(call) if "json" in content_type or content_type.startswith("text/") else _Nothing()
+
+
+class _Nothing:
+    """Looks for nothing in a body that is neither JSON nor server-sent events."""
+
+    def feed(self, piece: bytes) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
 
 
 class _Answer:
@@ -105,44 +122,75 @@ class _Events:
         return self._tries >= 0 and not self._call.knows_something
 
 
+_Search = _Answer | _Events | _Nothing
+
+
 class _Decoder:
-    """Stands before httpx's content decoder and shows what comes out of it."""
+    """Stands before httpx's content decoder and shows what comes out of it: bytes, or in httpx2 pieces of bytes."""
 
-    def __init__(self, decoder: Any, seen: _Answer | _Events) -> None:
+    def __init__(self, decoder: Any, call: Call, search: _Search) -> None:
         self._decoder = decoder
-        self._seen = seen
+        self._call = call
+        self._search = search
 
-    def decode(self, data: bytes) -> bytes:
-        return self._show(self._decoder.decode(data))
+    def decode(self, data: bytes) -> bytes | Iterator[bytes]:
+        return self._shown(self._decoder.decode(data))
 
-    def flush(self) -> bytes:
-        return self._show(self._decoder.flush())
+    def flush(self) -> bytes | Iterator[bytes]:
+        return self._shown(self._decoder.flush())
 
-    def _show(self, decoded: bytes) -> bytes:
+    def _shown(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
+        if self._call.reading:
+            return decoded
+        return self._piece(decoded) if isinstance(decoded, bytes) else map(self._piece, decoded)
+
+    def _piece(self, piece: bytes) -> bytes:
         try:
-            if decoded:
-                self._seen.feed(decoded)
+            self._search.feed(piece)
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.decoder")
-        return decoded
+        return piece
 
     def __getattr__(self, name: str) -> Any:
         return _of(self, "_decoder", name)
 
 
 class _Body:
-    """Stands before the byte stream of a response and tells the call when it is closed."""
+    """Stands before the byte stream of a response: tells the call when it is closed, or fails while it is read."""
 
-    def __init__(self, stream: Any, call: Call, seen: _Answer | _Events | None) -> None:
+    def __init__(self, stream: Any, call: Call, search: _Search) -> None:
         self._stream = stream
         self._call = call
-        self._seen = seen
+        self._search = search
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+        return iter(self._stream) if self._call.reading else self._watched()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()  # type: ignore[no-any-return]
+        chunks: AsyncIterator[bytes] = self._stream.__aiter__()
+        return chunks if self._call.reading else self._watched_async(chunks)
+
+    def _watched(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._call.failed(error)
+            raise
+
+    async def _watched_async(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._call.failed(error)
+            raise
+        finally:
+            if (close := getattr(chunks, "aclose", None)) is not None:
+                await close()
 
     def close(self) -> None:
         try:
@@ -157,42 +205,16 @@ class _Body:
             self._closed()
 
     def _closed(self) -> None:
+        if self._call.reading:
+            return
         try:
-            if self._seen is not None:
-                self._seen.end()
+            self._search.end()
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.closed")
-        self._call.closed()
+        self._call.left()
 
     def __getattr__(self, name: str) -> Any:
         return _of(self, "_stream", name)
-
-
-class _ReadBody(_Body):
-    """The same where the application reads the bytes: also tells the call of a failure while reading."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._stream
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._call.failed(error)
-            raise
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = self._stream.__aiter__()
-        try:
-            async for chunk in chunks:
-                yield chunk
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._call.failed(error)
-            raise
-        finally:
-            if (close := getattr(chunks, "aclose", None)) is not None:
-                await close()
 
 
 def _of(holder: object, inner: str, name: str) -> Any:
@@ -202,13 +224,13 @@ def _of(holder: object, inner: str, name: str) -> Any:
     raise AttributeError(name)
 
 
-def _observed(stream: type, observer: type[_Body]) -> type[Any]:
-    """A class of `observer` that httpx takes for the kind of byte stream that `stream` is."""
-    made = _made.get((stream, observer))
+def _body_like(stream: type) -> type[_Body]:
+    """A class of `_Body` that httpx takes for the kind of byte stream that `stream` is."""
+    made = _bodies.get(stream)
     if made is None:
         kinds = [base for base in stream.__mro__ if base.__name__ in ("SyncByteStream", "AsyncByteStream")]
-        made = _made[stream, observer] = type(observer.__name__, (observer, *kinds), {})
+        made = _bodies[stream] = type("_Body", (_Body, *kinds), {})
     return made
 
 
-_made: Final[dict[tuple[type, type], type[Any]]] = {}
+_bodies: Final[dict[type, type[_Body]]] = {}

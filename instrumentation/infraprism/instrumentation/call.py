@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
-from time import perf_counter, time_ns
+from time import time_ns
 from typing import Concatenate, Final, ParamSpec
 
 from opentelemetry.trace import Span, Status, StatusCode
@@ -58,20 +58,28 @@ def _guarded(
 class Call:
     """One call that is under way.
 
-    `reading` is True while the client package itself is at work on a stream, so that it closing the response then is
-    not taken for the application leaving.
+    `started_ns` is when its span started, by the clock of spans. `reading` is True while the client package itself is
+    at work on a stream, so that its closing of the response then is not taken for the application leaving.
     """
 
-    __slots__ = ("_first_chunk_s", "_found", "_last_chunk_ns", "_open", "_operation", "_started_s", "reading")
+    __slots__ = (
+        "_first_chunk_ns",
+        "_found",
+        "_last_chunk_ns",
+        "_open",
+        "_operation",
+        "_started_ns",
+        "reading",
+    )
 
-    def __init__(self, span: Span, operation: Operation, started_s: float) -> None:
+    def __init__(self, span: Span, operation: Operation, started_ns: int) -> None:
         # The span is taken out by whoever ends the call: one operation that cannot happen twice, and needs no lock
         # that a finalizer could find taken.
         self._open = [span]
         self._operation = operation
-        self._started_s = started_s
+        self._started_ns = started_ns
         self._found: dict[str, Attribute] = {}
-        self._first_chunk_s = 0.0
+        self._first_chunk_ns = 0
         self._last_chunk_ns = 0
         self.reading = False
 
@@ -79,9 +87,9 @@ class Call:
         """See one chunk of a stream, as the application will see it."""
         # Written out, without helpers: it runs for every chunk.
         try:
-            self._last_chunk_ns = time_ns()
-            if not self._first_chunk_s:
-                self._first_chunk_s = perf_counter()
+            self._last_chunk_ns = now_ns = time_ns()
+            if not self._first_chunk_ns:
+                self._first_chunk_ns = now_ns
             events = self._operation.events
             if events:
                 event = events.get(get(chunk, "type"))
@@ -106,10 +114,10 @@ class Call:
     @_guarded
     def line(self, event: object, *, live: bool) -> None:
         """See one event of a stream that the application reads as bytes; not `live` if it was all there at once."""
-        first, last = self._first_chunk_s, self._last_chunk_ns
+        first, last = self._first_chunk_ns, self._last_chunk_ns
         self.chunk(event)
         if not live:
-            self._first_chunk_s, self._last_chunk_ns = first, last
+            self._first_chunk_ns, self._last_chunk_ns = first, last
         error = get(event, "error")
         if error is not None and key.ERROR_TYPE not in self._found:
             self._found[key.ERROR_TYPE] = error_types.reported(error)
@@ -118,8 +126,7 @@ class Call:
     def bytes_arrived(self) -> None:
         """See that bytes of a stream came, whatever they are."""
         self._last_chunk_ns = time_ns()
-        if not self._first_chunk_s:
-            self._first_chunk_s = perf_counter()
+        self._first_chunk_ns = self._first_chunk_ns or self._last_chunk_ns
 
     @property
     def knows_something(self) -> bool:
@@ -133,11 +140,6 @@ class Call:
     def left(self) -> None:
         """End: the application wants no more of the answer. What was seen until then stands; it is no failure."""
         self._end(None)
-
-    def closed(self) -> None:
-        """The response was closed: the end, unless the client package is at work and will say so itself."""
-        if not self.reading:
-            self._end(None)
 
     def failed(self, error: BaseException) -> None:
         """End: the call raised, or was cancelled."""
@@ -161,8 +163,8 @@ class Call:
         found = self._found
         if self._operation.cache_beside_input and key.INPUT_TOKENS in found:
             found[key.INPUT_TOKENS] = sum(found.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
-        if self._first_chunk_s:
-            found[key.TIME_TO_FIRST_CHUNK] = self._first_chunk_s - self._started_s
+        if self._first_chunk_ns:
+            found[key.TIME_TO_FIRST_CHUNK] = max(0, self._first_chunk_ns - self._started_ns) / 1e9
         if error is not None:
             found.update(error_types.attributes(error))
         if key.ERROR_TYPE in found:

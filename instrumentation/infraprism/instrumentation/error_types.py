@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from infraprism.instrumentation import conventions as key
+from infraprism.processor.errors import CODES
 
-KNOWN_CODES: Final = frozenset(
-    {
-        # OpenAI: `error.code`
-        "account_deactivated",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "content_filter",
-        "content_policy_violation",
-        "context_length_exceeded",
-        "insufficient_quota",
-        "invalid_api_key",
-        "invalid_prompt",
-        "invalid_request_error",
-        "model_not_found",
-        "quota_exceeded",
-        "rate_limit_exceeded",
-        "request_timeout",
-        "server_error",
-        "server_overloaded",
-        "string_above_max_length",
-        "tokens_limit_reached",
-        "unsupported_country_region_territory",
-        "unsupported_parameter",
-        "unsupported_value",
-        # Azure OpenAI
-        "DeploymentNotFound",
-        "ResponsibleAIPolicyViolation",
-        # Anthropic: `error.type`
-        "api_error",
-        "authentication_error",
-        "billing_error",
-        "not_found_error",
-        "overloaded_error",
-        "permission_error",
-        "rate_limit_error",
-        "request_too_large",
-        "timeout_error",
-    }
-)
-"""Codes that providers document. Any other is text of someone else, and the exception's class is used instead."""
-
+_is_class_name: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]{0,199}").fullmatch
 _FIRST_FAILURE: Final = 400
+# These say less than the exception's class does where the server refused the request.
+_GENERIC: Final = frozenset({"invalid_request_error", "api_error", "server_error"})
 
 
 def attributes(error: BaseException) -> dict[str, str | int]:
@@ -55,29 +20,34 @@ def attributes(error: BaseException) -> dict[str, str | int]:
 
     The type is the provider's code if it is a known one, else the qualified class of the exception.
     """
-    found: dict[str, str | int] = {key.ERROR_TYPE: _code(error) or _class(error)}
     status = _field(error, "status_code")
-    if type(status) is int and _FIRST_FAILURE <= status < 1000:  # noqa: PLR2004 - a status has three digits
+    refused = type(status) is int and _FIRST_FAILURE <= status < 1000  # noqa: PLR2004 - a status has three digits
+    found: dict[str, str | int] = {key.ERROR_TYPE: _code(error, refused=refused) or _class(error)}
+    if refused:
         found[key.HTTP_STATUS] = status
     return found
 
 
-def _code(error: BaseException) -> str | None:
-    body = _field(error, "body")
-    inner = body.get("error") if isinstance(body, dict) else None
-    for place in (_field(error, "code"), *_codes(inner), *_codes(body), _field(error, "type")):
-        if type(place) is str and place in KNOWN_CODES:
-            return place
-    return None
-
-
 def reported(error: object) -> str:
     """`error.type` for an error that stands in an answer: its code if it is a known one."""
-    return next((code for code in _codes(error) if type(code) is str and code in KNOWN_CODES), "_OTHER")
+    return _known((error,) if isinstance(error, str) else (*_at(error, "code"), *_at(error, "type"))) or "_OTHER"
 
 
-def _codes(body: object) -> tuple[object, ...]:
-    return (body.get("code"), body.get("type")) if isinstance(body, dict) else ()
+def _code(error: BaseException, *, refused: bool) -> str | None:
+    body = _field(error, "body")
+    inner = body.get("error") if isinstance(body, dict) else None
+    codes = (_field(error, "code"), *_at(inner, "code"), *_at(body, "code"))
+    types = (*_at(inner, "type"), *_at(body, "type"), _field(error, "type"))
+    return _known(codes) or _known(name for name in types if not (refused and name in _GENERIC))
+
+
+def _at(body: object, name: str) -> tuple[object, ...]:
+    return (body.get(name),) if isinstance(body, dict) else ()
+
+
+def _known(names: Iterable[object]) -> str | None:
+    # Any code that is not known is text of somebody else.
+    return next((name for name in names if type(name) is str and name.lower() in CODES), None)
 
 
 def _field(error: BaseException, name: str) -> Any:
@@ -88,4 +58,5 @@ def _field(error: BaseException, name: str) -> Any:
 
 def _class(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return name if _is_class_name(name) else "_OTHER"

@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from infraprism.instrumentation.bodies import watch_close
+from infraprism.instrumentation.bodies import watch
 from infraprism.instrumentation.call import Call
 
 
 def follow(call: Call, stream: Any) -> None:
     """Tell `call` of every chunk of `stream` and of its end, whichever way it ends.
 
-    Raises AttributeError for a stream of an unknown shape, which is then as it was.
+    A stream without the iterator that all of the package's own have is followed by the bytes it reads.
     """
-    source = stream._iterator  # noqa: SLF001 - there is no public place; it has this name in every version
+    response = stream.response
+    if not response.is_closed:
+        watch(call, response)
+    source: Any = getattr(stream, "_iterator", None)  # no public name; it is the same in every version
     if hasattr(source, "__anext__"):
         stream._iterator = _AsyncChunks(source, call)  # noqa: SLF001 - see above
-    else:
+    elif hasattr(source, "__next__"):
         stream._iterator = _chunks(source, call)  # noqa: SLF001 - see above
-    watch_close(call, stream.response)
 
 
 def _chunks(source: Iterator[object], call: Call) -> Iterator[object]:

@@ -126,15 +126,15 @@ class Tracing:
         self._seen: tuple[object, ...] | None = None
         self._theirs: _Theirs | None = None
 
-    def start_span(self, name: str, attributes: Mapping[str, Attribute]) -> Span | None:
+    def start_span(self, name: str, attributes: Mapping[str, Attribute], start_ns: int) -> Span | None:
         """A span that records, or None where the SDK is switched off or the given provider does not want it."""
         theirs = None if self._always_private else self._their_tracers()
         if theirs is None:
-            return _start(self._private or self.prepare(), name, attributes)
-        span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+            return _start(self._private or self.prepare(), name, attributes, start_ns)
+        span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
         if span.is_recording() and (theirs.counts_unsampled or span.get_span_context().trace_flags.sampled):
             return span
-        return None if theirs.always_on is None else _start(theirs.always_on, name, attributes)
+        return None if theirs.always_on is None else _start(theirs.always_on, name, attributes, start_ns)
 
     def prepare(self, processor: InfraPrismSpanProcessor | None = None, *, ours: bool = True) -> Tracer:
         """Make the private provider now, rather than at the first call; `ours` as in `private_tracer`.
@@ -173,8 +173,8 @@ class Tracing:
         return self._theirs
 
 
-def _start(tracer: Tracer, name: str, attributes: Mapping[str, Attribute]) -> Span | None:
-    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+def _start(tracer: Tracer, name: str, attributes: Mapping[str, Attribute], start_ns: int) -> Span | None:
+    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
     return span if span.is_recording() else None
 
 

@@ -1,0 +1,425 @@
+"""Every way in which an application can call a model through the openai and anthropic packages.
+
+Each way is written once, for sync and async clients alike, and returns what the application sees of its answer. The
+installed version decides which ways there are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import anthropic
+import openai
+from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
+
+from infraprism.local_provider import LocalProvider
+
+try:
+    import httpx2 as httpx
+except ImportError:  # before version 3 of openai and 2 of anthropic
+    import httpx  # type: ignore[no-redef]
+
+MESSAGES: list[Any] = [{"role": "user", "content": f"Say {CANARY} politely, please."}]
+USAGE = {"stream_options": {"include_usage": True}}
+
+
+class Way(NamedTuple):
+    """One way to call: `run(client, model)` gives what the application sees, `operation` is the local provider's."""
+
+    name: str
+    package: str
+    operation: str
+    run: Callable[[Any, str], Awaitable[list[object]]]
+    streamed: bool = False
+    reports_usage: bool = True
+    sees_chunks: bool = False
+
+
+def client(package: str, provider: LocalProvider, *, asynchronous: bool, **options: Any) -> Any:
+    """A client of the installed version, pointed at the local provider."""
+    module: Any = openai if package == "openai" else anthropic
+    # Loading certificates takes longer than a call on loopback; all else is the package's own default.
+    transport = module.DefaultAsyncHttpxClient if asynchronous else module.DefaultHttpxClient
+    options = {"max_retries": 0, "timeout": 5.0, "http_client": transport(verify=False), **options}
+    if package == "openai":
+        kind: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+        return kind(api_key=OPENAI_KEY, base_url=provider.openai_base_url, **options)
+    kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+    return kind(api_key=ANTHROPIC_KEY, base_url=provider.anthropic_base_url, **options)
+
+
+@asynccontextmanager
+async def used(client: Any) -> AsyncIterator[Any]:
+    """The client, closed at the end."""
+    try:
+        yield client
+    finally:
+        await value(client.close())
+
+
+async def value(given: Any) -> Any:
+    """What a sync or async call returns."""
+    return await given if inspect.isawaitable(given) else given
+
+
+async def items(stream: Any) -> AsyncIterator[Any]:
+    """What a sync or async iterable yields."""
+    if hasattr(stream, "__aiter__"):
+        async for item in stream:
+            yield item
+    else:
+        for item in stream:
+            yield item
+
+
+async def listed(stream: Any) -> list[Any]:
+    """All that a sync or async iterable yields."""
+    return [item async for item in items(stream)]
+
+
+@asynccontextmanager
+async def entered(manager: Any) -> AsyncIterator[Any]:
+    """A sync or async context manager, entered."""
+    if hasattr(manager, "__aenter__"):
+        async with manager as inside:
+            yield inside
+    else:
+        with manager as inside:
+            yield inside
+
+
+_VOLATILE = re.compile(
+    r"(?<![a-z])(?:[a-z]+_)?(?:chatcmpl-|cmpl-)?[0-9a-f]{6,}|\b1[0-9]{9}(?:\.[0-9]+)?\b|\b[0-9]+\.[0-9]+\b"
+    r'|"obfuscation":"[^"]*"'
+)
+_LARGE = 1e9  # times and the like
+
+
+def shown(seen: object) -> object:
+    """What the application sees, as plain data without what differs between two answers to one request."""
+    if hasattr(seen, "model_dump"):
+        return type(seen).__name__, shown(seen.model_dump())
+    match seen:
+        case dict():
+            return {key: shown(inner) for key, inner in seen.items() if key not in ("obfuscation", "signature")}
+        case list() | tuple():
+            return [shown(inner) for inner in seen]
+        case bytes():
+            return shown(seen.decode())
+        case str():
+            return _VOLATILE.sub("*", seen)
+        case BaseException():
+            return type(seen), shown(str(seen)), type(seen.__cause__)
+        case bool() | None | type():
+            return seen
+        case int() | float():
+            return "*" if seen > _LARGE else seen
+    return type(seen)
+
+
+def streaming(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:
+    async def run(client: Any, model: str) -> list[object]:
+        stream = await value(make(client, model))
+        return [type(stream), *[chunk async for chunk in items(stream)]]
+
+    return run
+
+
+def plain(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:
+    async def run(client: Any, model: str) -> list[object]:
+        return [await value(make(client, model))]
+
+    return run
+
+
+def raw(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:
+    async def run(client: Any, model: str) -> list[object]:
+        response = await value(make(client, model))
+        parsed = await value(response.parse())
+        return [type(response), sorted(response.headers), response.status_code, parsed, response.http_response.content]
+
+    return run
+
+
+def raw_stream(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:
+    async def run(client: Any, model: str) -> list[object]:
+        response = await value(make(client, model))
+        stream = await value(response.parse())
+        return [type(response), response.status_code, type(stream), *await listed(stream)]
+
+    return run
+
+
+def streaming_response(
+    make: Callable[[Any, str], Any], read: Callable[[Any], Any]
+) -> Callable[[Any, str], Awaitable[list[object]]]:
+    async def run(client: Any, model: str) -> list[object]:
+        async with entered(make(client, model)) as response:
+            got = read(response)
+            seen = await listed(got) if hasattr(got, "__aiter__") or inspect.isgenerator(got) else await value(got)
+            if hasattr(seen, "__next__") or hasattr(seen, "__anext__"):
+                seen = [type(seen), *await listed(seen)]
+            return [type(response), response.status_code, seen]
+
+    return run
+
+
+def _openai_chat(client: Any, model: str, **asked: Any) -> Any:
+    return client.chat.completions.create(model=model, messages=MESSAGES, **asked)
+
+
+def _openai_ways() -> list[Way]:
+    def lines(response: Any) -> Any:
+        return response.iter_lines()
+
+    def parsed(response: Any) -> Any:
+        return response.parse()
+
+    def json(response: Any) -> Any:
+        return response.json()
+
+    async def helper(client: Any, model: str) -> list[object]:
+        chats = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+        async with entered(chats.stream(model=model, messages=MESSAGES, **USAGE)) as stream:
+            seen = [event.type async for event in items(stream)]
+            return [type(stream), *seen, await value(stream.get_final_completion())]
+
+    async def parse(client: Any, model: str) -> list[object]:
+        chats = client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
+        return [await value(chats.parse(model=model, messages=MESSAGES))]
+
+    async def next_by_next(client: Any, model: str) -> list[object]:
+        stream = await value(_openai_chat(client, model, stream=True, **USAGE))
+        seen: list[object] = []
+        try:
+            while True:
+                seen.append(await stream.__anext__() if hasattr(stream, "__anext__") else next(stream))
+        except (StopIteration, StopAsyncIteration):
+            return seen
+
+    def body(model: str, **more: Any) -> dict[str, Any]:
+        return {"body": {"model": model, "messages": MESSAGES, **more}}
+
+    ways = [
+        Way("chat", "openai", "chat", plain(_openai_chat)),
+        Way("tools", "openai", "chat", plain(lambda c, m: _openai_chat(c, m, tools=[_TOOL]))),
+        Way(
+            "stream",
+            "openai",
+            "chat",
+            streaming(lambda c, m: _openai_chat(c, m, stream=True, **USAGE)),
+            streamed=True,
+            sees_chunks=True,
+        ),
+        Way(
+            "stream without usage",
+            "openai",
+            "chat",
+            streaming(lambda c, m: _openai_chat(c, m, stream=True)),
+            streamed=True,
+            reports_usage=False,
+            sees_chunks=True,
+        ),
+        Way("stream by next", "openai", "chat", next_by_next, streamed=True, sees_chunks=True),
+        Way("stream helper", "openai", "chat", helper, streamed=True, sees_chunks=True),
+        Way("parse", "openai", "chat", parse),
+        Way(
+            "raw",
+            "openai",
+            "chat",
+            raw(lambda c, m: c.chat.completions.with_raw_response.create(model=m, messages=MESSAGES)),
+        ),
+        Way(
+            "raw stream",
+            "openai",
+            "chat",
+            raw_stream(
+                lambda c, m: c.chat.completions.with_raw_response.create(
+                    model=m, messages=MESSAGES, stream=True, **USAGE
+                )
+            ),
+            streamed=True,
+        ),
+        *(
+            Way(
+                f"streaming response, {name}",
+                "openai",
+                "chat",
+                streaming_response(
+                    lambda c, m: c.chat.completions.with_streaming_response.create(model=m, messages=MESSAGES), read
+                ),
+            )
+            for name, read in (("lines", lines), ("json", json), ("parsed", parsed))
+        ),
+        *(
+            Way(
+                f"streaming response of a stream, {name}",
+                "openai",
+                "chat",
+                streaming_response(
+                    lambda c, m: c.chat.completions.with_streaming_response.create(
+                        model=m, messages=MESSAGES, stream=True, **USAGE
+                    ),
+                    read,
+                ),
+                streamed=True,
+            )
+            for name, read in (("lines", lines), ("parsed", parsed))
+        ),
+        Way(
+            "post",
+            "openai",
+            "chat",
+            plain(lambda c, m: c.post("/chat/completions", cast_to=object, **body(m))),
+        ),
+        Way(
+            "post for the response",
+            "openai",
+            "chat",
+            plain(lambda c, m: c.post("/chat/completions", cast_to=httpx.Response, **body(m))),
+        ),
+        Way(
+            "post for the response of a stream",
+            "openai",
+            "chat",
+            plain(lambda c, m: c.post("/chat/completions", cast_to=httpx.Response, **body(m, stream=True, **USAGE))),
+            streamed=True,
+        ),
+        Way(
+            "completions",
+            "openai",
+            "completion",
+            plain(lambda c, m: c.completions.create(model=m, prompt=CANARY)),
+        ),
+        Way(
+            "completions stream",
+            "openai",
+            "completion",
+            streaming(lambda c, m: c.completions.create(model=m, prompt=CANARY, stream=True, **USAGE)),
+            streamed=True,
+            sees_chunks=True,
+        ),
+        Way("embeddings", "openai", "embeddings", plain(lambda c, m: c.embeddings.create(model=m, input=[CANARY] * 3))),
+    ]
+    return ways + (_responses_ways() if hasattr(openai.OpenAI, "responses") else [])
+
+
+def _responses_ways() -> list[Way]:
+    def make(client: Any, model: str, **asked: Any) -> Any:
+        return client.responses.create(model=model, input=CANARY, **asked)
+
+    async def helper(client: Any, model: str) -> list[object]:
+        async with entered(client.responses.stream(model=model, input=CANARY)) as stream:
+            seen = [event.type async for event in items(stream)]
+            return [type(stream), *seen, await value(stream.get_final_response())]
+
+    return [
+        Way("responses", "openai", "responses", plain(make)),
+        Way(
+            "responses stream",
+            "openai",
+            "responses",
+            streaming(lambda c, m: make(c, m, stream=True)),
+            streamed=True,
+            sees_chunks=True,
+        ),
+        Way("responses helper", "openai", "responses", helper, streamed=True, sees_chunks=True),
+        Way("responses parse", "openai", "responses", plain(lambda c, m: c.responses.parse(model=m, input=CANARY))),
+        Way(
+            "responses raw stream",
+            "openai",
+            "responses",
+            raw_stream(lambda c, m: c.responses.with_raw_response.create(model=m, input=CANARY, stream=True)),
+            streamed=True,
+        ),
+    ]
+
+
+def _anthropic_ways() -> list[Way]:
+    asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 100}
+
+    def make(client: Any, model: str, **more: Any) -> Any:
+        return client.messages.create(model=model, **asked, **more)
+
+    async def helper(client: Any, model: str) -> list[object]:
+        async with entered(client.messages.stream(model=model, **asked)) as stream:
+            seen = [event.type async for event in items(stream)]
+            return [type(stream), *seen, await value(stream.get_final_message())]
+
+    async def text_helper(client: Any, model: str) -> list[object]:
+        async with entered(client.messages.stream(model=model, **asked)) as stream:
+            return [type(stream), *await listed(stream.text_stream)]
+
+    def lines(response: Any) -> Any:
+        return response.iter_lines()
+
+    def json(response: Any) -> Any:
+        return response.json()
+
+    return [
+        Way("messages", "anthropic", "chat", plain(make)),
+        Way("beta messages", "anthropic", "chat", plain(lambda c, m: c.beta.messages.create(model=m, **asked))),
+        Way(
+            "messages stream",
+            "anthropic",
+            "chat",
+            streaming(lambda c, m: make(c, m, stream=True)),
+            streamed=True,
+            sees_chunks=True,
+        ),
+        Way("messages helper", "anthropic", "chat", helper, streamed=True, sees_chunks=True),
+        Way("messages text helper", "anthropic", "chat", text_helper, streamed=True, sees_chunks=True),
+        Way(
+            "messages raw",
+            "anthropic",
+            "chat",
+            raw(lambda c, m: c.messages.with_raw_response.create(model=m, **asked)),
+        ),
+        Way(
+            "messages raw stream",
+            "anthropic",
+            "chat",
+            raw_stream(lambda c, m: c.messages.with_raw_response.create(model=m, stream=True, **asked)),
+            streamed=True,
+        ),
+        *(
+            Way(
+                f"messages streaming response, {name}",
+                "anthropic",
+                "chat",
+                streaming_response(lambda c, m: c.messages.with_streaming_response.create(model=m, **asked), read),
+            )
+            for name, read in (("lines", lines), ("json", json))
+        ),
+        Way(
+            "messages streaming response of a stream",
+            "anthropic",
+            "chat",
+            streaming_response(
+                lambda c, m: c.messages.with_streaming_response.create(model=m, stream=True, **asked), lines
+            ),
+            streamed=True,
+        ),
+        Way(
+            "messages post",
+            "anthropic",
+            "chat",
+            plain(lambda c, m: c.post("/v1/messages", cast_to=object, body={"model": m, **asked})),
+        ),
+    ]
+
+
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "find_order",
+        "description": CANARY,
+        "parameters": {"type": "object", "properties": {"number": {"type": "string"}}, "required": ["number"]},
+    },
+}
+
+WAYS: list[Way] = [*_openai_ways(), *_anthropic_ways()]
