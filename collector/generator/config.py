@@ -15,7 +15,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 TEMPLATE: Final = ROOT / "collector" / "template.yaml"
 MANIFEST: Final = ROOT / "collector" / "manifest.yaml"
 CONFIG: Final = ROOT / "collector-config.yaml"
-_PLACE: Final = re.compile(r"( *)#> (\w+)")
+_PLACE: Final = re.compile(r"( *)#(>>?) (\w+)")
+"""`#> name` is a place for a list of statements or conditions, `#>> name` for a list of groups of them."""
 
 
 def config_text(dialects: Sequence[Dialect] = DIALECTS) -> str:
@@ -32,6 +33,19 @@ def _filled(template: str, lists: Lists) -> Iterator[str]:
         if place is None:
             yield line
             continue
-        statements: list[str] = getattr(lists, place[2])()
-        for statement in statements:
-            yield f"{place[1]}- '{statement.replace('$', '$$').replace(chr(39), chr(39) * 2)}'\n"
+        indent, kind, name = place.groups()
+        made = getattr(lists, name)()
+        yield from _groups(indent, made) if kind == ">>" else _items(indent, made)
+
+
+def _items(indent: str, texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        yield f"{indent}- '{text.replace('$', '$$').replace(chr(39), chr(39) * 2)}'\n"
+
+
+def _groups(indent: str, groups: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    for condition, statements in groups:
+        yield f"{indent}- context: span\n{indent}  conditions:\n"
+        yield from _items(indent + "    ", [condition])
+        yield f"{indent}  statements:\n"
+        yield from _items(indent + "    ", statements)

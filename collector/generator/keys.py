@@ -62,6 +62,16 @@ def _of(dialect: Dialect, dialects: Sequence[Dialect]) -> Iterator[Kept]:
             yield made(key)
 
 
+def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """For each key whose value is a JSON text the paths to the numbers that the tables read in it."""
+    found: dict[str, dict[tuple[str, ...], None]] = {}
+    for dialect in dialects:
+        for key in sorted(dialect.json_texts):
+            inside = [name for name in dialect.slots if name.startswith(key + ".")]
+            found.setdefault(key, {}).update((tuple(name.removeprefix(key + ".").split(".")), None) for name in inside)
+    return {key: tuple(paths) for key, paths in found.items()}
+
+
 def keys_of(field: str, dialect: Dialect) -> tuple[str, ...]:
     """The keys under which a dialect writes a field."""
     return tuple(entry.key if isinstance(entry, As) else entry for entry in dialect.keys.get(field, ()))

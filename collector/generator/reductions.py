@@ -35,7 +35,10 @@ def _class_ends() -> str:
 
 _CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?(?:_?error|exception)?$"
 _CODE: Final = one_of(errors.CODES)
-ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *dict(errors.CLASSES)})})$"
+_ENDING: Final = "error"
+"""Keeps a class's end from being taken for a provider's code: `timeout` is one, `timeouterror` is none."""
+_CLASS_WORDS: Final = {end + _ENDING for end, _ in errors.CLASSES}
+ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *_CLASS_WORDS})})$"
 """All that an error's name can be once it is reduced."""
 STATUS_TEXT: Final = f"^(?:Error code: {_STATUS})?$"
 """All that a status message can be."""
@@ -52,6 +55,7 @@ def reduce_error(source: str, target: str) -> tuple[str, ...]:
         put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CLASS))),
         f'replace_pattern({target}, {text(_CLASS)}, "$1")',
         f'replace_pattern({target}, "_", "")',
+        f'replace_pattern({target}, "$", "{_ENDING}")',
         put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CODE))),
         put(target, source, matches(source, f"^{_STATUS}$")),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from collector.generator import keys, reductions, scopes
+from collector.generator import json_counts, keys, reductions, scopes
 from collector.generator.guards import Kept, one_of, printable
 from collector.generator.ottl import CLEAN, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
 from infraprism.processor.dialects import DIALECTS
@@ -56,9 +56,14 @@ class Lists:
             earlier.append(marked)
         return ["not (" + any_of(*(f"({call})" for call in calls)) + ")"]
 
+    @property
+    def _json_texts(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        return keys.json_paths(self.dialects)
+
     def exact_keys(self) -> list[str]:
-        """The statement that keeps the keys that may leave, tags aside."""
-        return [f"keep_keys({SPAN}, [{', '.join(map(text, self._exact_keys))}])"]
+        """The statement that keeps the keys that may leave, and the texts that are taken apart; tags aside."""
+        names = sorted({*self._exact_keys, *self._json_texts})
+        return [f"keep_keys({SPAN}, [{', '.join(map(text, names))}])"]
 
     def resource_keys(self) -> list[str]:
         """The statement that keeps what a resource may say: the attribution of a whole service."""
@@ -122,6 +127,13 @@ class Lists:
     def has_tags(self) -> list[str]:
         """Whether a span has tags."""
         return [_HAS_TAGS]
+
+    def json_texts(self) -> list[tuple[str, list[str]]]:
+        """For each JSON text with counts a condition, and the statements that take it apart."""
+        return [
+            (json_counts.condition(key), list(json_counts.statements(key, paths)))
+            for key, paths in self._json_texts.items()
+        ]
 
     def is_event(self) -> list[str]:
         """Whether a span is an event of our own."""

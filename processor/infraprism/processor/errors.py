@@ -79,7 +79,7 @@ CODES: Final = {
 }
 
 # Ends of class names, longer ones first.
-_CLASSES: Final = (
+CLASSES: Final = (
     ("contextwindowexceeded", "context_length"),
     ("contextlengthexceeded", "context_length"),
     ("contextoverflow", "context_length"),
@@ -183,7 +183,7 @@ def _by_name(name: str) -> str | None:
     if lowered in CODES:
         return CODES[lowered]
     plain = _ENDING.sub("", lowered.rpartition(".")[2]).replace("_", "")
-    return next((kind for ending, kind in _CLASSES if plain.endswith(ending)), None)
+    return next((kind for ending, kind in CLASSES if plain.endswith(ending)), None)
 
 
 def _by_status(status: int | None) -> str | None:

@@ -78,7 +78,7 @@ HOSTS: Final = {
 }
 """A host and all hosts below it. Gateways that pass on another provider's bill are not in it."""
 
-_HOST_PATTERNS: Final = (
+HOST_PATTERNS: Final = (
     (
         re.compile(
             r"(?:.*[.-])?bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:.*\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
@@ -181,7 +181,7 @@ def _by_host(host: str) -> str | None:
         if suffix in HOSTS:
             return HOSTS[suffix]
         suffix = suffix.partition(".")[2]
-    return next((provider for pattern, provider in _HOST_PATTERNS if pattern.fullmatch(name)), None)
+    return next((provider for pattern, provider in HOST_PATTERNS if pattern.fullmatch(name)), None)
 
 
 def _by_hint(hint: str) -> str | None:

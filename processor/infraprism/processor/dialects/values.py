@@ -22,7 +22,7 @@ _EXACT: Final = Context(prec=60, traps=[])
 
 UNKNOWN_TIER: Final = "unknown"
 """A tier was reported whose price nobody can know from its name."""
-_TIERS: Final = {
+TIERS: Final = {
     "default": "standard",
     "standard": "standard",
     "on_demand": "standard",
@@ -83,7 +83,7 @@ def _milliseconds(value: object, factor: int) -> int | None:
 def tier(value: object) -> str | None:
     """A service tier in the field table's words, or UNKNOWN_TIER."""
     name = text(value)
-    return None if name is None else _TIERS.get(name.lower(), UNKNOWN_TIER)
+    return None if name is None else TIERS.get(name.lower(), UNKNOWN_TIER)
 
 
 def money(value: object) -> Decimal | None:

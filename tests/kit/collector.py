@@ -1,0 +1,208 @@
+"""The real OpenTelemetry Collector with our configuration, on free ports of loopback.
+
+    with OtlpSink() as sink, Collector(folder, sink.endpoint) as collector:
+        collector.send(request)                    # an ExportTraceServiceRequest; also over gRPC and as JSON
+        sink.wait_for(1)
+        collector.kill()                           # as kill -9 does
+        collector.log()
+
+The binary is built by `make collector` (collector/build.py), once per manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+import pytest
+import requests
+import yaml
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from collector import build
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "collector-config.yaml"
+SIGNALS = {
+    "Trace": ("/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    "Logs": ("/v1/logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export"),
+    "Metrics": ("/v1/metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"),
+}
+PROTOCOLS = ("grpc", "http/protobuf", "http/json")
+_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
+Config = dict[str, Any]
+
+
+def binary() -> Path:
+    """The collector; built if need be. Where it cannot be built the test is skipped, and says so; in CI it fails."""
+    made = subprocess.run([sys.executable, build.__file__], check=False, stdout=subprocess.PIPE, text=True)
+    if made.returncode == build.NO_GO and not os.environ.get("CI"):
+        pytest.skip("NOT TESTED: the collector's tests need Go 1.26 or newer to build the collector (https://go.dev/dl)")
+    assert made.returncode == 0, "the collector could not be built: see the output of collector/build.py above"
+    return Path(made.stdout.strip())
+
+
+def load(path: Path = CONFIG) -> Config:
+    """A configuration as data."""
+    loaded: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+class Collector:
+    """One collector process. `folder` keeps its queue, its log and its configuration from one start to the next."""
+
+    def __init__(
+        self, folder: Path, endpoint: str, config: Config | None = None, overlay: Config | None = None
+    ) -> None:
+        self.folder = folder
+        self.queue = folder / "queue"
+        self.grpc_port, self.http_port, self.health_port, self.metrics_port = (free_port() for _ in range(4))
+        self._log = folder / "collector.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [CONFIG] if config is None else [self._write("config.yaml", config)]
+        files += [self._write("ports.yaml", self._ports())]
+        if overlay is not None:
+            files += [self._write("overlay.yaml", overlay)]
+        self._command = [str(binary()), *(f"--config={file}" for file in files)]
+        self._environment = {
+            **os.environ,
+            "INFRAPRISM_ENDPOINT": endpoint,
+            "INFRAPRISM_API_KEY": "ip-test",
+            "INFRAPRISM_QUEUE_DIRECTORY": str(self.queue),
+            "INFRAPRISM_HEALTH_ENDPOINT": f"127.0.0.1:{self.health_port}",
+        }
+
+    def _write(self, name: str, config: Config) -> Path:
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return path
+
+    def _ports(self) -> Config:
+        metrics = {"pull": {"exporter": {"prometheus": {"host": "127.0.0.1", "port": self.metrics_port}}}}
+        protocols = {
+            "grpc": {"endpoint": f"127.0.0.1:{self.grpc_port}"},
+            "http": {"endpoint": f"127.0.0.1:{self.http_port}"},
+        }
+        return {
+            "receivers": {"otlp": {"protocols": protocols}},
+            "service": {"telemetry": {"metrics": {"readers": [metrics]}}},
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(requests.ConnectionError):
+                if requests.get(f"http://127.0.0.1:{self.health_port}", timeout=5).ok:
+                    return
+            time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"the collector did not start:\n{self.log()[-3000:]}")
+
+    def stop(self) -> None:
+        """End it in an orderly way; what is in the queue stays there."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(30)
+
+    def log(self) -> str:
+        """All that it has written so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def send(
+        self, request: Message, protocol: str = "http/protobuf", headers: Mapping[str, str] | None = None
+    ) -> tuple[bool, bytes]:
+        """Send one export request of any signal; whether it was taken, and the answer."""
+        signal_name = type(request).__name__.removeprefix("Export").removesuffix("ServiceRequest")
+        path, method = SIGNALS[signal_name]
+        if protocol == "grpc":
+            return self._send_grpc(method, request.SerializeToString(), headers or {})
+        as_json = protocol == "http/json"
+        answer = requests.post(
+            f"http://127.0.0.1:{self.http_port}{path}",
+            data=json.dumps(otlp_json(request)).encode() if as_json else request.SerializeToString(),
+            headers={"content-type": "application/json" if as_json else "application/x-protobuf", **(headers or {})},
+            timeout=60,
+        )
+        return answer.ok, answer.content
+
+    def _send_grpc(self, method: str, message: bytes, headers: Mapping[str, str]) -> tuple[bool, bytes]:
+        options = [("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options) as channel:
+            export = channel.unary_unary(method)
+            try:
+                answer = export(message, metadata=tuple(headers.items()), timeout=60)
+            except grpc.RpcError as error:
+                return False, str(error).encode()
+            return True, bytes(answer)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a counter or gauge of its own, summed over all label sets that fit."""
+        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text
+        lines = [line for line in text.splitlines() if line.startswith(name + "{")]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in wanted))
+
+
+def otlp_json(message: Message) -> Any:
+    """A message in OTLP's JSON: as protobuf's, but trace and span ids are hexadecimal."""
+    return _hex_ids(MessageToDict(message))
+
+
+def _hex_ids(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _to_hex(v) if k in _IDS else _hex_ids(v) for k, v in value.items()}
+    return [_hex_ids(item) for item in value] if isinstance(value, list) else value
+
+
+def _to_hex(text: str) -> str:
+    from base64 import b64decode  # noqa: PLC0415
+
+    return b64decode(text).hex()
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
