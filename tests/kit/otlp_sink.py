@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -196,7 +197,9 @@ class _HttpServer(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
         for connection in tuple(self.open):
-            _close(connection)
+            # Closing alone would leave a handler that waits for the next request waiting.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -293,7 +296,6 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _close(connection: socket.socket) -> None:
-    try:
+    # The client may have been quicker.
+    with suppress(OSError):
         connection.close()
-    except OSError:
-        pass  # the client was quicker

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from importlib import metadata
 from struct import Struct
 from typing import Final
 
@@ -78,6 +77,8 @@ def request_bytes(spans: Sequence[bytes]) -> bytes:
 @lru_cache(maxsize=1)
 def version() -> str:
     """The installed version of the distribution; empty where it runs from bare source."""
+    from importlib import metadata  # noqa: PLC0415  # not before something is sent
+
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

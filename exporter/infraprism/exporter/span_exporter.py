@@ -16,8 +16,7 @@ from infraprism.exporter.delivery import Overflow
 from infraprism.exporter.encoder import span_bytes
 from infraprism.exporter.outlet import Outlet, open_outlet
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
-from infraprism.processor import notes
-from infraprism.processor.convert import to_event
+from infraprism.processor import notes, to_event
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 

@@ -1,0 +1,59 @@
+"""A sink and exporters for either protocol, shut down when the test is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from infraprism.exporter import InfraPrismSpanExporter, notices, pace
+from tests.kit.otlp_sink import OtlpSink
+
+Make = Callable[..., InfraPrismSpanExporter]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine, and no notice given in another test, plays a part."""
+    import os
+
+    for name in tuple(os.environ):
+        if name.startswith(("INFRAPRISM_", "OTEL_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    notices._said.clear()
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come in milliseconds."""
+    monkeypatch.setattr(pace, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(pace, "LONGEST_WAIT_S", 0.05)
+
+
+@pytest.fixture(params=["http/protobuf", "grpc"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Either protocol."""
+    return str(request.param)
+
+
+@pytest.fixture
+def sink(protocol: str) -> Iterator[OtlpSink]:
+    """An endpoint of the protocol."""
+    with OtlpSink(protocol) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make(protocol: str) -> Iterator[Make]:
+    """Makes exporters of the protocol with a key."""
+    made: list[InfraPrismSpanExporter] = []
+
+    def build(endpoint: str, **settings: Any) -> InfraPrismSpanExporter:
+        exporter = InfraPrismSpanExporter(endpoint, "ip-secret-key", protocol, **settings)
+        made.append(exporter)
+        return exporter
+
+    yield build
+    for exporter in made:
+        exporter.shutdown(timeout_millis=0)

@@ -1,0 +1,362 @@
+"""What becomes of events, on real sockets, for every kind of answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from infraprism.exporter import InfraPrismSpanExporter, SettingsError, live
+from infraprism.schema.wire import attributes
+from tests.exporter.conftest import Make
+from tests.kit.events import event, events
+from tests.kit.otlp_sink import OtlpSink, Reply
+
+
+def _numbers(sink: OtlpSink) -> list[int]:
+    return sorted(int.from_bytes(span.span_id, "big") for span in sink.spans())
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_an_event_arrives_as_it_is(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint)
+    sent = event(7, tags={"feature": "chatbot"}, session_id="s-1")
+    exporter.export_events([sent])
+    assert exporter.force_flush(5000)
+    [span] = sink.spans()
+    assert {pair.key for pair in span.attributes} == set(attributes(sent))
+    assert sink.requests[0].headers["authorization"] == "Bearer ip-secret-key"
+    assert exporter.tally.snapshot()["delivered"] == {"ok": 1}
+
+
+def test_events_go_by_themselves_in_one_request(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint, max_delay_s=0.2)
+    for one in events(20):
+        exporter.export_events([one])
+    sink.wait_for(1)
+    assert exporter.force_flush(5000)
+    assert _numbers(sink) == list(range(1, 21))
+    assert len(sink.requests) <= 2
+
+
+def test_a_full_batch_goes_at_once(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint, max_delay_s=600, max_batch_events=10)
+    exporter.export_events(events(10))
+    assert len(sink.wait_for(1)[0].spans()) == 10
+
+
+def test_requests_are_bounded_in_events_and_bytes(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint, max_batch_events=1000)
+    large = {f"k{number}": "\u20ac" * 256 for number in range(32)}
+    exporter.export_events([event(number, tags=large) for number in range(1, 101)])
+    assert exporter.force_flush(10_000)
+    assert _numbers(sink) == list(range(1, 101))
+    assert len(sink.requests) >= 3
+    assert all(len(request.body) <= (1 << 20) + 100 for request in sink.requests)
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("trouble", [Reply(status=503), Reply(status=429), Reply(status=504), Reply(reset=True)])
+def test_a_request_is_sent_again_byte_for_byte(sink: OtlpSink, make: Make, trouble: Reply) -> None:
+    sink.answer_with(trouble, trouble)
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(5))
+    assert exporter.force_flush(10_000)
+    assert [request.taken for request in sink.requests] == [False, False, True]
+    assert len({request.body for request in sink.requests}) == 1
+    assert exporter.tally.snapshot()["delivered"] == {"ok": 5}
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_an_endpoint_that_hangs_is_asked_again(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(Reply(status=503, hang_s=30))
+    exporter = make(sink.endpoint, timeout_s=0.2)
+    exporter.export_events(events(5))
+    assert exporter.force_flush(10_000)
+    assert _numbers(sink) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_the_wait_that_the_endpoint_asks_for_is_kept_to_even_while_flushing(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(Reply(status=503, retry_after="1"))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(1))
+    assert exporter.force_flush(10_000)
+    first, second = sink.requests
+    assert second.at - first.at >= 1.0
+
+
+def test_a_flush_ends_a_pause_of_our_own(sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infraprism.exporter.pace.random.uniform", lambda _low, _high: 600.0)
+    sink.answer_with(Reply(status=503))
+    exporter = make(sink.endpoint, max_delay_s=0)
+    exporter.export_events(events(1))
+    _wait_until(lambda: exporter._outlet._pace.attempts == 1)
+    assert exporter.force_flush(5000)
+    assert len(sink.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_the_endpoint_refuses_is_counted_by_reason_and_not_sent_again(
+    sink: OtlpSink, make: Make, protocol: str, status: int
+) -> None:
+    sink.answer_with(Reply(status=status))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(3))
+    assert not exporter.force_flush(5000)
+    exporter.export_events(events(2, first=4))
+    assert exporter.force_flush(5000)
+    words = {400: "invalid_argument", 401: "unauthenticated", 403: "permission_denied", 404: "unimplemented"}
+    reason = f"grpc_{words[status]}" if protocol == "grpc" else f"http_{status}"
+    assert exporter.tally.snapshot()["rejected"] == {reason: 3}
+    assert _numbers(sink) == [4, 5]
+
+
+def test_a_partial_success_is_counted_as_what_it_is(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(Reply(rejected=2, message="no such model"))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(5))
+    assert not exporter.force_flush(5000)
+    counted = exporter.tally.snapshot()
+    assert counted["delivered"] == {"ok": 3}
+    assert counted["rejected"] == {"partial_success": 2}
+    assert len(sink.requests) == 1
+
+
+def test_an_absurd_partial_success_does_not_break_the_sum(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(Reply(rejected=10**9), Reply(rejected=-5))
+    exporter = make(sink.endpoint)
+    for one in events(2):
+        exporter.export_events([one])
+        exporter.force_flush(5000)
+    counted = exporter.tally.snapshot()
+    assert (counted["delivered"], counted["rejected"]) == ({"ok": 1}, {"partial_success": 1})
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_request_too_large_is_split_and_one_event_too_large_is_rejected_alone(sink: OtlpSink, make: Make) -> None:
+    def too_large_with_13(_count: int, body: bytes) -> Reply:
+        return Reply(status=413) if b"number-13" in body or body.count(b"number-") > 8 else Reply()
+
+    sink.answer_by(too_large_with_13)
+    exporter = make(sink.endpoint)
+    exporter.export_events([event(number, entity_id=f"number-{number}") for number in range(1, 41)])
+    assert not exporter.force_flush(10_000)
+    assert _numbers(sink) == [number for number in range(1, 41) if number != 13]
+    assert exporter.tally.snapshot()["rejected"] == {"too_large": 1}
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("fault", [Reply(status=500), Reply(body=b"<html>Sign in</html>")])
+def test_an_event_that_only_meets_faults_does_not_hold_up_the_others(sink: OtlpSink, make: Make, fault: Reply) -> None:
+    sink.answer_by(lambda _count, body: fault if b"number-3" in body else Reply())
+    exporter = make(sink.endpoint)
+    exporter.export_events([event(number, entity_id=f"number-{number}") for number in range(1, 10)])
+    assert not exporter.force_flush(20_000)
+    arrived = {span.span_id for request in sink.requests if b"number-3" not in request.body for span in request.spans()}
+    assert len(arrived) == 8
+    counted = exporter.tally.snapshot()
+    assert sum(counted["rejected"].values()) == 1
+    assert counted["delivered"] == {"ok": 8}
+
+
+def test_a_fault_of_an_hour_is_waited_out(sink: OtlpSink, make: Make) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=500))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(50))
+    assert not exporter.force_flush(300)
+    assert exporter.tally.snapshot()["events"]["pending"] == 50
+    sink.answer_by(None)
+    assert exporter.force_flush(10_000)
+    assert exporter.tally.snapshot()["delivered"] == {"ok": 50}
+
+
+def test_a_full_queue_drops_the_newest_and_counts_them(sink: OtlpSink, make: Make) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
+    exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0)
+    exporter.export_events(events(25))
+    assert exporter.tally.snapshot()["dropped"] == {"queue_full": 15}
+    exporter.shutdown(timeout_millis=500)
+    assert exporter.tally.snapshot()["dropped"] == {"queue_full": 15, "shutdown": 10}
+
+
+def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
+    kept: list[tuple[int, str]] = []
+
+    def overflow(spans: Sequence[bytes], reason: str) -> int:
+        kept.append((len(spans), reason))
+        if reason == "queue_full":
+            return len(spans) - 1
+        raise OSError("disk full")
+
+    exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0, overflow=overflow)
+    exporter.export_events(events(25))
+    exporter.shutdown(timeout_millis=500)
+    assert kept == [(15, "queue_full"), (10, "shutdown")]
+    counted = exporter.tally.snapshot()
+    assert counted["spooled"] == {"queue_full": 14}
+    assert counted["dropped"] == {"queue_full": 1, "shutdown": 10}
+    assert counted["errors"] == {"exporter.overflow": 1}
+
+
+def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(Reply(hang_s=1.0))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(3))
+    started = time.monotonic()
+    assert not exporter.force_flush(200)
+    assert time.monotonic() - started < 0.9
+    assert exporter.force_flush(5000)
+    assert exporter.tally.count("delivered") == 3
+
+
+def test_a_flush_of_nothing_is_true_at_once(sink: OtlpSink, make: Make) -> None:
+    assert make(sink.endpoint).force_flush(0)
+    assert sink.requests == []
+
+
+def test_shutdown_sends_what_is_left(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint, max_delay_s=600, max_batch_events=40)
+    exporter.export_events(events(100))
+    exporter.shutdown()
+    assert _numbers(sink) == list(range(1, 101))
+
+
+def test_shutdown_keeps_to_its_time_when_the_endpoint_hangs(sink: OtlpSink, make: Make) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=503, hang_s=30))
+    exporter = make(sink.endpoint, max_delay_s=0, max_batch_events=2)
+    exporter.export_events(events(5))
+    sink.wait_for(1)
+    started = time.monotonic()
+    exporter.shutdown(timeout_millis=400)
+    assert time.monotonic() - started < 2.0
+    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_shutdown_is_quick_when_nothing_listens(make: Make) -> None:
+    exporter = make("http://localhost:1")
+    exporter.export_events(events(5))
+    started = time.monotonic()
+    exporter.shutdown(timeout_millis=20_000)
+    assert time.monotonic() - started < 5.0
+    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+
+
+def test_shutdown_interrupts_a_pause_that_would_outlast_it(sink: OtlpSink, make: Make) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
+    exporter = make(sink.endpoint, max_delay_s=0)
+    exporter.export_events(events(5))
+    _wait_until(lambda: exporter._outlet._pace.attempts == 1)
+    started = time.monotonic()
+    exporter.shutdown(timeout_millis=20_000)
+    assert time.monotonic() - started < 5.0
+    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+
+
+def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint)
+    exporter.shutdown()
+    exporter.shutdown()
+    exporter.export_events(events(2))
+    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 2}
+    assert exporter.export([]).name == "FAILURE"
+    assert sink.requests == []
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_an_endpoint_that_was_away_is_found_again(protocol: str, make: Make) -> None:
+    with OtlpSink(protocol) as first:
+        port = first.port
+        exporter = make(first.endpoint, max_delay_s=0)
+        exporter.export_events(events(3))
+        assert exporter.force_flush(5000)
+    exporter.export_events(events(3, first=4))
+    assert not exporter.force_flush(300)
+    with OtlpSink(protocol, port=port) as second:
+        assert exporter.force_flush(10_000)
+        assert _numbers(second) == [4, 5, 6]
+
+
+def test_events_of_many_threads_all_arrive_once(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint, max_delay_s=0, max_batch_events=50)
+
+    def work(first: int) -> None:
+        for one in events(100, first=first):
+            exporter.export_events([one])
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(1, 801, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert exporter.force_flush(10_000)
+    assert _numbers(sink) == list(range(1, 801))
+
+
+def test_no_thread_runs_before_the_first_event(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint)
+    before = set(threading.enumerate())
+    assert exporter.force_flush(100)
+    assert set(threading.enumerate()) <= before
+
+
+def test_without_new_threads_a_flush_and_a_shutdown_deliver_themselves(
+    sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What Python 3.12 and later do once the interpreter shuts down.
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "infraprism-delivery":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    exporter = make(sink.endpoint)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        exporter.export_events(events(3))
+        assert sink.requests == []
+        assert exporter.force_flush(5000)
+        exporter.export_events(events(2, first=4))
+        exporter.shutdown()
+    assert _numbers(sink) == [1, 2, 3, 4, 5]
+
+
+def test_an_error_of_ours_is_counted_and_reaches_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_settings: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("infraprism.exporter.delivery.connect", fail)
+    exporter = make("http://localhost:1")
+    exporter.export_events(events(1))
+    assert not exporter.force_flush(200)
+    exporter.shutdown(timeout_millis=500)
+    counted = exporter.tally.snapshot()
+    assert counted["errors"]["exporter.send"] >= 1
+    assert counted["dropped"] == {"shutdown": 1}
+
+
+def test_live_exporters_are_known_as_long_as_they_live(make: Make) -> None:
+    exporter = make("http://localhost:1")
+    assert exporter in live()
+
+
+def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="^protocol must be"):
+        InfraPrismSpanExporter(protocol="json")
+    monkeypatch.setenv("INFRAPRISM_PROTOCOL", "json")
+    exporter = InfraPrismSpanExporter()
+    exporter.export_events(events(2))
+    assert not exporter.force_flush(1000)
+    assert exporter.tally.snapshot()["dropped"] == {"bad_settings": 2}
+    exporter.shutdown()

@@ -1,0 +1,88 @@
+"""The bytes on the wire are what the stock encoder would have made, and hold nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from infraprism.exporter.encoder import request_bytes, span_bytes, version
+from infraprism.processor import event_span
+from infraprism.schema import Event
+from infraprism.schema.wire import Attribute, attributes
+from tests.kit.events import any_event, event
+
+
+def _value(value: Attribute) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
+
+
+def _span(found: Event, *, usage_detail: bool) -> Span:
+    return Span(
+        trace_id=found.trace_id.to_bytes(16, "big"),
+        span_id=found.span_id.to_bytes(8, "big"),
+        name=found.name,
+        kind=Span.SPAN_KIND_CLIENT,
+        start_time_unix_nano=found.timestamp_ns,
+        end_time_unix_nano=found.timestamp_ns + found.latency_ms * 1_000_000,
+        attributes=[
+            KeyValue(key=key, value=_value(value))
+            for key, value in attributes(found, usage_detail=usage_detail).items()
+        ],
+        status=None if found.success else Status(code=Status.STATUS_CODE_ERROR),
+    )
+
+
+def _request(found: Sequence[Event], *, usage_detail: bool) -> ExportTraceServiceRequest:
+    scope_spans = ScopeSpans(
+        scope=InstrumentationScope(name="infraprism", version=version()),
+        spans=[_span(one, usage_detail=usage_detail) for one in found],
+    )
+    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(resource=Resource(), scope_spans=[scope_spans])])
+
+
+@given(st.lists(any_event(), max_size=3), st.booleans())
+def test_the_bytes_are_those_of_the_generated_messages(found: list[Event], usage_detail: bool) -> None:
+    encoded = request_bytes([span_bytes(one, usage_detail=usage_detail) for one in found])
+    expected = _request(found, usage_detail=usage_detail)
+    assert ExportTraceServiceRequest.FromString(encoded) == expected
+    assert encoded == expected.SerializeToString()
+
+
+@given(any_event())
+def test_the_stock_exporter_says_the_same_of_an_event_span(found: Event) -> None:
+    [resource_spans] = encode_spans([event_span(found)]).resource_spans
+    [stock] = resource_spans.scope_spans[0].spans
+    stock.ClearField("flags")
+    stock.ClearField("status")
+    [ours] = ScopeSpans.FromString(span_bytes(found)).spans
+    assert ours.status.message == ""
+    ours.ClearField("status")
+    assert ours == stock
+
+
+def test_an_event_is_encoded_alike_whatever_was_encoded_before() -> None:
+    first = span_bytes(event(1))
+    for number in range(3000):
+        span_bytes(event(number, model=f"model-{number}", entity_id=f"customer-{number}", tags={"n": str(number)}))
+    assert span_bytes(event(1)) == first
+
+
+def test_usage_detail_stays_here_unless_it_is_asked_for() -> None:
+    found = event(cache_read_tokens=77_777, service_tier="flex", streamed=True)
+    assert b"infraprism.usage." not in span_bytes(found)
+    [span] = ScopeSpans.FromString(span_bytes(found, usage_detail=True)).spans
+    detail = {pair.key for pair in span.attributes if pair.key.startswith("infraprism.usage.")}
+    assert detail == {
+        "infraprism.usage.cache_read_tokens",
+        "infraprism.usage.service_tier",
+        "infraprism.usage.streamed",
+    }
