@@ -1,0 +1,212 @@
+"""Nothing but the field table leaves: every way in, both protocols, searched at the bytes.
+
+An app (app.py) puts a canary into every field of every request, the local provider into every field of every answer and
+error, and foreign spans carry it in every place a span has. Then all that left the process is searched: the bytes at
+the endpoint, our logs, the store's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from infraprism.local_provider import LocalProvider, Truth
+from tests.kit.otlp_sink import OtlpSink
+from tests.kit.provider import ANTHROPIC_KEY, OPENAI_KEY
+from tests.kit.search import traces
+from tests.leaks import app
+
+APP = Path(app.__file__)
+ROUTES = ["processor", "exporter", "zero_code"]
+PROTOCOLS = ["http/protobuf", "grpc"]
+# Short parts as well: a value that was cut would still hold them.
+CANARIES = [app.CANARY, app.WORD, "the patient", OPENAI_KEY, ANTHROPIC_KEY, OPENAI_KEY[:12], ANTHROPIC_KEY[:12]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of the app: what it printed, and what the provider knows of it."""
+
+    foreign: int
+    logs: str
+    truth: list[Truth]
+
+
+def run_app(route: str, **environment: str) -> Ran:
+    with LocalProvider(canary=app.CANARY) as provider:
+        command = [sys.executable, str(APP), route]
+        if route == "zero_code":
+            command = [str(Path(sys.executable).parent / "opentelemetry-instrument"), *command]
+        ran = subprocess.run(
+            command,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(APP.parents[2]),
+                "OPENAI_BASE_URL": provider.openai_base_url,
+                "OPENAI_API_KEY": OPENAI_KEY,
+                "ANTHROPIC_BASE_URL": provider.anthropic_base_url,
+                "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        sent = b"".join(exchange.request for exchange in provider.exchanges)
+        assert sent.count(app.CANARY.encode()) > len(provider.calls), "the app must really send its canaries"
+        return Ran(json.loads(ran.stdout.splitlines()[-1])["foreign"], ran.stderr, provider.calls)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One run of the app, and what the endpoint got of it."""
+
+    ran: Ran
+    seen: bytes
+    spans: list[Span]
+
+
+def run_to_sink(protocol: str, route: str, **environment: str) -> Sent:
+    with OtlpSink(protocol) as sink:
+        ran = run_app(
+            route,
+            INFRAPRISM_ENDPOINT=sink.endpoint,
+            INFRAPRISM_PROTOCOL=protocol,
+            INFRAPRISM_API_KEY="ip-test-key-of-the-leak-test",
+            **environment,
+        )
+        return Sent(ran, sink.seen(), sink.spans())
+
+
+@cache
+def sent_by(route: str, protocol: str) -> Sent:
+    """A run is the same for every test that looks at it."""
+    return run_to_sink(protocol, route)
+
+
+def fields_of(span: Span) -> dict[str, Any]:
+    return {
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in span.attributes
+    }
+
+
+def told(span: Span) -> tuple[Any, ...]:
+    """What an event tells of a call that the provider knows as well."""
+    field = fields_of(span).get
+    return (
+        field("infraprism.provider"),
+        field("infraprism.input_tokens"),
+        field("infraprism.output_tokens"),
+        field("infraprism.success"),
+        field("infraprism.error_code"),
+    )
+
+
+def true(truth: Truth) -> tuple[Any, ...]:
+    failed_inside = truth.status == 200 and truth.streamed and truth.error_code is not None
+    reported = truth.reported
+    return (
+        truth.provider,
+        reported.input_tokens if reported else None,
+        reported.output_tokens if reported else None,
+        truth.status == 200 and not failed_inside,
+        str(truth.status) if truth.status != 200 else None,
+    )
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_canary_leaves_on_any_route(route: str, protocol: str) -> None:
+    sent = sent_by(route, protocol)
+    assert traces(CANARIES, sent.seen) == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_canary_is_in_our_logs_on_any_route(route: str, protocol: str) -> None:
+    assert traces(CANARIES, sent_by(route, protocol).ran.logs.encode()) == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_call_is_one_event_on_any_route(route: str, protocol: str) -> None:
+    sent = sent_by(route, protocol)
+    assert len(sent.spans) == len(sent.ran.truth) + sent.ran.foreign
+    assert len({(span.trace_id, span.span_id) for span in sent.spans}) == len(sent.spans)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_what_arrives_is_what_the_provider_knows(route: str) -> None:
+    sent = sent_by(route, "http/protobuf")
+    # The foreign spans are no calls of the provider; their trace is known.
+    arrived = Counter(told(span) for span in sent.spans if span.trace_id != (1 << 100).to_bytes(16, "big"))
+    interrupted = {"stream-error", "drop"}
+    whole = [truth for truth in sent.ran.truth if not any(marker in truth.model_asked for marker in interrupted)]
+    assert Counter(true(truth) for truth in whole) - arrived == Counter()
+    assert arrived.total() == len(sent.ran.truth)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_event_is_a_span_with_nothing_but_fields_of_the_table(protocol: str) -> None:
+    for span in sent_by("processor", protocol).spans:
+        assert span.status.message == ""
+        assert span.trace_state == ""
+        assert not span.events
+        assert not span.links
+        assert not span.parent_span_id
+        assert all(key.startswith("infraprism.") for key in fields_of(span))
+        assert re.fullmatch(r"[a-z]+ [A-Za-z0-9._:/@+-]+", span.name)
+
+
+def test_the_search_finds_the_canary_when_the_gate_is_taken_out() -> None:
+    sent = run_to_sink("http/protobuf", "processor", WITHOUT_THE_GATE="1")
+    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.seen)
+
+
+def test_the_users_own_exporter_gets_its_spans_as_without_us(tmp_path: Path) -> None:
+    def exported(route: str, name: str, **environment: str) -> list[dict[str, Any]]:
+        out = tmp_path / name
+        run_app(route, USERS_OWN_EXPORT=str(out), **environment)
+        text = out.read_text()
+        decoder, spans, at = json.JSONDecoder(), [], 0
+        while at < len(text.rstrip()):
+            span, at = decoder.raw_decode(text, at)
+            while at < len(text) and text[at].isspace():
+                at += 1
+            spans.append(span)
+        return spans
+
+    def foreign(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Without what differs between any two runs."""
+        varying = {"start_time", "end_time", "resource"}
+        of_others = [span for span in spans if "CANARY" in span["name"]]
+        for span in of_others:
+            span["context"]["span_id"] = ""
+            if not span["parent_id"]:
+                span["context"]["trace_id"] = ""
+            for event in span["events"]:
+                event["timestamp"] = ""
+        return [{key: value for key, value in span.items() if key not in varying} for span in of_others]
+
+    with OtlpSink() as sink:
+        environment = {"INFRAPRISM_ENDPOINT": sink.endpoint, "INFRAPRISM_API_KEY": "ip-test-key"}
+        without, with_us = exported("without", "without"), exported("processor", "with", **environment)
+    assert foreign(with_us) == foreign(without)
+    assert len(foreign(without)) > 0
+    ours = [span for span in with_us if (span["attributes"] or {}).get("gen_ai.operation.name") and span not in without]
+    ours = [span for span in ours if "CANARY" not in span["name"] and not span["name"].startswith("anthropic.")]
+    assert len(ours) > 0
+    assert traces(CANARIES, json.dumps([{**span, "resource": None} for span in ours]).encode()) == []
