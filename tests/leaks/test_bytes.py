@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
-from infraprism.local_provider import LocalProvider, Truth
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.provider import ANTHROPIC_KEY, OPENAI_KEY
 from tests.kit.search import traces
 from tests.leaks import app
+
+from infraprism.local_provider import LocalProvider, Truth
 
 APP = Path(app.__file__)
 ROUTES = ["processor", "exporter", "zero_code"]
