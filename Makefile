@@ -4,10 +4,10 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PARTS := schema processor exporter instrumentation backend local_provider cli
-CODE := $(PARTS) tests benchmarks examples
+CODE := $(PARTS) tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format prices clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ check: $(VENV)/.check ## format, lint, strict types, then the tests
 format: $(VENV)/.check ## format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+prices: $(VENV)/.test ## compile the price table again and print each rate that changed
+	$(BIN)/python scripts/prices/compile.py $(ARGS)
 
 clean: ## remove the environments and all that was built
 	rm -rf $(VENV) $(OLDEST) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ Entry = dict[str, Any]
 
 _SAID: Final = ("source", "checked", "why")
 _FEES: Final = frozenset({"web_search", "request"})
-_PLACES: Final = 12
+_PLACES: Final = 18
 
 
 def copied(models: list[Model], provider: str) -> list[Model]:
@@ -134,9 +134,8 @@ def _earlier(standard: list[Model], first: Model, since: str) -> Iterator[Model]
     now = [row for row in standard if row.get("from", "") <= first["from"]][-1]
     for row, following in zip(standard, [*standard[1:], {"from": first["from"]}], strict=True):
         start = max(row.get("from", ""), since)
-        if row is now or following["from"] > start:
-            if start < first["from"]:
-                yield {"from": start, "rates": _in_ratio(row["rates"], now["rates"], first["rates"])}
+        if (row is now or following["from"] > start) and start < first["from"]:
+            yield {"from": start, "rates": _in_ratio(row["rates"], now["rates"], first["rates"])}
         if row is now:
             return
 

@@ -45,8 +45,6 @@ TIERS: Final = {
 """The request contexts of the source that are service tiers of ours; its others (speed, route) no event can tell."""
 
 _DATED_SUFFIX: Final = r"[-@](?:20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-20\d{2}|\d{3,4})" + SUFFIX_MARK
-_PLACES: Final = 12
-"""Digits kept of a rate per million tokens: the store holds costs to 1e-18 USD, and so no rate is finer per token."""
 _UNANCHORED: Final = {
     r"^gemini-3\.5-flash-\d": r"gemini-3\.5-flash-\d{3}",
     r"^gemini-4-argon-\d": r"gemini-4-argon-\d{3}",
@@ -146,7 +144,7 @@ def _threshold(start: int) -> str:
 
 
 def _digits(value: Decimal) -> str:
-    text = format(round(value, _PLACES), "f")
+    text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -6,14 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
-from infraprism.cli import costs, demo, doctor, events, preview, serve
+from infraprism.cli import costs, demo, doctor, events, preview, price, serve
+from infraprism.cli.command import Command
 from infraprism.cli.failure import Failure
 
-COMMANDS: Final = (demo, serve, events, costs, preview, doctor)
-"""The subcommands, in the order of `--help`."""
+COMMANDS: Final = ("demo", "serve", "events", "costs", "preview", "doctor")
+"""Modules of this package, each a `Command`, in the order of `--help`."""
 
 _INTERRUPTED: Final = 130
 _ENVIRONMENT: Final = """\
@@ -42,13 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    args = parser().parse_args(arguments)
-    status = args.run(args)
-    return status if isinstance(status, int) else 0
+    given = sys.argv[1:] if arguments is None else arguments
+    # Only the module of the command that is meant is loaded: some bring much with them.
+    meant = tuple(name for name in given[:1] if name in COMMANDS)
+    args = parser(meant or COMMANDS).parse_args(given)
+    status: int = args.run(args)
+    return status
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The command line, with these commands."""
     found = argparse.ArgumentParser(
         prog="infraprism",
         description="What LLM calls cost, and for whom, from metadata alone.",
@@ -57,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--version", action="version", version=version("infraprism-opentelemetry"))
     subparsers = found.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for name in names:
+        command: Command = import_module(f"infraprism.cli.{name}")
         command.add_parser(subparsers)
     return found

@@ -1,6 +1,6 @@
 """Usage times rates: which counts a call is billed for, and at what rate each.
 
-A `Rates` holds whole numbers of 1e-18 USD for one token, request or search; None is "no such rate". The counts are
+A `Rates` holds whole numbers of 1e-24 USD for one token, request or search; None is "no such rate". The counts are
 those of the GenAI semantic conventions: input includes cache reads, cache writes and audio; output includes reasoning
 and audio. A count that was not reported counts as zero beside a total that was, for then the provider billed the total
 alone. A count without a rate, or counts that contradict each other, leave the call unpriced: the reasons come back
@@ -10,17 +10,17 @@ instead of the lines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from infraprism.processor.usage import Usage
 from infraprism.schema.fields import MAX_TOKENS
 
 Fee = int | Mapping[str, int] | None
-"""1e-18 USD a piece, or by the size of the search context (low, medium, high)."""
+"""1e-24 USD a piece, or by the size of the search context (low, medium, high)."""
 
 
 class Rates(NamedTuple):
-    """1e-18 USD for one token of each class, one web search, one request."""
+    """1e-24 USD for one token of each class, one web search, one request."""
 
     input: int | None = None
     output: int | None = None
@@ -36,143 +36,150 @@ class Rates(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a bill: so many pieces of one class at `rate` each, in 1e-18 USD."""
+    """One line of a bill: so many pieces of one class at `rate` each, in 1e-24 USD."""
 
     name: str
     pieces: int
     rate: int
 
 
-Bill = tuple[list[tuple[str, int, int]], list[str]]
-"""Lines (name, count, rate), and the reasons why the bill is not complete; only without reasons is it a price."""
+def plain_cost(rates: Rates, usage: Usage) -> int | None:
+    """The cost, in 1e-24 USD, of a call with text and cached text alone: most calls. None for all others.
 
-_MAX_PIECES: Final = 10**6
-
-
-def bill(rates: Rates, usage: Usage) -> Bill:
-    """The lines of one call, and what is missing."""
-    lines: list[tuple[str, int, int]] = []
-    missing: list[str] = []
-    if rates.input is None and rates.output is None:
-        missing.append("the model is not billed by text tokens alone")
-    _input(rates, usage, lines, missing)
-    _output(rates, usage, lines, missing)
-    if usage.web_searches or rates.request is not None or rates.reasoning is not None:
-        _fees(rates, usage, lines, missing)
-    return lines, missing
-
-
-def _input(rates: Rates, usage: Usage, lines: list[tuple[str, int, int]], missing: list[str]) -> None:
-    total = usage.input_tokens
-    if total is None:
-        if rates.input:
-            missing.append("input tokens were not reported")
-        return
-    plain = total
-    if usage.cache_write_tokens or usage.cache_write_1h_tokens:
-        plain -= _writes(rates, usage, lines, missing)
-    read = usage.cache_read_tokens or 0
-    if usage.audio_input_tokens:
-        plain -= _audio_input(rates, usage, plain, lines, missing)
-    elif read:
+    A short cut for `Bill`, which gives the same sum and knows what to say of the others.
+    """
+    given, answered, read, written, hour, reasoning, audio_in, audio_out, searches, *_ = usage
+    in_rate, out_rate, read_rate, write_rate, hour_rate, reasoning_rate, _, _, _, _, request_fee = rates
+    if audio_in or audio_out or searches or given is None or answered is None or in_rate is None or out_rate is None:
+        return None
+    if reasoning_rate is not None or request_fee is not None or not 0 <= (reasoning or 0) <= answered <= MAX_TOKENS:
+        return None
+    cost = answered * out_rate
+    plain = given
+    if read:
+        if read_rate is None or read < 0:
+            return None
         plain -= read
-        _line("cache_read", read, rates.cache_read, lines, missing)
-    if plain > 0:
-        _line("input", plain, rates.input, lines, missing)
-    if not 0 <= plain <= total <= MAX_TOKENS:
-        missing.append("the counts of input tokens contradict each other")
+        cost += read * read_rate
+    if written or hour:
+        hour = hour or 0
+        if written is None or write_rate is None or not 0 <= hour <= written or (hour and hour_rate is None):
+            return None
+        plain -= written
+        cost += (written - hour) * write_rate + hour * (hour_rate or 0)
+    return cost + plain * in_rate if 0 <= plain <= given <= MAX_TOKENS else None
 
 
-def _writes(rates: Rates, usage: Usage, lines: list[tuple[str, int, int]], missing: list[str]) -> int:
-    hour = usage.cache_write_1h_tokens or 0
-    written = hour if usage.cache_write_tokens is None else usage.cache_write_tokens
-    if not 0 <= hour <= written:
-        missing.append("more tokens were cached for an hour than were cached")
+class Bill:
+    """The lines of one call, and the reasons why they are not all: only without reasons is their sum a price."""
+
+    __slots__ = ("lines", "missing")
+
+    def __init__(self, rates: Rates, usage: Usage) -> None:
+        self.lines: list[Line] = []
+        self.missing: list[str] = []
+        if rates.input is None and rates.output is None:
+            self.missing.append("the model is not billed by text tokens alone")
+        self._input(rates, usage)
+        self._output(rates, usage)
+        self._fees(rates, usage)
+
+    @property
+    def cost(self) -> int:
+        """The sum of the lines, in 1e-24 USD."""
+        return sum(line.pieces * line.rate for line in self.lines)
+
+    def _add(self, name: str, pieces: int, rate: int | None) -> None:
+        if not 0 <= pieces <= MAX_TOKENS:
+            self.missing.append(f"no call has {pieces} of {name}")
+        elif rate is None:
+            if pieces:
+                self.missing.append(f"no rate for {name}")
+        elif pieces:
+            self.lines.append(Line(name, pieces, rate))
+
+    def _rest(self, side: str, plain: int, total: int, rate: int | None) -> None:
+        if not 0 <= plain <= total <= MAX_TOKENS:
+            self.missing.append(f"the counts of {side} tokens contradict each other")
+        else:
+            self._add(side, plain, rate)
+
+    def _input(self, rates: Rates, usage: Usage) -> None:
+        if usage.input_tokens is None:
+            if rates.input:
+                self.missing.append("input tokens were not reported")
+            return
+        plain = usage.input_tokens - self._writes(rates, usage)
+        plain -= self._reads_and_audio(rates, usage, plain)
+        self._rest("input", plain, usage.input_tokens, rates.input)
+
+    def _writes(self, rates: Rates, usage: Usage) -> int:
+        hour = usage.cache_write_1h_tokens or 0
+        written = hour if usage.cache_write_tokens is None else usage.cache_write_tokens
+        if not 0 <= hour <= written:
+            self.missing.append("more tokens were cached for an hour than were cached")
+            return written
+        self._add("cache_write", written - hour, rates.cache_write)
+        self._add("cache_write_1h", hour, rates.cache_write_1h)
         return written
-    if written > hour:
-        _line("cache_write", written - hour, rates.cache_write, lines, missing)
-    if hour:
-        _line("cache_write_1h", hour, rates.cache_write_1h, lines, missing)
-    return written
 
+    def _reads_and_audio(self, rates: Rates, usage: Usage, unwritten: int) -> int:
+        """Cache reads, and audio beside them.
 
-def _audio_input(
-    rates: Rates, usage: Usage, unwritten: int, lines: list[tuple[str, int, int]], missing: list[str]
-) -> int:
-    """Audio beside cache reads: how much of the audio was cached is not reported, so its bounds must not matter."""
-    audio, read = usage.audio_input_tokens or 0, usage.cache_read_tokens or 0
-    least, most = max(0, audio + read - unwritten), min(audio, read)
-    if least > most or audio < 0 or read < 0:
-        missing.append("the counts of input tokens contradict each other")
-        return audio + read
-    prices = (rates.input, rates.audio_input, rates.cache_read, rates.audio_cache_read)
-    if least < most and (None in prices or prices[0] + prices[3] != prices[1] + prices[2]):  # type: ignore[operator]
-        missing.append("how much of the audio was read from the cache was not reported")
+        How much of the audio was read from the cache is not reported. It lies between two bounds, and only where it
+        makes no difference which of them holds is there a price.
+        """
+        audio, read = usage.audio_input_tokens or 0, usage.cache_read_tokens or 0
+        least, most = max(0, audio + read - unwritten), min(audio, read)
+        if not 0 <= least <= most:
+            self.missing.append("the counts of input tokens contradict each other")
+            return 0
+        if least < most and not _is_the_same(rates.input, rates.audio_cache_read, rates.audio_input, rates.cache_read):
+            self.missing.append("how much of the audio was read from the cache was not reported")
+        self._add("cache_read", read - least, rates.cache_read)
+        self._add("audio_input", audio - least, rates.audio_input)
+        self._add("audio_cache_read", least, rates.audio_cache_read)
         return audio + read - least
-    cached_audio = least
-    for name, count, rate in (
-        ("audio_input", audio - cached_audio, rates.audio_input),
-        ("cache_read", read - cached_audio, rates.cache_read),
-        ("audio_cache_read", cached_audio, rates.audio_cache_read),
-    ):
-        if count:
-            _line(name, count, rate, lines, missing)
-    return audio + read - cached_audio
+
+    def _output(self, rates: Rates, usage: Usage) -> None:
+        total = usage.output_tokens
+        if total is None:
+            if rates.output:
+                self.missing.append("output tokens were not reported")
+            return
+        audio = usage.audio_output_tokens or 0
+        self._add("audio_output", audio, rates.audio_output)
+        # Reasoning is part of the output; few providers have a rate of its own for it.
+        reasoning = usage.reasoning_tokens or 0
+        if not 0 <= reasoning <= total:
+            self.missing.append("there was more reasoning than output")
+        if rates.reasoning is None:
+            reasoning = 0
+        elif usage.reasoning_tokens is None:
+            self.missing.append("reasoning tokens have a rate of their own and were not reported")
+        self._add("reasoning", reasoning, rates.reasoning)
+        self._rest("output", total - audio - reasoning, total, rates.output)
+
+    def _fees(self, rates: Rates, usage: Usage) -> None:
+        if rates.request is not None:
+            # One call is one request, and its fee pays for the searches that it makes.
+            requests = 1 if usage.requests is None else usage.requests
+            self._add("request", requests, self._by_size(rates.request, usage))
+        elif usage.web_searches is not None:
+            self._add("web_search", usage.web_searches, self._by_size(rates.web_search, usage))
+        elif rates.web_search is not None and rates.reasoning is not None:
+            self.missing.append("the searches of a research call were not reported")
+
+    def _by_size(self, fee: Fee, usage: Usage) -> int | None:
+        if not isinstance(fee, Mapping):
+            return fee
+        size = usage.search_context_size
+        rate = fee.get(size.lower()) if isinstance(size, str) else None
+        if rate is None:
+            self.missing.append("the fee depends on the size of the search context, which was not reported")
+        return rate
 
 
-def _output(rates: Rates, usage: Usage, lines: list[tuple[str, int, int]], missing: list[str]) -> None:
-    total = usage.output_tokens
-    if total is None:
-        if rates.output:
-            missing.append("output tokens were not reported")
-        return
-    plain = total
-    if usage.audio_output_tokens:
-        plain -= usage.audio_output_tokens
-        _line("audio_output", usage.audio_output_tokens, rates.audio_output, lines, missing)
-    if rates.reasoning is not None:
-        plain -= _reasoning(rates.reasoning, usage, lines, missing)
-    if plain > 0:
-        _line("output", plain, rates.output, lines, missing)
-    if not 0 <= plain <= total <= MAX_TOKENS or (usage.reasoning_tokens or 0) > total:
-        missing.append("the counts of output tokens contradict each other")
-
-
-def _reasoning(rate: int, usage: Usage, lines: list[tuple[str, int, int]], missing: list[str]) -> int:
-    if usage.reasoning_tokens is None:
-        missing.append("reasoning tokens have a rate of their own and were not reported")
-        return 0
-    if usage.reasoning_tokens:
-        _line("reasoning", usage.reasoning_tokens, rate, lines, missing)
-    return usage.reasoning_tokens
-
-
-def _fees(rates: Rates, usage: Usage, lines: list[tuple[str, int, int]], missing: list[str]) -> None:
-    if rates.request is not None:
-        # One call is one request, and its fee pays for the searches that it makes.
-        requests = 1 if usage.requests is None else usage.requests
-        _line("request", requests, _by_size(rates.request, usage, missing), lines, missing)
-    elif usage.web_searches:
-        _line("web_search", usage.web_searches, _by_size(rates.web_search, usage, missing), lines, missing)
-    elif usage.web_searches is None and rates.web_search is not None and rates.reasoning is not None:
-        missing.append("the searches of a research call were not reported")
-
-
-def _by_size(fee: Fee, usage: Usage, missing: list[str]) -> int | None:
-    if not isinstance(fee, Mapping):
-        return fee
-    size = usage.search_context_size
-    rate = fee.get(size.lower()) if isinstance(size, str) else None
-    if rate is None:
-        missing.append("the fee depends on the size of the search context, which was not reported")
-        return 0
-    return rate
-
-
-def _line(name: str, count: int, rate: int | None, lines: list[tuple[str, int, int]], missing: list[str]) -> None:
-    if rate is None:
-        missing.append(f"no rate for {name}")
-    elif not 0 <= count <= MAX_TOKENS:
-        missing.append(f"no call has {count} of {name}")
-    else:
-        lines.append((name, count, rate))
+def _is_the_same(one: int | None, other: int | None, third: int | None, fourth: int | None) -> bool:
+    """Whether two pairs of rates cost the same; not if one of them is missing."""
+    return not (one is None or other is None or third is None or fourth is None) and one + other == third + fourth

@@ -10,13 +10,12 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from infraprism.processor.prices import money, names, rows, table
-from infraprism.processor.prices.charge import Line, bill
+from infraprism.processor.prices.charge import Bill, Line, plain_cost
 from infraprism.processor.prices.overrides import VARIABLE, Override, PricesFileError, read
 from infraprism.processor.prices.rows import Row
 from infraprism.processor.usage import Usage
@@ -31,6 +30,10 @@ _TIERS: Final = {"standard": "standard", "default": "standard", "on_demand": "st
     "fast": "priority",  # OpenAI's new name for it
 }
 _log: Final = logging.getLogger(__name__)
+
+
+_Key = tuple[str, str, str, str | None, str | None]
+"""Provider, model, tier, region, deployment, as the call has them."""
 
 
 class Price(NamedTuple):
@@ -55,7 +58,7 @@ class Explanation(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is known of a name: the model that it means, and the rows of the tier asked for."""
+    """What is known of a name: the model that it means, and the rows of the tier asked for, the last written first."""
 
     provider: str
     model: str
@@ -81,7 +84,7 @@ class Prices:
 
     def __init__(self, overrides: Path | None = None) -> None:
         self._overrides: tuple[Override, ...] = () if overrides is None else read(overrides)
-        self._plans: dict[tuple[object, ...], Plan | None] = {}
+        self._plans: dict[_Key, Plan | None] = {}
 
     def price(
         self,
@@ -95,10 +98,12 @@ class Prices:
         deployment: str | None = None,
     ) -> Price:
         """What the call cost; see `price` of this module."""
+        return self._price((provider, model, tier, region, deployment), usage, at_ns)
+
+    def _price(self, key: _Key, usage: Usage, at_ns: int) -> Price:
         input_tokens = usage.input_tokens
         if input_tokens is None and usage.output_tokens is None:
             return _NO_USAGE
-        key = (provider, model, tier, region, deployment)
         try:
             plan = self._plans[key]
         except KeyError:
@@ -108,10 +113,14 @@ class Prices:
         row = plan.only or rows.row_at(plan.rows, at_ns)
         if row is None:
             return _INCOMPLETE
-        lines, missing = bill(row.rates(input_tokens or 0), usage)
-        if missing:
-            return _INCOMPLETE
-        return Price(money.usd(sum([count * rate for _, count, rate in lines])), "priced")
+        rates = row.rates(input_tokens or 0)
+        cost = plain_cost(rates, usage)
+        if cost is None:
+            bill = Bill(rates, usage)
+            if bill.missing:
+                return _INCOMPLETE
+            cost = bill.cost
+        return Price(money.usd(cost), "priced")
 
     def explain(
         self,
@@ -128,7 +137,8 @@ class Prices:
         said = self.price(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
         plan = self._plan(provider, model, tier, region, deployment)
         row = plan and rows.row_at(plan.rows, at_ns)
-        lines, missing = bill(row.rates(usage.input_tokens or 0), usage) if row else ([], [])
+        bill = Bill(row.rates(usage.input_tokens or 0), usage) if row else None
+        missing = bill.missing if bill else []
         if plan and not row:
             missing = [plan.note or f"no price of tier {plan.tier} is known for that time"]
         elif said.status == "no_usage":
@@ -142,12 +152,12 @@ class Prices:
             tier=plan.tier if plan else tier,
             source=row.source if row else "",
             since=str(row.written.get("from", "")) if row else "",
-            lines=tuple(Line(*line) for line in lines),
+            lines=tuple(bill.lines) if bill else (),
             missing=tuple(missing),
             table_version=table.about()["version"],
         )
 
-    def _remember(self, key: tuple[str, str, str, str | None, str | None]) -> Plan | None:
+    def _remember(self, key: _Key) -> Plan | None:
         plan = self._plan(*key)
         plans = self._plans
         if len(plans) >= MAX_REMEMBERED:
@@ -174,7 +184,11 @@ class Prices:
         if theirs:
             base = found or Plan(biller, model, asked, (), None)
             found = base._replace(rows=base.rows + theirs)
-        return found and found._replace(only=_only(found.rows))
+        if found is None:
+            return None
+        latest_first = found.rows[::-1]
+        only = latest_first[0] if latest_first and latest_first[0].always() else None
+        return found._replace(rows=latest_first, only=only)
 
 
 def _from_table(provider: str, model: str, tier: str, region: str, deployment: str) -> Plan | None:
@@ -205,11 +219,6 @@ def _deployed(known: table.Provider, model: table.Model, tier: str, region: str,
 def _like(row: Row, override: Override) -> Row:
     row = rows.scaled(row, override.factor) if override.factor else row
     return row._replace(source=f"{override.source} (as {override.like}; {row.source})")
-
-
-def _only(known: Iterable[Row]) -> Row | None:
-    rows_ = tuple(known)
-    return rows_[-1] if rows_ and rows_[-1].always() else None
 
 
 _default: Prices | None = None
@@ -254,7 +263,7 @@ def price(
     known = _default or _prices_or_none()
     if known is None:
         return _INCOMPLETE
-    return known.price(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
+    return known._price((provider, model, tier, region, deployment), usage, at_ns)  # noqa: SLF001 - one call less
 
 
 def explain(

@@ -1,6 +1,7 @@
-"""Exact money: integers of 1e-18 USD, turned into a `Decimal` once, at the end.
+"""Exact money: integers of 1e-24 USD, turned into a `Decimal` once, at the end.
 
-1e-18 USD is the last digit that an event and the store hold. The host application may run under any decimal context
+The finest rate of the table is 1e-22 USD a token. An event and the store hold a cost to 1e-18 USD; a cost with more
+digits, which only such rates give, is rounded to that, half to even, once, after the sum. The host application may run under any decimal context
 (`prec=6` is legal); the one here is private, so that nothing of it reaches a cost.
 """
 
@@ -10,14 +11,17 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
-PLACES: Final = 18
+PLACES: Final = 24
+COST_PLACES: Final = 18
 _UNIT: Final = 10**PLACES
+_BEYOND: Final = 10 ** (PLACES - COST_PLACES)
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+_scale: Final = _CONTEXT.scaleb
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?")
 
 
 def parse(text: str, per: int) -> int:
-    """An amount of USD for `per` pieces, in 1e-18 USD a piece: `parse("2.5", 1_000_000)` is 2_500_000_000_000.
+    """An amount of USD for `per` pieces, in units a piece: `parse("2.5", 1_000_000)` is 2_500_000_000_000_000_000.
 
     Raises ValueError where the text is no plain decimal number, or has more digits than one piece can be billed with.
     """
@@ -33,8 +37,11 @@ def parse(text: str, per: int) -> int:
 
 
 def usd(units: int) -> Decimal:
-    """Units of 1e-18 USD as USD."""
-    return _CONTEXT.scaleb(Decimal(units), -PLACES)
+    """Units of 1e-24 USD as USD, to the last digit that a cost can have."""
+    cost, rest = divmod(units, _BEYOND)
+    if rest and (2 * rest > _BEYOND or (2 * rest == _BEYOND and cost & 1)):
+        cost += 1
+    return _scale(Decimal(cost), -COST_PLACES)
 
 
 def text(units: int, per: int = 1) -> str:

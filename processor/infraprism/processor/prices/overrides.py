@@ -136,7 +136,7 @@ def _provider(spelling: Any) -> str:
 
 def _factor(written: Any) -> None:
     if not isinstance(written, str):
-        raise ValueError(f"'factor' is in quotes, such as '1.1', not {written!r}")
+        raise ValueError(f"'factor' is in quotes, such as '1.1', not {written!r}")  # noqa: TRY004 - the file is wrong
     parse(written, 1)
 
 

@@ -43,19 +43,17 @@ class Row(NamedTuple):
     hours: tuple[tuple[int, int], ...] = ()
     days: frozenset[int] = frozenset()
     not_on: frozenset[int] = frozenset()
+    clock: bool = False
+    """Whether hours, days or exceptions are given."""
     source: str = ""
     written: Mapping[str, Any] = {}
 
     def always(self) -> bool:
         """Whether the row holds at every moment."""
-        return self.start_ns == -_FOREVER and self.end_ns == _FOREVER and not (self.hours or self.days or self.not_on)
+        return self.start_ns == -_FOREVER and self.end_ns == _FOREVER and not self.clock
 
-    def holds(self, at_ns: int) -> bool:
-        """Whether the row holds at a moment, in nanoseconds since 1970."""
-        if not self.start_ns <= at_ns < self.end_ns:
-            return False
-        if not (self.hours or self.days or self.not_on):
-            return True
+    def by_the_clock(self, at_ns: int) -> bool:
+        """Whether the hour and the day of a moment are those of the row."""
         day, rest = divmod(at_ns, _DAY_NS)
         minute = rest // _MINUTE_NS
         return (
@@ -76,13 +74,12 @@ def _within(minute: int, start: int, end: int) -> bool:
     return start <= minute < end if start < end else minute >= start or minute < end
 
 
-def row_at(rows: Iterable[Row], at_ns: int) -> Row | None:
-    """The row that counts at a moment: the last that holds."""
-    found = None
-    for row in rows:
-        if row.holds(at_ns):
-            found = row
-    return found
+def row_at(latest_first: Iterable[Row], at_ns: int) -> Row | None:
+    """The row that counts at a moment (nanoseconds since 1970), of rows in the reverse order of writing."""
+    for row in latest_first:
+        if row.start_ns <= at_ns < row.end_ns and (not row.clock or row.by_the_clock(at_ns)):
+            return row
+    return None
 
 
 def read(written: Mapping[str, Any], source: str = "") -> Row:
@@ -103,6 +100,7 @@ def read(written: Mapping[str, Any], source: str = "") -> Row:
         hours=tuple(_hours(pair) for pair in _list(written.get("hours"), "hours")),
         days=frozenset(_weekday(day) for day in _list(written.get("days"), "days")),
         not_on=frozenset(_moment(day, 0) // _DAY_NS for day in _list(written.get("not_on"), "not_on")),
+        clock=any(written.get(name) for name in ("hours", "days", "not_on")),
         source=str(written.get("source", source)),
         written=written,
     )
@@ -183,7 +181,8 @@ def _fee(value: Any) -> Any:
 
 def _amount(value: Any, per: int) -> int:
     if not isinstance(value, str):
-        raise ValueError(f"the amount {value!r} is not in quotes; a bare number may already be rounded")
+        reason = f"the amount {value!r} is not in quotes; a bare number may already be rounded"
+        raise ValueError(reason)  # noqa: TRY004 - the file is wrong, not the program
     return money.parse(value, per)
 
 
