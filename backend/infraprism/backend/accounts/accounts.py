@@ -1,0 +1,150 @@
+"""Accounts and keys in one SQLite file."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from infraprism.backend.accounts.plans import SELF_HOSTED
+
+KEY_PREFIX: Final = "ip-"
+_KEY: Final = re.compile(r"ip-[A-Za-z0-9_-]{13,197}")
+_SHOWN: Final = 8
+_CACHE_S: Final = 5.0
+_CACHE_SIZE: Final = 4096
+
+
+class InvalidKeyError(ValueError):
+    """A text that is no key."""
+
+    def __init__(self) -> None:
+        super().__init__("a key is `ip-` and 13 to 197 letters, digits, - or _")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who owns events. What was never told is None; `usage_detail` says whether opt-in fields are kept."""
+
+    id: str
+    email: str | None
+    name: str | None
+    company: str | None
+    plan: str
+    usage_detail: bool
+    created_at: str
+
+
+class Accounts:
+    """The accounts in a file, which only its owner may read. May be used from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._lock = threading.Lock()
+        self._known: dict[bytes, tuple[float, Account | None]] = {}
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.executescript(resources.files(__package__).joinpath("accounts.sql").read_text(encoding="utf-8"))
+
+    def is_empty(self) -> bool:
+        """Whether there is no account yet."""
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is None
+
+    def add(
+        self,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        company: str | None = None,
+        plan: str = SELF_HOSTED,
+        usage_detail: bool = False,
+    ) -> Account:
+        """A new account."""
+        account = Account(f"acc_{secrets.token_hex(8)}", email, name, company, plan, usage_detail, _now())
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO accounts (id, email, name, company, plan, usage_detail, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (account.id, email, name, company, plan, int(usage_detail), account.created_at),
+            )
+        return account
+
+    def add_key(self, account_id: str, key: str | None = None) -> str:
+        """Give an account a key, a new one unless one is given. It is returned this once and cannot be read again.
+
+        Raises InvalidKeyError.
+        """
+        key = key or KEY_PREFIX + secrets.token_urlsafe(32)
+        if not _KEY.fullmatch(key):
+            raise InvalidKeyError
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO keys (hash, prefix, account_id, created_at) VALUES (?, ?, ?, ?)",
+                (_hash(key), key[:_SHOWN], account_id, _now()),
+            )
+        self._known.clear()
+        return key
+
+    def add_with_key(self, key: str | None = None) -> str:
+        """A new account of this server's owner and its key; both or, where the key is invalid, neither.
+
+        Raises InvalidKeyError.
+        """
+        if key is not None and not _KEY.fullmatch(key):
+            raise InvalidKeyError
+        return self.add_key(self.add().id, key)
+
+    def of_key(self, key: str) -> Account | None:
+        """Whose key this is. An answer is at most five seconds old."""
+        if not _KEY.fullmatch(key):
+            return None
+        hashed = _hash(key)
+        at, account = self._known.get(hashed, (0.0, None))
+        if account is None or time.monotonic() - at > _CACHE_S:
+            account = self._find(hashed)
+            if account is not None:
+                if len(self._known) >= _CACHE_SIZE:
+                    self._known.clear()
+                self._known[hashed] = (time.monotonic(), account)
+        return account
+
+    def _find(self, hashed: bytes) -> Account | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT hash, id, email, name, company, plan, usage_detail, accounts.created_at"
+                " FROM keys JOIN accounts ON accounts.id = account_id WHERE hash = ?",
+                (hashed,),
+            ).fetchone()
+        if row is None or not hmac.compare_digest(row[0], hashed):
+            return None
+        return Account(row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+
+def bearer(header: str | None) -> str:
+    """The key in an Authorization header, or an empty text."""
+    scheme, _, key = (header or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _hash(key: str) -> bytes:
+    return sha256(key.encode()).digest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,19 @@
+CREATE TABLE IF NOT EXISTS accounts
+(
+    id TEXT PRIMARY KEY,
+    email TEXT,
+    name TEXT,
+    company TEXT,
+    plan TEXT NOT NULL,
+    usage_detail INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL
+) STRICT;
+
+-- Only a key's hash is kept: who reads this file cannot act as its owner. The prefix tells keys apart for people.
+CREATE TABLE IF NOT EXISTS keys
+(
+    hash BLOB PRIMARY KEY,
+    prefix TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,1 @@
+"""REST: what an account can read of its own events."""

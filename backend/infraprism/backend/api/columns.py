@@ -1,0 +1,38 @@
+"""An event as the REST API shows it, as columns in SQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.schema import fields
+
+_SHOWN: Final = (
+    fields.MODEL,
+    fields.PROVIDER,
+    fields.INPUT_TOKENS,
+    fields.OUTPUT_TOKENS,
+    fields.TOTAL_TOKENS,
+    fields.COST_USD,
+    fields.COST_STATUS,
+    fields.LATENCY_MS,
+    fields.OPERATION,
+    fields.ENTITY_TYPE,
+    fields.ENTITY_ID,
+    fields.SESSION_ID,
+    fields.TAGS,
+    fields.SUCCESS,
+    fields.ERROR_TYPE,
+    fields.ERROR_CODE,
+)
+
+
+def event(*, usage_detail: bool) -> str:
+    """The columns, named apart from those of the table `events` that they are made of."""
+    shown = (*_SHOWN, *fields.USAGE_DETAIL) if usage_detail else _SHOWN
+    columns = ["concat('evt_', lower(hex(events.id))) AS id", "events.timestamp AS timestamp"]
+    for field in shown:
+        # An absent text is kept as an empty one; no text field of an event can be empty.
+        absent = field.kind == "string" and field.presence != "always"
+        value = f"nullIf(toString(events.{field.name}), '')" if absent else f"events.{field.name}"
+        columns.append(f"{value} AS {field.name}")
+    return ", ".join(columns)

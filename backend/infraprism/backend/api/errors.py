@@ -1,0 +1,80 @@
+"""Errors of the REST API: `{"error": {"code", "message"}}`, saying what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from infraprism.backend.store import StoreError
+
+_log = logging.getLogger(__name__)
+_OF_STATUS = {
+    404: ("not_found", "no such path: see docs/api.md for those there are"),
+    405: ("method_not_allowed", "this path does not take that method"),
+}
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def error_body(code: str, message: str) -> bytes:
+    """The body of an error."""
+    return json.dumps({"error": {"code": code, "message": message}}).encode()
+
+
+def error_response(status: int, code: str, message: str) -> Response:
+    """An error as a response."""
+    return Response(error_body(code, message), status, media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    """Give every error of the application this shape."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StoreError, _store)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error.status, error.code, error.message)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1]) if len(first["loc"]) > 1 else "parameters"
+    if first["type"] == "extra_forbidden":
+        return error_response(400, "unknown_parameter", f"{_shown(name)}: no such parameter")
+    name = str(first["loc"][1]) if len(first["loc"]) > 1 else name
+    return error_response(400, "invalid_parameter", f"{name}: {_text(first)}")
+
+
+def _text(error: dict[str, object]) -> str:
+    # The validator's own texts are fixed sentences with our bounds in them; the value that was sent is not in them.
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 64 and name.isascii() and name.isprintable() else "parameters"  # noqa: PLR2004
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, message = _OF_STATUS.get(error.status_code, ("error", "the request cannot be answered"))
+    return error_response(error.status_code, code, message)
+
+
+async def _store(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreError)
+    _log.warning("a query failed: engine code %d", error.code)
+    return error_response(503, "store_unavailable", "the store cannot answer now: try again later")

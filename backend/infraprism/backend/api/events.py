@@ -1,0 +1,112 @@
+"""`/v1/events` and `/v1/entities`."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infraprism.backend.accounts import Account
+from infraprism.backend.api import columns
+from infraprism.backend.api.cursor import Cursor, fingerprint
+from infraprism.backend.api.errors import ApiError
+from infraprism.backend.api.filters import Filters, milliseconds, one_of
+from infraprism.backend.store import Database
+from infraprism.schema import fields
+
+_EVENT_ID: Final = re.compile(r"evt_[0-9a-f]{32}")
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Offset = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class EventQuery(Filters):
+    """A page of events, newest first: by `offset`, or by the `cursor` that the page before gave."""
+
+    limit: Limit = 100
+    offset: Offset = 0
+    cursor: Annotated[str, Field(max_length=500)] | None = None
+
+
+class EntityQuery(BaseModel):
+    """A page of the entities that events are attributed to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Annotated[str, one_of(fields.ENTITY_TYPES)] | None = None
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+def page(database: Database, account: Account, query: EventQuery) -> bytes:
+    """A page of events as JSON.
+
+    `pagination` is `{total, limit, offset, has_more, next_cursor}`; `total` of a read by
+    cursor is that of its first page.
+    """
+    where, values = query.conditions(account.id)
+    of = fingerprint(account.id, query.model_dump_json(exclude={"limit", "offset", "cursor"}))
+    after, offset = "", query.offset
+    if query.cursor is not None:
+        cursor = Cursor.read(query.cursor, of)
+        total, offset = cursor.total, cursor.place
+        after = (
+            " AND (timestamp, id) < (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'),"
+            " CAST(unhex({after_id:String}), 'FixedString(16)'))"
+            " AND timestamp <= fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')"
+        )
+        values |= {"after_ms": cursor.timestamp_ms, "after_id": cursor.id_hex}
+    else:
+        total = int(database.read(f"SELECT count() AS total FROM events WHERE {where}", values)[0][9:-1])
+    rows = database.read(
+        f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM"
+        f" (SELECT *, total_tokens FROM events WHERE {where}{after} ORDER BY timestamp DESC, id DESC"
+        " LIMIT {count:UInt64} OFFSET {skipped:UInt64}) AS events ORDER BY events.timestamp DESC, events.id DESC",
+        {**values, "count": query.limit + 1, "skipped": 0 if query.cursor is not None else query.offset},
+    )
+    more, rows = len(rows) > query.limit, rows[: query.limit]
+    following = _cursor_after(rows[-1], offset + len(rows), total, of) if more else None
+    pagination = {"total": total, "limit": query.limit, "offset": offset, "has_more": more, "next_cursor": following}
+    return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"
+
+
+def _cursor_after(row: bytes, place: int, total: int, of: str) -> str:
+    last = json.loads(row)
+    return Cursor(
+        milliseconds(datetime.fromisoformat(last["timestamp"])), last["id"].removeprefix("evt_"), place, total, of
+    ).text()
+
+
+def one(database: Database, account: Account, event_id: str) -> bytes:
+    """One event as JSON. Raises ApiError."""
+    if _EVENT_ID.fullmatch(event_id):
+        rows = database.read(
+            f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM (SELECT *, total_tokens FROM events"
+            " WHERE account = {account:String} AND id = CAST(unhex({id:String}), 'FixedString(16)') LIMIT 1) AS events",
+            {"account": account.id, "id": event_id.removeprefix("evt_")},
+        )
+        if rows:
+            return rows[0]
+    raise ApiError(404, "not_found", "no event of this account has this id")
+
+
+def entities(database: Database, account: Account, query: EntityQuery) -> bytes:
+    """A page of entities as JSON, the dearest first."""
+    where = "account = {account:String} AND entity_type " + ("= {type:String}" if query.type else "!= ''")
+    values = {"account": account.id, "type": query.type or ""}
+    total = int(
+        database.read(f"SELECT uniqExact(entity_type, entity_id) AS total FROM events WHERE {where}", values)[0][9:-1]
+    )
+    rows = database.read(
+        "SELECT events.entity_type AS entity_type, events.entity_id AS entity_id, min(events.timestamp) AS first_seen,"
+        " max(events.timestamp) AS last_seen, count() AS total_events,"
+        " sum(toDecimal256(events.cost_usd, 18)) AS total_cost, countIf(events.cost_usd IS NULL) AS unpriced_events"
+        f" FROM events WHERE {where} GROUP BY ALL ORDER BY total_cost DESC NULLS LAST, entity_type, entity_id"
+        " LIMIT {count:UInt64} OFFSET {skipped:UInt64}",
+        {**values, "count": query.limit, "skipped": query.offset},
+    )
+    more = query.offset + len(rows) < total
+    pagination = {"total": total, "limit": query.limit, "offset": query.offset, "has_more": more}
+    return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"

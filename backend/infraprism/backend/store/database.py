@@ -1,0 +1,49 @@
+"""What the backend asks of a database that speaks ClickHouse's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Final, Protocol
+
+ENTRIES: Final = "entries_of_this_batch"
+"""Stands in an INSERT's SQL for the place where the rows of its data come from."""
+
+Parameter = str | int | Sequence[str]
+
+
+class StoreError(Exception):
+    """A statement failed.
+
+    Carries the engine's error code and never its message, which may repeat what was in the data.
+    """
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__(f"the store failed with code {code}")
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the data of an INSERT is read: length-prefixed protobuf messages as columns."""
+
+    schema: Traversable
+    message: str
+    structure: str
+
+
+class Database(Protocol):
+    """Runs SQL; every method blocks, may be called from any thread, and raises StoreError."""
+
+    def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
+        """Run an INSERT that reads `pieces` where `ENTRIES` stands. When it returns the rows survive a crash.
+
+        `sql` ends with a SETTINGS clause.
+        """
+
+    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """The rows of a SELECT, each as one JSON object. Values are bound to `{name:Type}`, never written into SQL."""
+
+    def close(self) -> None:
+        """Finish what runs, then close the files."""
