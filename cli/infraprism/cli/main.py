@@ -10,11 +10,10 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
-from infraprism.cli import costs, demo, doctor, events, preview, price, serve
 from infraprism.cli.command import Command
 from infraprism.cli.failure import Failure
 
-COMMANDS: Final = ("demo", "serve", "events", "costs", "preview", "doctor")
+COMMANDS: Final = ("demo", "serve", "events", "costs", "price", "preview", "doctor")
 """Modules of this package, each a `Command`, in the order of `--help`."""
 
 _INTERRUPTED: Final = 130

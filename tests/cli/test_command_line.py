@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+from tests.kit.command import infraprism
+
+from infraprism.cli.main import COMMANDS
+
+KEY = "ip-NEVERSHOWNNEVERSHOWN"
+
+
+@pytest.fixture(scope="module")
+def nobody() -> str:
+    """An address of this machine where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_help_names_every_command_and_the_environment() -> None:
+    shown = infraprism("--help")
+    assert shown.returncode == 0
+    assert all(f"    {name} " in shown.stdout for name in COMMANDS)
+    assert "INFRAPRISM_API_KEY" in shown.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name: str) -> None:
+    shown = infraprism(name, "--help")
+    assert shown.returncode == 0
+    assert f"  infraprism {name}" in shown.stdout
+    assert "xample" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["events", "--entity", "acme"],
+        ["events", "--limit", "0"],
+        ["events", "--start", "yesterday"],
+        ["events", "--tag", "Feature"],
+        ["costs", "--by", "colour"],
+        ["preview"],
+        ["preview", "--"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    ran = infraprism(*arguments)
+    assert ran.returncode == 2
+    assert "usage:" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["events"], ["costs"], ["events", "--json"]], ids=" ".join)
+def test_without_a_key_it_says_which_variable_to_set(command: list[str]) -> None:
+    ran = infraprism(*command)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert len(ran.stderr.splitlines()) == 1
+    assert "INFRAPRISM_API_KEY" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["events", "costs"])
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [(None, "nothing answers at"), ("localhost", "is no URL"), ("http://[", "is no URL"), ("ftp://x", "is no URL")],
+    ids=["nobody", "no scheme", "broken", "other scheme"],
+)
+def test_an_endpoint_that_does_not_work_is_one_line(nobody: str, command: str, endpoint: str | None, said: str) -> None:
+    environment = {"INFRAPRISM_ENDPOINT": endpoint or nobody, "INFRAPRISM_API_KEY": KEY}
+    ran = infraprism(command, environment=environment)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert len(ran.stderr.splitlines()) == 1
+    assert said in ran.stderr
+    assert KEY not in ran.stderr
+
+
+def test_something_else_at_the_endpoint_is_one_line() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        ran = infraprism("events", environment={"INFRAPRISM_ENDPOINT": endpoint, "INFRAPRISM_API_KEY": KEY})
+        server.shutdown()
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "no InfraPrism backend" in ran.stderr
+
+
+def test_an_app_that_is_not_there_is_one_line() -> None:
+    ran = infraprism("preview", "--", "no-such-program")
+    assert (ran.returncode, ran.stderr) == (1, "infraprism: no-such-program: command not found\n")
+
+
+def test_demo_with_real_providers_needs_a_key() -> None:
+    ran = infraprism("demo", "--real")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "infraprism: --real needs OPENAI_API_KEY or ANTHROPIC_API_KEY\n"

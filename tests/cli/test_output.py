@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from infraprism.cli import exact_json
+from infraprism.cli.events import events_table
+from infraprism.cli.table import Column, render
+
+EVENT = {
+    "id": "evt_1",
+    "timestamp": "2026-01-31T10:00:00.123Z",
+    "model": "gpt-4o",
+    "provider": "openai",
+    "input_tokens": 10,
+    "output_tokens": None,
+    "cost_usd": Decimal("0.000000000000000001"),
+    "cost_status": "priced",
+    "latency_ms": 12,
+    "entity_type": "customer",
+    "entity_id": "acme-corp",
+    "session_id": None,
+    "tags": {"feature": "chat"},
+    "success": True,
+}
+
+
+@pytest.mark.parametrize("number", ["0.1", "0.000000000000000001", "123456789012345678.123456789012345678", "1e-7"])
+def test_decimals_pass_through_json_digit_by_digit(number: str) -> None:
+    read = exact_json.loads(f'{{"cost":{number},"text":"\\u00e9 0.1"}}')
+    assert read["cost"] == Decimal(number)
+    assert exact_json.loads(exact_json.dumps(read)) == read
+    assert "e" not in exact_json.dumps(read["cost"])
+
+
+def test_a_table_aligns_numbers_right_and_shows_nothing_as_a_dash() -> None:
+    shown = render([Column("name"), Column("cost", numeric=True)], [["a", Decimal("10.50")], [None, None]])
+    assert shown.splitlines() == ["name  cost", "a     10.5", "-        -"]
+
+
+def test_a_table_is_never_wider_than_the_terminal_and_cuts_no_number() -> None:
+    columns = [Column("name"), Column("tags"), Column("tokens", numeric=True)]
+    rows = [["n" * 60, "t" * 80, 123456789]]
+    lines = render(columns, rows, 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[1].endswith("123456789")
+    assert lines[1].count("…") == 2
+    assert "…" not in render(columns, rows)
+
+
+def test_costs_are_summed_exactly_and_what_has_no_price_is_said() -> None:
+    unpriced = {**EVENT, "cost_usd": None, "cost_status": "no_usage", "success": False, "error_type": "rate_limit"}
+    shown = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)
+    assert shown.splitlines()[-1] == "3 events, 0.000000000000000002 USD; without a price: 1 no_usage"
+    assert "rate_limit 429" in shown
+    assert "customer:acme-corp" in shown
+    assert events_table([], None) == "No events."
