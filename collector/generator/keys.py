@@ -12,7 +12,7 @@ from typing import Final
 from collector.generator import guards, reductions
 from collector.generator.guards import Kept
 from infraprism.processor.dialects import DIALECTS, values
-from infraprism.processor.dialects.table import FIELDS, As, Dialect
+from infraprism.processor.dialects.table import READERS, As, Dialect
 from infraprism.schema import fields
 from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, MAX_TOKENS, SESSION_ID
 
@@ -50,7 +50,7 @@ def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
 def _of(dialect: Dialect, dialects: Sequence[Dialect]) -> Iterator[Kept]:
     for field, entries in dialect.keys.items():
         for entry in entries:
-            key, reader = entry if isinstance(entry, As) else (entry, FIELDS[field])
+            key, reader = entry if isinstance(entry, As) else (entry, READERS[field])
             if key in ATTRIBUTION:
                 continue
             if field == "operation":
@@ -66,9 +66,10 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
     """For each key whose value is a JSON text the paths to the numbers that the tables read in it."""
     found: dict[str, dict[tuple[str, ...], None]] = {}
     for dialect in dialects:
-        for key in sorted(dialect.json_texts):
-            inside = [name for name in dialect.slots if name.startswith(key + ".")]
-            found.setdefault(key, {}).update((tuple(name.removeprefix(key + ".").split(".")), None) for name in inside)
+        named = [name for field in dialect.keys for name in keys_of(field, dialect)]
+        for key in sorted(getattr(dialect, "json_texts", ())):
+            paths = (tuple(name.removeprefix(key + ".").split(".")) for name in named if name.startswith(key + "."))
+            found.setdefault(key, {}).update(dict.fromkeys(paths))
     return {key: tuple(paths) for key, paths in found.items()}
 
 

@@ -23,22 +23,23 @@ _BEDROCK: Final = "bedrock.any.amazonaws.com"
 """Stands for each host of Bedrock: names of regions and endpoints stay behind."""
 
 
+_ENDING: Final = "error"
+"""Keeps a class's end from being taken for a provider's code: `timeout` is one, `timeouterror` is none."""
+_ENDS: Final = frozenset(end for end, _ in errors.CLASSES)
+
+
 def _longest_first(words: Iterable[str]) -> str:
     return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
 
 
 def _class_ends() -> str:
     """The ends of class names that tell a kind, with underscores wherever the name may have them."""
-    ends = sorted({end for end, _ in errors.CLASSES}, key=lambda end: (-len(end), end))
-    return "|".join("_*".join(end) for end in ends)
+    return "|".join("_*".join(end) for end in sorted(_ENDS, key=lambda end: (-len(end), end)))
 
 
 _CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?(?:_?error|exception)?$"
 _CODE: Final = one_of(errors.CODES)
-_ENDING: Final = "error"
-"""Keeps a class's end from being taken for a provider's code: `timeout` is one, `timeouterror` is none."""
-_CLASS_WORDS: Final = {end + _ENDING for end, _ in errors.CLASSES}
-ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *_CLASS_WORDS})})$"
+ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *(end + _ENDING for end in _ENDS)})})$"
 """All that an error's name can be once it is reduced."""
 STATUS_TEXT: Final = f"^(?:Error code: {_STATUS})?$"
 """All that a status message can be."""

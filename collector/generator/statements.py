@@ -189,7 +189,7 @@ class Lists:
         # As JSON, which writes these characters of a text with a backslash.
         printable_json = TAGS.re2.removeprefix("^(?:").removesuffix("{0,256})$").replace("[^", r'[^"\\', 1)
         value = rf'"(?:{printable_json}|\\["\\/]|\\u00(?:26|3c|3e)){{0,256}}"'
-        other = r'(?:"[^"\\]*"|[-+.0-9a-zE]+)'
+        other = r'(?:"(?:[^"\\]|\\.)*"|[-+.0-9a-zE]+)'
         pairs = rf'^\{{(?:(?:"(?:{exact})":{other}|"{tag}":{value}),?)*\}}$'
         return [f"{_HAS_TAGS} and not IsMatch({SPAN}, {text(pairs)})"]
 
@@ -210,11 +210,12 @@ class Lists:
 
 
 def _billed(dialect: Dialect) -> str:
-    """Whether the operation that the span names is a billed call of the dialect."""
-    named = keys.keys_of("operation", dialect)
-    calls = [matches(at(SPAN, key), one_of(dialect.operations)) for key in named]
-    if dialect.unnamed_operation is not None:
-        calls.append("(" + all_of(*(f"{at(SPAN, key)} == nil" for key in named)) + ")")
+    """Whether the operation that the span names is a billed call of the dialect, or may be left unnamed."""
+    named = [at(SPAN, key) for key in keys.keys_of("operation", dialect)]
+    calls = [matches(value, one_of(dialect.operations)) for value in named]
+    if dialect.unnamed_operation is not None and dialect.other_markers:
+        unnamed = (f'(not IsString({value}) or {value} == "")' for value in named)
+        calls.append(all_of(*unnamed, any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.other_markers)))))
     return any_of(*calls)
 
 

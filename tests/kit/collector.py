@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -154,13 +155,16 @@ class Collector:
         path, method = SIGNALS[signal_name]
         if protocol == "grpc":
             return self._send_grpc(method, request.SerializeToString(), headers or {})
-        as_json = protocol == "http/json"
-        answer = requests.post(
-            f"http://127.0.0.1:{self.http_port}{path}",
-            data=json.dumps(otlp_json(request)).encode() if as_json else request.SerializeToString(),
-            headers={"content-type": "application/json" if as_json else "application/x-protobuf", **(headers or {})},
-            timeout=60,
-        )
+        if protocol == "http/json":
+            return self.post(path, json.dumps(otlp_json(request)).encode(), "application/json", headers)
+        return self.post(path, request.SerializeToString(), "application/x-protobuf", headers)
+
+    def post(
+        self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[bool, bytes]:
+        """Send any bytes to its HTTP receiver; whether they were taken, and the answer."""
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        answer = requests.post(url, data=body, headers={"content-type": content_type, **(headers or {})}, timeout=60)
         return answer.ok, answer.content
 
     def _send_grpc(self, method: str, message: bytes, headers: Mapping[str, str]) -> tuple[bool, bytes]:
@@ -193,8 +197,6 @@ def _hex_ids(value: Any) -> Any:
 
 
 def _to_hex(text: str) -> str:
-    from base64 import b64decode  # noqa: PLC0415
-
     return b64decode(text).hex()
 
 

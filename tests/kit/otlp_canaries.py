@@ -90,8 +90,7 @@ def span(attributes: dict[str, Any] | list[KeyValue], **fields: Any) -> Span:
         span_id=number.to_bytes(8, "big"),
         start_time_unix_nano=1_790_000_000_000_000_000 + number,
         end_time_unix_nano=1_790_000_001_000_000_000 + number,
-        kind=Span.SPAN_KIND_CLIENT,
-        **{"name": "chat gpt-4o-mini", **fields},
+        **{"name": "chat gpt-4o-mini", "kind": Span.SPAN_KIND_CLIENT, **fields},
     )
     made.attributes.extend(attributes if isinstance(attributes, list) else pairs(attributes))
     return made

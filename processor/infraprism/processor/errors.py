@@ -125,7 +125,7 @@ CLASSES: Final = (
     ("connection", "connection"),
     ("connect", "connection"),
     ("brokenpipe", "connection"),
-    ("gaierror", "connection"),
+    ("gai", "connection"),  # gaierror, without its ending
     ("cancelled", "cancelled"),
     ("canceled", "cancelled"),
     ("abort", "cancelled"),

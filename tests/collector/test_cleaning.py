@@ -1,0 +1,293 @@
+"""What becomes of a span on its way through the real collector."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from infraprism.processor import errors, names, to_event
+from infraprism.processor.dialects.values import TIERS
+from infraprism.processor.spans import event_span
+from infraprism.schema import Event, fields
+from tests.collector.conftest import CALL, Route
+from tests.kit.otlp_canaries import pairs, span, traces
+from tests.kit.otlp_spans import attributes, readable_spans
+
+ATTRIBUTED = {
+    "infraprism.entity_type": "team",
+    "infraprism.entity_id": "search",
+    "infraprism.session_id": "session 1",
+    "infraprism.tags.feature": "chatbot",
+}
+
+
+def _one(groups: list[ScopeSpans]) -> Span:
+    (group,) = groups
+    (only,) = group.spans
+    return only
+
+
+def _kept(route: Route, attributes_sent: dict[str, Any], resource: dict[str, Any] | None = None) -> dict[str, Any]:
+    return attributes(_one(route.through(traces([span(attributes_sent)], resource=resource))).attributes)
+
+
+def _events(*requests: ExportTraceServiceRequest) -> dict[str, Event]:
+    return {event.id: event for found in readable_spans(*requests) if (event := to_event(found)) is not None}
+
+
+def _again(groups: list[ScopeSpans]) -> ExportTraceServiceRequest:
+    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=groups)])
+
+
+def _errors() -> Iterator[dict[str, Any]]:
+    names_of_errors = {*errors.CODES, *(end for end, _ in errors.CLASSES), "_OTHER", "429", "503", "200", "timeout"}
+    for name in sorted(names_of_errors):
+        yield {"error.type": name}
+        yield {"error.type": f"some_client.errors.{name.title().replace('_', '')}Error"}
+        yield {"error.type": f"{name.upper()}_Exception"}
+    yield from ({"http.response.status_code": status, "error.type": "openai.APIStatusError"} for status in (200, 429, 599))
+    yield {"http.status_code": "503", "error.type": "Some Text That Is No Name"}
+
+
+def _values() -> Iterator[dict[str, Any]]:
+    for hint in sorted({*names.HINTS, "openai.chat", "OpenAI", " azure ", "my-gateway.chat", "google.vertex.chat", ""}):
+        yield {"gen_ai.provider.name": hint}
+        yield {"gen_ai.system": hint, "gen_ai.provider.name": None}
+    for host in sorted(names.HOSTS):
+        yield {"server.address": f"my-resource.{host}"}
+        yield {"server.address": f"https://user@{host.upper()}:443/v1/chat?key=1"}
+    for host in (
+        "127.0.0.1",
+        "llm.corp.example",
+        "notopenai.com",
+        "openai.com.evil.example",
+        "bedrock-runtime.us-east-1.amazonaws.com",
+        "us-central1-aiplatform.googleapis.com",
+        "api.openai.com.",
+    ):
+        yield {"server.address": host}
+    for tier in sorted({*TIERS, "scale", "Default"}):
+        yield {"openai.response.service_tier": tier}
+    for number in (0, 1, 12.0, 12.5, "12", "0012", "twelve", 10**12, 10**12 + 1, -1, True, float("nan"), None, [1]):
+        yield {"gen_ai.usage.input_tokens": number}
+        yield {"gen_ai.usage.cache_read.input_tokens": number}
+        yield {"gen_ai.response.time_to_first_chunk": number}
+        yield {"http.response.status_code": number, "error.type": "x"}
+        yield {"infraprism.reported_cost_usd": number}
+    for cost in ("0.00012", "1e-05", "1E-5", "-1", "NaN", "0." + "0" * 19 + "1"):
+        yield {"infraprism.reported_cost_usd": cost}
+    for model in ("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5):
+        yield {"gen_ai.response.model": model}
+        yield {"gen_ai.request.model": model, "gen_ai.response.model": None}
+    for said in (True, False, "True", "false", "yes", 1):
+        yield {"gen_ai.request.stream": said}
+    for operation in ("chat", "generate_content", "text_completion", "embeddings", "invoke_agent", "", 7, None):
+        yield {"gen_ai.operation.name": operation}
+        yield {"gen_ai.operation.name": operation, "gen_ai.usage.prompt_tokens": 5}
+    for value in ("acme", "a\nb", "x" * 256, "x" * 257, "", 1.5, "Ünïcödé 客户", "zero\u200bwidth", None):
+        yield {"infraprism.entity_type": "customer", "infraprism.entity_id": value}
+        yield {"infraprism.session_id": value}
+        yield {"infraprism.tags.key": value, "infraprism.tags.other": "1"}
+        yield {"infraprism.tags." + str(value): "1"}
+    yield {"infraprism.entity_type": "cat", "infraprism.entity_id": "tom"}
+    yield {"infraprism.entity_id": "alone"}
+
+
+def _variations() -> Iterator[Span]:
+    for change in (*_values(), *_errors()):
+        yield span({key: value for key, value in {**CALL, **change}.items() if value is not None})
+    for message in (
+        "Error code: 429 - {'error': 'a prompt'}",
+        "openai.RateLimitError: Error code: 429 - text",
+        "Error code: 4299",
+        "Error code: 200 - fine",
+        "429 Error code:",
+        "no code",
+        "x" * 195 + " Error code: 500",
+        "line\nError code: 503",
+    ):
+        for code in (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_OK, Status.STATUS_CODE_UNSET):
+            yield span(CALL, status=Status(code=code, message=message))
+    for kinds in (["openai.RateLimitError"], ["ValueError", "x.APITimeoutError"], ["TimeoutError", "ValueError"], ["?"]):
+        for code in (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET):
+            failed = span(CALL, status=Status(code=code))
+            for kind in kinds:
+                failed.events.add(name="exception").attributes.extend(pairs({"exception.type": kind}))
+            yield failed
+
+
+def _mixed(count: int, seed: int) -> Iterator[Span]:
+    """Spans with several odd values at once."""
+    choose = random.Random(seed)
+    changes = [*_values(), *_errors()]
+    for _ in range(count):
+        made: dict[str, Any] = dict(CALL)
+        for change in choose.sample(changes, 4):
+            made.update(change)
+        items = [item for item in made.items() if item[1] is not None]
+        choose.shuffle(items)
+        yield span(dict(items))
+
+
+def test_a_cleaned_span_is_the_same_event_as_in_the_process(route: Route) -> None:
+    request = traces([*_variations(), *_mixed(800, seed=7)])
+    expected = _events(request)
+    cleaned = _events(_again(route.through(request)))
+    assert len(expected) > 1000
+    missing = [found.attributes for found in readable_spans(request) if (e := to_event(found)) and e.id not in cleaned]
+    assert missing == []
+    assert set(cleaned) == set(expected)
+    differences = _differences(request, expected, cleaned)
+    assert not differences, "\n".join(map(repr, differences))
+
+
+def _differences(
+    request: ExportTraceServiceRequest, expected: dict[str, Event], cleaned: dict[str, Event]
+) -> list[tuple[Any, ...]]:
+    sent = {event.id: found for found in readable_spans(request) if (event := to_event(found)) is not None}
+    return [
+        (name, here, there, dict(sent[event.id].attributes or {}), sent[event.id].status.description)
+        for event in expected.values()
+        for name, here, there in zip(event._fields, event, cleaned[event.id], strict=True)
+        if here != there
+    ]
+
+
+def test_what_a_resource_says_counts_for_spans_that_say_nothing(route: Route) -> None:
+    for own in ({}, {"infraprism.entity_type": "customer", "infraprism.entity_id": "acme"}, {"infraprism.tags.b": "2"}):
+        request = traces([span({**CALL, **own})], resource={**ATTRIBUTED, "infraprism.tags.b": "1", "service.name": "x"})
+        assert _events(_again(route.through(request))) == _events(request)
+
+
+def test_whole_numbers_are_identifiers_too(route: Route) -> None:
+    numbers = {"infraprism.entity_type": "employee", "infraprism.entity_id": 42, "infraprism.session_id": 7}
+    tags = {"infraprism.tags.seats": 5}
+    as_text = {"infraprism.entity_id": "42", "infraprism.session_id": "7", "infraprism.tags.seats": "5"}
+    expected = {**CALL, **numbers, **as_text}
+    assert _kept(route, {**CALL, **numbers, **tags}) == expected
+    assert _kept(route, CALL, resource={**numbers, **tags}) == expected
+
+
+def test_cleaning_twice_is_cleaning_once(route: Route) -> None:
+    once = route.through(traces([*_variations()]))
+    again = route.through(_again(once))
+    by_id = {one.span_id: one for group in once for one in group.spans}
+    assert {one.span_id: _as_set(one) for group in again for one in group.spans} == {
+        span_id: _as_set(one) for span_id, one in by_id.items()
+    }
+
+
+def _as_set(one: Span) -> tuple[bytes, frozenset[tuple[str, object]]]:
+    bare = Span.FromString(one.SerializeToString())
+    del bare.attributes[:]
+    return bare.SerializeToString(), frozenset((pair.key, pair.value.SerializeToString()) for pair in one.attributes)
+
+
+def _event(**changes: Any) -> Event:
+    whole: dict[str, Any] = {
+        "trace_id": 0xABCDEF << 100,
+        "span_id": 0xFEDCBA << 40,
+        "timestamp_ns": 1_790_000_000_123_456_789,
+        "model": "claude-sonnet-4-5",
+        "provider": "anthropic",
+        "operation": "chat",
+        "latency_ms": 1200,
+        "success": False,
+        "input_tokens": 150,
+        "output_tokens": 500,
+        "cost_usd": Decimal("0.0065"),
+        "cost_status": "priced",
+        "entity_type": "customer",
+        "entity_id": "Ünïcödé 客户 & <co>",
+        "session_id": "s 1",
+        "tags": {f"tag-{number}": f"value \\ \" {number}" for number in range(fields.MAX_TAGS)},
+        "error_type": "rate_limit",
+        "error_code": "429",
+        "service_tier": "batch",
+        "streamed": True,
+        **{field.name: 7 for field in fields.USAGE_DETAIL if field.kind == "int"},
+    }
+    return Event(**{**whole, **changes})
+
+
+@pytest.mark.parametrize("usage_detail", [True, False])
+@pytest.mark.parametrize(
+    "event", [_event(), _event(success=True), _event(tags={}, cost_usd=None, input_tokens=None, entity_id=None)]
+)
+def test_an_event_of_our_own_exporter_passes_unchanged(route: Route, event: Event, usage_detail: bool) -> None:
+    sent = encode_spans([event_span(event, usage_detail=usage_detail)])
+    (group,) = route.through(ExportTraceServiceRequest.FromString(sent.SerializeToString()))
+    assert group.scope == sent.resource_spans[0].scope_spans[0].scope
+    assert _as_set(group.spans[0]) == _as_set(sent.resource_spans[0].scope_spans[0].spans[0])
+
+
+def test_a_span_keeps_its_ids_its_times_its_kind_and_its_status_code(route: Route) -> None:
+    sent = span(CALL, kind=Span.SPAN_KIND_INTERNAL, parent_span_id=b"parent!!", flags=0x101, name="a name")
+    sent.status.code = Status.STATUS_CODE_ERROR
+    sent.links.add(trace_id=b"0" * 16, span_id=b"1" * 8)
+    arrived = _one(route.through(traces([sent])))
+    for name in ("trace_id", "span_id", "parent_span_id", "flags", "kind", "start_time_unix_nano", "end_time_unix_nano"):
+        assert getattr(arrived, name) == getattr(sent, name)
+    assert arrived.status == Status(code=Status.STATUS_CODE_ERROR)
+    assert arrived.name == "llm_call"
+    assert not arrived.links
+
+
+def test_only_scopes_that_are_known_keep_their_name(route: Route) -> None:
+    def scope_of(name: str) -> str:
+        (group,) = route.through(traces([span(CALL)], scope=name))
+        assert not group.scope.version
+        return str(group.scope.name)
+
+    assert scope_of("openinference.instrumentation.openai") == "openinference.instrumentation.openai"
+    assert scope_of("infraprism.instrumentation") == "infraprism.instrumentation"
+    assert scope_of("the-secret-project") == ""
+
+
+def test_other_keys_under_our_prefix_are_removed(route: Route) -> None:
+    odd = {"infraprism.model": "x", "infraprism.cost_usd": "1", "infraprism.anything": "x", "redaction.masked.keys": "x"}
+    assert _kept(route, {**CALL, **odd, "infraprism.entity_id": "alone"}) == CALL
+
+
+def test_of_a_key_that_stands_twice_the_first_counts_and_the_second_goes(route: Route) -> None:
+    twice = pairs(CALL) + pairs({"gen_ai.request.model": "another", "infraprism.tags.a": "1"}) + pairs(
+        {"infraprism.tags.a": "2"}
+    )
+    arrived = _one(route.through(traces([span(twice)])))
+    assert sorted((pair.key, pair.value.string_value) for pair in arrived.attributes if "model" in pair.key) == [
+        ("gen_ai.request.model", "gpt-4o-mini"),
+        ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
+    ]
+    assert [pair.value.string_value for pair in arrived.attributes if "tags" in pair.key] == ["1"]
+
+
+def test_no_more_tags_arrive_than_an_event_may_have(route: Route) -> None:
+    many = {f"infraprism.tags.t{number:02}": "x" for number in range(100)}
+    assert set(_kept(route, {**CALL, **many})) == {*CALL, *sorted(many)[: fields.MAX_TAGS]}
+
+
+def test_text_that_is_no_utf8_is_left_out_so_that_the_backend_can_read_the_rest(route: Route) -> None:
+    good = traces([span({**CALL, "infraprism.session_id": "good", "infraprism.tags.a": "tag?"})])
+    raw = good.SerializeToString().replace(b"good", b"\xff\xfe\xfd\xfc").replace(b"tag?", b"tag\xff")
+    assert attributes(_one(route.through(raw)).attributes) == CALL
+
+
+@pytest.mark.parametrize(
+    "no_call",
+    [
+        {"http.request.method": "POST", "url.full": "https://api.openai.com/v1/chat/completions"},
+        {**CALL, "gen_ai.operation.name": "invoke_agent"},
+        {**CALL, "gen_ai.operation.name": ["chat"]},
+        {"infraprism.model": "gpt-4o"},
+        {},
+    ],
+)
+def test_a_span_that_is_no_billed_call_does_not_arrive(route: Route, no_call: dict[str, Any]) -> None:
+    assert route.through(traces([span(no_call)])) == []
