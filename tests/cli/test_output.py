@@ -52,7 +52,7 @@ def test_a_table_is_never_wider_than_the_terminal_and_cuts_no_number() -> None:
 def test_costs_are_summed_exactly_and_what_has_no_price_is_said() -> None:
     unpriced = {**EVENT, "cost_usd": None, "cost_status": "no_usage", "success": False, "error_type": "rate_limit"}
     shown = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)
-    assert shown.splitlines()[-1] == "3 events, 0.000000000000000002 USD; without a price: 1 no_usage"
+    assert shown.splitlines()[-1] == "3 events, 0.000000000000000002 USD; without a price: 1 no_usage, 2026-01-31"
     assert "rate_limit 429" in shown
     assert "customer:acme-corp" in shown
     assert events_table([], None) == "No events."

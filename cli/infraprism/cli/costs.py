@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from infraprism.cli import exact_json
@@ -22,7 +21,6 @@ examples:
   infraprism costs --by tag.feature --start 2026-01-01 --end 2026-01-31
   infraprism costs --by day --json"""
 _GROUPS: Final = ("entity", "model", "provider", "day", "week", "month", "session")
-_DAYS: Final = 30
 _NUMBERS: Final = (
     Column("cost_usd", numeric=True),
     Column("events", numeric=True),
@@ -35,7 +33,7 @@ _NUMBERS: Final = (
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Describe the command."""
-    parser = new_parser(subparsers, "costs", "sum up costs", _EXAMPLES)
+    parser = new_parser(subparsers, "costs", "sum up costs, of the last 30 days unless told otherwise", _EXAMPLES)
     parser.add_argument(
         "--by",
         type=_group,
@@ -57,10 +55,8 @@ def _group(value: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the sums of the last 30 days, or of the days asked for."""
-    today = datetime.now(UTC).date()
-    days = {"start_date": str(today - timedelta(days=_DAYS - 1)), "end_date": str(today)}
-    answer = Api().get("/v1/analytics/costs", {**days, **parameters(args), "group_by": args.by})
+    """Print the sums, the dearest group first; of the last 30 days where no others are asked for."""
+    answer = Api().get("/v1/analytics/costs", {**parameters(args), "group_by": args.by})
     if args.json:
         sys.stdout.writelines(exact_json.dumps(row) + "\n" for row in answer["data"])
     else:
@@ -77,7 +73,8 @@ def costs_table(answer: Mapping[str, Any], group: str, width: int | None) -> str
     table = render([Column(group.replace("tags.", "tag.")), *_NUMBERS], list(_rows(answer["data"], group)), width)
     unpriced = summary.get("unpriced_events") or 0
     missing = f", {unpriced} without a price" if unpriced else ""
-    return f"{table}\n{summary['total_events']} events{missing}, {text(summary['total_cost'])} USD, {period}"
+    cut = "\n(the dearest groups; there are more)" if answer.get("has_more") else ""
+    return f"{table}{cut}\n{summary['total_events']} events{missing}, {text(summary['total_cost'])} USD, {period}"
 
 
 def _rows(data: Iterable[Mapping[str, Any]], group: str) -> Iterable[list[object]]:
@@ -96,4 +93,4 @@ def _rows(data: Iterable[Mapping[str, Any]], group: str) -> Iterable[list[object
 def _name(row: Mapping[str, Any], group: str) -> object:
     if group == "entity":
         return f"{row['entity_type']}:{row['entity_id']}" if row.get("entity_id") else None
-    return row.get(group, row.get(group.removeprefix("tags.")))
+    return row["session_id" if group == "session" else group]

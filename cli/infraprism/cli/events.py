@@ -23,7 +23,6 @@ examples:
   infraprism events --session ticket-1041 --limit 500
   infraprism events --json --model gpt-4o-2024-08-06 > events.jsonl"""
 _COLUMNS: Final = (
-    Column("time (UTC)"),
     Column("model"),
     Column("provider"),
     Column("input", numeric=True),
@@ -33,9 +32,11 @@ _COLUMNS: Final = (
     Column("for"),
     Column("session"),
     Column("tags"),
-    Column("result"),
+    Column("result", whole=True),
 )
 _SHOWN: Final = 50
+_DAY: Final = len("2026-01-31")
+_SECOND: Final = len("2026-01-31T10:30:00")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -80,15 +81,20 @@ def events_table(events: Iterable[Mapping[str, Any]], width: int | None) -> str:
     shown = list(events)
     if not shown:
         return "No events."
-    return render(_COLUMNS, [_row(event) for event in shown], width) + "\n" + _summary(shown)
+    # A day that all of them share is said once, at the end.
+    days = {str(event["timestamp"])[:_DAY] for event in shown}
+    time = Column("UTC", whole=True)
+    rows = [_row(event, with_day=len(days) > 1) for event in shown]
+    return f"{render([time, *_COLUMNS], rows, width)}\n{_summary(shown)}, {' to '.join(sorted({min(days), max(days)}))}"
 
 
-def _row(event: Mapping[str, Any]) -> list[object]:
+def _row(event: Mapping[str, Any], *, with_day: bool) -> list[object]:
     entity = f"{event['entity_type']}:{event['entity_id']}" if event.get("entity_id") else None
     tags = " ".join(f"{key}={value}" for key, value in (event.get("tags") or {}).items())
     error = " ".join(filter(None, (event.get("error_type"), event.get("error_code"))))
+    moment = str(event["timestamp"])[:_SECOND].replace("T", " ")
     return [
-        str(event["timestamp"])[:19].replace("T", " "),
+        moment if with_day else moment[_DAY + 1 :],
         event["model"],
         event["provider"],
         event["input_tokens"],

@@ -34,7 +34,7 @@ def parameters(args: argparse.Namespace) -> dict[str, str | int]:
         "model": args.model,
         "provider": args.provider,
         "session_id": args.session,
-        "tags": ",".join(args.tag) or None,
+        "tags": ",".join(tag.replace(",", "\\,") for tag in args.tag) or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -7,17 +7,19 @@ import os
 from pathlib import Path
 from typing import Final
 
+from infraprism.backend.server import Settings
+from infraprism.backend.server import run as run_server
 from infraprism.cli.command import Subparsers, new_parser
-from infraprism.cli.failure import Failure
 
 _EXAMPLES: Final = """\
-The first start prints a key for the apps (INFRAPRISM_API_KEY). OTLP over HTTP and the REST API share a port.
+The first start makes a key for the apps and prints it, or takes the one in INFRAPRISM_API_KEY. OTLP over HTTP and the
+REST API share a port; a port of 0 takes any free one. Ctrl-C stops it, and nothing that was taken in is lost.
 
 examples:
   infraprism serve
   infraprism serve --data-dir /var/lib/infraprism --host 0.0.0.0
   infraprism serve --port 4318 --grpc-port 4317"""
-_SERVER_PACKAGES: Final = ("chdb", "clickhouse_connect", "fastapi", "uvicorn", "yaml", "starlette", "pydantic")
+_LAST_PORT: Final = 65_535
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -28,11 +30,17 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
+        "--port", type=_port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
     )
-    parser.add_argument("--grpc-port", type=int, default=4317, help="OTLP over gRPC (default: %(default)s)")
+    parser.add_argument("--grpc-port", type=_port, default=4317, help="OTLP over gRPC (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
 
 
 def default_data_dir() -> Path:
@@ -42,11 +50,6 @@ def default_data_dir() -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped."""
-    try:
-        from infraprism.backend import server  # noqa: PLC0415  # not in a client install
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SERVER_PACKAGES:
-            raise
-        raise Failure("the backend needs more packages: pip install 'infraprism-opentelemetry[server]'") from None
-    return server.run(server.Settings(data_dir=args.data_dir, host=args.host, port=args.port, grpc_port=args.grpc_port))
+    """Serve until stopped. What is missing for that, or in its way, the backend says itself."""
+    settings = Settings(data_dir=args.data_dir, host=args.host, port=args.port, grpc_port=args.grpc_port)
+    return run_server(settings)

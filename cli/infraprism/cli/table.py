@@ -12,14 +12,15 @@ from infraprism.schema import cost_text
 
 NOTHING: Final = "-"
 _GAP: Final = "  "
-_MIN_WIDTH: Final = 6
+_MIN_WIDTH: Final = 10
 
 
 class Column(NamedTuple):
-    """A column's heading, and whether its values are numbers."""
+    """A column's heading, and what its values are. `whole` texts are never cut."""
 
     heading: str
     numeric: bool = False
+    whole: bool = False
 
 
 def text(value: object) -> str:
@@ -32,7 +33,8 @@ def text(value: object) -> str:
 
 
 def render(columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
-    """The table. Where it is wider than `width`, its widest texts are cut and end in `…`; numbers never are."""
+    """The table. Where it is wider than `width`, texts are cut and end in `…`, those of the last columns first; numbers
+    never are."""
     cells = [[text(value) for value in row] for row in rows]
     widths = [max(len(column.heading), *(len(row[index]) for row in cells), 0) for index, column in enumerate(columns)]
     _fit(columns, widths, width)
@@ -48,12 +50,13 @@ def terminal_width() -> int | None:
 def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> None:
     if width is None:
         return
-    texts = [index for index, column in enumerate(columns) if not column.numeric]
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
-        widest = max(texts, key=lambda index: widths[index], default=None)
-        if widest is None or widths[widest] <= _MIN_WIDTH:
-            return
-        widths[widest] -= 1
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    # Columns stand in the order of their weight, so the last ones give way first.
+    for index in reversed(range(len(columns))):
+        if excess > 0 and not columns[index].numeric and not columns[index].whole:
+            given = min(excess, max(0, widths[index] - _MIN_WIDTH))
+            widths[index] -= given
+            excess -= given
 
 
 def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:

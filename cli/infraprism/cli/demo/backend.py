@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infraprism.cli.demo.processes import child, free_port, wait_until
-from infraprism.cli.failure import Failure
+from infraprism.cli.demo.processes import child, wait_for
 from infraprism.cli.rest import Api
 
-_KEY: Final = re.compile(r"\bip-[A-Za-z0-9_-]{8,}")
+_READY: Final = re.compile(r"http://[0-9.]+:([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Backend:
     """A backend that answers. `process` ends with the demo."""
 
     port: int
-    grpc_port: int
     api_key: str
     process: subprocess.Popen[bytes]
 
@@ -40,24 +39,12 @@ class Backend:
 
 @contextlib.contextmanager
 def backend(folder: Path, port: int | None) -> Iterator[Backend]:
-    """Start it, with free ports where none is given, and stop it with the block. Raises Failure."""
-    chosen, grpc_port = port or free_port(), free_port()
+    """Start it with a key of its own, on a free port where none is given; stopped with the block. Raises Failure."""
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "infraprism.cli", "serve", "--data-dir", str(folder / "data")]
+    key = f"ip-{secrets.token_hex(16)}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "INFRAPRISM_"))}
-    with child(
-        [*command, "--host", "127.0.0.1", "--port", str(chosen), "--grpc-port", str(grpc_port)], environment, log
-    ) as process:
-        api = Api(f"http://127.0.0.1:{chosen}", "none")
-        wait_until(lambda: _answers(api), process, log, "infraprism serve")
-        key = _KEY.search(log.read_text(errors="replace"))
-        if key is None:
-            raise Failure("infraprism serve printed no key")
-        yield Backend(chosen, grpc_port, key[0], process)
-
-
-def _answers(api: Api) -> bool:
-    try:
-        return api.is_healthy()
-    except Failure:
-        return False
+    command = [sys.executable, "-m", "infraprism.cli", "serve", "--data-dir", str(folder / "data")]
+    command += ["--host", "127.0.0.1", "--port", str(port or 0), "--grpc-port", "0"]
+    with child(command, environment | {"INFRAPRISM_API_KEY": key}, log) as process:
+        found = wait_for(lambda: _READY.search(log.read_text(errors="replace")), process, log, "infraprism serve")
+        yield Backend(int(found[1]), key, process)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,11 @@ from infraprism.schema import fields
 _BILLED: Final = ("chat", "responses", "completion", "embeddings")
 _SHORT: Final = 10
 """Texts shorter than this can be in an event by chance."""
+_PART: Final = 20
+_SPAN: Final = frozenset(
+    ("traceId", "spanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "scope", "version")
+)
+"""What an event's span may have. A resource is not among it: it has to be empty."""
 
 
 class _Facts(NamedTuple):
@@ -65,46 +70,64 @@ def _event_facts(event: Mapping[str, Any]) -> _Facts:
 def contents(exchanges: Iterable[Exchange], *keys: str) -> set[str]:
     """Every text in requests and answers, and the keys; all that no event may hold.
 
-    The names of models are left out, since an event has one.
+    The pieces of a stream are put together. The names of models are left out, since an event has one.
     """
     found = set(keys)
     for exchange in exchanges:
+        pieces: defaultdict[str, str] = defaultdict(str)
         for line in (exchange.request, *exchange.response.splitlines()):
-            found.update(_texts(line.removeprefix(b"data: ")))
+            for key, text in _texts(line.removeprefix(b"data: ")):
+                found.add(text)
+                pieces[key] += text
+        found.update(pieces.values())
         found -= {exchange.truth.model_asked, exchange.truth.model_answered or ""}
     return {text for text in found if len(text) >= _SHORT}
 
 
-def _texts(line: bytes) -> Iterator[str]:
+def _texts(line: bytes) -> Iterator[tuple[str, str]]:
+    """Every text of a line of JSON, with the key that it stands under."""
     try:
         value = json.loads(line)
     except ValueError:
         return
-    yield from _strings(value)
+    yield from _strings("", value)
 
 
-def _strings(value: object) -> Iterator[str]:
+def _strings(key: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        yield value
+        if key != "model":
+            yield key, value
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
+        for name, item in value.items():
+            yield from _strings(name, item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from _strings(key, item)
 
 
-def check_no_content(bodies: Iterable[bytes], secrets: Iterable[str]) -> None:
-    """None of the texts is in the bytes that left; raises Failure, without saying the text."""
+def check_no_content(bodies: Iterable[bytes], texts: Iterable[str]) -> None:
+    """No part of the texts is in the bytes that left; raises Failure, without saying the text."""
     sent = b"\0".join(bodies)
-    leaked = [text for text in secrets if text.encode() in sent]
+    leaked = sum(any(part in sent for part in _parts(text)) for text in texts)
     if leaked:
-        raise Failure(f"{len(leaked)} texts of requests and answers are in what left the app")
+        raise Failure(f"parts of {leaked} texts of requests and answers are in what left the app")
 
 
-def check_keys(spans: Iterable[Mapping[str, Any]]) -> None:
-    """Every attribute that left is in the field table; raises Failure."""
+def _parts(text: str) -> Iterator[bytes]:
+    """A text in parts that are long enough to be nobody else's, so that a shortened one is found as well."""
+    for start in range(0, max(1, len(text) - _PART + 1), _PART):
+        yield text[start : start + _PART].encode()
+
+
+def check_closed(spans: Iterable[Mapping[str, Any]]) -> None:
+    """Every span is an event and nothing else: only keys of the field table, nothing around them; raises Failure."""
     left = {attribute["key"] for span in spans for attribute in span.get("attributes", ())}
     unknown = {key for key in left if key not in fields.BY_KEY and not key.startswith(fields.TAG_PREFIX)}
-    if unknown:
-        raise Failure(f"attributes that are not in the field table left the app: {', '.join(sorted(unknown))}")
+    around = {
+        place
+        for span in spans
+        for place, value in {**span, **span["scope"], "status": span.get("status", {}).get("message")}.items()
+        if place not in _SPAN and value
+    }
+    if unknown or around:
+        raise Failure(f"what is in no field of the table left the app: {', '.join(sorted(unknown | around))}")

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from infraprism.cli.failure import Failure
 
 _START_S: Final = 90.0
 _STOP_S: Final = 15.0
 _POLL_S: Final = 0.1
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -57,15 +50,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
                 process.wait(_STOP_S)
 
 
-def wait_until(ready: object, process: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    """Wait until `ready()` is true; raises Failure if the process ends before, or takes too long."""
-    assert callable(ready)
+def wait_for(look: Callable[[], T | None], process: subprocess.Popen[bytes], log: Path, what: str) -> T:
+    """What `look` finds, once it finds something; raises Failure if the process ends before, or takes too long."""
     until = time.monotonic() + _START_S
     while time.monotonic() < until:
+        if (found := look()) is not None:
+            return found
         if process.poll() is not None:
             raise Failure(f"{what} ended with status {process.returncode}: {last_line(log)}")
-        if ready():
-            return
         time.sleep(_POLL_S)
     raise Failure(f"{what} did not start in {_START_S:.0f} seconds: {last_line(log)}")
 

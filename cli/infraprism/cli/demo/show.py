@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from infraprism.cli.table import terminal_width
 from infraprism.local_provider import Exchange
 
 _WIDE: Final = 132
@@ -18,7 +17,7 @@ _BAR: Final = " │ "
 
 def width() -> int:
     """The terminal's columns, or what reads well in a file."""
-    return max(_MIN_WIDTH, shutil.get_terminal_size((_WIDE, 24)).columns) if sys.stdout.isatty() else _WIDE
+    return max(_MIN_WIDTH, terminal_width() or _WIDE)
 
 
 def heading(title: str) -> str:
@@ -58,12 +57,8 @@ def exchange_text(exchange: Exchange) -> str:
 
 
 def span_text(span: Mapping[str, Any]) -> str:
-    """A span as it left, an attribute a line."""
-    attributes = span.get("attributes", [])
-    rest = {key: value for key, value in span.items() if key != "attributes"}
-    lines = [f'  "{key}": {json.dumps(value)},' for key, value in rest.items()]
-    shown = [f"    {json.dumps(attribute, ensure_ascii=False)}" for attribute in attributes]
-    return "\n".join(["{", *lines, '  "attributes": [', ",\n".join(shown), "  ]", "}"])
+    """A span as it left: each attribute by its key, everything else as it stands in OTLP/JSON."""
+    return _pretty(dict(span) | {"attributes": attribute_values(span)})
 
 
 def _pretty(value: object) -> str:

@@ -51,10 +51,10 @@ class Wire:
 
     @property
     def spans(self) -> list[dict[str, Any]]:
-        """Every span in them, as OTLP/JSON."""
+        """Every span in them as OTLP/JSON, and with it the `resource` and the `scope` that it came under."""
         requests = (ExportTraceServiceRequest.FromString(body) for body in self.bodies)
         return [
-            _as_json(span)
+            {"resource": _as_json(resource.resource), "scope": _as_json(scope.scope), **_span_json(span)}
             for request in requests
             for resource in request.resource_spans
             for scope in resource.scope_spans
@@ -108,7 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _as_json(span: Any) -> dict[str, Any]:
-    shown: dict[str, Any] = MessageToDict(span, use_integers_for_enums=True)
-    shown["traceId"], shown["spanId"] = span.trace_id.hex(), span.span_id.hex()
+def _as_json(message: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
     return shown
+
+
+def _span_json(span: Any) -> dict[str, Any]:
+    return _as_json(span) | {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
