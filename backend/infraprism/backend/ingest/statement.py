@@ -213,11 +213,9 @@ def _values_fit() -> Iterator[str]:
                 yield f"arrayAll(text -> lengthUTF8(text) <= {most}, tag_values)"
             else:
                 yield f"lengthUTF8({text}) <= {most}" + (f" AND (at_{field.name} = 0 OR {text} != '')" if least else "")
-        elif field.values:
-            yield f"{text} IN {tuple(field.values)}" if field in _REQUIRED else f"{text} IN {('', *field.values)}"
-        elif field.pattern:
-            optional = "" if field in _REQUIRED else f"at_{field.name} = 0 OR "
-            yield f"({optional}match({text}, {literal(field.re2)}))"
+        elif field.values or field.pattern:
+            fits = f"IN {field.values}" if field.values else f"REGEXP {literal(field.re2)}"
+            yield f"({'' if field in _REQUIRED else f'at_{field.name} = 0 OR '}{text} {fits})"
     for excluded, texts in one_line.items():
         joined = f"concat({', '.join(texts)})"
         yield f"NOT match({joined}, {literal(excluded)}) AND isValidUTF8({joined})"

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from infraprism.schema import Event
+from tests.kit.backend import Backend
+from tests.kit.events import START_NS, event
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    with Backend(tmp_path_factory.mktemp("backend") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def account(backend: Backend) -> str:
+    """The key of an account that has no events yet."""
+    return backend.add_account()
+
+
+@pytest.fixture(scope="session")
+def new_event() -> Callable[..., Event]:
+    """Events of which no two are the same call; each a millisecond later than the one before."""
+
+    def make(**changes: Any) -> Event:
+        number = next(_numbers)
+        return event(number, **{"timestamp_ns": START_NS + number * 1_000_000, **changes})
+
+    return make

@@ -1,0 +1,186 @@
+"""The real backend in a process of its own, and the requests that one sends it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from infraprism.backend.accounts import Accounts
+from infraprism.schema import Event, wire
+from tests.kit.command import clean_environment
+
+KEY = "ip-the-key-of-the-first-account"
+PROTOBUF = "application/x-protobuf"
+_RUN = (
+    "import sys; from pathlib import Path; from infraprism.backend.server import Settings, run;"
+    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]), grpc_port=int(sys.argv[3]))))"
+)
+_READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
+
+
+class Answer(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, with exact decimals."""
+        return json.loads(self.body, parse_float=Decimal)
+
+    @property
+    def rejected(self) -> int:
+        """How many spans an export's answer says were refused."""
+        assert self.status == 200, self.body
+        return ExportTraceServiceResponse.FromString(self.body).partial_success.rejected_spans
+
+
+class Backend:
+    """A backend on free ports; the first key is `KEY` unless told otherwise."""
+
+    def __init__(self, data_dir: Path, key: str | None = KEY) -> None:
+        self.data_dir = data_dir
+        self.key = key or ""
+        self.lines: list[str] = []
+        self.process = start(data_dir, key=key)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if ready := _READY.match(line):
+                self.url, self.grpc_address = ready[1], ready[2]
+                return
+        raise AssertionError(f"not started: {self.lines} {self.process.communicate(timeout=10)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """End the process; its status and what it wrote to stderr."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        output, errors = self.process.communicate(timeout=30)
+        self.lines += output.splitlines()
+        return self.process.returncode, errors
+
+    def add_account(self, **values: Any) -> str:
+        """A new account's key."""
+        accounts = Accounts(self.data_dir / "accounts.sqlite")
+        try:
+            return accounts.add_key(accounts.add(**values).id)
+        finally:
+            accounts.close()
+
+    def export(
+        self, *spans: Span, key: str | None = None, body: bytes | None = None, compress: bool = False, **headers: str
+    ) -> Answer:
+        """Send spans, or a body of other bytes, over HTTP."""
+        sent = request(spans).SerializeToString() if body is None else body
+        given = {"content-type": PROTOBUF, "authorization": f"Bearer {self.key if key is None else key}"}
+        if compress:
+            sent, given["content-encoding"] = gzip.compress(sent), "gzip"
+        return self.http("/v1/traces", sent, given | {name.replace("_", "-"): text for name, text in headers.items()})
+
+    def get(self, path: str, key: str | None = None, **parameters: Any) -> Answer:
+        """Read over REST."""
+        asked = f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else path
+        return self.http(asked, None, {"authorization": f"Bearer {self.key if key is None else key}"})
+
+    def events(self, key: str | None = None, **parameters: Any) -> list[dict[str, Any]]:
+        """The events of a page."""
+        answer = self.get("/v1/events", key, **{"limit": 1000, **parameters})
+        assert answer.status == 200, answer.body
+        found: list[dict[str, Any]] = answer.json["data"]
+        return found
+
+    def http(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Any request."""
+        asked = urllib.request.Request(self.url + path, data=body, headers=dict(headers))
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=30) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers, error.read())
+
+
+def start(data_dir: Path, port: int = 0, grpc_port: int = 0, *, key: str | None = KEY) -> subprocess.Popen[str]:
+    """The bare process."""
+    environment = clean_environment(**({"INFRAPRISM_API_KEY": key} if key else {}))
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", _RUN, str(data_dir), str(port), str(grpc_port)],
+        env=environment,
+        cwd=data_dir.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def span(event: Event, *, usage_detail: bool = False, **changes: Any) -> Span:
+    """The span that an event travels as; `changes` set attributes (None leaves one out)."""
+    made = Span(
+        trace_id=event.trace_id.to_bytes(16, "big"),
+        span_id=event.span_id.to_bytes(8, "big"),
+        name=event.name,
+        kind=Span.SPAN_KIND_CLIENT,
+        start_time_unix_nano=event.timestamp_ns,
+        end_time_unix_nano=event.timestamp_ns + event.latency_ms * 1_000_000,
+    )
+    found: dict[str, Any] = {**wire.attributes(event, usage_detail=usage_detail), **changes}
+    for key, value in found.items():
+        if value is not None:
+            set_attribute(made, key, value)
+    return made
+
+
+def set_attribute(made: Span, key: str, value: object) -> None:
+    """Add an attribute, of any type there is."""
+    any_value = made.attributes.add(key=key).value
+    match value:
+        case bool():
+            any_value.bool_value = value
+        case int():
+            any_value.int_value = value
+        case float():
+            any_value.double_value = value
+        case bytes():
+            any_value.bytes_value = value
+        case list():
+            any_value.array_value.values.add().string_value = str(value)
+        case _:
+            any_value.string_value = str(value)
+
+
+def request(spans: Iterable[Span]) -> ExportTraceServiceRequest:
+    """One export request, as the exporter makes it."""
+    made = ExportTraceServiceRequest()
+    scope = made.resource_spans.add().scope_spans.add()
+    scope.scope.name, scope.scope.version = wire.SCOPE_NAME, "0.1.0"
+    scope.spans.extend(spans)
+    return made
