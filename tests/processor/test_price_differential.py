@@ -1,4 +1,4 @@
-"""Every model of the table against the package that it was compiled from: equal to the last digit, or listed why not."""
+"""Every model of the table against the package it was compiled from: equal to the last digit, or listed why not."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def a_usage(rates: types.ModelPrice, dice: random.Random, *, own: bool) -> Usage
     if "output_mtok" in priced:
         counts["output_tokens"] = dice.randrange(100_000)
     possible = sorted(CLASSES.keys() & priced)
-    chosen = {key for key in possible if dice.random() < 0.6}  # noqa: PLR2004
+    chosen = {key for key in possible if dice.random() < 0.6}
     if "input_audio_mtok" in chosen:
         chosen -= {"cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"}
         counts["audio_input_tokens"] = dice.randrange(total + 1)
@@ -124,7 +124,7 @@ def a_usage(rates: types.ModelPrice, dice: random.Random, *, own: bool) -> Usage
 def cases() -> Iterator[Case]:
     for provider in providers:
         for model in reachable(provider):
-            dice = random.Random(f"{provider.id}/{model.id}")  # noqa: S311 - the same cases in every run
+            dice = random.Random(f"{provider.id}/{model.id}")
             for nth, name in enumerate(model_names(model)):
                 if provider.find_model(name, all_providers=list(providers)) is not model:
                     continue

@@ -6,7 +6,6 @@ bounded: a stream of made-up names can cost time, never memory.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -161,9 +160,8 @@ class Prices:
         plan = self._plan(*key)
         plans = self._plans
         if len(plans) >= MAX_REMEMBERED:
-            # Oldest first. Where another thread adds a name in between, it makes room in its turn.
-            with contextlib.suppress(RuntimeError, StopIteration):
-                plans.pop(next(iter(plans)), None)
+            # All go, and those in use come back with their next call: cheaper than to keep an order of use for each.
+            plans.clear()
         plans[key] = plan
         return plan
 
@@ -171,16 +169,17 @@ class Prices:
         where, how = (region or "").strip().lower(), (deployment or "").strip().lower()
         asked = _TIERS.get((tier or "").lower(), tier)
         biller = names.provider_of(provider) or provider.lower()
-        own = [o for o in self._overrides if o.meant(biller, model.strip().lower(), asked, where, how)]
-        like = next((o for o in own if o.like is not None), None)
+        name = model.strip().lower()
+        own = [entry for entry in self._overrides if entry.meant(biller, name, asked, where, how)]
+        like = next((entry for entry in own if entry.like is not None), None)
         found = None
         if like is not None and like.like is not None:
             found = _from_table(biller, like.like, asked, where, how)
             found = found and found._replace(rows=tuple(_like(row, like) for row in found.rows))
-        elif not any(o.row is not None and o.row.always() for o in own):
+        elif not any(entry.row is not None and entry.row.always() for entry in own):
             found = _from_table(biller, model, asked, where, how)
         # Of the user's rows the first that holds counts, of ours the last: so theirs go behind, in reverse.
-        theirs = tuple(o.row for o in reversed(own) if o.row is not None)
+        theirs = tuple(entry.row for entry in reversed(own) if entry.row is not None)
         if theirs:
             base = found or Plan(biller, model, asked, (), None)
             found = base._replace(rows=base.rows + theirs)

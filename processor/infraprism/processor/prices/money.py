@@ -1,8 +1,8 @@
 """Exact money: integers of 1e-24 USD, turned into a `Decimal` once, at the end.
 
-The finest rate of the table is 1e-22 USD a token. An event and the store hold a cost to 1e-18 USD; a cost with more
-digits, which only such rates give, is rounded to that, half to even, once, after the sum. The host application may run under any decimal context
-(`prec=6` is legal); the one here is private, so that nothing of it reaches a cost.
+The finest rate of the table is 1e-23 USD a token. An event and the store hold a cost to 1e-18 USD; a cost with more
+digits, which only such rates give, is rounded to that, half to even, once, after the sum. The host application may run
+under any decimal context (`prec=6` is legal); the one here is private, so that nothing of it reaches a cost.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from infraprism.processor.prices.spellings import SPELLINGS
@@ -33,6 +34,7 @@ def squashed(name: str) -> str:
     return _SQUASHED.sub("", name.lower())
 
 
+@lru_cache(maxsize=1024)
 def provider_of(spelling: str) -> str:
     """The table's name of a provider: `azure.ai.openai` is `azure`, `gcp.gen_ai` is `google`; "" if unknown.
 

@@ -120,10 +120,17 @@ def about() -> Mapping[str, Any]:
     return loaded
 
 
-@cache
 def provider(provider_id: str) -> Provider | None:
     """One provider of the table; None if the table has none of that name."""
-    if provider_id not in about()["providers"]:
-        return None
+    return _loaded(provider_id) if provider_id in _known() else None
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(about()["providers"])
+
+
+@cache
+def _loaded(provider_id: str) -> Provider:
     source = f"{about()['package']} {about()['package_version']}"
     return Provider(json.loads((DATA / f"{provider_id}.json").read_text("utf-8")), source)
