@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.kit.otlp_sink import OtlpSink
 
 from infraprism.exporter import InfraPrismSpanExporter, notices, pace
-from tests.kit.otlp_sink import OtlpSink
 
 Make = Callable[..., InfraPrismSpanExporter]
 
@@ -16,8 +17,6 @@ Make = Callable[..., InfraPrismSpanExporter]
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine, and no notice given in another test, plays a part."""
-    import os
-
     for name in tuple(os.environ):
         if name.startswith(("INFRAPRISM_", "OTEL_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

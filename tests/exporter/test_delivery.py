@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-
-from infraprism.exporter import InfraPrismSpanExporter, SettingsError, live
-from infraprism.schema.wire import attributes
 from tests.exporter.conftest import Make
 from tests.kit.events import event, events
 from tests.kit.otlp_sink import OtlpSink, Reply
+
+from infraprism.exporter import InfraPrismSpanExporter, SettingsError, live
+from infraprism.schema.wire import attributes
 
 
 def _numbers(sink: OtlpSink) -> list[int]:
@@ -352,7 +352,7 @@ def test_live_exporters_are_known_as_long_as_they_live(make: Make) -> None:
 
 
 def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="^protocol must be"):
+    with pytest.raises(SettingsError, match=r"^protocol must be"):
         InfraPrismSpanExporter(protocol="json")
     monkeypatch.setenv("INFRAPRISM_PROTOCOL", "json")
     exporter = InfraPrismSpanExporter()
@@ -360,3 +360,15 @@ def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: py
     assert not exporter.force_flush(1000)
     assert exporter.tally.snapshot()["dropped"] == {"bad_settings": 2}
     exporter.shutdown()
+
+
+def test_a_fork_that_python_was_not_told_of_is_noticed(
+    sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(2))
+    monkeypatch.setattr("infraprism.exporter.span_exporter.os.getpid", lambda: 1)
+    exporter.export_events(events(1, first=100))
+    assert exporter.tally.accepted == 1
+    assert exporter.force_flush(5000)
+    assert 100 in _numbers(sink)

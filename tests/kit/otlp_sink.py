@@ -5,7 +5,7 @@
         sink.answer_with(Reply(status=503), Reply(rejected=1))  # then OK for everything else
         ...
         sink.spans()        # protobuf Spans of the requests that were answered with success
-        sink.requests       # every request: headers, raw, body, taken
+        sink.requests       # every request: headers, path, raw, body, answered, taken
         sink.seen()         # every byte of every request, to look for what must not be there
 
 Over gRPC a `Reply` is translated: a status of HTTP to the code of the same meaning. `raw` is what arrived before
@@ -94,9 +94,14 @@ class Request:
     path: str
     raw: bytes
     body: bytes
-    taken: bool
+    answered: Reply
     at: float
     """time.monotonic()"""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the answer was a success."""
+        return self.answered.status < 300 and not self.answered.reset
 
     def spans(self) -> list[Span]:
         """The spans in it."""
@@ -117,6 +122,7 @@ class OtlpSink:
     """The endpoint; `protocol` is `http/protobuf` or `grpc`. Use as a context manager."""
 
     def __init__(self, protocol: str = "http/protobuf", *, tls: Tls | None = None, port: int = 0) -> None:
+        self.protocol = protocol
         self.requests: list[Request] = []
         self._script: deque[Reply] = deque()
         self._rule: Callable[[int, bytes], Reply] | None = None
@@ -169,8 +175,7 @@ class OtlpSink:
                 reply = self._rule(len(self.requests), body)
             else:
                 reply = self._script.popleft() if self._script else OK
-            taken = reply.status < 300 and not reply.reset
-            self.requests.append(Request(headers, path, raw, body, taken, time.monotonic()))
+            self.requests.append(Request(headers, path, raw, body, reply, time.monotonic()))
             self._changed.notify_all()
         return reply
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-_LONGEST_IMPORT_S: Final = 5.0
+_LONGEST_WAIT_S: Final = 1.0
+"""An application's fork is not held up for longer, whatever an endpoint does."""
 
 
 class Restarts(Protocol):
@@ -19,13 +20,16 @@ class Restarts(Protocol):
         """Called in the child's only thread. Locks of the parent may be held for ever: make new ones."""
 
 
-class _Process:
+class _Gate:
+    """Lets any number of threads do what a fork must not cut in two, and a fork wait for them, within a bound."""
+
     def __init__(self) -> None:
-        self.importing = threading.Lock()
-        self.held_by = 0  # ident of the thread that forks
+        self.changed = threading.Condition()
+        self.inside = 0
+        self.forking = 0
 
 
-_process: Final = _Process()
+_gate = _Gate()
 _members: Final[weakref.WeakSet[Restarts]] = weakref.WeakSet()
 
 
@@ -35,27 +39,38 @@ def restart_in_children(member: Restarts) -> None:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Hold off a fork while a module is imported on our thread: a child would have half of it for ever."""
-    with _process.importing:
+def undisturbed() -> Iterator[None]:
+    """Hold off a fork, for a second at most, while a child would inherit half of something.
+
+    Half an imported module, or a gRPC library whose locks are held for ever.
+    """
+    gate = _gate
+    with gate.changed:
+        gate.changed.wait_for(lambda: not gate.forking)
+        gate.inside += 1
+    try:
         yield
+    finally:
+        with gate.changed:
+            gate.inside -= 1
+            gate.changed.notify_all()
 
 
 def _before() -> None:
-    # An import that takes longer is stuck itself, and the fork goes on without us.
-    if _process.importing.acquire(timeout=_LONGEST_IMPORT_S):
-        _process.held_by = threading.get_ident()
+    with _gate.changed:
+        _gate.changed.wait_for(lambda: not _gate.inside, _LONGEST_WAIT_S)
+        _gate.forking += 1
 
 
 def _after_in_parent() -> None:
-    if _process.held_by == threading.get_ident():
-        _process.held_by = 0
-        _process.importing.release()
+    with _gate.changed:
+        _gate.forking -= 1
+        _gate.changed.notify_all()
 
 
 def _after_in_child() -> None:
-    _process.importing = threading.Lock()
-    _process.held_by = 0
+    global _gate  # noqa: PLW0603  # the parent's lock may be held for ever
+    _gate = _Gate()
     for member in tuple(_members):
         member.restart_in_child()
 

@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # as a
 
 from infraprism.exporter.answer import TOO_LARGE, UNREADABLE, Answer, read_success
 from infraprism.exporter.encoder import DISTRIBUTION, version
+from infraprism.exporter.forking import undisturbed
 from infraprism.exporter.settings import Settings
 
 _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -50,11 +51,12 @@ class GrpcSender:
 
     def send(self, request: bytes, timeout_s: float) -> Answer:
         """One attempt within `timeout_s`, connecting included."""
-        channel = self._channel = self._channel or self._connect()
-        # Bytes in and bytes out: the request is encoded already, and nearly every answer is empty.
-        export = channel.unary_unary(_EXPORT)
         try:
-            body = export(request, timeout=timeout_s, metadata=self._metadata)
+            with undisturbed():
+                channel = self._channel = self._channel or self._connect()
+                # Bytes in and bytes out: the request is encoded already, and nearly every answer is empty.
+                export = channel.unary_unary(_EXPORT)
+                body = export(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             return self._failed(error)
         return read_success(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import requests
@@ -42,8 +43,9 @@ class HttpSender:
             self._session.headers["content-encoding"] = "gzip"
         # Without it, requests looks for the host in ~/.netrc and overwrites our key with what it finds.
         self._session.auth = _as_it_is
-        if settings.certificate_file:
-            self._session.verify = settings.certificate_file
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        # Given with each request, since REQUESTS_CA_BUNDLE would win over the session's.
+        self._verify = settings.certificate_file or True
         if settings.client_certificate_file and settings.client_key_file:
             self._session.cert = (settings.client_certificate_file, settings.client_key_file)
         elif settings.client_certificate_file:
@@ -55,7 +57,7 @@ class HttpSender:
         body = _gzip(request) if self._gzip else request
         try:
             with self._session.post(
-                self._url, data=body, timeout=timeout_s, allow_redirects=False, stream=True
+                self._url, data=body, timeout=timeout_s, verify=self._verify, allow_redirects=False, stream=True
             ) as response:
                 return _answer(response, deadline)
         except requests.exceptions.SSLError:
@@ -101,8 +103,10 @@ def _answer(response: requests.Response, deadline: float) -> Answer:
 
 def _bounded_body(response: requests.Response, deadline: float) -> bytes | None:
     """The body, or None if it is longer or slower than any OTLP answer."""
+    # What has arrived, and not what would fill the chunk, so that a dripping answer is noticed; urllib3 1 cannot do it.
+    read = getattr(response.raw, "read1", response.raw.read)
     body = b""
-    while chunk := response.raw.read(_CHUNK_BYTES):
+    while chunk := read(_CHUNK_BYTES):
         body += chunk
         if len(body) > LARGEST_ANSWER_BYTES or time.monotonic() > deadline:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from infraprism.exporter.answer import Answer
-from infraprism.exporter.forking import importing
+from infraprism.exporter.forking import undisturbed
 from infraprism.exporter.settings import Settings
 
 
@@ -27,7 +27,7 @@ def connect(settings: Settings) -> Sender:
 
     Called on the delivering thread: gRPC is not to be touched before a process forks its workers.
     """
-    with importing():
+    with undisturbed():
         if settings.protocol == "grpc":
             from infraprism.exporter.over_grpc import GrpcSender  # noqa: PLC0415
 

@@ -1,0 +1,220 @@
+"""Forks, exits and start-up, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from textwrap import dedent
+
+import pytest
+from tests.kit.otlp_sink import OtlpSink, Reply
+
+_START = """
+    import os, sys, time, threading
+    from infraprism.exporter import InfraPrismSpanExporter, live
+    from tests.kit.events import event, events
+
+    exporter = InfraPrismSpanExporter(sys.argv[1], "ip-key", sys.argv[2], max_delay_s=600)
+"""
+
+
+def _run(code: str, sink: OtlpSink, protocol: str, *arguments: str, timeout_s: float = 30) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", dedent(_START) + dedent(code), sink.endpoint, protocol, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def _counts(sink: OtlpSink) -> Counter[int]:
+    return Counter(int.from_bytes(span.span_id, "big") for span in sink.spans())
+
+
+def test_what_the_parent_took_in_is_sent_once_and_each_child_sends_its_own(sink: OtlpSink, protocol: str) -> None:
+    printed = _run(
+        """
+        exporter.export_events(events(2))            # sent before the fork: thread and connection exist
+        assert exporter.force_flush(10_000)
+        exporter.export_events(events(3, first=11))  # pending during the fork
+        children = []
+        for number in range(3):
+            pid = os.fork()
+            if not pid:
+                assert exporter.tally.accepted == 0
+                exporter.export_events(events(2, first=100 * (number + 1)))
+                exporter.shutdown()
+                assert exporter.tally.snapshot()["delivered"] == {"ok": 2}, exporter.tally.snapshot()
+                os._exit(0)
+            children.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+        exporter.shutdown()
+        print(exporter.tally.snapshot()["delivered"])
+        """,
+        sink,
+        protocol,
+    )
+    assert printed == "{'ok': 5}\n"
+    assert _counts(sink) == Counter([1, 2, 11, 12, 13, 100, 101, 200, 201, 300, 301])
+
+
+def test_a_fork_while_a_request_is_under_way_hangs_nobody(sink: OtlpSink, protocol: str) -> None:
+    sink.answer_with(Reply(hang_s=1.0))
+    _run(
+        """
+        exporter.export_events(events(2))
+        threading.Thread(target=exporter.force_flush).start()
+        time.sleep(0.5)
+        pid = os.fork()
+        if not pid:
+            exporter.export_events(events(1, first=100))
+            exporter.shutdown()
+            os._exit(exporter.tally.count("delivered") - 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        exporter.shutdown()
+        assert exporter.tally.count("delivered") == 2
+        """,
+        sink,
+        protocol,
+    )
+    assert _counts(sink) == Counter([1, 2, 100])
+
+
+@pytest.mark.parametrize("after_s", [0.03, 0.15])
+def test_a_fork_while_the_protocol_is_imported_or_connects_hangs_nobody(
+    sink: OtlpSink, protocol: str, after_s: float
+) -> None:
+    _run(
+        """
+        exporter.export_events(events(2))
+        threading.Thread(target=exporter.force_flush).start()
+        time.sleep(float(sys.argv[3]))
+        pid = os.fork()
+        if not pid:
+            exporter.export_events(events(1, first=100))
+            exporter.shutdown()
+            os._exit(exporter.tally.count("delivered") - 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        exporter.shutdown()
+        """,
+        sink,
+        protocol,
+        str(after_s),
+    )
+    assert _counts(sink) == Counter([1, 2, 100])
+
+
+def test_a_child_of_a_parent_that_was_shut_down_takes_nothing_in(sink: OtlpSink, protocol: str) -> None:
+    _run(
+        """
+        exporter.shutdown()
+        pid = os.fork()
+        if not pid:
+            exporter.export_events(events(1))
+            os._exit(exporter.tally.count("dropped", "shutdown") - 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        """,
+        sink,
+        protocol,
+    )
+    assert sink.requests == []
+
+
+def test_workers_of_multiprocessing_send_their_own(sink: OtlpSink, protocol: str) -> None:
+    _run(
+        """
+        import multiprocessing
+
+        def work(number):
+            exporter.export_events(events(1, first=number))
+            return exporter.force_flush(10_000)
+
+        exporter.export_events(events(1))
+        assert exporter.force_flush(10_000)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert all(pool.map(work, range(10, 20)))
+        """,
+        sink,
+        protocol,
+    )
+    assert _counts(sink) == Counter([1, *range(10, 20)])
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)"])
+def test_an_exit_sends_what_is_left(sink: OtlpSink, protocol: str, end: str) -> None:
+    _run(f"exporter.export_events(events(3))\n{end}", sink, protocol)
+    assert _counts(sink) == Counter([1, 2, 3])
+
+
+def test_an_exit_sends_the_last_spans_of_a_provider_older_than_the_exporter(sink: OtlpSink, protocol: str) -> None:
+    _run(
+        """
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider = TracerProvider()
+        late = InfraPrismSpanExporter(sys.argv[1], "ip-key", sys.argv[2])
+        provider.add_span_processor(BatchSpanProcessor(late))
+        call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 5}
+        provider.get_tracer("app").start_span("chat", attributes=call).end()
+        """,
+        sink,
+        protocol,
+    )
+    assert len(sink.spans()) == 1
+
+
+def test_an_exit_is_not_held_up_by_an_endpoint_that_hangs(sink: OtlpSink, protocol: str) -> None:
+    sink.answer_by(lambda _count, _body: Reply(status=503, hang_s=30))
+    _run(
+        """
+        from infraprism.exporter import span_exporter
+
+        span_exporter.EXIT_TIMEOUT_MILLIS = 500
+        exporter.export_events(events(3))
+        """,
+        sink,
+        protocol,
+        timeout_s=15,
+    )
+
+
+def test_requests_of_ours_make_no_spans_of_instrumented_clients(sink: OtlpSink, protocol: str) -> None:
+    printed = _run(
+        """
+        from opentelemetry import context
+        from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
+        from infraprism.exporter import delivery
+
+        seen = []
+        connect = delivery.connect
+        def watched(settings):
+            seen.append((is_instrumentation_enabled(), is_http_instrumentation_enabled()))
+            return connect(settings)
+        delivery.connect = watched
+        exporter.export_events(events(1))
+        assert exporter.force_flush(10_000)
+        print(seen, is_instrumentation_enabled())
+        """,
+        sink,
+        protocol,
+    )
+    assert printed == "[(False, False)] True\n"
+
+
+def test_importing_and_making_an_exporter_imports_no_protocol() -> None:
+    code = """
+        import sys
+        from infraprism.exporter import InfraPrismSpanExporter
+        InfraPrismSpanExporter(api_key="ip-key").shutdown()
+        heavy = {"grpc", "requests", "urllib3", "http.client", "google.protobuf", "opentelemetry.proto"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert finished.stdout == "[]\n"

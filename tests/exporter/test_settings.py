@@ -1,0 +1,229 @@
+"""Settings are checked once, in words that say what to do and never repeat a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from tests.kit.events import events
+
+from infraprism.exporter import InfraPrismSpanExporter, SettingsError, notices
+from infraprism.exporter.settings import Settings, read_settings
+
+
+def _read(given: dict[str, object] | None = None, **environment: str) -> Settings:
+    return read_settings(environment, given or {})
+
+
+def test_everything_has_a_default() -> None:
+    found = _read()
+    assert (found.url, found.protocol, found.compression) == (
+        "http://localhost:4318/v1/traces",
+        "http/protobuf",
+        "gzip",
+    )
+    assert (found.timeout_s, found.api_key, found.usage_detail, found.preview) == (10.0, None, False, False)
+    assert _read(INFRAPRISM_PROTOCOL="grpc").target == "localhost:4317"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("https://api.example.com", "https://api.example.com/v1/traces"),
+        ("https://api.example.com/", "https://api.example.com/v1/traces"),
+        ("https://api.example.com/otlp", "https://api.example.com/otlp/v1/traces"),
+        ("https://api.example.com/v1/traces", "https://api.example.com/v1/traces"),
+        ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
+        ("  http://localhost:1 \n", "http://localhost:1/v1/traces"),
+    ],
+)
+def test_an_endpoint_is_completed(endpoint: str, url: str) -> None:
+    assert _read(INFRAPRISM_ENDPOINT=endpoint).url == url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "target", "secure"),
+    [
+        ("https://api.example.com", "api.example.com:443", True),
+        ("http://collector", "collector:4317", False),
+        ("http://[::1]:9", "[::1]:9", False),
+    ],
+)
+def test_a_grpc_endpoint_is_a_target(endpoint: str, target: str, secure: bool) -> None:
+    found = _read(INFRAPRISM_ENDPOINT=endpoint, INFRAPRISM_PROTOCOL="grpc")
+    assert (found.target, found.secure) == (target, secure)
+
+
+def test_arguments_win_over_the_environment() -> None:
+    found = _read(
+        {"endpoint": "http://given", "api_key": "given"}, INFRAPRISM_ENDPOINT="http://set", INFRAPRISM_API_KEY="set"
+    )
+    assert (found.host, found.api_key) == ("given", "given")
+
+
+def test_the_standard_endpoint_and_protocol_are_not_ours() -> None:
+    found = _read(
+        OTEL_EXPORTER_OTLP_ENDPOINT="https://vendor.example",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://vendor.example",
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+    )
+    assert (found.url, found.protocol) == ("http://localhost:4318/v1/traces", "http/protobuf")
+
+
+def test_of_the_standard_settings_those_for_traces_win() -> None:
+    found = _read(
+        OTEL_EXPORTER_OTLP_TIMEOUT="3",
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="4",
+        OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+        OTEL_EXPORTER_OTLP_TRACES_COMPRESSION="none",
+        OTEL_EXPORTER_OTLP_HEADERS="a=1",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="X-Tenant=a%20b, c=2",
+    )
+    assert (found.timeout_s, found.compression) == (4.0, "none")
+    assert found.headers == (("x-tenant", "a b"), ("c", "2"))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2.5", 2.5), ("10000", 10.0)])
+def test_a_timeout_of_a_thousand_and_more_is_in_milliseconds(text: str, seconds: float) -> None:
+    assert _read(OTEL_EXPORTER_OTLP_TIMEOUT=text).timeout_s == seconds
+
+
+def test_headers_for_another_host_are_not_sent_to_ours() -> None:
+    vendor = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=vendor-secret",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://vendor.example",
+    }
+    assert _read(INFRAPRISM_ENDPOINT="https://prism.example", **vendor).headers == ()
+    assert _read(INFRAPRISM_ENDPOINT="https://vendor.example:4318", **vendor).headers == (("api-key", "vendor-secret"),)
+
+
+def test_the_key_wins_over_an_authorization_header_which_can_stand_in_for_it() -> None:
+    header = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic%20abc,Host=evil,content-type=text/plain"}
+    assert _read(**header).request_headers() == {"authorization": "Basic abc"}
+    assert _read(**header).can_authenticate
+    assert _read(INFRAPRISM_API_KEY=" ip-1\n", **header).request_headers() == {"authorization": "Bearer ip-1"}
+
+
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"endpoint": "localhost:4318"}, "endpoint is no http or https URL; give a URL such as http://localhost:4318"),
+    ({"endpoint": "ftp://host"}, "endpoint is no http or https URL"),
+    ({"endpoint": "http://"}, "endpoint is no http or https URL"),
+    ({"endpoint": "http://host:99999"}, "endpoint is no URL"),
+    ({"endpoint": "http://ho st"}, "endpoint is no http or https URL"),
+    ({"endpoint": "http://host\r\nx: y"}, "endpoint is no"),
+    ({"endpoint": "http://user:hunter2@host"}, "endpoint must not hold a user name or password"),
+    ({"endpoint": "http://host?token=hunter2"}, "endpoint must end with the path"),
+    ({"endpoint": "http://host/path", "protocol": "grpc"}, "endpoint must have no path, since gRPC has none"),
+    ({"endpoint": 4318}, "endpoint must be text"),
+    ({"protocol": "http/json"}, "protocol must be http/protobuf, grpc or preview"),
+    ({"api_key": "hunter2\nhunter2"}, "api_key must be printable ASCII without blanks"),
+    ({"api_key": "hunt\u00e9r2"}, "api_key must be printable ASCII without blanks"),
+    ({"headers": ["hunter2"]}, "headers must be a mapping"),
+    ({"headers": {"x": "hunter2\r\ny: z"}}, "headers must be HTTP header names"),
+    ({"headers": {"Content-Type": "hunter2"}}, "headers must not set content-type"),
+    ({"timeout_s": 0}, "timeout_s must be a number of seconds"),
+    ({"timeout_s": "5"}, "timeout_s must be a number of seconds"),
+    ({"timeout_s": float("nan")}, "timeout_s must be a number of seconds"),
+    ({"compression": "zstd"}, "compression must be gzip or none"),
+    ({"max_queue_events": 0}, "max_queue_events must be a whole number, at least 1"),
+    ({"max_batch_events": True}, "max_batch_events must be a whole number"),
+    ({"max_queue_bytes": 1.5}, "max_queue_bytes must be a whole number"),
+    ({"usage_detail": "true"}, "usage_detail must be true or false"),
+    ({"certificate_file": "/no/hunter2.pem"}, "certificate_file names a file that cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG)
+def test_an_argument_that_cannot_be_used_is_one_clear_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        InfraPrismSpanExporter(**given)
+    text = str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    assert text.startswith(message)
+    assert "\n" not in text
+    assert "hunter2" not in text
+
+
+def test_an_unknown_argument_is_one_clear_line() -> None:
+    settings: dict[str, Any] = {"endpiont": "http://host"}
+    with pytest.raises(TypeError, match=r"^[^\n]*'endpiont'[^\n]*$"):
+        InfraPrismSpanExporter(**settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("INFRAPRISM_ENDPOINT", "hunter2"),
+        ("INFRAPRISM_PROTOCOL", "hunter2"),
+        ("INFRAPRISM_API_KEY", "hunt er2"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/hunter2"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_logged_once_and_its_events_counted(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for _ in range(2):
+        exporter = InfraPrismSpanExporter()
+        exporter.export_events(events(3))
+        exporter.shutdown()
+        assert exporter.tally.snapshot()["dropped"] == {"bad_settings": 3}
+    [record] = caplog.records
+    assert variable in record.getMessage()
+    assert "hunter2" not in record.getMessage()
+    assert "er2" not in record.getMessage()
+
+
+def test_without_a_key_it_says_so_once_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        exporter = InfraPrismSpanExporter()
+        exporter.export_events(events(3))
+        assert not exporter.force_flush()
+        exporter.shutdown()
+        assert exporter.tally.snapshot()["dropped"] == {"no_api_key": 3}
+    assert [record.getMessage() for record in caplog.records] == [notices.NO_API_KEY]
+
+
+def test_a_key_over_an_unencrypted_connection_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+    InfraPrismSpanExporter("http://10.0.0.1:4318", "ip-key").shutdown()
+    InfraPrismSpanExporter("http://localhost:4318", "ip-key").shutdown()
+    InfraPrismSpanExporter("https://prism.example", "ip-key").shutdown()
+    [record] = caplog.records
+    assert "10.0.0.1:4318" in record.getMessage()
+    assert "ip-key" not in record.getMessage()
+
+
+def test_neither_key_nor_headers_show_in_a_representation() -> None:
+    found = _read({"api_key": "ip-secret", "headers": {"x-token": "hunter2"}})
+    assert "ip-secret" not in repr(found)
+    assert "hunter2" not in repr(found)
+
+
+def test_certificates_are_checked_before_they_are_needed(tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    names = {"ca": authority.cert_pem, "other": other.issue_cert("me").private_key_pem}
+    for name, blob in names.items():
+        blob.write_to_path(tmp_path / name)
+    mine = authority.issue_cert("me")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+    mine.private_key_pem.write_to_path(tmp_path / "key")
+    mine.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both")
+    (tmp_path / "none").write_text("nothing here")
+
+    def read(**files: str) -> Settings:
+        given: dict[str, object] = {name: str(tmp_path / file) for name, file in files.items()}
+        return _read({"endpoint": "https://host", **given})
+
+    read(certificate_file="ca", client_certificate_file="cert", client_key_file="key")
+    read(client_certificate_file="both")
+    with pytest.raises(SettingsError, match=r"^certificate_file names a file without certificates"):
+        read(certificate_file="none")
+    with pytest.raises(SettingsError, match=r"^client_key_file needs a client certificate"):
+        read(client_key_file="key")
+    with pytest.raises(SettingsError, match=r"^client_certificate_file and its key do not fit"):
+        read(client_certificate_file="cert", client_key_file="other")
