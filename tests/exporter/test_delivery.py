@@ -196,7 +196,7 @@ def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make
         kept.append((len(spans), reason))
         if reason == "queue_full":
             return len(spans) - 1
-        raise OSError("disk full")
+        raise OSError("disk full")  # counted, and none of them is kept
 
     exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0, overflow=overflow)
     exporter.export_events(events(25))
@@ -206,6 +206,12 @@ def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make
     assert counted["spooled"] == {"queue_full": 14}
     assert counted["dropped"] == {"queue_full": 1, "shutdown": 10}
     assert counted["errors"] == {"exporter.overflow": 1}
+
+
+def test_an_overflow_cannot_claim_more_than_it_was_given(make: Make) -> None:
+    exporter = make("http://localhost:1", max_queue_events=1, overflow=lambda _spans, _reason: 10**6)
+    exporter.export_events(events(4))
+    assert exporter.tally.snapshot()["spooled"] == {"queue_full": 3}
 
 
 def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) -> None:

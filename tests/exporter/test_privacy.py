@@ -15,7 +15,7 @@ from tests.exporter.conftest import Make
 from tests.kit.events import events
 from tests.kit.otlp_sink import OtlpSink, Reply
 
-from infraprism.processor import attribution
+from infraprism.processor import InfraPrismSpanProcessor, attribution
 from infraprism.processor.notes import AttributionRecorder
 
 CANARY = "CANARY-7f3a"
@@ -55,6 +55,26 @@ def test_content_on_any_part_of_a_span_never_leaves(sink: OtlpSink, make: Make) 
     provider.shutdown()
     assert len(sink.spans()) == 1
     assert b"infraprism.model" in sink.seen()
+    assert CANARY.encode() not in sink.seen()
+
+
+def test_the_processor_hands_its_events_over(sink: OtlpSink, make: Make) -> None:
+    exporter = make(sink.endpoint)
+    provider = TracerProvider()
+    provider.add_span_processor(InfraPrismSpanProcessor(exporter))
+    call = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 5,
+        "gen_ai.input.messages": CANARY,
+    }
+    with provider.get_tracer("app").start_as_current_span("chat", attributes=call) as span:
+        identity = span.get_span_context()
+    assert provider.force_flush(5000)
+    [sent] = sink.spans()
+    assert int.from_bytes(sent.span_id, "big") == identity.span_id
+    provider.shutdown()
+    assert exporter.tally.snapshot()["delivered"] == {"ok": 1}
     assert CANARY.encode() not in sink.seen()
 
 

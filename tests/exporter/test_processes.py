@@ -144,6 +144,21 @@ def test_workers_of_multiprocessing_send_their_own(sink: OtlpSink, protocol: str
     assert _counts(sink) == Counter([1, *range(10, 20)])
 
 
+def test_a_process_of_multiprocessing_sends_its_last_events_when_it_ends(sink: OtlpSink, protocol: str) -> None:
+    _run(
+        """
+        import multiprocessing
+
+        process = multiprocessing.get_context("fork").Process(target=lambda: exporter.export_events(events(3)))
+        process.start()
+        process.join()
+        """,
+        sink,
+        protocol,
+    )
+    assert _counts(sink) == Counter([1, 2, 3])
+
+
 @pytest.mark.parametrize("end", ["", "sys.exit(0)"])
 def test_an_exit_sends_what_is_left(sink: OtlpSink, protocol: str, end: str) -> None:
     _run(f"exporter.export_events(events(3))\n{end}", sink, protocol)

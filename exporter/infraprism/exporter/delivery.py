@@ -245,7 +245,7 @@ class Delivery:
         kept = 0
         if spans and self._overflow is not None:
             try:
-                kept = self._overflow(spans, reason)
+                kept = min(max(0, self._overflow(spans, reason)), len(spans))
             except Exception:  # noqa: BLE001  # no error of ours reaches the application
                 self._tally.error("exporter.overflow")
         self._tally.end("spooled", reason, kept)

@@ -11,6 +11,7 @@ Field numbers are those of opentelemetry/proto/trace/v1/trace.proto and common/v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -33,6 +34,7 @@ _EMPTY_RESOURCE: Final = b"\x0a\x00"  # ResourceSpans.resource = 1
 _LOW_64: Final = (1 << 64) - 1
 _ONE_DIGIT: Final = 1 << 7  # varints have seven bits per byte
 _TWO_DIGITS: Final = 1 << 14
+_THREE_DIGITS: Final = 1 << 21
 _SMALL: Final = tuple(bytes((value,)) for value in range(_ONE_DIGIT))
 
 
@@ -50,7 +52,7 @@ def span_bytes(event: Event, *, usage_detail: bool = False) -> bytes:
         _output_tokens(event.output_tokens),
         _total_tokens(event.total_tokens),
         _latency_ms(event.latency_ms),
-        b"" if cost is None else _attribute(fields.COST_USD.key, cost_text(cost)),
+        b"" if cost is None else _cost(cost),
         _result(event.cost_status, event.success),
         _entity(event.entity_type, event.entity_id),
         _session(event.session_id),
@@ -94,10 +96,13 @@ def _scope() -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    # Nearly every number has one to three digits of seven bits, the lowest first; all but the last have the high bit.
     if value < _ONE_DIGIT:
         return _SMALL[value]
     if value < _TWO_DIGITS:
-        return bytes((value & 0x7F | 0x80, value >> 7))
+        return (value & 0x7F | 0x80 | (value & 0x3F80) << 1).to_bytes(2, "little")
+    if value < _THREE_DIGITS:
+        return (value & 0x7F | 0x8080 | (value & 0x3F80) << 1 | (value & 0x1FC000) << 2).to_bytes(3, "little")
     digits = bytearray()
     while value >= _ONE_DIGIT:
         digits.append(value & 0x7F | 0x80)
@@ -140,6 +145,22 @@ def _number(field: Field) -> Callable[[int | None], bytes]:
     return encode
 
 
+def _cost(cost_usd: Decimal) -> bytes:
+    digits = cost_text(cost_usd).encode()
+    return _COST_PREFIXES[len(digits)] + digits
+
+
+_COST_KEY: Final = _text(b"\x0a", fields.COST_USD.key)
+_COST_PREFIXES: Final = tuple(
+    b"\x4a"
+    + _varint(len(_COST_KEY) + 4 + digits)
+    + _COST_KEY
+    + b"\x12"
+    + _varint(2 + digits)
+    + b"\x0a"
+    + _varint(digits)
+    for digits in range(2 * fields.MAX_COST_DIGITS + 2)
+)
 _input_tokens: Final = _number(fields.INPUT_TOKENS)
 _output_tokens: Final = _number(fields.OUTPUT_TOKENS)
 _total_tokens: Final = _number(fields.TOTAL_TOKENS)

@@ -46,7 +46,7 @@ def undisturbed() -> Iterator[None]:
     """
     gate = _gate
     with gate.changed:
-        gate.changed.wait_for(lambda: not gate.forking)
+        gate.changed.wait_for(lambda: not gate.forking, _LONGEST_WAIT_S)
         gate.inside += 1
     try:
         yield

@@ -29,7 +29,7 @@ _YES: Final = ("1", "true", "yes", "on")
 # `deflate` is a word of the standard exporter that OTLP's specification does not know; what it asks for is compression.
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gzip": "gzip", "deflate": "gzip", "none": "none"}
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # what gRPC takes; HTTP would take more
 _HEADER_VALUE: Final = re.compile(r"[ -~]*")
 _OURS: Final = frozenset(
     ("host", "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "user-agent")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -106,8 +107,9 @@ class InfraPrismSpanExporter(SpanExporter):
         # What a child inherits is kept as it is: letting go of a gRPC channel in a child can hang.
         self._of_parents: list[Outlet] = []
         _live.add(self)
+        self._is_exit_watched = False
+        self._finalizer: Any = None
         forking.restart_in_children(self)
-        atexit.register(self._at_exit)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
@@ -122,6 +124,8 @@ class InfraPrismSpanExporter(SpanExporter):
         if self._pid != os.getpid():
             # Some servers fork without telling Python.
             self.restart_in_child()
+        if not self._is_exit_watched:
+            self._watch_exit()
         self.tally.accept(len(events))
         try:
             spans = [span_bytes(event, usage_detail=self._usage_detail) for event in events]
@@ -150,16 +154,27 @@ class InfraPrismSpanExporter(SpanExporter):
         """
         self._is_shut_down = True
         atexit.unregister(self._at_exit)
+        if self._finalizer is not None:
+            self._finalizer.cancel()
         self._outlet.stop(timeout_millis / 1000)
 
     def restart_in_child(self) -> None:
         """Start over in a forked process: nothing taken in, nothing counted, no thread and no connection."""
         self._pid = os.getpid()
         self.tally.restart()
+        self._is_exit_watched = False
         self._of_parents.append(self._outlet)
         self._outlet = open_outlet(self._settings, self.tally, self._overflow)
         if self._is_shut_down:
             self._outlet.stop(0)
+
+    def _watch_exit(self) -> None:
+        self._is_exit_watched = True
+        atexit.register(self._at_exit)
+        # Processes of the multiprocessing package end without what is registered above.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            self._finalizer = util.Finalize(None, self._at_exit, exitpriority=0)
 
     def _at_exit(self) -> None:
         """Used without a provider that shuts it down, or by one that will do so after this: send what is there.
