@@ -31,7 +31,11 @@ _DOUBTFUL: Final = frozenset((grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
 # How the gRPC libraries (C, Go, Java) word that a message is too big for the server: they have one code for it and
 # for "ask later".
 _TOO_LARGE: Final = ("larger than max", "exceeds maximum size")
+# What we take of an answer, far more than OTLP needs. The number is odd so that it can be told in an error's text from
+# the limit of a server.
+_LARGEST_ANSWER_BYTES: Final = 65_521
 _OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _LARGEST_ANSWER_BYTES),
     ("grpc.primary_user_agent", f"{DISTRIBUTION}/{version()}"),
     # Channels of one process share connections and their back-off; ours is to start anew when it is made anew.
     ("grpc.use_local_subchannel_pool", 1),
@@ -82,8 +86,7 @@ class GrpcSender:
             self.close()
         text = error.details() or ""
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and any(words in text for words in _TOO_LARGE):
-            # The same words from our own side are about the answer: no OTLP answer is that long.
-            return UNREADABLE if text.startswith("CLIENT") else TOO_LARGE
+            return UNREADABLE if str(_LARGEST_ANSWER_BYTES) in text else TOO_LARGE
         reason = f"grpc_{code.name.lower()}"
         if code in _PATIENT:
             return Answer("later", reason, retry_after_s=_retry_after_s(error.trailing_metadata() or ()))
