@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
-from infraprism.schema import Event
 from tests.kit.backend import Backend
 from tests.kit.events import START_NS, event
+
+from infraprism.schema import Event
 
 _numbers = itertools.count(1)
 

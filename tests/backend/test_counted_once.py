@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import URLError
 
-from infraprism.schema import Event
 from tests.kit.backend import Backend, span
 from tests.kit.events import event
+
+from infraprism.schema import Event
 
 NewEvent = Callable[..., Event]
 

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.kit.backend import Backend, span
 
 from infraprism.schema import Event
-from tests.kit.backend import Backend, span
 
 NewEvent = Callable[..., Event]
 DAY_NS = 86_400 * 10**9
@@ -113,9 +113,7 @@ def test_pages_by_offset(backend: Backend, new_event: NewEvent, account: str) ->
     ]
 
 
-def test_a_read_by_cursor_stays_stable_while_events_arrive(
-    backend: Backend, new_event: NewEvent, account: str
-) -> None:
+def test_a_read_by_cursor_stays_stable_while_events_arrive(backend: Backend, new_event: NewEvent, account: str) -> None:
     # Many of the same millisecond, so that time alone would not tell them apart.
     first = [new_event(timestamp_ns=_ns("2026-04-01T00:00:00")) for _ in range(30)]
     backend.export(*map(span, first), key=account)
@@ -165,9 +163,7 @@ def test_a_bad_parameter_is_named(backend: Backend, path: str, parameters: dict[
     assert answer.json["error"]["code"] in ("invalid_parameter", "unknown_parameter")
 
 
-def test_a_cursor_belongs_to_its_filters_and_its_account(
-    backend: Backend, new_event: NewEvent, account: str
-) -> None:
+def test_a_cursor_belongs_to_its_filters_and_its_account(backend: Backend, new_event: NewEvent, account: str) -> None:
     backend.export(*(span(new_event()) for _ in range(3)), key=account)
     cursor = backend.get("/v1/events", account, limit=1).json["pagination"]["next_cursor"]
     assert backend.get("/v1/events", account, limit=2, cursor=cursor).status == 200

@@ -22,10 +22,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tests.kit.command import clean_environment
 
 from infraprism.backend.accounts import Accounts
 from infraprism.schema import Event, wire
-from tests.kit.command import clean_environment
 
 KEY = "ip-the-key-of-the-first-account"
 PROTOBUF = "application/x-protobuf"

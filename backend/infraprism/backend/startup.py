@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import socket
 import sys
 from pathlib import Path
+from platform import machine
 from typing import IO, Final
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
@@ -22,7 +22,7 @@ def check_cpu() -> None:
 
     Raises StartupError.
     """
-    if sys.platform != "linux" or os.uname().machine != "x86_64" or not _CPU_INFO.exists():
+    if sys.platform != "linux" or machine() != "x86_64" or not _CPU_INFO.exists():
         return
     flags = next((line for line in _CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
     if "avx2" not in flags.split():

@@ -1,0 +1,185 @@
+"""Costs are summed to the last digit, by whatever they are told apart by."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kit.backend import Answer, Backend, span
+from tests.kit.events import event
+
+from infraprism.schema import Event
+
+EXACT = Context(prec=60)
+PERIOD = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
+FIRST_NS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+
+
+def _events() -> list[Event]:
+    order = random.Random(7)
+    made = []
+    for number in range(1, 301):
+        priced = order.random() < 0.9
+        digits = order.choice([3, 9, 18])
+        made.append(
+            event(
+                number,
+                timestamp_ns=FIRST_NS + order.randrange(90 * 86_400_000) * 10**6,
+                model=order.choice(["gpt-4o", "claude-x", "m3"]),
+                provider=order.choice(["openai", "anthropic"]),
+                cost_usd=Decimal(order.randrange(1, 10**20)).scaleb(-digits, EXACT) if priced else None,
+                cost_status="priced" if priced else "unknown_model",
+                input_tokens=order.choice([None, order.randrange(10**6)]),
+                latency_ms=order.randrange(10**5),
+                entity_id=order.choice(["acme", "globex", None]),
+                session_id=order.choice(["s1", "s2", None]),
+                tags=order.choice([{}, {"feature": "chat"}, {"feature": "", "env": "prod"}]),
+            )
+        )
+    return made
+
+
+EVENTS = _events()
+
+
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Answer]]:
+    with Backend(tmp_path_factory.mktemp("costs") / "data") as running:
+        assert running.export(*map(span, EVENTS)).rejected == 0
+        yield lambda **parameters: running.get("/v1/analytics/costs", **parameters)
+
+
+def _monday(one: Event) -> str:
+    day = one.timestamp.date()
+    return str(day - timedelta(days=day.weekday()))
+
+
+GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]] = {
+    "entity": (("entity_type", "entity_id"), lambda one: (one.entity_type, one.entity_id)),
+    "model": (("model",), lambda one: (one.model,)),
+    "provider": (("provider",), lambda one: (one.provider,)),
+    "session": (("session_id",), lambda one: (one.session_id,)),
+    "day": (("day",), lambda one: (str(one.timestamp.date()),)),
+    "week": (("week",), lambda one: (_monday(one),)),
+    "month": (("month",), lambda one: (one.timestamp.strftime("%Y-%m"),)),
+    "tags.feature": (("tags.feature",), lambda one: (dict(one.tags).get("feature"),)),
+    "tag.env": (("tags.env",), lambda one: (dict(one.tags).get("env"),)),
+}
+
+
+def _sums(events: list[Event]) -> dict[str, Any]:
+    priced = [one.cost_usd for one in events if one.cost_usd is not None]
+    total = Decimal(0)
+    for cost in priced:
+        total = EXACT.add(total, cost)
+    counted = [one.input_tokens for one in events if one.input_tokens is not None]
+    return {
+        "total_cost": total if priced else None,
+        "total_events": len(events),
+        "total_input_tokens": sum(counted) if counted else None,
+        "total_output_tokens": 500 * len(events),
+        "unpriced_events": len(events) - len(priced),
+    }
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: str) -> None:
+    names, key_of = GROUPS[group_by]
+    expected = defaultdict(list)
+    for one in EVENTS:
+        expected[key_of(one)].append(one)
+    told = costs(group_by=group_by, **PERIOD).json
+    found = {}
+    for row in told["data"]:
+        key = tuple(row.pop(name) for name in names)
+        latency = row.pop("avg_latency_ms")
+        mean = sum(one.latency_ms for one in expected[key]) / len(expected[key])
+        assert abs(latency - mean) <= 0.5
+        found[key] = row
+    assert found == {key: _sums(events) for key, events in expected.items()}
+    every = _sums(EVENTS)
+    assert told["summary"] == {
+        "total_cost": every["total_cost"],
+        "total_events": len(EVENTS),
+        "unpriced_events": every["unpriced_events"],
+        "period": {"start": "2026-01-01", "end": "2026-03-31"},
+    }
+    assert told["has_more"] is False
+
+
+def test_every_digit_is_in_the_answers_bytes(costs: Callable[..., Answer]) -> None:
+    total = format(_sums(EVENTS)["total_cost"], "f").rstrip("0")
+    assert f'"total_cost":{total},'.encode() in costs(**PERIOD).body
+
+
+def test_without_a_grouping_there_is_one_row(costs: Callable[..., Answer]) -> None:
+    told = costs(**PERIOD).json
+    (row,) = told["data"]
+    assert row["total_cost"] == told["summary"]["total_cost"]
+    assert "model" not in row
+
+
+def test_filters_hold_for_rows_and_summary(costs: Callable[..., Answer]) -> None:
+    chosen = [one for one in EVENTS if one.model == "m3" and dict(one.tags).get("feature") == "chat"]
+    told = costs(model="m3", tags="feature:chat", group_by="provider", **PERIOD).json
+    assert told["summary"]["total_cost"] == _sums(chosen)["total_cost"]
+    assert sum(row["total_events"] for row in told["data"]) == told["summary"]["total_events"] == len(chosen)
+
+
+def test_the_dearest_come_first_and_days_in_order(costs: Callable[..., Answer]) -> None:
+    sums = [row["total_cost"] for row in costs(group_by="model", **PERIOD).json["data"]]
+    assert sums == sorted(sums, reverse=True)
+    days = [row["day"] for row in costs(group_by="day", **PERIOD).json["data"]]
+    assert days == sorted(days)
+
+
+def test_a_cut_list_says_so_and_its_summary_is_of_all(costs: Callable[..., Answer]) -> None:
+    told = costs(group_by="day", limit=5, **PERIOD).json
+    assert len(told["data"]) == 5
+    assert told["has_more"] is True
+    assert told["summary"]["total_events"] == len(EVENTS)
+    distinct = {row["day"] for row in costs(group_by="day", **PERIOD).json["data"]}
+    assert costs(group_by="day", limit=len(distinct), **PERIOD).json["has_more"] is False
+
+
+def test_both_ends_of_the_period_are_included(costs: Callable[..., Answer]) -> None:
+    day = str(EVENTS[0].timestamp.date())
+    expected = sum(str(one.timestamp.date()) == day for one in EVENTS)
+    assert costs(start_date=day, end_date=day).json["summary"]["total_events"] == expected
+
+
+@pytest.mark.parametrize("group_by", [None, "model", "tags.feature"])
+def test_nothing_sums_to_nothing(costs: Callable[..., Answer], group_by: str | None) -> None:
+    asked = {"group_by": group_by} if group_by else {}
+    told = costs(start_date="2025-01-01", end_date="2025-01-02", **asked).json
+    assert told["data"] == []
+    assert told["summary"]["total_cost"] == told["summary"]["total_events"] == 0
+
+
+def test_the_period_is_30_days_unless_told(costs: Callable[..., Answer]) -> None:
+    today = datetime.now(UTC).date()
+    assert costs().json["summary"]["period"]["end"] in (str(today), str(today + timedelta(days=1)))
+    assert costs(start_date="2026-01-01").json["summary"]["period"]["end"] == "2026-01-30"
+    assert costs(end_date="2026-01-30").json["summary"]["period"]["start"] == "2026-01-01"
+
+
+def test_a_group_of_unpriced_events_has_no_cost_rather_than_none(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        backend.export(span(event(1, cost_usd=None, cost_status="no_usage", timestamp_ns=FIRST_NS)))
+        told = backend.get("/v1/analytics/costs", group_by="model", **PERIOD).json
+        assert (told["data"][0]["total_cost"], told["data"][0]["unpriced_events"]) == (None, 1)
+        assert (told["summary"]["total_cost"], told["summary"]["unpriced_events"]) == (None, 1)
+        # More than a sum of 128 bits could hold.
+        huge = [
+            span(event(number, timestamp_ns=FIRST_NS), **{"infraprism.cost_usd": "9" * 18 + "." + "9" * 18})
+            for number in range(2, 402)
+        ]
+        assert backend.export(*huge).rejected == 0
+        total = backend.get("/v1/analytics/costs", **PERIOD).json["summary"]["total_cost"]
+        assert total == EXACT.multiply(Decimal("9" * 18 + "." + "9" * 18), Decimal(400))

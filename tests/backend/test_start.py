@@ -1,0 +1,146 @@
+"""How the server starts, refuses to start, and stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.kit.backend import Backend, span, start
+from tests.kit.events import event
+
+from infraprism.backend import startup
+from infraprism.backend.accounts import Accounts, InvalidKeyError
+
+
+def _refused(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output == ""
+    assert errors.count("\n") == 1, errors
+    return errors
+
+
+def test_the_first_start_shows_a_key_once_and_keeps_only_its_hash(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data", key=None) as backend:
+        (line,) = [line for line in backend.lines if "export INFRAPRISM_API_KEY=ip-" in line]
+        key = line.strip().partition("=")[2]
+        assert backend.get("/v1/me", key).status == 200
+        assert backend.stop()[0] == 0
+    assert all(key.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert (tmp_path / "data" / "accounts.sqlite").stat().st_mode & 0o077 == 0
+    with Backend(tmp_path / "data", key=None) as again:
+        assert not any("ip-" in line for line in again.lines)
+        assert again.get("/v1/me", key).status == 200
+
+
+def test_a_key_of_the_environment_is_the_first_and_is_not_shown(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        assert backend.get("/v1/me").status == 200
+        assert not any(backend.key in line for line in backend.lines)
+        assert backend.stop(signal.SIGINT)[0] == 0
+        assert [line for line in backend.lines if "INFRAPRISM_API_KEY" in line] == []
+    with Backend(tmp_path / "data", key="ip-another-key-than-the-first") as other:
+        assert any("is no key of this data directory" in line for line in other.lines)
+        assert other.get("/v1/me").status == 401
+
+
+@pytest.mark.parametrize("key", ["ip-short", "sk-not-one-of-ours-at-all", "ip-with a space in it", "ip-" + "x" * 200])
+def test_a_text_that_is_no_key_cannot_be_the_first(tmp_path: Path, key: str) -> None:
+    told = _refused(start(tmp_path / "data", key=key))
+    assert "INFRAPRISM_API_KEY" in told
+    assert key not in told
+    accounts = Accounts(tmp_path / "accounts.sqlite")
+    with pytest.raises(InvalidKeyError):
+        accounts.add_with_key(key)
+    assert accounts.is_empty()
+    accounts.close()
+
+
+def test_a_second_server_on_the_same_data_is_told_so(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data"):
+        assert "is in use by another infraprism server" in _refused(start(tmp_path / "data"))
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        told = _refused(start(tmp_path / "data", port))
+        assert f"port {port} " in told
+        assert "--port" in told
+        assert "--grpc-port" in _refused(start(tmp_path / "data", 0, port))
+
+
+def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "--data-dir" in _refused(start(tmp_path / "file"))
+    (tmp_path / "data" / "lock").mkdir(parents=True)
+    assert "--data-dir" in _refused(start(tmp_path / "data"))
+
+
+def test_missing_packages_are_told_with_the_command_that_installs_them(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['chdb'] = None; sys.modules['clickhouse_connect'] = None; from pathlib import Path;"
+        " from infraprism.backend.server import Settings, run;"
+        " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "pip install 'infraprism-opentelemetry[server]'" in _refused(process)
+
+
+def test_a_cpu_that_the_engine_cannot_run_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = tmp_path / "cpuinfo"
+    monkeypatch.setattr(startup, "_CPU_INFO", cpu)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(startup, "machine", lambda: "x86_64")
+    cpu.write_text("flags\t\t: fpu sse4_2 avx2 bmi2\n")
+    startup.check_cpu()
+    cpu.write_text("flags\t\t: fpu sse4_2 avx\n")
+    with pytest.raises(startup.StartupError, match="AVX2"):
+        startup.check_cpu()
+
+
+def test_stopping_finishes_what_was_taken_in(tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def send(backend: Backend, first: int) -> None:
+        for number in range(first, first + 10**6):
+            try:
+                answer = backend.export(span(event(number)))
+            except OSError:
+                return
+            if answer.status == 503:
+                return
+            assert answer.rejected == 0
+            taken.append(number)
+
+    with Backend(tmp_path / "data") as backend:
+        with ThreadPoolExecutor(8) as pool:
+            senders = [pool.submit(send, backend, sender * 10**6 + 1) for sender in range(8)]
+            deadline = time.monotonic() + 30
+            while len(taken) < 8 and time.monotonic() < deadline:
+                threading.Event().wait(0.02)
+            backend.process.send_signal(signal.SIGTERM)
+            for sender in senders:
+                sender.result(timeout=60)
+        assert backend.stop() == (0, "")
+    with Backend(tmp_path / "data") as backend:
+        assert {event(number).id for number in taken} <= {found["id"] for found in backend.events()}
+
+
+def test_nothing_is_written_beside_the_data_directory(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        backend.export(span(event()))
+        backend.events()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
