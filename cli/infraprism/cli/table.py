@@ -33,8 +33,10 @@ def text(value: object) -> str:
 
 
 def render(columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
-    """The table. Where it is wider than `width`, texts are cut and end in `…`, those of the last columns first; numbers
-    never are."""
+    """The table.
+
+    Where it is wider than `width`, texts are cut and end in `…`, those of the last columns first; numbers never are.
+    """
     cells = [[text(value) for value in row] for row in rows]
     widths = [max(len(column.heading), *(len(row[index]) for row in cells), 0) for index, column in enumerate(columns)]
     _fit(columns, widths, width)

@@ -16,9 +16,8 @@ _SHORT: Final = 10
 """Texts shorter than this can be in an event by chance."""
 _PART: Final = 20
 _SPAN: Final = frozenset(
-    ("traceId", "spanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "scope", "version")
+    ("traceId", "spanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "scope", "status")
 )
-"""What an event's span may have. A resource is not among it: it has to be empty."""
 
 
 class _Facts(NamedTuple):
@@ -123,11 +122,13 @@ def check_closed(spans: Iterable[Mapping[str, Any]]) -> None:
     """Every span is an event and nothing else: only keys of the field table, nothing around them; raises Failure."""
     left = {attribute["key"] for span in spans for attribute in span.get("attributes", ())}
     unknown = {key for key in left if key not in fields.BY_KEY and not key.startswith(fields.TAG_PREFIX)}
-    around = {
-        place
-        for span in spans
-        for place, value in {**span, **span["scope"], "status": span.get("status", {}).get("message")}.items()
-        if place not in _SPAN and value
-    }
+    around = {place for span in spans for place in _around(span)}
     if unknown or around:
         raise Failure(f"what is in no field of the table left the app: {', '.join(sorted(unknown | around))}")
+
+
+def _around(span: Mapping[str, Any]) -> Iterator[str]:
+    """Whatever a span has that an event's has not; its resource has to be empty."""
+    yield from (place for place, value in span.items() if place not in _SPAN and value)
+    yield from (f"scope.{place}" for place in span["scope"] if place not in ("name", "version"))
+    yield from (f"status.{place}" for place in span.get("status", {}) if place != "code")
