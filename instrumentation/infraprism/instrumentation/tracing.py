@@ -30,6 +30,7 @@ from opentelemetry.trace import Span, SpanKind, Tracer
 from infraprism.instrumentation.answers import Attribute
 from infraprism.instrumentation.call import log, tally
 from infraprism.processor import InfraPrismSpanProcessor, Tally
+from infraprism.processor.notes import AttributionRecorder
 from infraprism.processor.sink import EventExporter, takes_events
 from infraprism.schema import Event
 
@@ -54,6 +55,13 @@ def delivery_in(provider: object) -> Delivery | None:
         if takes_events(exporter):
             return Delivery(None, exporter)
     return None
+
+
+def record_attributions(provider: Any, delivery: Delivery) -> None:
+    """Note what holds when a span starts, for an exporter of ours that sees spans only when they are over."""
+    if delivery.exporter is None or any(isinstance(p, AttributionRecorder) for p in processors_of(provider)):
+        return
+    provider.add_span_processor(AttributionRecorder())
 
 
 def processors_of(provider: object) -> tuple[object, ...]:
@@ -163,13 +171,14 @@ class Tracing:
             with self._lock:
                 delivery = delivery_in(provider)
                 if delivery is not None:
+                    record_attributions(provider, delivery)
                     counts_unsampled = delivery.processor is not None
                     self._theirs = _Theirs(_tracer(provider), counts_unsampled, always_on_tracer(delivery))
                 elif self._given is not None:
                     self._theirs = _Theirs(_tracer(provider), counts_unsampled=True, always_on=None)
                 else:
                     self._theirs = None
-                self._seen = processors
+                self._seen = processors_of(provider)
         return self._theirs
 
 

@@ -25,9 +25,8 @@ from infraprism.instrumentation.call import log, tally
 from infraprism.instrumentation.patching import Function, Patch, Switch
 from infraprism.instrumentation.providers.anthropic import ANTHROPIC
 from infraprism.instrumentation.providers.openai import OPENAI
-from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in
+from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in, record_attributions
 from infraprism.processor import InfraPrismSpanProcessor
-from infraprism.processor.notes import AttributionRecorder
 
 INFRAPRISM_DISABLED: Final = "INFRAPRISM_DISABLED"
 """Set to `true`, zero-code use does nothing at all."""
@@ -62,7 +61,7 @@ class _Hook:
                 self._stand_beside(provider)
             elif delivery.exporter is not None:
                 self._processor = InfraPrismSpanProcessor(Borrowed(delivery.exporter))
-                provider.add_span_processor(AttributionRecorder())  # type: ignore[attr-defined]  # an SDK provider
+                record_attributions(provider, delivery)
             else:
                 self._processor = delivery.processor
             _tracing.prepare(self._processor, ours=delivery is None or delivery.processor is None)
