@@ -3,8 +3,8 @@
     python benchmarks/prices.py
 
 Both take turns within one run, so that a busy machine disturbs them alike. Look-ups are the median and the minimum of
-rounds, in microseconds; imports, first prices and memory are medians of fresh processes. Our import is that of the price
-modules and what they alone bring, with the rest of the processor loaded before.
+rounds, in microseconds; imports, first prices and memory are medians of fresh processes. Our import is that of the
+price modules and what they alone bring, with the rest of the processor loaded before.
 """
 
 from __future__ import annotations

@@ -51,6 +51,8 @@ def found(provider: str, model: str, **where: str) -> tuple[str, str]:
         ("moonshot_ai", "moonshotai"),
         ("openrouter", "openrouter"),
         ("together_ai", "together"),
+        ("z.ai", "zai"),
+        ("zhipu", ""),
         ("ibm.watsonx.ai", ""),
         ("my-gateway.chat", ""),
         ("langchain", ""),

@@ -48,7 +48,7 @@ def plain_cost(rates: Rates, usage: Usage) -> int | None:
 
     A short cut for `Bill`, which gives the same sum and knows what to say of the others.
     """
-    given, answered, read, written, hour, reasoning, audio_in, audio_out, searches, *_ = usage
+    given, answered, read, written, hour, reasoning, audio_in, audio_out, searches = usage[:9]
     in_rate, out_rate, read_rate, write_rate, hour_rate, reasoning_rate, _, _, _, _, request_fee = rates
     if audio_in or audio_out or searches or given is None or answered is None or in_rate is None or out_rate is None:
         return None

@@ -112,14 +112,16 @@ class Prices:
         row = plan.only or rows.row_at(plan.rows, at_ns)
         if row is None:
             return _INCOMPLETE
-        rates = row.rates(input_tokens or 0)
+        bands = row.bands
+        rates = bands[0][1] if len(bands) == 1 else row.rates(input_tokens or 0)
         cost = plain_cost(rates, usage)
         if cost is None:
             bill = Bill(rates, usage)
             if bill.missing:
                 return _INCOMPLETE
             cost = bill.cost
-        return Price(money.usd(cost), "priced")
+        # Not Price(...): a NamedTuple's own __new__ is one more Python call for every price.
+        return tuple.__new__(Price, (money.usd(cost), "priced"))
 
     def explain(
         self,

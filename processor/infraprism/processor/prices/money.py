@@ -16,7 +16,8 @@ COST_PLACES: Final = 18
 _UNIT: Final = 10**PLACES
 _BEYOND: Final = 10 ** (PLACES - COST_PLACES)
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
-_scale: Final = _CONTEXT.scaleb
+_times: Final = _CONTEXT.multiply
+_ONE: Final = Decimal((0, (1,), -PLACES))
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?")
 
 
@@ -38,10 +39,11 @@ def parse(text: str, per: int) -> int:
 
 def usd(units: int) -> Decimal:
     """Units of 1e-24 USD as USD, to the last digit that a cost can have."""
-    cost, rest = divmod(units, _BEYOND)
-    if rest and (2 * rest > _BEYOND or (2 * rest == _BEYOND and cost & 1)):
-        cost += 1
-    return _scale(Decimal(cost), -COST_PLACES)
+    rest = units % _BEYOND
+    if rest:
+        up = 2 * rest > _BEYOND or (2 * rest == _BEYOND and (units // _BEYOND) & 1)
+        units += _BEYOND - rest if up else -rest
+    return _times(units, _ONE)
 
 
 def text(units: int, per: int = 1) -> str:

@@ -39,7 +39,8 @@ _BY_PROVIDER: Final = {
     "minimax": "minimax",
     "moonshotai": "moonshot moonshotai kimi",
     "zai": "zai",
-    "zhipuai": "zhipu zhipuai bigmodel",
+    # "zhipu" alone is both z.ai and bigmodel.cn, whose prices differ: only their own names have a price.
+    "zhipuai": "zhipuai bigmodel",
     "voyageai": "voyage voyageai",
     "novita": "novita novitaai",
     "baseten": "baseten",
