@@ -10,6 +10,7 @@ from typing import Final
 from collector.generator.statements import Lists
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
+from infraprism.schema.fields import MAX_TAGS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TEMPLATE: Final = ROOT / "collector" / "template.yaml"
@@ -19,12 +20,12 @@ _PLACE: Final = re.compile(r"( *)#(>>?) (\w+)")
 """`#> name` is a place for a list of statements or conditions, `#>> name` for a list of groups of them."""
 
 
-def config_text(dialects: Sequence[Dialect] = DIALECTS) -> str:
+def config_text(dialects: Sequence[Dialect] = DIALECTS, max_tags: int = MAX_TAGS) -> str:
     """The whole configuration; raises LookupError for a table that says something without a guard."""
     version = re.search(r"^  version: (\S+)", MANIFEST.read_text(encoding="utf-8"), re.MULTILINE)
     assert version, "the manifest names no version"
     text = TEMPLATE.read_text(encoding="utf-8").replace("{version}", version[1])
-    return "".join(_filled(text, Lists(dialects)))
+    return "".join(_filled(text, Lists(dialects, max_tags)))
 
 
 def _filled(template: str, lists: Lists) -> Iterator[str]:

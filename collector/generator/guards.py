@@ -64,17 +64,14 @@ def integer(key: str, minimum: int, maximum: int) -> Kept:
     """A whole number, which some write as a double or as digits."""
     raw, clean = _from(key)
     within = all_of(f"{raw} >= {minimum}", f"{raw} <= {maximum}")
-    # Longer texts of digits could be above the maximum: the number is only known once it is copied, and then checked.
-    digits = matches(raw, "^[0-9]{1,13}$")
-    return Kept(
-        key,
-        (
-            put(clean, raw, f"IsInt({raw})", within),
-            put(clean, f"Int({raw})", f"IsDouble({raw})", within, f"Double(Int({raw})) == {raw}"),
-            put(clean, f"Int({raw})", digits, f"Int({raw}) >= {minimum}", f"Int({raw}) <= {maximum}"),
-        ),
-        all_of(f"IsInt({raw})", within),
+    proof = all_of(f"IsInt({raw})", within)
+    readable = any_of(
+        f"({proof})",
+        f"({all_of(f'IsDouble({raw})', within, f'Double(Int({raw})) == {raw}')})",
+        # More digits could be above the maximum; the number is only known once it is converted.
+        f"({all_of(matches(raw, '^[0-9]{1,13}$'), f'Int({raw}) >= {minimum}', f'Int({raw}) <= {maximum}')})",
     )
+    return Kept(key, (put(clean, f"Int({raw})", readable),), proof)
 
 
 def number(key: str) -> Kept:
@@ -90,9 +87,9 @@ _MONEY: Final = "^[0-9]{1,18}(?:[.][0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?$"
 def money(key: str) -> Kept:
     """An amount, as text or as a double."""
     raw, clean = _from(key)
-    number_of_money = all_of(f"IsDouble({raw})", f"{raw} >= 0", f"{raw} < {MAX_TOKENS}")
-    proof = f"({matches(raw, _MONEY)}) or ({number_of_money})"
-    return Kept(key, (put(clean, raw, matches(raw, _MONEY)), put(clean, raw, number_of_money)), proof)
+    double = all_of(f"IsDouble({raw})", f"{raw} >= 0", f"{raw} < {MAX_TOKENS}")
+    proof = any_of(f"({matches(raw, _MONEY)})", f"({double})")
+    return Kept(key, (put(clean, raw, proof),), proof)
 
 
 def flag(key: str) -> Kept:
@@ -125,13 +122,29 @@ def fingerprint(key: str) -> Kept:
     )
 
 
+_PRINTABLE: Final = re.compile(r"\^\(\?:\[\^(.*)\]\{(\d+),(\d+)\}\)\$")
 # RE2 reads a byte that is no UTF-8 as this character. The character itself is rare enough to be given up with it.
-_REPLACEMENT: Final = r"\x{FFFD}"
+_REPLACEMENT: Final = r"\x{fffd}"
+_MAX_BYTES_PER_CHARACTER: Final = 4
 
 
-def printable(value: str, regex: str) -> str:
-    """Whether a value is a text of a pattern, and UTF-8: the backend would have to refuse the batch of one that is not."""
-    return all_of(matches(value, regex), f"not IsMatch({value}, {text(_REPLACEMENT)})")
+def printable(value: str, field: Field) -> str:
+    """Whether a value is a text of a field's printable characters, and UTF-8.
+
+    The backend would have to refuse a whole batch because of one text that is not. The length is counted by hand:
+    as a part of the pattern it would make a program of many thousand steps, once for each tag that a span may have.
+    """
+    found = _PRINTABLE.fullmatch(field.re2)
+    if found is None:
+        raise LookupError(f"{field.name}: the pattern is not one of printable characters and their number")
+    excluded, minimum, maximum = found.groups()
+    return all_of(
+        f"IsString({value})",
+        f"Len({value}) <= {int(maximum) * _MAX_BYTES_PER_CHARACTER}",
+        f"not IsMatch({value}, {text(f'[{excluded}{_REPLACEMENT}]')})",
+        f'Len(Split({value}, "")) <= {maximum}',
+        *([f'{value} != ""'] if minimum != "0" else []),
+    )
 
 
 def of_field(field: Field) -> Kept:
@@ -140,7 +153,7 @@ def of_field(field: Field) -> Kept:
     proof = {
         "int": all_of(f"IsInt({raw})", f"{raw} >= 0", f"{raw} <= {field.maximum}"),
         "bool": f"IsBool({raw})",
-        "string": printable(raw, field.re2),
+        "string": printable(raw, field) if _PRINTABLE.fullmatch(field.re2) else matches(raw, field.re2),
         "decimal": matches(raw, field.re2),
     }[field.kind]
     return Kept(field.key, (put(clean, raw, proof),), proof)

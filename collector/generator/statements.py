@@ -12,7 +12,7 @@ from collector.generator.ottl import CLEAN, RESOURCE, SPAN, all_of, any_of, at, 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
 from infraprism.schema import fields, wire
-from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID, TAG_KEY, TAG_PREFIX, TAGS
+from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID, TAG_KEY, TAGS, Field
 
 SPAN_NAME: Final = "llm_call"
 """The name of each cleaned span that is no event of our own."""
@@ -33,13 +33,14 @@ class Lists:
     """One list per place in the template, under the place's name."""
 
     dialects: Sequence[Dialect] = DIALECTS
+    max_tags: int = fields.MAX_TAGS
 
     @property
     def _foreign(self) -> tuple[Kept, ...]:
         return (*keys.kept_keys(self.dialects), reductions.exception(keys.EXCEPTION_TYPE))
 
     @property
-    def _exact_keys(self) -> list[str]:
+    def exact(self) -> list[str]:
         """Every key that may leave, but for the tags'."""
         names = (kept.key for kept in (*self._foreign, *keys.event_keys()))
         return sorted({*names, *keys.ATTRIBUTION})
@@ -62,7 +63,7 @@ class Lists:
 
     def exact_keys(self) -> list[str]:
         """The statement that keeps the keys that may leave, and the texts that are taken apart; tags aside."""
-        names = sorted({*self._exact_keys, *self._json_texts})
+        names = sorted({*self.exact, *self._json_texts})
         return [f"keep_keys({SPAN}, [{', '.join(map(text, names))}])"]
 
     def resource_keys(self) -> list[str]:
@@ -88,11 +89,11 @@ class Lists:
             f"delete_matching_keys({SPAN}, {text('^infraprism[.]tags[.]')})",
             put(_TAG_NAMES, f"Sort(Keys({CLEAN}))"),
         ]
-        for slot in range(fields.MAX_TAGS):
+        for slot in range(self.max_tags):
             name = f"{_TAG_NAMES}[{slot}]"
             there = f"Len({_TAG_NAMES}) > {slot}"
-            for value, fits in _identifier(f"{CLEAN}[{name}]", TAGS.re2):
-                statements.append(put(f"{SPAN}[{name}]", value, there, fits))
+            value = f"{CLEAN}[{name}]"
+            statements.append(put(f"{SPAN}[{name}]", f"String({value})", there, _identifier(value, TAGS)))
         return [*statements, f"delete_key({SPAN}, {text(_NAMES)})"]
 
     def keep_tags(self) -> list[str]:
@@ -109,11 +110,11 @@ class Lists:
             kind, entity, session = (at(where, key) for key in keys.ATTRIBUTION)
             free = f"{at(CLEAN, ENTITY_ID.key)} == nil"
             kinds = matches(kind, ENTITY_TYPE.re2)
-            for value, fits in _identifier(entity, ENTITY_ID.re2):
-                statements.append(put(at(CLEAN, ENTITY_TYPE.key), kind, free, kinds, fits))
-                statements.append(put(at(CLEAN, ENTITY_ID.key), value, free, kinds, fits))
-            for value, fits in _identifier(session, SESSION_ID.re2):
-                statements.append(put(at(CLEAN, SESSION_ID.key), value, f"{at(CLEAN, SESSION_ID.key)} == nil", fits))
+            whole = (free, kinds, _identifier(entity, ENTITY_ID))
+            statements.append(put(at(CLEAN, ENTITY_TYPE.key), kind, *whole))
+            statements.append(put(at(CLEAN, ENTITY_ID.key), f"String({entity})", *whole))
+            said = f"{at(CLEAN, SESSION_ID.key)} == nil", _identifier(session, SESSION_ID)
+            statements.append(put(at(CLEAN, SESSION_ID.key), f"String({session})", *said))
         return statements
 
     def copy_foreign(self) -> list[str]:
@@ -183,15 +184,17 @@ class Lists:
         return [every[key].gate for key in sorted(every)]
 
     def gate_tags(self) -> list[str]:
-        """The condition of spans that have a tag which is no printable text of bearable length."""
-        exact = one_of(self._exact_keys).removeprefix("^(?:").removesuffix(")$")
-        tag = _TAG_KEY.removeprefix("^").removesuffix("$")
-        # As JSON, which writes these characters of a text with a backslash.
-        printable_json = TAGS.re2.removeprefix("^(?:").removesuffix("{0,256})$").replace("[^", r'[^"\\', 1)
-        value = rf'"(?:{printable_json}|\\["\\/]|\\u00(?:26|3c|3e)){{0,256}}"'
-        other = r'(?:"(?:[^"\\]|\\.)*"|[-+.0-9a-zE]+)'
-        pairs = rf'^\{{(?:(?:"(?:{exact})":{other}|"{tag}":{value}),?)*\}}$'
-        return [f"{_HAS_TAGS} and not IsMatch({SPAN}, {text(pairs)})"]
+        """Conditions of spans that have a tag which does not fit, place by place, or one too many.
+
+        The tags stand before all other keys: another condition says so.
+        """
+        conditions = []
+        for place in range(self.max_tags + 1):
+            name = f"Keys({SPAN})[{place}]"
+            is_tag = f"{_HAS_TAGS} and Len({SPAN}) > {place} and IsMatch({name}, {text('^infraprism[.]tags[.]')})"
+            fits = printable(f"{SPAN}[{name}]", TAGS)
+            conditions.append(f"{is_tag} and not ({fits})" if place < self.max_tags else is_tag)
+        return conditions
 
     def gate_names(self) -> list[str]:
         """The condition of spans whose name is not the one they must have."""
@@ -219,12 +222,12 @@ def _billed(dialect: Dialect) -> str:
     return any_of(*calls)
 
 
-def _identifier(value: str, pattern: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """An identifier as it is, and a whole number as text; each with its condition."""
-    return (value, printable(value, pattern)), (f"String({value})", f"IsInt({value})")
+def _identifier(value: str, field: Field) -> str:
+    """Whether a value is an identifier: a text of the field's, or a whole number, which becomes text."""
+    return any_of(f"IsInt({value})", f"({printable(value, field)})")
 
 
 def _key_list(names: Sequence[str], tags: str) -> str:
-    """The pattern of a JSON list of these keys and of tags' keys."""
+    """The pattern of a JSON list of tags' keys, and of these keys behind them."""
     exact = one_of(names).removeprefix("^(?:").removesuffix(")$")
-    return rf'^\[(?:"(?:{exact}|{tags})",?)*\]$'
+    return rf'^\[(?:"{tags}",?)*(?:"(?:{exact})",?)*\]$'

@@ -42,6 +42,8 @@ SIGNALS = {
 }
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
+START_TIMEOUT_S = 300.0
+"""Long enough for many pipelines on a busy machine; a collector that cannot start says so at once."""
 Config = dict[str, Any]
 
 
@@ -120,7 +122,7 @@ class Collector:
         """Start the process and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(requests.ConnectionError):
                 if requests.get(f"http://127.0.0.1:{self.health_port}", timeout=5).ok:

@@ -71,7 +71,7 @@ def values(text: str) -> list[AnyValue]:
         1e300,
         True,
         "",
-        text * 2000,
+        text * 500,
         f'{{"{text}": 1}}',
         f'{{"input": "{text}", "output": 1e999',
         f"Error code: 429 - {text}",
@@ -197,3 +197,28 @@ def everywhere(attributes: dict[str, Any], scope: str = "") -> Iterator[ExportTr
         request = traces([span(attributes, name="")], InstrumentationScope(name=scope))
         fill(request, text)
         yield request
+
+
+def in_each_key(
+    base: dict[str, Any],
+    keys: list[str],
+    named: frozenset[str] = frozenset(),
+    scope: str = "",
+    kinds: slice = slice(None),
+    per_request: int = 400,
+) -> Iterator[ExportTraceServiceRequest]:
+    """The call with a canary of every type in each key in turn, alone, and before and behind the good value.
+
+    `kinds` picks some of the types. In the keys `named` a word may stand, by design: they only get what has no shape of a name.
+    """
+    spans = []
+    for key in keys:
+        for held in (*values(PROMPT)[kinds], *(() if key in named else values(WORD)[kinds])):
+            others = pairs({name: good for name, good in base.items() if name != key})
+            spans.append(span([*others, KeyValue(key=key, value=held)]))
+        good = pairs({key: base[key]} if key in base else {})
+        bad = pairs({key: PROMPT})
+        rest = pairs({name: value_ for name, value_ in base.items() if name != key})
+        spans += [span([*rest, *good, *bad]), span([*bad, *good, *rest])]
+    for start in range(0, len(spans), per_request):
+        yield traces(spans[start : start + per_request], scope)
