@@ -81,12 +81,15 @@ def run(args: argparse.Namespace) -> int:
         served = check.calls(exchanges)
         events = _stored(server, len(served) if provider else len(wire.spans))
         seen = _Seen(wire, exchanges, served, events, output, tuple(keys.values()))
-        if args.json:
-            sys.stdout.writelines(exact_json.dumps(event) + "\n" for event in events)
-        else:
-            _print(server, seen)
-        sys.stdout.flush()
-        _say(_checked(seen))
+        try:
+            if args.json:
+                sys.stdout.writelines(exact_json.dumps(event) + "\n" for event in events)
+            else:
+                _print(server, seen)
+            sys.stdout.flush()
+        finally:
+            # Also where nobody reads the output to its end: the exit status is that of the check.
+            _say(_checked(seen))
         if args.serve:
             _keep_up(server)
     return 0
