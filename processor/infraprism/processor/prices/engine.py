@@ -11,14 +11,18 @@ import os
 import threading
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from infraprism.processor.prices import money, names, rows, table
 from infraprism.processor.prices.charge import Bill, Line, plain_cost
-from infraprism.processor.prices.overrides import VARIABLE, Override, PricesFileError, read
+from infraprism.processor.prices.file_error import PricesFileError
 from infraprism.processor.prices.rows import Row
 from infraprism.processor.usage import Usage
 
+if TYPE_CHECKING:
+    from infraprism.processor.prices.overrides import Override
+
+VARIABLE: Final = "INFRAPRISM_PRICES"
 MAX_REMEMBERED: Final = 4096
 """Names kept; a process calls some tens of models, and a backend some hundreds."""
 
@@ -82,7 +86,11 @@ class Prices:
     """
 
     def __init__(self, overrides: Path | None = None) -> None:
-        self._overrides: tuple[Override, ...] = () if overrides is None else read(overrides)
+        self._overrides: tuple[Override, ...] = ()
+        if overrides is not None:
+            from infraprism.processor.prices.overrides import read  # noqa: PLC0415 - most processes have no such file
+
+            self._overrides = read(overrides)
         self._plans: dict[_Key, Plan | None] = {}
 
     def price(

@@ -18,7 +18,7 @@ _BEYOND: Final = 10 ** (PLACES - COST_PLACES)
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 _times: Final = _CONTEXT.multiply
 _ONE: Final = Decimal((0, (1,), -PLACES))
-_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?")
+_AMOUNT: Final = r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?"
 
 
 def parse(text: str, per: int) -> int:
@@ -26,7 +26,7 @@ def parse(text: str, per: int) -> int:
 
     Raises ValueError where the text is no plain decimal number, or has more digits than one piece can be billed with.
     """
-    found = _AMOUNT.fullmatch(text)
+    found = re.fullmatch(_AMOUNT, text)
     if found is None:
         raise ValueError(f"{text!r} is not an amount of USD such as '2.50'")
     whole, fraction = found[1], found[2] or ""

@@ -16,22 +16,21 @@ from infraprism.processor.prices.spellings import SPELLINGS
 MAX_NAME: Final = 512
 """Longer names are no names of models; an inference profile's ARN has some 150 characters."""
 
-_SQUASHED: Final = re.compile(r"[^a-z0-9]")
-_BEDROCK_ARN: Final = re.compile(
+# Texts, which `re` compiles and keeps at the first name: an import must be cheap.
+_SQUASHED: Final = r"[^a-z0-9]"
+_BEDROCK_ARN: Final = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
     r"(?:foundation-model|inference-profile|prompt-router)/(?P<model>[a-z0-9.:-]+)"
 )
-_GOOGLE_PATH: Final = re.compile(
-    r"(?:projects/[^/]+/locations/[^/]+/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
-)
-_BEDROCK_PREFIX: Final = re.compile(r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/")
-_PROFILE: Final = re.compile(r"(?:global|us|eu|apac|au|jp|ca|us-gov)\.")
-_COMPACT_DATE: Final = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])")
+_GOOGLE_PATH: Final = r"(?:projects/[^/]+/locations/[^/]+/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
+_BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
+_PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
+_COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])"
 
 
 def squashed(name: str) -> str:
     """A name in lower case without punctuation: `Data Zone (US)` and `data-zone-us` are one."""
-    return _SQUASHED.sub("", name.lower())
+    return re.sub(_SQUASHED, "", name.lower())
 
 
 @lru_cache(maxsize=1024)
@@ -58,24 +57,24 @@ def candidates(provider: str, model: str, region: str | None = None) -> Iterator
     if not name or len(name) > MAX_NAME:
         return
     bare = _bare(provider, name)
-    if provider == "aws" and region and not _PROFILE.match(bare):
+    if provider == "aws" and region and not re.match(_PROFILE, bare):
         # An id without a profile in front, called through the profile that the region names.
         profile = f"{region.strip().lower()}."
-        if _PROFILE.fullmatch(profile):
+        if re.fullmatch(_PROFILE, profile):
             yield profile + bare
     yield name
     if bare != name:
         yield bare
-    dashed = _COMPACT_DATE.sub(r"\1-\2-\3", bare)
+    dashed = re.sub(_COMPACT_DATE, r"\1-\2-\3", bare)
     if dashed != bare:
         yield dashed
 
 
 def _bare(provider: str, name: str) -> str:
-    found = _BEDROCK_ARN.fullmatch(name)
+    found = re.fullmatch(_BEDROCK_ARN, name)
     if found:
         return found["model"]
-    found = _GOOGLE_PATH.fullmatch(name)
+    found = re.fullmatch(_GOOGLE_PATH, name)
     if found:
         return found["model"]
     name = name.removeprefix("models/")
@@ -89,6 +88,6 @@ def _bare(provider: str, name: str) -> str:
         return name.removeprefix("openai/")
     if provider == "google" and name.startswith(("anthropic/", "google/")):
         return name.split("/", 1)[1]
-    while provider == "aws" and (found := _BEDROCK_PREFIX.match(name)):
+    while provider == "aws" and (found := re.match(_BEDROCK_PREFIX, name)):
         name = name[found.end() :]
     return name

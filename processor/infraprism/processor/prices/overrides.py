@@ -24,18 +24,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.prices import names, rows
+from infraprism.processor.prices.file_error import PricesFileError
 from infraprism.processor.prices.located import Located, UnreadableError, load
 from infraprism.processor.prices.money import parse
 from infraprism.processor.prices.rows import Row
 from infraprism.schema.fields import SERVICE_TIERS
 
-VARIABLE: Final = "INFRAPRISM_PRICES"
 _WHICH: Final = frozenset({"provider", "model", "tier", "region", "deployment"})
 _LIKE: Final = frozenset({"as", "factor", "source"})
-
-
-class PricesFileError(ValueError):
-    """A file of prices that cannot be used; the message names the file, the line and the reason."""
 
 
 class Override(NamedTuple):
