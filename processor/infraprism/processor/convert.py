@@ -15,6 +15,7 @@ from infraprism.processor import prices
 from infraprism.processor.attribution import NOTHING, Attribution, checked
 from infraprism.processor.dialects import engine
 from infraprism.processor.dialects.engine import Reading
+from infraprism.processor.dialects.table import Said
 from infraprism.processor.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.processor.errors import error_of
 from infraprism.processor.names import provider_of
@@ -73,19 +74,19 @@ def _attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 def _event(span: ReadableSpan, reading: Reading, noted: Attribution) -> Event:
-    found, usage = reading.found, reading.usage
-    get = found.get
+    said, usage = reading.said, reading.usage
     start_ns = _start_ns(span)
-    model = get("response_model")
+    model = said.response_model
     if model is None or not _is_model(model):
-        model = get("request_model")
-    provider = provider_of(get("host"), get("provider"), model)
+        model = said.request_model
+    provider = provider_of(said.host, said.provider, model)
     cost_usd, cost_status = _cost(provider, model, reading, start_ns)
-    success, error_type, error_code = _outcome(span, found)
-    said = _attribution(span, reading, noted)
+    success, error_type, error_code = _outcome(span, said)
+    whose = _attribution(span, reading, noted)
+    context = span.context
     return Event(
-        trace_id=span.context.trace_id,
-        span_id=span.context.span_id,
+        trace_id=context.trace_id,
+        span_id=context.span_id,
         timestamp_ns=start_ns,
         model=model,
         provider=provider,
@@ -96,10 +97,10 @@ def _event(span: ReadableSpan, reading: Reading, noted: Attribution) -> Event:
         cost_usd=cost_usd,
         cost_status=cost_status,
         success=success,
-        entity_type=said.entity_type,
-        entity_id=said.entity_id,
-        session_id=said.session_id,
-        tags=said.tags,
+        entity_type=whose.entity_type,
+        entity_id=whose.entity_id,
+        session_id=whose.session_id,
+        tags=whose.tags,
         error_type=error_type,
         error_code=error_code,
         cache_read_tokens=usage.cache_read_tokens,
@@ -109,21 +110,21 @@ def _event(span: ReadableSpan, reading: Reading, noted: Attribution) -> Event:
         audio_input_tokens=usage.audio_input_tokens,
         audio_output_tokens=usage.audio_output_tokens,
         web_searches=usage.web_searches,
-        time_to_first_token_ms=get("time_to_first_token_ms"),
-        service_tier=get("service_tier"),
-        streamed=get("streamed"),
+        time_to_first_token_ms=said.time_to_first_token_ms,
+        service_tier=said.service_tier,
+        streamed=said.streamed,
     )
 
 
 def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> tuple[Decimal | None, str]:
     """The provider's own figure, else the price of the usage when the call was made; without either, why not."""
-    reported = reading.found.get("reported_cost_usd")
+    reported = reading.said.reported_cost_usd
     if reported is not None:
         return reported, "provider_reported"
     usage = reading.usage
     if usage.input_tokens is None and usage.output_tokens is None:
         return None, "no_usage"
-    tier = reading.found.get("service_tier") or "standard"
+    tier = reading.said.service_tier or "standard"
     if tier == UNKNOWN_TIER:
         return None, "incomplete"
     try:
@@ -134,14 +135,14 @@ def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> 
     return price.cost_usd, price.status
 
 
-def _outcome(span: ReadableSpan, found: dict[str, Any]) -> tuple[bool, str | None, str | None]:
-    name = found.get("error")
+def _outcome(span: ReadableSpan, said: Said) -> tuple[bool, str | None, str | None]:
+    name = said.error
     status = span.status
     failed = status is not None and status.status_code is StatusCode.ERROR
     if not failed and name is None:
         return True, None, None
     texts = [status.description] if failed and type(status.description) is str else []
-    kind, code = error_of(name, found.get("http_status"), _exception_types(span), texts)
+    kind, code = error_of(name, said.http_status, _exception_types(span), texts)
     return False, kind, code
 
 
@@ -155,12 +156,10 @@ def _exception_types(span: ReadableSpan) -> Iterator[str]:
 
 def _attribution(span: ReadableSpan, reading: Reading, noted: Attribution) -> Attribution:
     """What the span says itself, over what held when it started, over the default of the process."""
-    said = noted.over(of_resource(span.resource))
-    get = reading.found.get
-    own = get("entity_type"), get("entity_id"), get("session_id")
-    if own == (None, None, None) and not reading.tags:
-        return said
-    return checked(*own, reading.tags).over(said)
+    whose, said = noted.over(of_resource(span.resource)), reading.said
+    if not reading.tags and said.entity_type is None and said.entity_id is None and said.session_id is None:
+        return whose
+    return checked(said.entity_type, said.entity_id, said.session_id, reading.tags).over(whose)
 
 
 _of_resources: Final[dict[int, tuple[object, Attribution]]] = {}

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -37,6 +38,7 @@ SHUTDOWN_MILLIS: Final = 5000
 # Bound once: a span that is not ours pays for each look-up.
 _frame: Final = attribution.current.get
 _is_inside: Final = inside_call.get
+_no_marker_in: Final = MARKERS.isdisjoint
 
 _Item = tuple[ReadableSpan, Note | None]
 
@@ -101,7 +103,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Queue the span if it may be a call."""
         try:
             note = self._notes.take(span) if self._noted else None
-            if note is Part.OF_A_CALL or MARKERS.isdisjoint(span.attributes or ()):
+            if note is Part.OF_A_CALL or _no_marker_in(_keys(span)):
                 return
             self._put(span, note)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
@@ -228,6 +230,15 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if worker is not threading.current_thread():
             worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
             self._drop_waiting()
+
+
+def _keys(span: ReadableSpan) -> Iterable[str]:
+    try:
+        # A third of the time of `span.attributes`, which most spans of an application would pay for nothing.
+        keys: Iterable[str] = span._attributes._dict  # type: ignore[union-attr]  # noqa: SLF001
+    except AttributeError:
+        return span.attributes or ()
+    return keys
 
 
 def _millis_until(deadline: float) -> int:

@@ -118,9 +118,10 @@ class Event(_Values):
         counted_input = _count(input_tokens)
         counted_output = _count(output_tokens)
         cost = _cost(cost_usd)
-        entity = _text(entity_id, _is_entity_id)
-        kind = _one_of(entity_type, _ENTITY_TYPES)
+        entity = None if entity_id is None else _text(entity_id, _is_entity_id)
+        kind = None if entity is None else _one_of(entity_type, _ENTITY_TYPES)
         succeeded = success is True
+        # What is absent needs no check; the calls for it would be half of the constructor's time.
         # tuple.__new__ and not super(): a NamedTuple's own __new__ costs a second call for every event.
         return tuple.__new__(
             cls,
@@ -140,18 +141,18 @@ class Event(_Values):
                 succeeded,
                 kind if entity else None,
                 entity if kind else None,
-                _text(session_id, _is_session_id),
+                None if session_id is None else _text(session_id, _is_session_id),
                 _tags(tags) if tags else (),
                 None if succeeded else _one_of(error_type, _ERROR_TYPES) or "other",
                 None if succeeded else _text(error_code, _is_error_code),
-                _count(cache_read_tokens),
-                _count(cache_write_tokens),
-                _count(cache_write_1h_tokens),
-                _count(reasoning_tokens),
-                _count(audio_input_tokens),
-                _count(audio_output_tokens),
-                _count(web_searches, 10**6),
-                _count(time_to_first_token_ms, fields.MAX_LATENCY_MS),
+                None if cache_read_tokens is None else _count(cache_read_tokens),
+                None if cache_write_tokens is None else _count(cache_write_tokens),
+                None if cache_write_1h_tokens is None else _count(cache_write_1h_tokens),
+                None if reasoning_tokens is None else _count(reasoning_tokens),
+                None if audio_input_tokens is None else _count(audio_input_tokens),
+                None if audio_output_tokens is None else _count(audio_output_tokens),
+                None if web_searches is None else _count(web_searches, 10**6),
+                None if time_to_first_token_ms is None else _count(time_to_first_token_ms, fields.MAX_LATENCY_MS),
                 _one_of(service_tier, _SERVICE_TIERS),
                 streamed if streamed is True or streamed is False else None,
             ),
