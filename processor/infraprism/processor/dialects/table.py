@@ -84,6 +84,8 @@ class Dialect:
     `keys`: for each field of `Said` its keys, best first.
     `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
     added if the counts prove it.
+    `json_texts`: keys whose value is a JSON text with counts in it. A number in it is named in `keys` by the key and
+    the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
 
     Raises ValueError for a field that `Said` does not have.
     """
@@ -94,6 +96,7 @@ class Dialect:
     keys: Mapping[str, tuple[str | As, ...]]
     input_excludes_cache: bool = False
     unnamed_operation: str | None = None
+    json_texts: frozenset[str] = frozenset()
     slots: Mapping[str, Slot] = field(init=False, repr=False)
     other_markers: frozenset[str] = field(init=False, repr=False)
 
