@@ -31,7 +31,8 @@ KEY = "ip-the-key-of-the-first-account"
 PROTOBUF = "application/x-protobuf"
 _RUN = (
     "import sys; from pathlib import Path; from infraprism.backend.server import Settings, run;"
-    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]), grpc_port=int(sys.argv[3]))))"
+    " options = dict(zip(('port', 'grpc_port', 'max_waiting_bytes'), map(int, sys.argv[2:])));"
+    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))"
 )
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
 
@@ -58,11 +59,11 @@ class Answer(NamedTuple):
 class Backend:
     """A backend on free ports; the first key is `KEY` unless told otherwise."""
 
-    def __init__(self, data_dir: Path, key: str | None = KEY) -> None:
+    def __init__(self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None) -> None:
         self.data_dir = data_dir
         self.key = key or ""
         self.lines: list[str] = []
-        self.process = start(data_dir, key=key)
+        self.process = start(data_dir, key=key, max_waiting_bytes=max_waiting_bytes)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -128,12 +129,15 @@ class Backend:
                 return Answer(error.code, error.headers, error.read())
 
 
-def start(data_dir: Path, port: int = 0, grpc_port: int = 0, *, key: str | None = KEY) -> subprocess.Popen[str]:
+def start(
+    data_dir: Path, port: int = 0, grpc_port: int = 0, *, key: str | None = KEY, max_waiting_bytes: int | None = None
+) -> subprocess.Popen[str]:
     """The bare process."""
     environment = clean_environment(**({"INFRAPRISM_API_KEY": key} if key else {}))
     data_dir.parent.mkdir(parents=True, exist_ok=True)
+    options = (port, grpc_port, max_waiting_bytes)
     return subprocess.Popen(
-        [sys.executable, "-c", _RUN, str(data_dir), str(port), str(grpc_port)],
+        [sys.executable, "-c", _RUN, str(data_dir), *(str(one) for one in options if one is not None)],
         env=environment,
         cwd=data_dir.parent,
         stdout=subprocess.PIPE,

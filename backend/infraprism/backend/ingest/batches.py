@@ -24,7 +24,7 @@ _LINGER_S: Final = 0.1
 """How long a request waits for others, so that they share the fixed cost of a statement."""
 _BATCH_BYTES: Final = 48 * 2**20
 # Faults of the store itself (cannot open, read, write; no space; too many parts): no request of the batch is to blame.
-_STORE_CODES: Final = frozenset({33, 74, 75, 76, 243, 252, 425, 1000})
+_STORE_CODES: Final = frozenset({74, 75, 76, 228, 243, 252, 425, 1000})
 # The engine cannot read the bytes of an entry.
 _UNREADABLE_CODES: Final = frozenset({33, 444, 443, 432, 27, 117, 524})
 
@@ -111,17 +111,17 @@ class Batches:
         try:
             return list(self._write(batch))
         except StoreError as error:
-            _log.warning("a batch could not be stored: engine code %d", error.code)
-            if error.code in _STORE_CODES:
-                return [STORE_FAILED] * len(batch)
-            if len(batch) == 1:
-                return [UNREADABLE if error.code in _UNREADABLE_CODES else STORE_FAILED]
+            if len(batch) > 1 and error.code not in _STORE_CODES:
+                # One request that the engine cannot read must not hold up the others: each half on its own.
+                middle = len(batch) // 2
+                return self._written(batch[:middle]) + self._written(batch[middle:])
+            if error.code in _UNREADABLE_CODES:
+                return [UNREADABLE]
+            fault = f"engine code {error.code}"
         except Exception as error:  # noqa: BLE001  # the writer must outlive every batch, and every request be answered
-            _log.warning("a batch could not be stored: %s", type(error).__name__)
-            return [STORE_FAILED] * len(batch)
-        # One request that the engine cannot read must not hold up the others: each half on its own.
-        middle = len(batch) // 2
-        return self._written(batch[:middle]) + self._written(batch[middle:])
+            fault = type(error).__name__
+        _log.warning("a batch of %d requests could not be stored: %s", len(batch), fault)
+        return [STORE_FAILED] * len(batch)
 
     def _write(self, batch: Sequence[_Waiting]) -> list[Rejected]:
         requests = list(itertools.islice(self._requests, len(batch)))

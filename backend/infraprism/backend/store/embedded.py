@@ -16,6 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import schema
 from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
+from infraprism.backend.store.new_parts import NewParts
 from infraprism.backend.store.quoting import literal
 
 _READERS: Final = 2
@@ -38,6 +39,7 @@ class EmbeddedDatabase:
         with _engine_errors():
             self._writer = _client(directory, {})
             schema.create(self._writer.command)
+            self._new_parts = NewParts(self._writer, schema.EVENTS)
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
@@ -49,6 +51,7 @@ class EmbeddedDatabase:
             # The engine reads the schema beside the code; given as text it would keep a copy in the working directory.
             settings = f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
             self._writer.command(f"{sql.replace(ENTRIES, source)}, {settings}")
+            self._new_parts.verify()
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """See Database."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Final
 
-TABLES: Final = ("events", "rejected")
+EVENTS: Final = "events"
+TABLES: Final = (EVENTS, "rejected")
 VIEWS: Final = ("inbox_to_events", "inbox_to_rejected")
 INBOX: Final = "inbox"
 
