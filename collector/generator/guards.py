@@ -71,7 +71,8 @@ def integer(key: str, minimum: int, maximum: int) -> Kept:
         # More digits could be above the maximum; the number is only known once it is converted.
         f"({all_of(matches(raw, '^[0-9]{1,13}$'), f'Int({raw}) >= {minimum}', f'Int({raw}) <= {maximum}')})",
     )
-    return Kept(key, (put(clean, f"Int({raw})", readable),), proof)
+    # First of all whether it is there: most keys are not, and one look is cheaper than three.
+    return Kept(key, (put(clean, f"Int({raw})", f"{raw} != nil", readable),), proof)
 
 
 def number(key: str) -> Kept:

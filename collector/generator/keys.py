@@ -67,7 +67,7 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
     found: dict[str, dict[tuple[str, ...], None]] = {}
     for dialect in dialects:
         named = [name for field in dialect.keys for name in keys_of(field, dialect)]
-        for key in sorted(getattr(dialect, "json_texts", ())):
+        for key in sorted(dialect.json_texts):
             paths = (tuple(name.removeprefix(key + ".").split(".")) for name in named if name.startswith(key + "."))
             found.setdefault(key, {}).update(dict.fromkeys(paths))
     return {key: tuple(paths) for key, paths in found.items()}

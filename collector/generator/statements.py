@@ -184,17 +184,18 @@ class Lists:
         return [every[key].gate for key in sorted(every)]
 
     def gate_tags(self) -> list[str]:
-        """Conditions of spans that have a tag which does not fit, place by place, or one too many.
+        """The condition of spans that have a tag which does not fit, place by place, or one too many.
 
         The tags stand before all other keys: another condition says so.
         """
-        conditions = []
+        bad = []
         for place in range(self.max_tags + 1):
             name = f"Keys({SPAN})[{place}]"
-            is_tag = f"{_HAS_TAGS} and Len({SPAN}) > {place} and IsMatch({name}, {text('^infraprism[.]tags[.]')})"
+            is_tag = f"Len({SPAN}) > {place} and IsMatch({name}, {text('^infraprism[.]tags[.]')})"
             fits = printable(f"{SPAN}[{name}]", TAGS)
-            conditions.append(f"{is_tag} and not ({fits})" if place < self.max_tags else is_tag)
-        return conditions
+            bad.append(f"({is_tag} and not ({fits}))" if place < self.max_tags else f"({is_tag})")
+        # One condition, so that spans without tags are looked at once and not once for each place.
+        return [f"{_HAS_TAGS} and {any_of(*bad)}"]
 
     def gate_names(self) -> list[str]:
         """The condition of spans whose name is not the one they must have."""

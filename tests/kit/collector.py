@@ -87,7 +87,7 @@ class Collector:
         if overlay is not None:
             files += [self._write("overlay.yaml", overlay)]
         self._command = [str(binary()), *(f"--config={file}" for file in files)]
-        self._environment = {
+        self.environment = {
             **os.environ,
             "INFRAPRISM_ENDPOINT": endpoint,
             "INFRAPRISM_API_KEY": "ip-test",
@@ -121,7 +121,7 @@ class Collector:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command, env=self.environment, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(requests.ConnectionError):

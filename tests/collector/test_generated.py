@@ -1,0 +1,160 @@
+"""The committed configuration is what the tables say today, and a table cannot say what nobody has a guard for."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.generator import config_text, json_counts, keys
+from collector.generator.statements import Lists
+from infraprism.processor.dialects import DIALECTS
+from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.table import As, Dialect
+from infraprism.schema import fields
+from tests.collector.conftest import QUICK
+from tests.kit.collector import CONFIG, Collector, Config, eventually, load
+from tests.kit.otlp_canaries import CANARY, PROMPT, span, traces
+from tests.kit.otlp_sink import OtlpSink
+from tests.kit.otlp_spans import attributes
+
+USAGE = "langfuse.observation.usage_details"
+JSON_DIALECT = Dialect(
+    name="json",
+    markers=frozenset({"langfuse.observation.type"}),
+    operations={"generation": "chat"},
+    keys={
+        "operation": ("langfuse.observation.type",),
+        "request_model": ("langfuse.observation.model.name",),
+        "input_tokens": (f"{USAGE}.input", f"{USAGE}.prompt_tokens"),
+        "output_tokens": (f"{USAGE}.output", f"{USAGE}.completion_tokens"),
+        "cache_read_tokens": (f"{USAGE}.prompt_tokens_details.cached_tokens",),
+    },
+    json_texts=frozenset({USAGE}),
+)
+
+
+def test_the_configuration_is_what_the_tables_say() -> None:
+    assert CONFIG.read_text(encoding="utf-8") == config_text(), "run `make collector-config`"
+
+
+def test_two_variables_are_enough() -> None:
+    needed = re.findall(r"\$\{env:(\w+)\}", CONFIG.read_text(encoding="utf-8"))
+    assert set(needed) == {"INFRAPRISM_ENDPOINT", "INFRAPRISM_API_KEY"}
+
+
+def test_an_error_of_a_statement_never_lets_a_span_through() -> None:
+    processors = {name: made for name, made in load()["processors"].items() if name.startswith(("transform", "filter"))}
+    assert len(processors) == 5
+    for processor in processors.values():
+        assert processor["error_mode"] == "propagate"
+        for group in (*processor.get("trace_statements", ()), *processor.get("trace_conditions", ())):
+            assert "error_mode" not in group
+
+
+def test_the_gate_is_last_and_checks_every_key_that_may_leave() -> None:
+    config = load()
+    assert config["service"]["pipelines"]["traces/infraprism"]["processors"][-1] == "filter/gate"
+    (group,) = config["processors"]["filter/gate"]["trace_conditions"]
+    for key in Lists().exact:
+        guard = f'span.attributes["{key}"] != nil and not ('
+        assert any(condition.startswith(guard) for condition in group["conditions"]), key
+
+
+def test_every_field_and_every_key_of_the_tables_may_leave_and_nothing_else() -> None:
+    tables = {name for dialect in DIALECTS for field in dialect.keys for name in keys.keys_of(field, dialect)}
+    events = {field.key for field in fields.FIELDS if field.kind != "tags"}
+    assert set(Lists().exact) == tables | events | {"exception.type"}
+
+
+def test_nothing_that_could_show_content_is_configured() -> None:
+    config = load()
+    components = {name.partition("/")[0] for kind in ("receivers", "exporters", "extensions") for name in config[kind]}
+    assert components == {"otlp", "otlp_http", "nop", "health_check", "file_storage", "bearertokenauth"}
+    assert "include_metadata" not in CONFIG.read_text(encoding="utf-8").partition("extensions:")[2]
+    assert config["service"]["telemetry"]["logs"]["level"] == "info"
+
+
+def test_a_field_that_nobody_has_a_guard_for_is_refused() -> None:
+    odd = replace(SEMCONV, keys={**SEMCONV.keys, "web_searches": (As("some.key", lambda value: value),)})
+    with pytest.raises(LookupError, match=r"some\.key"):
+        config_text([odd])
+
+
+def _json_route(folder: Path, texts: list[str]) -> list[dict[str, object]]:
+    config: Config = yaml.safe_load(config_text([*DIALECTS, JSON_DIALECT]))
+    base = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o"}
+    with OtlpSink() as sink, Collector(folder, sink.endpoint, config, QUICK) as collector:
+        taken, answer = collector.send(traces([span({**base, USAGE: text}) for text in texts], scope="langfuse-sdk"))
+        assert taken, answer
+        assert eventually(lambda: len(sink.spans()) == len(texts))
+        assert CANARY.encode() not in sink.seen()
+        found = {one.span_id: attributes(one.attributes) for one in sink.spans()}
+        return [{key: value for key, value in found[key].items() if key not in base} for key in sorted(found)]
+
+
+def test_usage_in_a_json_text_becomes_whole_numbers_and_the_text_stays_behind(tmp_path: Path) -> None:
+    raw = {"completion_tokens": 37, "prompt_tokens": 111, "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 40}}
+    read = {
+        f"{USAGE}.prompt_tokens": 111,
+        f"{USAGE}.prompt_tokens_details.cached_tokens": 40,
+        f"{USAGE}.completion_tokens": 37,
+    }
+    expected: dict[str, dict[str, object]] = {
+        json.dumps(raw): read,
+        json.dumps(raw, indent=2): read,
+        json.dumps({**raw, "service_tier": CANARY, "list": [{"modality": CANARY, "count": 1}]}): read,
+        '{"input": 9}': {f"{USAGE}.input": 9},
+        '{"input": 9.0, "output": 1e3}': {f"{USAGE}.input": 9, f"{USAGE}.output": 1000},
+        '{"input": 9.5, "output": -1, "prompt_tokens": 1000000000001}': {},
+        f'{{"input": "{CANARY}", "output": null, "prompt_tokens": [1], "prompt_tokens_details": 5}}': {},
+        '{"prompt_tokens_details": {"cached_tokens": {"cached_tokens": 5}}}': {},
+        # Texts that a parser would fail on, or that are too deep or too long to be usage.
+        '{"input": 9': {},
+        '{"input": 9,}': {},
+        '{"input": 09}': {},
+        '{"input": 1e999}': {},
+        '{"input": NaN}': {},
+        '{"input": 9} {"input": 9}': {},
+        '["input"]': {},
+        '"input"': {},
+        "": {},
+        PROMPT: {},
+        f'{{"{PROMPT}": 9}}': {},
+        '{"a": ' * 50 + "1" + "}" * 50: {},
+        '{"input": 9, "a": "' + "x" * 5000 + '"}': {},
+        '{"input": 9, "\\ud800": 1}': {},
+    }
+    assert _json_route(tmp_path, list(expected)) == list(expected.values())
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\\", '"', "1e5"])
+_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+
+
+@given(st.text(alphabet='{}[]",:0123456789eE+-.atruflsn \\\n', max_size=40) | _VALUES.map(json.dumps))
+def test_a_text_is_only_parsed_if_it_is_json(text: str) -> None:
+    # RE2 and Python read this pattern alike; the collector's parser is as strict as Python's is made here.
+    if re.search(_PYTHON_PATTERN, text):
+        json.loads(text, parse_constant=_refuse)
+
+
+_PYTHON_PATTERN = json_counts.PARSABLE.replace("[[]", r"\[").replace("$", r"\Z")
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(constant)
+
+
+def test_a_missing_variable_stops_the_collector_when_it_starts(tmp_path: Path) -> None:
+    for name in ("INFRAPRISM_API_KEY", "INFRAPRISM_ENDPOINT"):
+        collector = Collector(tmp_path / name, "http://localhost:1")
+        collector.environment[name] = ""
+        with pytest.raises(AssertionError, match="no bearer token provided|at least one endpoint must be specified"):
+            collector.start()
