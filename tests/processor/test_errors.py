@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.trace import Status, StatusCode
+
+from infraprism.processor import to_event
+from infraprism.processor.errors import CODES, STATUSES, error_of
+from infraprism.schema.fields import ERROR_CODE, ERROR_TYPES
+from tests.kit.spans import CALL, ended
+
+FAILED = Status(StatusCode.ERROR)
+
+
+def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any) -> tuple[bool, str | None, str | None]:
+    said = {key.replace("__", "."): value for key, value in attributes.items()}
+    event = to_event(ended({**CALL, **said}, status=status, events=events))
+    assert event is not None
+    return event.success, event.error_type, event.error_code
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"),
+    [
+        ("openai.RateLimitError", "rate_limit", None),
+        ("RateLimitError", "rate_limit", None),
+        ("langchain_openai.chat_models.base.OpenAIRateLimitError", "rate_limit", None),
+        ("pydantic_ai.exceptions.ModelRateLimitError", "rate_limit", None),
+        ("rate_limit_error", "rate_limit", "rate_limit_error"),
+        ("429", "rate_limit", "429"),
+        ("openai.APITimeoutError", "timeout", None),
+        ("APITimeoutError", "timeout", None),
+        ("asyncio.exceptions.CancelledError", "cancelled", None),
+        ("CancelledError", "cancelled", None),
+        ("GeneratorExit", "cancelled", None),
+        ("context_length_exceeded", "context_length", "context_length_exceeded"),
+        ("content_filter", "content_filter", "content_filter"),
+        ("overloaded_error", "overloaded", "overloaded_error"),
+        ("anthropic.OverloadedError", "overloaded", None),
+        ("openai.BadRequestError", "invalid_request", None),
+        ("AuthenticationError", "authentication", None),
+        ("PermissionDeniedError", "permission", None),
+        ("openai.NotFoundError", "not_found", None),
+        ("APIConnectionError", "connection", None),
+        ("connection_error", "connection", "connection_error"),
+        ("openai.InternalServerError", "server_error", None),
+        ("ThrottlingException", "rate_limit", None),
+        ("botocore.errorfactory.ValidationException", "invalid_request", None),
+        ("APIResponseValidationError", "other", None),
+        ("_OTHER", "other", None),
+        ("openai.APIError", "other", None),
+        ("builtins.RuntimeError", "other", None),
+        ("my secret customer", "other", None),
+        ("my-secret-customer", "other", None),
+    ],
+)
+def test_each_spelling_of_an_error_has_its_type_and_only_a_providers_code_is_one(
+    name: str, kind: str, code: str | None
+) -> None:
+    assert outcome(error__type=name) == (False, kind, code)
+
+
+@pytest.mark.parametrize("status", [*STATUSES, 418, 422, 500, 502])
+def test_an_http_status_says_type_and_code(status: int) -> None:
+    kind = STATUSES.get(status) or ("server_error" if status >= 500 else "invalid_request")
+    assert outcome(http__response__status_code=status) == (False, kind, str(status))
+    assert outcome(http__response__status_code=str(status), error__type="_OTHER") == (False, kind, str(status))
+
+
+def test_the_named_error_is_more_exact_than_the_status() -> None:
+    said = outcome(http__response__status_code=400, error__type="context_length_exceeded")
+    assert said == (False, "context_length", "400")
+
+
+def test_a_status_of_success_is_no_error_code() -> None:
+    said = outcome(http__response__status_code=200, error__type="overloaded_error")
+    assert said == (False, "overloaded", "overloaded_error")
+
+
+def test_only_the_digits_of_a_text_are_taken() -> None:
+    status = Status(StatusCode.ERROR, "Error code: 429 - {'error': {'message': 'CANARY sk-abc'}}")
+    assert outcome(status=status) == (False, "rate_limit", "429")
+    status = Status(StatusCode.ERROR, "RateLimitError: Error code: 429 - CANARY")
+    assert outcome(status=status, error__type="_OTHER") == (False, "rate_limit", "429")
+
+
+@pytest.mark.parametrize("text", ["Error code: 4291", "error 429 in the prompt", "x" * 300 + "Error code: 429", "200"])
+def test_other_digits_in_a_text_are_not_taken(text: str) -> None:
+    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
+
+
+def test_the_class_of_a_recorded_exception_counts_where_nothing_else_says_it() -> None:
+    events = [("exception", {"exception.type": "openai.RateLimitError", "exception.message": "CANARY"})]
+    assert outcome(events=events) == (False, "rate_limit", None)
+    assert outcome(events=events, error__type="TimeoutError") == (False, "timeout", None)
+
+
+@pytest.mark.parametrize("status", [None, Status(StatusCode.UNSET), Status(StatusCode.OK)])
+def test_success_is_no_error_status_and_no_error_type(status: Status | None) -> None:
+    assert outcome(status=status) == (True, None, None)
+    assert outcome(status=status, error__type="TimeoutError") == (False, "timeout", None)
+
+
+def test_an_exception_that_the_application_handled_is_no_failure() -> None:
+    events = [("exception", {"exception.type": "openai.RateLimitError"})]
+    assert outcome(status=None, events=events) == (True, None, None)
+
+
+def test_every_code_and_type_of_the_tables_is_legal() -> None:
+    assert {*CODES.values(), *STATUSES.values()} <= set(ERROR_TYPES)
+    assert all(ERROR_CODE.regex.fullmatch(code) for code in CODES)
+
+
+@given(st.none() | st.text(), st.none() | st.integers(), st.lists(st.text()), st.lists(st.text()))
+def test_whatever_is_said_type_and_code_are_closed(
+    name: str | None, status: int | None, exceptions: list[str], texts: list[str]
+) -> None:
+    kind, code = error_of(name, status, exceptions, texts)
+    assert kind in ERROR_TYPES
+    assert code is None or code in CODES or (code.isdigit() and 400 <= int(code) <= 599)
