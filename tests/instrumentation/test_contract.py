@@ -43,7 +43,7 @@ def seen_by_the_app(way: Way, provider: LocalProvider, model: str, *, asynchrono
 
 @SIDES
 @ALL_WAYS
-@pytest.mark.parametrize("marker", ["", "-cached", "-no-usage"], ids=["plain", "cached", "silent"])
+@pytest.mark.parametrize("marker", ["-cached", "-no-usage"])
 def test_an_answered_call_is_untouched_and_one_exact_span(
     way: Way, asynchronous: bool, marker: str, provider: LocalProvider, recorded: Recorded
 ) -> None:

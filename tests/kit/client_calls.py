@@ -44,12 +44,13 @@ def client(package: str, provider: LocalProvider, *, asynchronous: bool, **optio
     module: Any = openai if package == "openai" else anthropic
     # Loading certificates takes longer than a call on loopback; all else is the package's own default.
     transport = module.DefaultAsyncHttpxClient if asynchronous else module.DefaultHttpxClient
-    options = {"max_retries": 0, "timeout": 5.0, "http_client": transport(verify=False), **options}
+    address = provider.openai_base_url if package == "openai" else provider.anthropic_base_url
+    options = {"base_url": address, "max_retries": 0, "timeout": 5.0, "http_client": transport(verify=False), **options}
     if package == "openai":
         kind: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-        return kind(api_key=OPENAI_KEY, base_url=provider.openai_base_url, **options)
+        return kind(api_key=OPENAI_KEY, **options)
     kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
-    return kind(api_key=ANTHROPIC_KEY, base_url=provider.anthropic_base_url, **options)
+    return kind(api_key=ANTHROPIC_KEY, **options)
 
 
 @asynccontextmanager
@@ -103,22 +104,16 @@ def shown(seen: object) -> object:
     """What the application sees, as plain data without what differs between two answers to one request."""
     if hasattr(seen, "model_dump"):
         return type(seen).__name__, shown(seen.model_dump())
-    match seen:
-        case dict():
-            return {key: shown(inner) for key, inner in seen.items() if key not in ("obfuscation", "signature")}
-        case list() | tuple():
-            return [shown(inner) for inner in seen]
-        case bytes():
-            return shown(seen.decode())
-        case str():
-            return _VOLATILE.sub("*", seen)
-        case BaseException():
-            return type(seen), shown(str(seen)), type(seen.__cause__)
-        case bool() | None | type():
-            return seen
-        case int() | float():
-            return "*" if seen > _LARGE else seen
-    return type(seen)
+    if isinstance(seen, dict):
+        return {key: shown(inner) for key, inner in seen.items() if key not in ("obfuscation", "signature")}
+    if isinstance(seen, list | tuple):
+        return [shown(inner) for inner in seen]
+    if isinstance(seen, BaseException):
+        return type(seen), shown(str(seen)), type(seen.__cause__)
+    if isinstance(seen, str | bytes):
+        return _VOLATILE.sub("*", seen if isinstance(seen, str) else seen.decode())
+    plain = isinstance(seen, bool | int | float | type | None)
+    return (seen if isinstance(seen, type) or not seen or seen < _LARGE else "*") if plain else type(seen)
 
 
 def streaming(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:

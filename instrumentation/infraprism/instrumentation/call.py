@@ -119,8 +119,10 @@ class Call:
         if not live:
             self._first_chunk_ns, self._last_chunk_ns = first, last
         error = get(event, "error")
-        if error is not None and key.ERROR_TYPE not in self._found:
-            self._found[key.ERROR_TYPE] = error_types.reported(error)
+        if error is not None:
+            # Nothing comes after it, and whoever reads the bytes may never close the response.
+            self._found.setdefault(key.ERROR_TYPE, error_types.reported(error))
+            self._end(None)
 
     @_guarded
     def bytes_arrived(self) -> None:

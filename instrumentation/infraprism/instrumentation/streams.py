@@ -74,6 +74,10 @@ class _AsyncChunks:
         call.reading = False
         return chunk
 
+    def __del__(self) -> None:
+        """The stream was dropped; the original may go on living until the event loop has closed it."""
+        self._call.left()
+
     def __getattr__(self, name: str) -> Any:
         """What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's."""
         return getattr(self.__dict__["_source"], name)

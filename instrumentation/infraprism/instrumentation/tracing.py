@@ -141,6 +141,8 @@ class Tracing:
             return _start(self._private or self.prepare(), name, attributes, start_ns)
         span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
         if span.is_recording() and (theirs.counts_unsampled or span.get_span_context().trace_flags.sampled):
+            if not getattr(span, "attributes", None):
+                span.set_attributes(attributes)  # some samplers forget to hand on what they were shown
             return span
         return None if theirs.always_on is None else _start(theirs.always_on, name, attributes, start_ns)
 

@@ -1,0 +1,256 @@
+"""A call ends exactly once, at once, whichever way the application lets go of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from opentelemetry.trace import StatusCode
+from tests.instrumentation.conftest import Recorded
+from tests.kit.client_calls import MESSAGES, USAGE, client, entered, httpx, items, used, value
+
+from infraprism.instrumentation import instrument, uninstrument
+from infraprism.local_provider import LocalProvider
+from infraprism.processor import to_event
+
+SIDES = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+MODELS = {"openai": "gpt-4o-mini-chunks40", "anthropic": "claude-haiku-4-5-chunks40"}
+PACKAGES = pytest.mark.parametrize("package", MODELS)
+
+
+async def stream_of(opened: Any, package: str, marker: str = "") -> Any:
+    model = MODELS[package] + marker
+    if package == "openai":
+        return await value(opened.chat.completions.create(model=model, messages=MESSAGES, stream=True, **USAGE))
+    return await value(opened.messages.create(model=model, messages=MESSAGES, max_tokens=9, stream=True))
+
+
+def helper_of(opened: Any, package: str) -> Any:
+    if package == "openai":
+        chats = opened.chat.completions if hasattr(opened.chat.completions, "stream") else opened.beta.chat.completions
+        return chats.stream(model=MODELS[package], messages=MESSAGES)
+    return opened.messages.stream(model=MODELS[package], messages=MESSAGES, max_tokens=9)
+
+
+async def breaks_off_and_closes(opened: Any, package: str, recorded: Recorded) -> None:
+    stream = await stream_of(opened, package)
+    async for _ in items(stream):
+        break
+    await value(stream.close())
+    assert len(recorded.spans) == 1
+    await value(stream.close())
+
+
+async def closes_before_the_first_chunk(opened: Any, package: str, recorded: Recorded) -> None:
+    stream = await stream_of(opened, package)
+    await value(stream.close())
+    assert len(recorded.spans) == 1
+
+
+async def leaves_the_block(opened: Any, package: str, recorded: Recorded) -> None:
+    async with entered(await stream_of(opened, package)) as stream:
+        async for _ in items(stream):
+            break
+        assert not recorded.spans
+    assert len(recorded.spans) == 1
+
+
+async def fails_in_the_block(opened: Any, package: str, recorded: Recorded) -> None:
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
+        async with entered(await stream_of(opened, package)) as stream:
+            async for _ in items(stream):
+                _ = 1 / 0
+    assert len(recorded.spans) == 1
+
+
+async def leaves_the_helper(opened: Any, package: str, recorded: Recorded) -> None:
+    async with entered(helper_of(opened, package)) as stream:
+        async for _ in items(stream):
+            break
+        assert not recorded.spans
+    assert len(recorded.spans) == 1
+
+
+async def drops_the_stream(opened: Any, package: str, recorded: Recorded) -> None:
+    stream = await stream_of(opened, package)
+    async for _ in items(stream):
+        break
+    del stream
+    for _ in range(10):  # generators are closed one by one, each by the event loop
+        await asyncio.sleep(0)
+    gc.collect()
+    assert len(recorded.spans) == 1
+
+
+async def drops_the_stream_unread(opened: Any, package: str, recorded: Recorded) -> None:
+    stream = await stream_of(opened, package)
+    del stream
+    gc.collect()
+    assert len(recorded.spans) == 1
+
+
+async def leaves_a_streaming_response(opened: Any, package: str, recorded: Recorded) -> None:
+    asked: dict[str, Any] = {"model": MODELS[package], "messages": MESSAGES, "stream": True}
+    if package == "openai":
+        manager = opened.chat.completions.with_streaming_response.create(**asked)
+    else:
+        manager = opened.messages.with_streaming_response.create(max_tokens=9, **asked)
+    async with entered(manager) as response:
+        async for _ in items(response.iter_lines()):
+            break
+    assert len(recorded.spans) == 1
+
+
+ENDINGS: list[Callable[[Any, str, Recorded], Awaitable[None]]] = [
+    breaks_off_and_closes,
+    closes_before_the_first_chunk,
+    leaves_the_block,
+    fails_in_the_block,
+    leaves_the_helper,
+    drops_the_stream,
+    drops_the_stream_unread,
+    leaves_a_streaming_response,
+]
+
+
+@SIDES
+@PACKAGES
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # that is what dropping a stream means
+def test_a_stream_that_is_left_ends_its_call_once_without_inventing_tokens(
+    ending: Callable[[Any, str, Recorded], Awaitable[None]],
+    package: str,
+    asynchronous: bool,
+    provider: LocalProvider,
+    recorded: Recorded,
+) -> None:
+    async def run() -> None:
+        async with used(client(package, provider, asynchronous=asynchronous)) as opened:
+            await ending(opened, package, recorded)
+
+    asyncio.run(run())
+    gc.collect()
+    span = recorded.only()
+    assert span.status.status_code is StatusCode.UNSET
+    event = to_event(span)
+    assert event is not None
+    assert event.success
+    assert (event.output_tokens, event.total_tokens, event.cost_usd) == (None, None, None)
+
+
+@SIDES
+@PACKAGES
+def test_a_left_stream_goes_on_as_it_would_have(package: str, asynchronous: bool, provider: LocalProvider) -> None:
+    async def run() -> list[object]:
+        async with used(client(package, provider, asynchronous=asynchronous)) as opened:
+            stream = await stream_of(opened, package, "-slow")  # each chunk on its own
+            seen: list[object] = []
+            async for chunk in items(stream):
+                seen.append(type(chunk))
+                if len(seen) == 2:
+                    break
+            await value(stream.close())
+            try:
+                seen += [type(chunk) async for chunk in items(stream)]
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
+                seen.append(type(error))
+            return [*seen, stream.response.is_closed]
+
+    bare = asyncio.run(run())
+    instrument(Recorded().provider)
+    assert asyncio.run(run()) == bare
+
+
+@PACKAGES
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_cancelled_task_cancels_its_call(
+    package: str, streamed: bool, provider: LocalProvider, recorded: Recorded
+) -> None:
+    async def run() -> None:
+        async with used(client(package, provider, asynchronous=True)) as opened:
+
+            async def call() -> None:
+                stream = await stream_of(opened, package, "-slow" if streamed else "-hang")
+                async for _ in items(stream):
+                    begun.set()
+
+            begun = asyncio.Event()
+            task = asyncio.create_task(call())
+            await (asyncio.wait_for(begun.wait(), 5) if streamed else asyncio.sleep(0.1))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert len(recorded.spans) == 1
+
+    asyncio.run(run())
+    event = to_event(recorded.only())
+    assert event is not None
+    assert (event.success, event.error_type) == (False, "cancelled")
+
+
+@PACKAGES
+def test_an_interrupt_passes_through_and_ends_the_call(
+    package: str, provider: LocalProvider, recorded: Recorded
+) -> None:
+    def interrupt(request: Any) -> Any:
+        raise KeyboardInterrupt
+
+    opened = client(
+        package, provider, asynchronous=False, http_client=httpx.Client(transport=httpx.MockTransport(interrupt))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(stream_of(opened, package))
+    event = to_event(recorded.only())
+    assert event is not None
+    assert event.error_type == "cancelled"
+
+
+@PACKAGES
+def test_a_stream_closed_by_another_thread_ends_once(package: str, provider: LocalProvider, recorded: Recorded) -> None:
+    opened = client(package, provider, asynchronous=False)
+    stream = asyncio.run(stream_of(opened, package))
+    next(iter(stream))
+    threads = [threading.Thread(target=stream.close) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    opened.close()
+    assert len(recorded.spans) == 1
+
+
+@SIDES
+@PACKAGES
+def test_a_stream_lasts_until_its_last_chunk(
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+) -> None:
+    async def run() -> int:
+        async with used(client(package, provider, asynchronous=asynchronous)) as opened:
+            stream = await stream_of(opened, package)
+            async for _ in items(stream):
+                break
+            await asyncio.sleep(0.3)
+            await value(stream.close())
+            (span,) = recorded.spans
+            return (span.end_time or 0) - (span.start_time or 0)
+
+    lasted_ns = asyncio.run(run())
+    assert 0 < lasted_ns < 0.3e9
+
+
+@PACKAGES
+def test_a_call_under_way_is_seen_to_its_end_after_uninstrument(
+    package: str, provider: LocalProvider, recorded: Recorded
+) -> None:
+    opened = client(package, provider, asynchronous=False)
+    stream = asyncio.run(stream_of(opened, package))
+    uninstrument()
+    list(stream)
+    opened.close()
+    reported = provider.calls[0].reported
+    assert reported is not None
+    assert (recorded.only().attributes or {})["gen_ai.usage.output_tokens"] == reported.output_tokens
