@@ -4,25 +4,26 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PARTS := schema processor exporter instrumentation backend local_provider cli
-CODE := $(PARTS) tests benchmarks examples scripts
+CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format prices clean
+.PHONY: help demo test check format prices collector collector-config clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
 	@$(BIN)/infraprism demo $(ARGS)
 
 test: $(VENV)/.test $(OLDEST)/.test ## run all tests, with the newest and the oldest supported client packages
+	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 	$(BIN)/pytest $(ARGS)
 	$(OLDEST)/bin/pytest tests/instrumentation $(ARGS)
 
 check: $(VENV)/.check ## format, lint, strict types, then the tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy $(PARTS)
+	$(BIN)/mypy $(PARTS) collector
 	@$(MAKE) --no-print-directory test
 
 format: $(VENV)/.check ## format the code
@@ -31,6 +32,12 @@ format: $(VENV)/.check ## format the code
 
 prices: $(VENV)/.test ## compile the price table again and print each rate that changed
 	$(BIN)/python scripts/prices/compile.py $(ARGS)
+
+collector: ## build the OpenTelemetry Collector that the tests run, once per manifest; needs Go
+	@$(PYTHON) collector/build.py
+
+collector-config: $(VENV)/.test ## make collector-config.yaml anew from its template and the tables
+	$(BIN)/python -m collector.generator
 
 clean: ## remove the environments and all that was built
 	rm -rf $(VENV) $(OLDEST) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,9 +2,9 @@
 
     python collector/build.py            prints the path of the binary; the first run takes a minute or two
 
-The binary is kept under build/collector/, named after the hash of the manifest, so a changed manifest is a new build and
-an unchanged one costs nothing. Needs Go (https://go.dev/dl) and a module proxy; exits with 3 and says so where Go is
-absent. Plain Python, so that it runs before anything is installed.
+The binary is kept under build/collector/, in a folder named after the manifest's hash: a changed manifest is a new
+build, and an unchanged one costs nothing. Needs Go (https://go.dev/dl) and a module proxy; exits with 3 and says so
+where Go is absent. Plain Python, so that it runs before anything is installed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from collector.generator.statements import Lists
+
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
 from infraprism.schema.fields import MAX_TAGS

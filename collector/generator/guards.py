@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from collector.generator.ottl import CLEAN, SPAN, all_of, any_of, at, matches, put, text
+
 from infraprism.schema.fields import MAX_TOKENS, Field
 
 

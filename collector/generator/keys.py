@@ -11,6 +11,7 @@ from typing import Final
 
 from collector.generator import guards, reductions
 from collector.generator.guards import Kept
+
 from infraprism.processor.dialects import DIALECTS, values
 from infraprism.processor.dialects.table import READERS, As, Dialect
 from infraprism.schema import fields

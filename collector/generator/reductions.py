@@ -13,6 +13,7 @@ from typing import Final
 
 from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
+
 from infraprism.processor import errors, names
 
 OTHER: Final = "other"
@@ -39,7 +40,9 @@ def _class_ends() -> str:
 
 _CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?(?:_?error|exception)?$"
 _CODE: Final = one_of(errors.CODES)
-ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *(end + _ENDING for end in _ENDS)})})$"
+ERROR_WORDS: Final = (
+    f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *(end + _ENDING for end in _ENDS)})})$"
+)
 """All that an error's name can be once it is reduced."""
 STATUS_TEXT: Final = f"^(?:Error code: {_STATUS})?$"
 """All that a status message can be."""
@@ -106,7 +109,7 @@ def host(key: str) -> Kept:
 
 
 def status_text() -> tuple[str, ...]:
-    """Statements that leave of a status message the code that it starts with, in the wording it is read by, or nothing."""
+    """Statements that leave of a status message its code, in the wording that it is read by, or nothing."""
     message, found = "span.status.message", r"(?s)^(?:.{0,180}?[\s:])?(Error code: " + _STATUS + r")(?:[^0-9].*)?$"
     return (
         f'replace_pattern({message}, {text(found)}, "$1") where span.status.code == STATUS_CODE_ERROR',
@@ -128,5 +131,3 @@ def exception(key: str) -> Kept:
     raw, clean = at(SPAN, key), at(CLEAN, key)
     proof = matches(raw, ERROR_WORDS)
     return Kept(key, (put(clean, raw, proof),), proof)
-
-

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from collector.generator.guards import one_of
+
 from infraprism.processor.dialects.table import Dialect
 from infraprism.schema import wire
 

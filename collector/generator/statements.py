@@ -9,6 +9,7 @@ from typing import Final
 from collector.generator import json_counts, keys, reductions, scopes
 from collector.generator.guards import Kept, one_of, printable
 from collector.generator.ottl import CLEAN, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
+
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
 from infraprism.schema import fields, wire
@@ -46,7 +47,7 @@ class Lists:
         return sorted({*names, *keys.ATTRIBUTION})
 
     def no_call(self) -> list[str]:
-        """Conditions of spans that are no billed call: by the first dialect that recognises them, as in the processor."""
+        """The condition of spans that are no billed call; the first dialect that recognises them decides."""
         seen = [all_of(_IS_EVENT, *(f"{at(SPAN, key)} != nil" for key in _OWN))]
         calls = list(seen)
         earlier: list[str] = [_IS_EVENT]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
-
 from tests.kit.collector import Collector, Config, eventually
 from tests.kit.otlp_canaries import span, traces
 from tests.kit.otlp_sink import OtlpSink
@@ -39,7 +38,9 @@ class Route:
     collector: Collector
     sink: OtlpSink
 
-    def through(self, *requests: ExportTraceServiceRequest | bytes, protocol: str = "http/protobuf") -> list[ScopeSpans]:
+    def through(
+        self, *requests: ExportTraceServiceRequest | bytes, protocol: str = "http/protobuf"
+    ) -> list[ScopeSpans]:
         """What comes out of these requests: groups of spans of one scope, in the order of arrival."""
         before = len(self.sink.requests)
         for request in requests:
@@ -50,7 +51,9 @@ class Route:
             assert taken, answer
         last = span(CALL)
         assert self.collector.send(traces([last]))[0]
-        assert eventually(lambda: any(s.span_id == last.span_id for r in self.sink.requests[before:] for s in r.spans()))
+        assert eventually(
+            lambda: any(s.span_id == last.span_id for r in self.sink.requests[before:] for s in r.spans())
+        )
         groups = [
             group
             for arrived in self.sink.requests[before:]

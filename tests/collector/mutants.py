@@ -1,9 +1,9 @@
 """The configuration with one step taken out, or one guard taken off, in as many ways as there are steps and guards.
 
-All mutants run in one collector, each as a pipeline of its own with an exporter of its own path, and all get the same
-requests. Some changes are made together, because together they let through whatever each of them would alone: taking a
-whole filter out takes out each of its conditions; and the payloads spoil one key at a time, so that taking the guards off
-all keys tells of each.
+All mutants run in one collector, each as a pipeline of its own with an exporter of its own path, and all get the
+same requests. Some changes are made together, because together they let through whatever each of them would alone:
+taking a whole filter out takes out each of its conditions; and the payloads spoil one key at a time, so that taking
+the guards off all keys tells of each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.kit.collector import Config
 PIPELINE: Final = "traces/infraprism"
 _WHERE: Final = re.compile(r"^((?:set|merge_maps|replace_pattern)\(.*?\)) where .*$")
 _COPY: Final = re.compile(r'^set\((?:span\.cache\["|span\.attributes\[span\.attributes)')
-_REDUCTION: Final = re.compile(r'^replace_pattern\(span\.cache')
+_REDUCTION: Final = re.compile(r"^replace_pattern\(span\.cache")
 
 Processors = dict[str, Any]
 Mutant = tuple[str, Processors, list[str]]

@@ -6,16 +6,16 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
+from collector.generator.statements import Lists
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-from collector.generator.statements import Lists
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.schema import fields, wire
 from tests.collector.conftest import CALL
 from tests.kit import otlp_canaries
 from tests.kit.otlp_canaries import in_each_key
+
+from infraprism.processor.dialects import DIALECTS
+from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.schema import fields, wire
 
 EVENT: Final[dict[str, Any]] = {
     "infraprism.model": "gpt-4o-mini",
@@ -48,7 +48,13 @@ SMALL: Final = (replace(SEMCONV, keys={field: keys[:1] for field, keys in SEMCON
 
 def keys(*, small: bool = False) -> list[str]:
     """Every key that may leave, and some that may not."""
-    return [*Lists(SMALL if small else DIALECTS).exact, fields.TAG_PREFIX + "key", "infraprism.anything", "redaction.masked.keys", "gen_ai.prompt"]
+    return [
+        *Lists(SMALL if small else DIALECTS).exact,
+        fields.TAG_PREFIX + "key",
+        "infraprism.anything",
+        "redaction.masked.keys",
+        "gen_ai.prompt",
+    ]
 
 
 @cache

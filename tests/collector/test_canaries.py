@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from tests.collector import payloads
 from tests.collector.conftest import CALL, QUICK, Route
 from tests.kit import search
@@ -54,7 +53,9 @@ def test_no_canary_arrives_or_is_written_anywhere(route: Route, protocol: str) -
         assert taken, answer
         assert not search.traces([CANARY], answer)
     route.through()  # waits until all that came before has arrived
-    sent = sum(len(group.spans) for request in payloads.spans() for r in request.resource_spans for group in r.scope_spans)
+    sent = sum(
+        len(group.spans) for request in payloads.spans() for r in request.resource_spans for group in r.scope_spans
+    )
     arrived = [one for request in route.sink.requests[before:] for one in request.spans()]
     # Those whose operation, or whose event, was spoilt are no calls any more; all others arrive without the canary.
     assert sent * 0.85 < len(arrived) <= sent + 1

@@ -11,14 +11,14 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from tests.collector.conftest import CALL, Route
+from tests.kit.otlp_canaries import pairs, span, traces
+from tests.kit.otlp_spans import attributes, readable_spans
 
 from infraprism.processor import errors, names, to_event
 from infraprism.processor.dialects.values import TIERS
 from infraprism.processor.spans import event_span
 from infraprism.schema import Event, fields
-from tests.collector.conftest import CALL, Route
-from tests.kit.otlp_canaries import pairs, span, traces
-from tests.kit.otlp_spans import attributes, readable_spans
 
 ATTRIBUTED = {
     "infraprism.entity_type": "team",
@@ -52,7 +52,9 @@ def _errors() -> Iterator[dict[str, Any]]:
         yield {"error.type": name}
         yield {"error.type": f"some_client.errors.{name.title().replace('_', '')}Error"}
         yield {"error.type": f"{name.upper()}_Exception"}
-    yield from ({"http.response.status_code": status, "error.type": "openai.APIStatusError"} for status in (200, 429, 599))
+    yield from (
+        {"http.response.status_code": status, "error.type": "openai.APIStatusError"} for status in (200, 429, 599)
+    )
     yield {"http.status_code": "503", "error.type": "Some Text That Is No Name"}
 
 
@@ -75,6 +77,11 @@ def _values() -> Iterator[dict[str, Any]]:
         yield {"server.address": host}
     for tier in sorted({*TIERS, "scale", "Default"}):
         yield {"openai.response.service_tier": tier}
+    yield from _numbers()
+    yield from _attributions()
+
+
+def _numbers() -> Iterator[dict[str, Any]]:
     for number in (0, 1, 12.0, 12.5, "12", "0012", "twelve", 10**12, 10**12 + 1, -1, True, float("nan"), None, [1]):
         yield {"gen_ai.usage.input_tokens": number}
         yield {"gen_ai.usage.cache_read.input_tokens": number}
@@ -83,14 +90,17 @@ def _values() -> Iterator[dict[str, Any]]:
         yield {"infraprism.reported_cost_usd": number}
     for cost in ("0.00012", "1e-05", "1E-5", "-1", "NaN", "0." + "0" * 19 + "1"):
         yield {"infraprism.reported_cost_usd": cost}
+    for said in (True, False, "True", "false", "yes", 1):
+        yield {"gen_ai.request.stream": said}
     for model in ("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5):
         yield {"gen_ai.response.model": model}
         yield {"gen_ai.request.model": model, "gen_ai.response.model": None}
-    for said in (True, False, "True", "false", "yes", 1):
-        yield {"gen_ai.request.stream": said}
     for operation in ("chat", "generate_content", "text_completion", "embeddings", "invoke_agent", "", 7, None):
         yield {"gen_ai.operation.name": operation}
         yield {"gen_ai.operation.name": operation, "gen_ai.usage.prompt_tokens": 5}
+
+
+def _attributions() -> Iterator[dict[str, Any]]:
     for value in ("acme", "a\nb", "x" * 256, "x" * 257, "", 1.5, "Ünïcödé 客户", "zero\u200bwidth", None):
         yield {"infraprism.entity_type": "customer", "infraprism.entity_id": value}
         yield {"infraprism.session_id": value}
@@ -115,7 +125,12 @@ def _variations() -> Iterator[Span]:
     ):
         for code in (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_OK, Status.STATUS_CODE_UNSET):
             yield span(CALL, status=Status(code=code, message=message))
-    for kinds in (["openai.RateLimitError"], ["ValueError", "x.APITimeoutError"], ["TimeoutError", "ValueError"], ["?"]):
+    for kinds in (
+        ["openai.RateLimitError"],
+        ["ValueError", "x.APITimeoutError"],
+        ["TimeoutError", "ValueError"],
+        ["?"],
+    ):
         for code in (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET):
             failed = span(CALL, status=Status(code=code))
             for kind in kinds:
@@ -162,7 +177,9 @@ def _differences(
 
 def test_what_a_resource_says_counts_for_spans_that_say_nothing(route: Route) -> None:
     for own in ({}, {"infraprism.entity_type": "customer", "infraprism.entity_id": "acme"}, {"infraprism.tags.b": "2"}):
-        request = traces([span({**CALL, **own})], resource={**ATTRIBUTED, "infraprism.tags.b": "1", "service.name": "x"})
+        request = traces(
+            [span({**CALL, **own})], resource={**ATTRIBUTED, "infraprism.tags.b": "1", "service.name": "x"}
+        )
         assert _events(_again(route.through(request))) == _events(request)
 
 
@@ -207,7 +224,7 @@ def _event(**changes: Any) -> Event:
         "entity_type": "customer",
         "entity_id": "Ünïcödé 客户 & <co>",
         "session_id": "s 1",
-        "tags": {f"tag-{number}": f"value \\ \" {number}" for number in range(fields.MAX_TAGS)},
+        "tags": {f"tag-{number}": f'value \\ " {number}' for number in range(fields.MAX_TAGS)},
         "error_type": "rate_limit",
         "error_code": "429",
         "service_tier": "batch",
@@ -233,7 +250,15 @@ def test_a_span_keeps_its_ids_its_times_its_kind_and_its_status_code(route: Rout
     sent.status.code = Status.STATUS_CODE_ERROR
     sent.links.add(trace_id=b"0" * 16, span_id=b"1" * 8)
     arrived = _one(route.through(traces([sent])))
-    for name in ("trace_id", "span_id", "parent_span_id", "flags", "kind", "start_time_unix_nano", "end_time_unix_nano"):
+    for name in (
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "flags",
+        "kind",
+        "start_time_unix_nano",
+        "end_time_unix_nano",
+    ):
         assert getattr(arrived, name) == getattr(sent, name)
     assert arrived.status == Status(code=Status.STATUS_CODE_ERROR)
     assert arrived.name == "llm_call"
@@ -252,13 +277,20 @@ def test_only_scopes_that_are_known_keep_their_name(route: Route) -> None:
 
 
 def test_other_keys_under_our_prefix_are_removed(route: Route) -> None:
-    odd = {"infraprism.model": "x", "infraprism.cost_usd": "1", "infraprism.anything": "x", "redaction.masked.keys": "x"}
+    odd = {
+        "infraprism.model": "x",
+        "infraprism.cost_usd": "1",
+        "infraprism.anything": "x",
+        "redaction.masked.keys": "x",
+    }
     assert _kept(route, {**CALL, **odd, "infraprism.entity_id": "alone"}) == CALL
 
 
 def test_of_a_key_that_stands_twice_the_first_counts_and_the_second_goes(route: Route) -> None:
-    twice = pairs(CALL) + pairs({"gen_ai.request.model": "another", "infraprism.tags.a": "1"}) + pairs(
-        {"infraprism.tags.a": "2"}
+    twice = (
+        pairs(CALL)
+        + pairs({"gen_ai.request.model": "another", "infraprism.tags.a": "1"})
+        + pairs({"infraprism.tags.a": "2"})
     )
     arrived = _one(route.through(traces([span(twice)])))
     assert sorted((pair.key, pair.value.string_value) for pair in arrived.attributes if "model" in pair.key) == [

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-
 from collector.generator import config_text, json_counts, keys
 from collector.generator.statements import Lists
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.processor.dialects.table import As, Dialect
-from infraprism.schema import fields
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.collector.conftest import QUICK
 from tests.kit.collector import CONFIG, Collector, Config, eventually, load
 from tests.kit.otlp_canaries import CANARY, PROMPT, span, traces
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.otlp_spans import attributes
+
+from infraprism.processor.dialects import DIALECTS
+from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.table import As, Dialect
+from infraprism.schema import fields
 
 USAGE = "langfuse.observation.usage_details"
 JSON_DIALECT = Dialect(
@@ -100,7 +100,11 @@ def _json_route(folder: Path, texts: list[str]) -> list[dict[str, object]]:
 
 
 def test_usage_in_a_json_text_becomes_whole_numbers_and_the_text_stays_behind(tmp_path: Path) -> None:
-    raw = {"completion_tokens": 37, "prompt_tokens": 111, "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 40}}
+    raw = {
+        "completion_tokens": 37,
+        "prompt_tokens": 111,
+        "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 40},
+    }
     read = {
         f"{USAGE}.prompt_tokens": 111,
         f"{USAGE}.prompt_tokens_details.cached_tokens": 40,
@@ -135,7 +139,9 @@ def test_usage_in_a_json_text_becomes_whole_numbers_and_the_text_stays_behind(tm
 
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\\", '"', "1e5"])
-_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+_VALUES = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
 
 
 @given(st.text(alphabet='{}[]",:0123456789eE+-.atruflsn \\\n', max_size=40) | _VALUES.map(json.dumps))
@@ -156,5 +162,5 @@ def test_a_missing_variable_stops_the_collector_when_it_starts(tmp_path: Path) -
     for name in ("INFRAPRISM_API_KEY", "INFRAPRISM_ENDPOINT"):
         collector = Collector(tmp_path / name, "http://localhost:1")
         collector.environment[name] = ""
-        with pytest.raises(AssertionError, match="no bearer token provided|at least one endpoint must be specified"):
+        with pytest.raises(AssertionError, match=r"no bearer token provided|at least one endpoint must be specified"):
             collector.start()

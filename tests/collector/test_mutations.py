@@ -1,4 +1,4 @@
-"""Every step of the configuration has another behind it: no single one is all that stands between content and the wire."""
+"""Every step of the configuration has another behind it: none is all that stands between content and the wire."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from collector.generator import config_text
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.collector import payloads
 from tests.collector.mutants import (
     Mutant,
@@ -36,7 +35,10 @@ def _arrived_and_leaking(
     """How many spans arrive from each mutant, and the mutants that let a canary through."""
     arrived: Counter[str] = Counter()
     leaking = set()
-    with OtlpSink() as sink, Collector(folder, sink.endpoint, side_by_side(config, mutants, sink.endpoint)) as collector:
+    with (
+        OtlpSink() as sink,
+        Collector(folder, sink.endpoint, side_by_side(config, mutants, sink.endpoint)) as collector,
+    ):
         for request in requests:
             collector.send(request)  # some mutants fail on some spans; the sender is told so, and nothing goes on
         for request in sink.requests:

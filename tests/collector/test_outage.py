@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
 from tests.collector.conftest import CALL, QUICK
 from tests.kit.collector import Collector, Config, eventually, free_port
 from tests.kit.otlp_canaries import span, traces
@@ -81,9 +80,13 @@ def test_a_full_queue_refuses_what_it_cannot_keep_and_loses_nothing_of_the_rest(
 def test_a_sender_that_is_refused_is_asked_to_try_again(tmp_path: Path) -> None:
     with OtlpSink() as sink:
         sink.answer_by(lambda *_: Reply(status=503))
-        with Collector(tmp_path, sink.endpoint, overlay=_queue(queue_size=1, batch={"min_size": 1, "max_size": 1})) as collector:
+        with Collector(
+            tmp_path, sink.endpoint, overlay=_queue(queue_size=1, batch={"min_size": 1, "max_size": 1})
+        ) as collector:
             answers = {collector.send(traces([span(CALL), span(CALL)]), protocol) for protocol in ("grpc", "http/json")}
-            grpc_answer, http_answer = sorted((answer for _, answer in answers), key=lambda text: b"UNAVAILABLE" not in text)
+            grpc_answer, http_answer = sorted(
+                (answer for _, answer in answers), key=lambda text: b"UNAVAILABLE" not in text
+            )
             assert b"UNAVAILABLE" in grpc_answer
             assert re.search(rb'"code":\s*14', http_answer)
             assert not any(taken for taken, _ in answers)

@@ -28,10 +28,9 @@ import grpc
 import pytest
 import requests
 import yaml
+from collector import build
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-
-from collector import build
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "collector-config.yaml"
@@ -51,7 +50,9 @@ def binary() -> Path:
     """The collector; built if need be. Where it cannot be built the test is skipped, and says so; in CI it fails."""
     made = subprocess.run([sys.executable, build.__file__], check=False, stdout=subprocess.PIPE, text=True)
     if made.returncode == build.NO_GO and not os.environ.get("CI"):
-        pytest.skip("NOT TESTED: the collector's tests need Go 1.26 or newer to build the collector (https://go.dev/dl)")
+        pytest.skip(
+            "NOT TESTED: the collector's tests need Go 1.26 or newer to build the collector (https://go.dev/dl)"
+        )
     assert made.returncode == 0, "the collector could not be built: see the output of collector/build.py above"
     return Path(made.stdout.strip())
 

@@ -30,19 +30,12 @@ def value(of: object) -> AnyValue:
     """An attribute value of any of OTLP's types."""
     if isinstance(of, AnyValue):
         return of
-    if isinstance(of, bool):
-        return AnyValue(bool_value=of)
-    if isinstance(of, int):
-        return AnyValue(int_value=of)
-    if isinstance(of, float):
-        return AnyValue(double_value=of)
-    if isinstance(of, bytes):
-        return AnyValue(bytes_value=of)
     if isinstance(of, list):
         return AnyValue(array_value=ArrayValue(values=[value(item) for item in of]))
     if isinstance(of, dict):
         return AnyValue(kvlist_value=KeyValueList(values=pairs(of)))
-    return AnyValue() if of is None else AnyValue(string_value=str(of))
+    kinds: dict[type, str] = {bool: "bool_value", int: "int_value", float: "double_value", bytes: "bytes_value"}
+    return AnyValue() if of is None else AnyValue(**{kinds.get(type(of), "string_value"): of})
 
 
 def pairs(attributes: dict[str, Any]) -> list[KeyValue]:
@@ -139,7 +132,7 @@ def _fill_inner(message: Message, field: FieldDescriptor, text: str, depth: int)
     if field.message_type.name == "KeyValue":
         inner.extend([KeyValue(key=f"{text}.{at}", value=held) for at, held in enumerate(values(text))])
         inner.extend(pairs(dict.fromkeys(_SPOOFED, text)))
-        # An application's own attribution may say what it likes, within the guards.
+        # What an application says of its own may say what it likes, within the guards.
         inner.extend(pairs(dict.fromkeys(_ATTRIBUTION, PROMPT)))
         return
     if not inner:
@@ -209,7 +202,8 @@ def in_each_key(
 ) -> Iterator[ExportTraceServiceRequest]:
     """The call with a canary of every type in each key in turn, alone, and before and behind the good value.
 
-    `kinds` picks some of the types. In the keys `named` a word may stand, by design: they only get what has no shape of a name.
+    `kinds` picks some of the types. In the keys `named` a word may stand, by design: they only get what has no shape
+    of a name.
     """
     spans = []
     for key in keys:

@@ -53,9 +53,7 @@ def _readable(span: Span, resource: Resource, scope: InstrumentationScope) -> Re
         events = [SpanEvent("exception", {"exception.type": found["exception.type"]})]
     return ReadableSpan(
         name=span.name,
-        context=SpanContext(
-            int.from_bytes(span.trace_id, "big"), int.from_bytes(span.span_id, "big"), is_remote=False
-        ),
+        context=SpanContext(int.from_bytes(span.trace_id, "big"), int.from_bytes(span.span_id, "big"), is_remote=False),
         resource=resource,
         attributes=found,
         events=events,
