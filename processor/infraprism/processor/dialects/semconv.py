@@ -41,6 +41,7 @@ SEMCONV: Final = Dialect(
             "anthropic.response.service_tier",
         ),
         "reported_cost_usd": ("infraprism.reported_cost_usd",),
+        "response_id": ("gen_ai.response.id",),
         "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
         "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
         "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),

@@ -45,12 +45,13 @@ class Said(NamedTuple):
     time_to_first_token_ms: int | None
     service_tier: str | None
     reported_cost_usd: Decimal | None
+    response_id: str | None
 
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
     **dict.fromkeys(("operation", "request_model", "response_model", "provider", "host", "error"), values.text),
-    **dict.fromkeys(("entity_type", "entity_id", "session_id"), values.text),
+    **dict.fromkeys(("entity_type", "entity_id", "session_id", "response_id"), values.text),
     "streamed": values.flag,
     "time_to_first_token_ms": values.seconds,
     "service_tier": values.tier,
