@@ -77,7 +77,9 @@ class KeepsSpans(SpanExporter):
         self.shut_down += 1
 
 
-def provider_with(*processors: SpanProcessor, resource: Mapping[str, Any] | None = None, **options: Any) -> TracerProvider:
+def provider_with(
+    *processors: SpanProcessor, resource: Mapping[str, Any] | None = None, **options: Any
+) -> TracerProvider:
     """A provider that nobody else sees."""
     provider = TracerProvider(shutdown_on_exit=False, resource=Resource(resource or {}), **options)
     for processor in processors:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import Status, StatusCode
+from tests.kit.spans import CALL, ended
 
 from infraprism.processor import to_event
 from infraprism.processor.errors import CODES, STATUSES, error_of
 from infraprism.schema.fields import ERROR_CODE, ERROR_TYPES
-from tests.kit.spans import CALL, ended
 
 FAILED = Status(StatusCode.ERROR)
 

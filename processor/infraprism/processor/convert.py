@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final
 
@@ -137,21 +136,23 @@ def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> 
 
 def _outcome(span: ReadableSpan, said: Said) -> tuple[bool, str | None, str | None]:
     name = said.error
-    status = span.status
-    failed = status is not None and status.status_code is StatusCode.ERROR
+    failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
     if not failed and name is None:
         return True, None, None
-    texts = [status.description] if failed and type(status.description) is str else []
-    kind, code = error_of(name, said.http_status, _exception_types(span), texts)
+    text = getattr(span.status, "description", None)
+    kind, code = error_of(name, said.http_status, _exception_types(span), [text] if type(text) is str else [])
     return False, kind, code
 
 
-def _exception_types(span: ReadableSpan) -> Iterator[str]:
-    """The classes of the exceptions recorded last; their messages and stack traces are not looked at."""
-    for event in reversed(list(span.events or ())[-_MAX_EVENTS_LOOKED_AT:]):
-        name = event.attributes.get("exception.type") if event.name == "exception" and event.attributes else None
-        if type(name) is str and len(name) <= MAX_TEXT:
-            yield name
+def _exception_types(span: ReadableSpan) -> list[str]:
+    """The classes of the exceptions recorded, last first; their messages and stack traces are not looked at."""
+    try:
+        recorded = [event.attributes for event in span.events[-_MAX_EVENTS_LOOKED_AT:] if event.name == "exception"]
+        names = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
+    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
+        tally.error("exception_types")
+        return []
+    return [name for name in names if type(name) is str and len(name) <= MAX_TEXT]
 
 
 def _attribution(span: ReadableSpan, reading: Reading, noted: Attribution) -> Attribution:

@@ -24,11 +24,12 @@ class Tally:
     """Counters by outcome and reason, safe to use from any thread.
 
     `accepted` counts every event that was taken in, so that `accepted` minus the sum of the outcomes is what is still
-    under way.
+    under way. A forked child counts from zero.
     """
 
     def __init__(self) -> None:
         self.restart()
+        _live.add(self)
 
     def restart(self) -> None:
         """Start at nothing: in a forked child the parent's lock may be held for ever, and its events are not ours."""

@@ -1,0 +1,158 @@
+"""Anything may stand on a span; only what the field table allows may come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event as SpanEvent
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from tests.kit.spans import CALL, START_NS, ended
+
+from infraprism.processor import convert, to_event
+from infraprism.processor.dialects import DIALECTS
+from infraprism.schema import Event, fields, wire
+
+KNOWN = sorted({key for dialect in DIALECTS for key in dialect.slots} | set(fields.BY_KEY) | {"infraprism.tags.a"})
+# Spaces, upper case and a newline: legal in no field of the table.
+CANARY = "CANARY Secret\nPrompt"
+GOOD = (
+    "chat",
+    "embeddings",
+    "openai",
+    "gpt-4o",
+    "12",
+    "0.5",
+    "true",
+    "flex",
+    "429",
+    "customer",
+    "priced",
+    "RateLimitError",
+)
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(0, 1000)
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.sampled_from(GOOD)
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+ATTRIBUTES = st.dictionaries(st.sampled_from(KNOWN) | st.text(), VALUES, max_size=20)
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def assert_closed(event: Event) -> None:
+    for key, value in wire.attributes(event, usage_detail=True).items():
+        if key.startswith(fields.TAG_PREFIX):
+            assert fields.TAG_KEY.fullmatch(key.removeprefix(fields.TAG_PREFIX))
+            assert type(value) is str
+            assert fields.TAGS.regex.fullmatch(value)
+            continue
+        field = fields.BY_KEY[key]
+        if type(value) is str:
+            assert field.regex.fullmatch(value)
+        elif type(value) is int:
+            assert 0 <= value <= field.maximum
+        else:
+            assert type(value) is bool
+    assert 0 <= event.timestamp_ns < 2**63
+
+
+def span_of(attributes: Any, **changed: Any) -> ReadableSpan:
+    values: dict[str, Any] = {
+        "name": "chat",
+        "context": SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1)),
+        "resource": Resource({}),
+        "attributes": attributes,
+        "start_time": START_NS,
+        "end_time": START_NS + 1,
+    }
+    return ReadableSpan(**{**values, **changed})
+
+
+@given(ATTRIBUTES, st.booleans())
+@QUICK
+def test_no_attributes_make_it_raise_or_let_an_illegal_value_through(attributes: dict[str, Any], call: bool) -> None:
+    before = convert.tally.snapshot()["errors"].get("to_event", 0)
+    event = to_event(span_of({**CALL, **attributes} if call else attributes))
+    assert convert.tally.snapshot()["errors"].get("to_event", 0) == before
+    if event is not None:
+        assert_closed(event)
+
+
+@given(ATTRIBUTES)
+@QUICK
+def test_through_the_real_sdk_it_is_the_same(attributes: dict[str, Any]) -> None:
+    event = to_event(ended({**CALL, **{key: value for key, value in attributes.items() if key}}))
+    if event is not None:
+        assert_closed(event)
+
+
+@given(
+    st.one_of(st.none(), st.integers(), st.floats(), st.text()),
+    st.one_of(st.none(), st.integers(), st.floats(), st.text()),
+    st.sampled_from([None, Resource({}), Resource({"infraprism.entity_type": "team", "infraprism.entity_id": CANARY})]),
+    st.sampled_from([None, "text", Status(StatusCode.ERROR, CANARY), Status(StatusCode.OK)]),
+    st.sampled_from([(), None, (SpanEvent("exception", {"exception.type": CANARY}),), (SpanEvent("exception", None),)]),
+)
+@QUICK
+def test_no_time_resource_status_or_event_makes_it_raise(
+    start: Any, end: Any, resource: Any, status: Any, events: Any
+) -> None:
+    span = span_of(CALL, start_time=start, end_time=end, status=status, events=events)
+    span._resource = resource
+    event = to_event(span)
+    assert event is not None
+    assert_closed(event)
+
+
+def _canaried(value: Any) -> ReadableSpan:
+    bag = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
+    operation = {"gen_ai.operation.name": "chat", fields.COST_STATUS.key: None}
+    return span_of(
+        {key: said for key, said in {**bag, **operation}.items() if said is not None},
+        name=CANARY,
+        kind=SpanKind.CLIENT,
+        context=SpanContext(
+            1, 1, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("canary", "canary-value")])
+        ),
+        resource=Resource({"service.name": CANARY, **{key: value for key in KNOWN if type(value) is str}}),
+        status=Status(StatusCode.ERROR, CANARY),
+        events=[
+            SpanEvent(CANARY, {CANARY: CANARY}),
+            SpanEvent("exception", {"exception.type": CANARY, "exception.message": CANARY}),
+        ],
+        links=[Link(SpanContext(2, 2, is_remote=True), {CANARY: CANARY})],
+        instrumentation_scope=InstrumentationScope(CANARY, CANARY, CANARY, {CANARY: CANARY}),
+    )
+
+
+@given(st.sampled_from([CANARY, [CANARY], {"a": CANARY}, {CANARY: {"b": [CANARY]}}, CANARY.encode(), (CANARY, None)]))
+@QUICK
+def test_a_canary_in_every_place_of_a_span_is_in_no_event(value: Any) -> None:
+    event = to_event(_canaried(value))
+    assert event is not None
+    left = repr(event) + repr(wire.attributes(event, usage_detail=True)) + event.name
+    assert "canary" not in left.lower()
+    assert event.model == "invalid"
+
+
+@given(st.sampled_from(KNOWN), st.text(alphabet="abcdefghij", min_size=12, max_size=20))
+@QUICK
+def test_a_text_that_looks_like_a_code_leaves_only_where_such_a_text_belongs(key: str, text: str) -> None:
+    """A lower-case word is a legal model name, identifier and tag; it is nothing else."""
+    event = to_event(span_of({**CALL, key: text, "infraprism.entity_type": "team"}))
+    allowed = {"gen_ai.response.model", "infraprism.entity_id", "infraprism.session_id", "infraprism.tags.a"}
+    if event is not None and key not in allowed:
+        assert text not in repr(event)
