@@ -8,10 +8,7 @@ the endpoint, our logs, the store's files.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -21,53 +18,11 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.otlp_sink import OtlpSink
-from tests.kit.provider import ANTHROPIC_KEY, OPENAI_KEY
 from tests.kit.search import traces
 from tests.leaks import app
+from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, known_exactly, run_app
 
-from infraprism.local_provider import LocalProvider, Truth
-
-APP = Path(app.__file__)
 ROUTES = ["processor", "exporter", "zero_code"]
-PROTOCOLS = ["http/protobuf", "grpc"]
-# Short parts as well: a value that was cut would still hold them.
-CANARIES = [app.CANARY, app.WORD, "the patient", OPENAI_KEY, ANTHROPIC_KEY, OPENAI_KEY[:12], ANTHROPIC_KEY[:12]]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One run of the app: what it printed, and what the provider knows of it."""
-
-    foreign: int
-    logs: str
-    truth: list[Truth]
-
-
-def run_app(route: str, **environment: str) -> Ran:
-    with LocalProvider(canary=app.CANARY) as provider:
-        command = [sys.executable, str(APP), route]
-        if route == "zero_code":
-            command = [str(Path(sys.executable).parent / "opentelemetry-instrument"), *command]
-        ran = subprocess.run(
-            command,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(APP.parents[2]),
-                "OPENAI_BASE_URL": provider.openai_base_url,
-                "OPENAI_API_KEY": OPENAI_KEY,
-                "ANTHROPIC_BASE_URL": provider.anthropic_base_url,
-                "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        sent = b"".join(exchange.request for exchange in provider.exchanges)
-        assert sent.count(app.CANARY.encode()) > len(provider.calls), "the app must really send its canaries"
-        return Ran(json.loads(ran.stdout.splitlines()[-1])["foreign"], ran.stderr, provider.calls)
 
 
 @dataclass(frozen=True)
@@ -115,18 +70,6 @@ def told(span: Span) -> tuple[Any, ...]:
     )
 
 
-def true(truth: Truth) -> tuple[Any, ...]:
-    failed_inside = truth.status == 200 and truth.streamed and truth.error_code is not None
-    reported = truth.reported
-    return (
-        truth.provider,
-        reported.input_tokens if reported else None,
-        reported.output_tokens if reported else None,
-        truth.status == 200 and not failed_inside,
-        str(truth.status) if truth.status != 200 else None,
-    )
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_canary_leaves_on_any_route(route: str, protocol: str) -> None:
@@ -153,9 +96,7 @@ def test_what_arrives_is_what_the_provider_knows(route: str) -> None:
     sent = sent_by(route, "http/protobuf")
     # The foreign spans are no calls of the provider; their trace is known.
     arrived = Counter(told(span) for span in sent.spans if span.trace_id != (1 << 100).to_bytes(16, "big"))
-    interrupted = {"stream-error", "drop"}
-    whole = [truth for truth in sent.ran.truth if not any(marker in truth.model_asked for marker in interrupted)]
-    assert Counter(true(truth) for truth in whole) - arrived == Counter()
+    assert known_exactly(sent.ran.truth) - arrived == Counter()
     assert arrived.total() == len(sent.ran.truth)
 
 
