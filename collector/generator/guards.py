@@ -108,6 +108,12 @@ def flag(key: str) -> Kept:
     )
 
 
+def presence(key: str) -> Kept:
+    """That a key is there; of its value nothing is copied."""
+    raw, clean = _from(key)
+    return Kept(key, (put(clean, "true", f"{raw} != nil"),), f"IsBool({raw})")
+
+
 _FINGERPRINT: Final = "^[0-9a-f]{64}$"
 
 

@@ -1,4 +1,4 @@
-"""Usage that only exists as JSON in a text, taken apart into attributes of whole numbers. The text itself never leaves.
+"""Usage that only exists as JSON in a text, taken apart into attributes. The text itself never leaves.
 
 The collector's JSON parser fails on what is no JSON, and a failure would take a whole request along. So a text is only
 parsed if a pattern shows that the parser must succeed: an object of bounded depth, of plain ASCII texts without
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from collector.generator.ottl import CLEAN, SPAN, all_of, at, matches, put, text
+from collector.generator.ottl import CLEAN, SPAN, all_of, any_of, at, matches, put, text
 
 _MAX_BYTES: Final = 4096
 _DEPTH: Final = 3
@@ -53,4 +53,4 @@ def statements(key: str, paths: tuple[tuple[str, ...], ...]) -> Iterator[str]:
             if found != CLEAN:
                 known.append(f"IsMap({found})")
             found = f"{found}[{text(name)}]"
-        yield put(at(SPAN, ".".join((key, *path))), found, *known, f"IsDouble({found})")
+        yield put(at(SPAN, ".".join((key, *path))), found, *known, any_of(f"IsDouble({found})", f"IsString({found})"))

@@ -13,7 +13,7 @@ from collector.generator import guards, reductions
 from collector.generator.guards import Kept
 
 from infraprism.processor.dialects import DIALECTS, values
-from infraprism.processor.dialects.table import READERS, As, Dialect
+from infraprism.processor.dialects.table import READERS, As, Dialect, key_of
 from infraprism.schema import fields
 from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, MAX_TOKENS, SESSION_ID
 
@@ -41,6 +41,8 @@ _BY_FIELD: Final[dict[str, Callable[[str], Kept]]] = {
     "response_id": guards.fingerprint,
 }
 """Texts, and numbers of narrower bounds."""
+NEVER: Final = frozenset({"session_on_span"})
+"""Fields that may be anything, and that only the application itself may let pass."""
 
 
 def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
@@ -51,16 +53,23 @@ def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
 def _of(dialect: Dialect, dialects: Sequence[Dialect]) -> Iterator[Kept]:
     for field, entries in dialect.keys.items():
         for entry in entries:
-            key, reader = entry if isinstance(entry, As) else (entry, READERS[field])
-            if key in ATTRIBUTION:
+            key = key_of(entry)
+            if key in ATTRIBUTION or field in NEVER:
                 continue
             if field == "operation":
                 yield guards.exact_choice(key, operations_of(key, dialects))
+                continue
+            reader = entry.reader if isinstance(entry, As) else READERS[field]
+            if isinstance(reader, values.Word):
+                yield guards.exact_choice(key, {reader.word})
                 continue
             made = _BY_FIELD.get(field) or _BY_READER.get(reader)
             if made is None:
                 raise LookupError(f"{key!r} of dialect {dialect.name!r}: no guard is known for the field {field!r}")
             yield made(key)
+    # Read for being there, whatever they say.
+    unread = {*dialect.signs, *dialect.other_markers} - {key for other in dialects for key in other.slots}
+    yield from map(guards.presence, sorted(unread))
 
 
 def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -76,7 +85,7 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
 
 def keys_of(field: str, dialect: Dialect) -> tuple[str, ...]:
     """The keys under which a dialect writes a field."""
-    return tuple(entry.key if isinstance(entry, As) else entry for entry in dialect.keys.get(field, ()))
+    return tuple(map(key_of, dialect.keys.get(field, ())))
 
 
 def operations_of(key: str, dialects: Sequence[Dialect] = DIALECTS) -> frozenset[str]:

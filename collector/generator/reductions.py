@@ -74,13 +74,15 @@ def error(key: str) -> Kept:
 
 def _reduced(key: str, pattern: str, words: str) -> Kept:
     raw, clean = at(SPAN, key), at(CLEAN, key)
+    is_known = matches(clean, words)
     return Kept(
         key,
         (
-            put(clean, f'ConvertCase({raw}, "lower")', matches(raw, _lower(pattern))),
-            f'replace_pattern({clean}, {text(pattern)}, "$1")',
+            put(clean, f'ConvertCase({raw}, "lower")', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'),
+            # Most are a known word as they stand, and are spared the longer pattern.
+            f'replace_pattern({clean}, {text(pattern)}, "$1") where {clean} != nil and not ({is_known})',
             # Not left out: a better source that says nothing known still stands before a worse one.
-            put(clean, f'"{OTHER}"', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'),
+            put(clean, f'"{OTHER}"', f"{clean} != nil", f"not ({is_known})"),
         ),
         matches(raw, words),
     )

@@ -5,6 +5,7 @@ The backend needs them to tell two spans of one call, made by two instrumentatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -128,7 +129,18 @@ KNOWN: Final = (
 )
 
 
+def of_dialect(dialect: Dialect) -> str:
+    """The anchored pattern of the scopes that write a dialect."""
+    beginnings = "|".join(re.escape(name) for name in dialect.scopes if _is_beginning(name))
+    names = one_of(name for name in dialect.scopes if not _is_beginning(name))
+    return f"{names}|^(?:{beginnings})" if beginnings else names
+
+
+def _is_beginning(name: str) -> bool:
+    return name.endswith((".", "-", "_"))
+
+
 def pattern(dialects: Sequence[Dialect]) -> str:
     """The anchored pattern of all names, and of the empty one; a table may name its dialect's `scopes` as well."""
-    named = {name for dialect in dialects for name in getattr(dialect, "scopes", ())}
+    named = {name for dialect in dialects for name in dialect.scopes if not _is_beginning(name)}
     return one_of({*KNOWN, *named, ""})

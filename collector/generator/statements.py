@@ -52,7 +52,7 @@ class Lists:
         calls = list(seen)
         earlier: list[str] = [_IS_EVENT]
         for dialect in self.dialects:
-            marked = any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.markers)))
+            marked = _recognised(dialect)
             unseen = [f"not {condition}" for condition in map("({})".format, earlier)]
             calls.append(all_of(*unseen, marked, _billed(dialect)))
             earlier.append(marked)
@@ -212,6 +212,17 @@ class Lists:
             f"not IsMatch(scope.name, {text(scopes.pattern(self.dialects))})",
             f'scope.version != "" and not ({_IS_EVENT} and IsMatch(scope.version, {text(scopes.VERSION)}))',
         ]
+
+
+def _recognised(dialect: Dialect) -> str:
+    """Whether a span is of the dialect: by a marker, in a scope of the dialect if it has any; or by a sign."""
+    marked = any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.markers)))
+    if not dialect.has_scope_or_sign():
+        return marked
+    ways = [f"{at(SPAN, key)} != nil" for key in sorted(dialect.signs)]
+    if dialect.scopes:
+        ways.append(f"({all_of(f'IsMatch(scope.name, {text(scopes.of_dialect(dialect))})', marked)})")
+    return any_of(*ways)
 
 
 def _billed(dialect: Dialect) -> str:

@@ -6,11 +6,12 @@ only for a value that is not of the type it should be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from infraprism.processor.dialects import DIALECTS, values
-from infraprism.processor.dialects.table import Dialect, Said
+from infraprism.processor.dialects import DIALECTS, counts, values
+from infraprism.processor.dialects.table import Dialect, Layer, Said, layer_of
 from infraprism.processor.usage import Usage
 from infraprism.schema.fields import MAX_TOKENS, TAG_PREFIX
 
@@ -18,8 +19,6 @@ MARKERS: Final = frozenset().union(*(dialect.markers for dialect in DIALECTS))
 """A span that has none of these keys is no LLM call of any dialect."""
 
 _NOTHING: Final[list[Any]] = [None] * len(Said._fields)
-_FIRST_COUNT: Final = Said._fields.index("input_tokens")
-_LAST_COUNT: Final = Said._fields.index("web_searches")
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
@@ -28,14 +27,19 @@ _tuple: Final[Callable[..., Any]] = tuple.__new__
 class Reading(NamedTuple):
     """What a span says about a billed call.
 
-    `operation` is one of the field table's; `usage` follows the arithmetic of the conventions; `tags` are those on
-    the span itself, unchecked.
+    `operation` is one of the field table's; `usage` follows the arithmetic of the conventions, and `contradicts` says
+    that the counts cannot all be true; `tags` are those on the span itself, unchecked. `layer` and `rank` say how near
+    to the provider the span was made, and how far its numbers can be trusted: see `Dialect`.
     """
 
     operation: str
     said: Said
     usage: Usage
     tags: dict[str, Any]
+    contradicts: bool = False
+    dialect: str = ""
+    layer: Layer = Layer.CLIENT
+    rank: int = 0
 
 
 class _Plan:
@@ -43,27 +47,60 @@ class _Plan:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.is_foreign = dialect.markers.isdisjoint
         self.slot_of: Callable[[str], tuple[int, int, Any, type | None] | None] = {
             key: (slot.position, slot.rank, slot.reader, _PLAIN_TYPES.get(slot.reader))
             for key, slot in dialect.slots.items()
         }.get
+        self.texts = {
+            text: tuple({slot.position for key, slot in dialect.slots.items() if key.startswith(text + ".")})
+            for text in dialect.json_texts
+        }
 
 
 _PLANS: Final = tuple(map(_Plan, DIALECTS))
 
 
-def read(attributes: Mapping[str, Any]) -> Reading | None:
-    """The billed call that these attributes are about, or None. The first dialect that recognises them decides."""
+class _Candidate(NamedTuple):
+    """A dialect that spans of a scope may be of: they are not if they have none of its markers or signs."""
+
+    is_foreign: Callable[[Iterable[str]], bool]
+    plan: _Plan
+    layer: Layer
+
+
+@lru_cache(maxsize=512)
+def _candidates(scope: str) -> tuple[_Candidate, ...]:
+    """The dialects that a scope's spans can be of, in order."""
+    found = []
     for plan in _PLANS:
-        if not plan.is_foreign(attributes):
-            return _read(plan, attributes)
+        dialect = plan.dialect
+        told = not dialect.has_scope_or_sign() or dialect.is_scope(scope)
+        keys = dialect.markers if told else dialect.signs
+        if keys:
+            found.append(_Candidate(keys.isdisjoint, plan, layer_of(scope, dialect.layer)))
+    return tuple(found)
+
+
+def read(attributes: Mapping[str, Any], scope: str = "") -> Reading | None:
+    """The billed call that these attributes are about, or None. The first dialect that recognises them decides.
+
+    `scope` is the name of the instrumentation scope that made the span.
+    """
+    for is_foreign, plan, layer in _candidates(scope):
+        if not is_foreign(attributes):
+            return _read(plan, layer, attributes)
     return None
 
 
-def _read(plan: _Plan, attributes: Mapping[str, Any]) -> Reading | None:
+def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading | None:
     dialect = plan.dialect
-    found, tags = _found(plan, attributes)
+    found = _NOTHING.copy()
+    ranks: dict[int, int] = {}
+    tags: dict[str, Any] = {}
+    _take(plan, attributes.items(), found, ranks, tags)
+    for text, positions in plan.texts.items():
+        if text in attributes and not all(found[position] is not None for position in positions):
+            _take(plan, values.leaves(text, attributes[text]), found, ranks, {})
     name = found[0]
     if name is not None:
         operation = dialect.operations.get(name)
@@ -71,18 +108,18 @@ def _read(plan: _Plan, attributes: Mapping[str, Any]) -> Reading | None:
         operation = None if dialect.other_markers.isdisjoint(attributes) else dialect.unnamed_operation
     if operation is None:
         return None
-    usage = _usage(found, excludes_cache=dialect.input_excludes_cache)
-    reading: Reading = _tuple(Reading, (operation, _tuple(Said, found), usage, tags))
+    usage, contradicts = counts.usage(dialect, found, ranks)
+    said = _tuple(Said, found)
+    reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))
     return reading
 
 
-def _found(plan: _Plan, attributes: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The fields of `Said`, each from the best of its keys that has a value which can be read; and the tags."""
+def _take(
+    plan: _Plan, items: Iterable[tuple[str, Any]], found: list[Any], ranks: dict[int, int], tags: dict[str, Any]
+) -> None:
+    """Fill the fields of `Said`, each from the best of its keys that has a value which can be read; and the tags."""
     slot_of = plan.slot_of
-    found = _NOTHING.copy()
-    ranks: dict[int, int] = {}
-    tags: dict[str, Any] = {}
-    for key, raw in attributes.items():
+    for key, raw in items:
         slot = slot_of(key)
         if slot is None:
             if type(key) is str and key.startswith(TAG_PREFIX):
@@ -103,25 +140,3 @@ def _found(plan: _Plan, attributes: Mapping[str, Any]) -> tuple[list[Any], dict[
         elif ranks:
             ranks.pop(position, None)
         found[position] = value
-    return found, tags
-
-
-def _usage(found: list[Any], *, excludes_cache: bool) -> Usage:
-    """The counts, with input and output made inclusive where they are known or proven not to be.
-
-    A part larger than its whole proves that the whole leaves it out: the counts of a provider are added up, never cut.
-    """
-    input_tokens, output_tokens, read, written, hour, reasoning, audio_in, audio_out, searches = found[
-        _FIRST_COUNT : _LAST_COUNT + 1
-    ]
-    if input_tokens is not None and (read or written):
-        cached = (read or 0) + (written or 0)
-        if excludes_cache or cached > input_tokens:
-            input_tokens += cached
-    if reasoning and output_tokens is not None and reasoning > output_tokens:
-        output_tokens += reasoning
-    usage: Usage = _tuple(
-        Usage,
-        (input_tokens, output_tokens, read, written, hour, reasoning, audio_in, audio_out, searches, None, None),
-    )
-    return usage

@@ -8,55 +8,71 @@ reads and writes, output includes reasoning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from infraprism.processor.dialects.table import Dialect
+from infraprism.processor.dialects.table import Dialect, Entry
 from infraprism.schema import fields
+
+OPERATIONS: Final = {
+    "chat": "chat",
+    "generate_content": "chat",
+    "text_completion": "completion",
+    "embeddings": "embeddings",
+}
+"""Agents, workflows, tools, retrieval, memory and fetch_response repeat what their calls used, or use nothing."""
+
+KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
+    "operation": ("gen_ai.operation.name",),
+    "request_model": ("gen_ai.request.model",),
+    "response_model": ("gen_ai.response.model",),
+    "provider": ("gen_ai.provider.name", "gen_ai.system"),
+    "host": ("server.address",),
+    "error": ("error.type",),
+    "http_status": ("http.response.status_code", "http.status_code"),
+    "streamed": ("gen_ai.request.stream",),
+    "time_to_first_token_ms": (
+        "gen_ai.response.time_to_first_chunk",
+        "gen_ai.client.operation.time_to_first_chunk",
+    ),
+    "service_tier": (
+        "openai.response.service_tier",
+        "gen_ai.openai.response.service_tier",
+        "anthropic.response.service_tier",
+    ),
+    "reported_cost_usd": ("infraprism.reported_cost_usd",),
+    "response_id": ("gen_ai.response.id",),
+    "session_on_span": ("gen_ai.conversation.id", "session.id"),
+    "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+    "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
+    "cache_write_tokens": (
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+    ),
+    "cache_write_1h_tokens": ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
+    "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
+    "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
+    "web_searches": ("infraprism.usage.web_searches",),
+    "entity_type": (fields.ENTITY_TYPE.key,),
+    "entity_id": (fields.ENTITY_ID.key,),
+    "session_id": (fields.SESSION_ID.key,),
+}
+"""What dialects that follow the conventions have in common."""
+
+
+def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
+    """The conventions' keys and a dialect's own behind them, as other sources of the same fields."""
+    return {name: (*KEYS.get(name, ()), *own.get(name, ())) for name in (*KEYS, *(own.keys() - KEYS.keys()))}
+
 
 SEMCONV: Final = Dialect(
     name="semconv",
     # Before 1.27 there was no operation, and the counts had these names.
     markers=frozenset({"gen_ai.operation.name", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"}),
     unnamed_operation="other",
-    # Agents, workflows, tools, retrieval, memory and fetch_response repeat what their calls used, or use nothing.
-    operations={
-        "chat": "chat",
-        "generate_content": "chat",
-        "text_completion": "completion",
-        "embeddings": "embeddings",
-    },
-    keys={
-        "operation": ("gen_ai.operation.name",),
-        "request_model": ("gen_ai.request.model",),
-        "response_model": ("gen_ai.response.model",),
-        "provider": ("gen_ai.provider.name", "gen_ai.system"),
-        "host": ("server.address",),
-        "error": ("error.type",),
-        "http_status": ("http.response.status_code", "http.status_code"),
-        "streamed": ("gen_ai.request.stream",),
-        "time_to_first_token_ms": ("gen_ai.response.time_to_first_chunk",),
-        "service_tier": (
-            "openai.response.service_tier",
-            "gen_ai.openai.response.service_tier",
-            "anthropic.response.service_tier",
-        ),
-        "reported_cost_usd": ("infraprism.reported_cost_usd",),
-        "response_id": ("gen_ai.response.id",),
-        "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-        "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
-        "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
-        "cache_write_tokens": (
-            "gen_ai.usage.cache_write.input_tokens",
-            "gen_ai.usage.cache_creation.input_tokens",
-            "gen_ai.usage.cache_creation_input_tokens",
-        ),
-        "cache_write_1h_tokens": ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
-        "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
-        "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
-        "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
-        "web_searches": ("infraprism.usage.web_searches",),
-        "entity_type": (fields.ENTITY_TYPE.key,),
-        "entity_id": (fields.ENTITY_ID.key,),
-        "session_id": (fields.SESSION_ID.key,),
-    },
+    operations=OPERATIONS,
+    keys=KEYS,
 )

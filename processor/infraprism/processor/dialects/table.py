@@ -5,9 +5,11 @@ A dialect is one file with one `Dialect`; the engine has no knowledge of any of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from infraprism.processor.dialects import values
@@ -17,7 +19,10 @@ from infraprism.processor.dialects.values import Reader
 class Said(NamedTuple):
     """All that a span can say about a call; None where it does not. Durations are in milliseconds.
 
-    The counts from `input_tokens` on are those of `Usage`, in its order.
+    The counts from `input_tokens` on are those of `Usage`, in its order. `total_tokens` is the provider's own sum, by
+    which the counts are checked. `session_on_span` is a dialect's own session or conversation, which may be anything.
+    `ends_stream` says that the span is only the second half of a streamed call, written when the stream was over, and
+    `duration_ms` how long that call took.
     """
 
     operation: str | None
@@ -46,18 +51,51 @@ class Said(NamedTuple):
     service_tier: str | None
     reported_cost_usd: Decimal | None
     response_id: str | None
+    session_on_span: str | None
+
+    total_tokens: int | None
+    ends_stream: bool | None
+    duration_ms: int | None
 
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
     **dict.fromkeys(("operation", "request_model", "response_model", "provider", "host", "error"), values.text),
-    **dict.fromkeys(("entity_type", "entity_id", "session_id", "response_id"), values.text),
+    **dict.fromkeys(("entity_type", "entity_id", "session_id", "session_on_span", "response_id"), values.text),
     "streamed": values.flag,
+    "ends_stream": values.flag,
+    "duration_ms": values.seconds,
     "time_to_first_token_ms": values.seconds,
     "service_tier": values.tier,
     "reported_cost_usd": values.money,
 }
 """How the values of a field are read, unless a dialect says otherwise."""
+
+
+class Layer(IntEnum):
+    """How near to the provider an instrumentation sits; of two spans of one call the lower knows it better."""
+
+    CLIENT = 0
+    WRAPPER = 1
+    FRAMEWORK = 2
+
+
+_WRAPPERS: Final = frozenset({"litellm", "instructor", "portkey", "aisuite"})
+_FRAMEWORKS: Final = frozenset(
+    {
+        *("langchain", "langgraph", "llamaindex", "llama_index", "haystack", "dspy", "guardrails", "crewai", "agno"),
+        *("openai_agents", "autogen", "smolagents", "google_adk", "pydantic_ai", "claude_agent_sdk", "strands"),
+        *("semantic_kernel", "agent_framework", "mcp", "ag2"),
+    }
+)
+
+
+def layer_of(scope: str, otherwise: Layer) -> Layer:
+    """The layer that the name of an instrumentation scope tells, as `opentelemetry.instrumentation.langchain` does."""
+    words = set(re.split(r"[./@-]", scope.lower()))
+    if words & _FRAMEWORKS:
+        return Layer.FRAMEWORK
+    return max(Layer.WRAPPER, otherwise) if words & _WRAPPERS else otherwise
 
 
 class Slot(NamedTuple):
@@ -75,6 +113,27 @@ class As(NamedTuple):
     reader: Reader
 
 
+class Beside(NamedTuple):
+    """A key of a part of the input or output that the count of the whole leaves out: it is added.
+
+    Only where one of `providers` bills, if any are named: those whose own numbers are that way.
+    """
+
+    key: str
+    providers: frozenset[str] = frozenset()
+
+
+CACHE_BESIDE_INPUT: Final = frozenset({"anthropic", "aws_bedrock"})
+"""Providers whose own count of the input leaves out what was read from or written to the cache."""
+
+Entry = str | As | Beside
+
+
+def key_of(entry: Entry) -> str:
+    """The key of an entry of a table."""
+    return entry if isinstance(entry, str) else entry.key
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One way in which instrumentations write about an LLM call.
@@ -82,11 +141,17 @@ class Dialect:
     `markers`: keys of which each span of a billed call of this dialect has at least one.
     `operations`: the values of the operation that are billed calls, and what an event calls them. Spans with another
     value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
-    `keys`: for each field of `Said` its keys, best first.
-    `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
-    added if the counts prove it.
+    `keys`: for each field of `Said` its keys, best first; those within a JSON text come after all others.
+    `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
+    beginnings of names if they end in a dot, a hyphen or an underscore.
+    `signs`: keys that only this dialect writes, by which it is told in any other scope.
     `json_texts`: keys whose value is a JSON text with counts in it. A number in it is named in `keys` by the key and
     the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
+    `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
+    added if the counts prove it.
+    `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
+    `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
+    provider reported them, more is less.
 
     Raises ValueError for a field that `Said` does not have.
     """
@@ -94,21 +159,43 @@ class Dialect:
     name: str
     markers: frozenset[str]
     operations: Mapping[str, str]
-    keys: Mapping[str, tuple[str | As, ...]]
+    keys: Mapping[str, tuple[Entry, ...]]
     input_excludes_cache: bool = False
     unnamed_operation: str | None = None
     json_texts: frozenset[str] = frozenset()
+    scopes: tuple[str, ...] = ()
+    signs: frozenset[str] = frozenset()
+    zero_is_unreported: bool = False
+    layer: Layer = Layer.CLIENT
+    rank: int = 0
     slots: Mapping[str, Slot] = field(init=False, repr=False)
+    beside: Mapping[int, Mapping[int, frozenset[str]]] = field(init=False, repr=False)
     other_markers: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        slots = {}
-        for name, keys in self.keys.items():
+        slots: dict[str, Slot] = {}
+        beside: dict[int, dict[int, frozenset[str]]] = {}
+        for name, entries in self.keys.items():
             if name not in Said._fields:
                 raise ValueError(f"{self.name} has keys for {name}, which is no field")
-            for rank, entry in enumerate(keys):
-                key, reader = entry if isinstance(entry, As) else (entry, READERS[name])
-                slots[key] = Slot(Said._fields.index(name), rank, reader)
+            position = Said._fields.index(name)
+            # From 1 where a key says more than its value: only ranks above 0 are remembered.
+            first = 1 if any(isinstance(entry, Beside) for entry in entries) else 0
+            for rank, entry in enumerate(entries, first):
+                slots[key_of(entry)] = Slot(position, rank, entry.reader if isinstance(entry, As) else READERS[name])
+                if isinstance(entry, Beside):
+                    beside.setdefault(position, {})[rank] = entry.providers
         operation = {key for key, slot in slots.items() if slot.position == 0}
         object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "beside", beside)
         object.__setattr__(self, "other_markers", self.markers - operation)
+
+    def is_scope(self, name: str) -> bool:
+        """Whether an instrumentation scope of this name writes the dialect."""
+        return any(
+            name.startswith(scope) if scope.endswith((".", "-", "_")) else name == scope for scope in self.scopes
+        )
+
+    def has_scope_or_sign(self) -> bool:
+        """Whether keys that are markers are not enough to tell it."""
+        return bool(self.scopes or self.signs)

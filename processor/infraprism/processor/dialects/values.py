@@ -5,14 +5,29 @@ The SDK lets attribute values be maps, bytes, None and nested lists, and turns n
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
 
 from infraprism.schema.fields import MAX_TOKENS
 
 Reader = Callable[[object], object]
+
+
+@dataclass(frozen=True)
+class Word:
+    """Reads one constant word of an instrumentation as another value, and anything else as absent."""
+
+    word: str
+    means: object
+
+    def __call__(self, value: object) -> object:
+        """The other value, if this is the word."""
+        return self.means if type(value) is str and value == self.word else None
+
 
 MAX_TEXT: Final = 512
 """Longest text that is looked at; no name of anything in the field table comes near."""
@@ -94,3 +109,36 @@ def money(value: object) -> Decimal | None:
         return None
     amount = _EXACT.create_decimal(value)
     return amount if amount.is_finite() and not amount.is_signed() else None
+
+
+MAX_JSON: Final = 4096
+"""Longest JSON text that is parsed; a usage object is a few hundred characters."""
+_MAX_DEPTH: Final = 6
+# How Python prints what JSON writes otherwise.
+_PYTHON_WORDS: Final = (("'", '"'), ("None", "null"), ("True", "true"), ("False", "false"))
+
+
+def leaves(key: str, value: object) -> list[tuple[str, object]]:
+    """The values in a JSON object given as text, or as Python prints one, each named by the key and the path to it.
+
+    Empty for anything else: whatever stands there, this returns. Lists are not looked into.
+    """
+    if type(value) is not str or not 1 < len(value) <= MAX_JSON or value[0] != "{":
+        return []
+    if value[1] == "'":
+        for word, meant in _PYTHON_WORDS:
+            value = value.replace(word, meant)
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    return list(_leaves(key, parsed, _MAX_DEPTH))
+
+
+def _leaves(path: str, parsed: dict[str, object], depth: int) -> Iterator[tuple[str, object]]:
+    for name, value in parsed.items():
+        if type(value) is dict:
+            if depth:
+                yield from _leaves(f"{path}.{name}", value, depth - 1)
+        elif value is not None:
+            yield f"{path}.{name}", value

@@ -1,0 +1,96 @@
+"""The arithmetic of usage: whatever a dialect counts inside or beside its wholes, buckets that add up come out.
+
+Input includes cache reads and writes, output includes reasoning. What a dialect is known to leave out is added, and
+so is what the counts prove to be left out: a part larger than its whole, or the provider's own total. Counts are added
+up, never cut; where no reading of them agrees with the total they stay as reported and are said to contradict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from infraprism.processor.dialects.table import Dialect, Said
+from infraprism.processor.names import provider_of
+from infraprism.processor.usage import Usage
+
+_FIRST: Final = Said._fields.index("input_tokens")
+_BEHIND: Final = Said._fields.index("web_searches") + 1
+_CACHE_READ: Final = Said._fields.index("cache_read_tokens")
+_CACHE_WRITE: Final = Said._fields.index("cache_write_tokens")
+_REASONING: Final = Said._fields.index("reasoning_tokens")
+_AUDIO_IN: Final = Said._fields.index("audio_input_tokens")
+_AUDIO_OUT: Final = Said._fields.index("audio_output_tokens")
+_TOTAL: Final = Said._fields.index("total_tokens")
+_HOST: Final = Said._fields.index("host")
+_PROVIDER: Final = Said._fields.index("provider")
+_MODELS: Final = (Said._fields.index("response_model"), Said._fields.index("request_model"))
+# The generated constructors of named tuples take five times as long.
+_tuple: Final[Callable[..., Any]] = tuple.__new__
+
+
+def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Usage, bool]:
+    """The counts among the fields of `Said` that were found, made whole; and whether they contradict each other.
+
+    `ranks` says for the fields which of a dialect's keys they came from.
+    """
+    counts = found[_FIRST:_BEHIND]
+    contradicts = False
+    if any(counts[2:]) or found[_TOTAL] is not None:
+        counts[0], counts[1], contradicts = _whole(dialect, found, ranks)
+    if dialect.zero_is_unreported and not counts[0]:
+        counts[0] = None
+        counts[1] = counts[1] or None
+    whole: Usage = _tuple(Usage, (*counts, None, None))
+    return whole, contradicts
+
+
+def _whole(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[int | None, int | None, bool]:
+    """Input and output with all their parts in them, and whether the provider's total contradicts that."""
+    reported_input, reported_output, total = found[_FIRST], found[_FIRST + 1], found[_TOTAL]
+    cached, beside_input = _cache(dialect, found, ranks)
+    beside_output = _beside(dialect, found, ranks, _REASONING, _AUDIO_OUT)
+    reasoning = 0 if beside_output else found[_REASONING] or 0
+    input_tokens, output_tokens = reported_input, reported_output
+    if input_tokens is not None:
+        input_tokens += beside_input
+        if cached > input_tokens:
+            input_tokens, cached = input_tokens + cached, 0
+    if output_tokens is not None:
+        output_tokens += beside_output
+        if reasoning > output_tokens:
+            output_tokens, reasoning = output_tokens + reasoning, 0
+    if not total or input_tokens is None or output_tokens is None:
+        return input_tokens, output_tokens, False
+    if total in (input_tokens + output_tokens, reported_input + reported_output):
+        return input_tokens, output_tokens, False  # some add their own two counts up and call it the total
+    for more_input, more_output in ((cached, 0), (0, reasoning), (cached, reasoning)):
+        if input_tokens + more_input + output_tokens + more_output == total:
+            return input_tokens + more_input, output_tokens + more_output, False
+    return input_tokens, output_tokens, True
+
+
+def _cache(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[int, int]:
+    """What was read from and written to the cache: what may be within the input, and what is known to be beside it."""
+    cached = (found[_CACHE_READ] or 0) + (found[_CACHE_WRITE] or 0)
+    if dialect.input_excludes_cache:
+        return 0, cached + _beside(dialect, found, ranks, _AUDIO_IN)
+    known = _beside(dialect, found, ranks, _CACHE_READ, _CACHE_WRITE)
+    return cached - known, known + _beside(dialect, found, ranks, _AUDIO_IN)
+
+
+def _beside(dialect: Dialect, found: list[Any], ranks: dict[int, int], *positions: int) -> int:
+    """The sum of the parts that came from keys whose counts are beside their whole."""
+    total = 0
+    for position in positions:
+        value = found[position]
+        if value and position in dialect.beside:
+            providers = dialect.beside[position].get(ranks.get(position, 0))
+            if providers is not None and (not providers or _billing(found) in providers):
+                total += value
+    return total
+
+
+def _billing(found: list[Any]) -> str:
+    models = [found[position] for position in _MODELS if found[position] is not None]
+    return provider_of(found[_HOST], found[_PROVIDER], models[0] if models else None)
