@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from infraprism.processor.errors import error_of
 from infraprism.processor.names import provider_of
 from infraprism.processor.notes import Note
 from infraprism.processor.once import Part
+from infraprism.processor.settling.candidate import SUCCESS, Candidate, Outcome
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.event import MAX_TIMESTAMP_NS
@@ -33,6 +35,8 @@ tally: Final = Tally()
 _is_model: Final = fields.MODEL.regex.fullmatch
 _NS_PER_MS: Final = 1_000_000
 _MAX_EVENTS_LOOKED_AT: Final = 8
+# The generated constructors of named tuples take five times as long.
+_tuple: Final[Callable[..., Any]] = tuple.__new__
 
 
 def to_event(span: ReadableSpan, note: Note | None = None) -> Event | None:
@@ -51,16 +55,48 @@ def to_event(span: ReadableSpan, note: Note | None = None) -> Event | None:
 
 def convert(span: ReadableSpan, note: Note | None = None) -> Event | None:
     """The same as `to_event`, for callers that count errors themselves: raises what went wrong."""
+    found = candidate(span, note)
+    return event(found) if type(found) is Candidate else found
+
+
+def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event | None:
+    """What a span says about a billed call, None if it is not about one; an event where the span is one already.
+
+    Raises what went wrong.
+    """
     context = span.context
     if note is Part.OF_A_CALL or context is None or not context.span_id:
         return None
     attributes = _attributes(span)
     if fields.COST_STATUS.key in attributes:
         return wire.read(context.trace_id, context.span_id, span.start_time or _nearest_ns(span.end_time), attributes)
-    reading = engine.read(attributes)
+    scope = _scope(span)
+    reading = engine.read(attributes, scope)
     if reading is None:
         return None
-    return _event(span, reading, note or NOTHING)
+    start, end, parent = span.start_time, span.end_time, span.parent
+    start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
+    found: Candidate = _tuple(
+        Candidate,
+        (
+            context.trace_id,
+            context.span_id,
+            0 if parent is None else parent.span_id,
+            scope,
+            start_ns,
+            # The clock may have gone backwards.
+            end if type(end) is int and end > start_ns else start_ns,
+            reading,
+            _outcome(span, reading.said),
+            _attribution(span, reading, note or NOTHING),
+        ),
+    )
+    return found
+
+
+def _scope(span: ReadableSpan) -> str:
+    name = getattr(getattr(span, "instrumentation_scope", None), "name", None)
+    return name if type(name) is str else ""
 
 
 def _attributes(span: ReadableSpan) -> dict[str, Any]:
@@ -72,28 +108,26 @@ def _attributes(span: ReadableSpan) -> dict[str, Any]:
     return copied
 
 
-def _event(span: ReadableSpan, reading: Reading, noted: Attribution) -> Event:
+def event(call: Candidate) -> Event:
+    """The event of a call, priced. Raises what went wrong."""
+    reading, whose = call.reading, call.whose
     said, usage = reading.said, reading.usage
-    start, end = span.start_time, span.end_time
-    start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
     model = said.response_model
     if model is None or not _is_model(model):
         model = said.request_model
     provider = provider_of(said.host, said.provider, model)
-    cost_usd, cost_status = _cost(provider, model, reading, start_ns)
-    success, error_type, error_code = _outcome(span, said)
-    whose = _attribution(span, reading, noted)
-    context = span.context
+    cost_usd, cost_status = _cost(provider, model, reading, call.start_ns)
+    success, error_type, error_code = call.outcome
     return Event(
-        trace_id=context.trace_id,
-        span_id=context.span_id,
-        timestamp_ns=start_ns,
+        trace_id=call.trace_id,
+        span_id=call.span_id,
+        timestamp_ns=call.start_ns,
         model=model,
         provider=provider,
         operation=reading.operation,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
-        latency_ms=_latency_ms(start, end),
+        latency_ms=_latency_ms(call.end_ns - call.start_ns),
         cost_usd=cost_usd,
         cost_status=cost_status,
         success=success,
@@ -124,6 +158,9 @@ def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> 
     usage = reading.usage
     if usage.input_tokens is None and usage.output_tokens is None:
         return None, "no_usage"
+    if reading.contradicts:
+        tally.error("usage.contradiction")
+        return None, "incomplete"
     tier = reading.said.service_tier or "standard"
     if tier == UNKNOWN_TIER:
         return None, "incomplete"
@@ -135,14 +172,14 @@ def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> 
     return price.cost_usd, price.status
 
 
-def _outcome(span: ReadableSpan, said: Said) -> tuple[bool, str | None, str | None]:
+def _outcome(span: ReadableSpan, said: Said) -> Outcome:
     name = said.error
     failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
     if not failed and name is None:
-        return True, None, None
+        return SUCCESS
     text = getattr(span.status, "description", None)
     kind, code = error_of(name, said.http_status, _exception_types(span), [text] if type(text) is str else [])
-    return False, kind, code
+    return Outcome(success=False, error_type=kind, error_code=code)
 
 
 def _exception_types(span: ReadableSpan) -> list[str]:
@@ -193,9 +230,7 @@ def _nearest_ns(end: object) -> int:
     return end if type(end) is int and 0 < end <= MAX_TIMESTAMP_NS else time.time_ns()
 
 
-def _latency_ms(start: object, end: object) -> int:
-    """To the nearest millisecond; 0 where the clock went backwards. Longer than the field can hold is its maximum."""
-    if type(start) is not int or type(end) is not int or end <= start:
-        return 0
-    latency_ms = (end - start + _NS_PER_MS // 2) // _NS_PER_MS
-    return min(latency_ms, fields.MAX_LATENCY_MS)
+def _latency_ms(duration_ns: int) -> int:
+    """To the nearest millisecond. Longer than the field can hold is its maximum."""
+    latency_ms = (duration_ns + _NS_PER_MS // 2) // _NS_PER_MS
+    return latency_ms if latency_ms < fields.MAX_LATENCY_MS else fields.MAX_LATENCY_MS
