@@ -320,7 +320,7 @@ def test_an_event_span_is_read_back_as_the_same_event() -> None:
 
 def test_unsampled_objects_without_identity_or_values_are_no_events() -> None:
     class Bare:
-        context = attributes = status = resource = events = start_time = end_time = None
+        context = attributes = status = resource = events = start_time = end_time = parent = None
 
     assert to_event(Bare()) is None  # type: ignore[arg-type]
     assert to_event(None) is None  # type: ignore[arg-type]
@@ -333,7 +333,7 @@ def test_an_object_that_looks_like_a_span_is_enough() -> None:
     class Bare:
         context = real.context
         attributes: ClassVar = dict(CALL)
-        status = resource = events = start_time = end_time = None
+        status = resource = events = start_time = end_time = parent = None
 
     made = to_event(Bare())  # type: ignore[arg-type]
     assert made is not None
