@@ -72,13 +72,15 @@ def error(key: str) -> Kept:
     return Kept(key, (*reduce_error(raw, clean), said), matches(raw, ERROR_WORDS))
 
 
-def _reduced(key: str, pattern: str, words: str) -> Kept:
+def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
+    """A text of which the pattern's group is taken, if that is one of the words; `first` are statements before it."""
     raw, clean = at(SPAN, key), at(CLEAN, key)
     is_known = matches(clean, words)
     return Kept(
         key,
         (
             put(clean, f'ConvertCase({raw}, "lower")', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""'),
+            *first,
             # Most are a known word as they stand, and are spared the longer pattern.
             f'replace_pattern({clean}, {text(pattern)}, "$1") where {clean} != nil and not ({is_known})',
             # Not left out: a better source that says nothing known still stands before a worse one.
@@ -96,17 +98,19 @@ def provider(key: str) -> Kept:
 
 def host(key: str) -> Kept:
     """A host or address: the domain of a known provider."""
-    before = r"^\s*(?:.*://)?(?:[^/]*@)?"
-    after = r"[.]*(?::[^/]*)?(?:/.*)?\s*$"
-    known = f"(?s){before}(?:[^/:@]*?[.])??({_longest_first(names.HOSTS)}){after}"
-    kept = _reduced(key, known, one_of({*names.HOSTS, OTHER, _BEDROCK}))
-    raw, clean = at(SPAN, key), at(CLEAN, key)
+    before, after = r"^\s*(?:.*://)?(?:[^/]*@)?", r"(?::[^/]*)?(?:/.*)?\s*$"
+    clean = at(CLEAN, key)
+    bare = f'replace_pattern({clean}, {text(f"(?s){before}([^/:@]*){after}")}, "$1")'
+    domain_of = f"^(?:[^.]*[.])*?({_longest_first(names.HOSTS)})[.]*$"
+    words = one_of({*names.HOSTS, OTHER, _BEDROCK})
+    kept = _reduced(key, domain_of, words, f"{bare} where {matches(clean, '[/:@ ]')}")
+    raw = at(SPAN, key)
     for pattern, provider_name in names.HOST_PATTERNS:
         domain = next((name for name, of in names.HOSTS.items() if of == provider_name), _BEDROCK)
         if names.provider_of(domain, None, None) != provider_name:
             raise LookupError(f"no domain stands for the hosts of {provider_name}")
-        found = matches(raw, f"(?is){before}(?:{pattern.pattern}){after}")
-        kept = Kept(key, (put(clean, f'"{domain}"', found), *kept.copies), kept.proof)
+        found = f'{clean} == "{OTHER}"', matches(raw, f"(?is){before}(?:{pattern.pattern})[.]*{after}")
+        kept = Kept(key, (*kept.copies, put(clean, f'"{domain}"', *found)), kept.proof)
     return kept
 
 
