@@ -8,29 +8,15 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
+from infraprism.backend.settings import Settings
 from infraprism.backend.startup import StartupError, check_cpu, check_port, listen, open_data_dir
 
+__all__ = ["Settings", "run"]
+
 _KEY_VARIABLE: Final = "INFRAPRISM_API_KEY"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to run the server.
-
-    A port of 0 takes any free one. `max_waiting_bytes` bounds the requests that are held in memory until they are
-    stored; beyond it senders are told to come back.
-    """
-
-    data_dir: Path
-    host: str = "127.0.0.1"
-    port: int = 4318
-    grpc_port: int = 4317
-    max_waiting_bytes: int = 256 * 2**20
 
 
 def run(settings: Settings) -> int:

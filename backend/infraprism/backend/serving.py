@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvicorn
 
@@ -17,12 +17,10 @@ from infraprism.backend.api.app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batches import Batches
 from infraprism.backend.ingest.intake import Intake
+from infraprism.backend.settings import Settings
 from infraprism.backend.startup import StartupError
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
-
-if TYPE_CHECKING:
-    from infraprism.backend.server import Settings
 
 _GRACE_S: Final = 15
 _READERS: Final = 4
