@@ -154,8 +154,12 @@ _SERVER_ERROR: Final = 500
 _LAST_ERROR: Final = 599
 
 _ENDING: Final = re.compile(r"(?:_?error|exception)$")
-# The wording of the openai and anthropic packages. Only the digits are taken; the text goes nowhere.
-_STATUS_IN_TEXT: Final = re.compile(r"(?:^|[\s:])Error code: ([45][0-9]{2})(?![0-9])")
+# The wordings of the openai and anthropic packages, of Pydantic AI, and of google-genai. Only the digits are taken;
+# the text goes nowhere.
+STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ")
+_STATUS_IN_TEXT: Final = re.compile(
+    r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}[A-Z_]*\b"
+)
 _TEXT_LOOKED_AT: Final = 200
 
 
@@ -202,4 +206,4 @@ def _digits(name: str) -> int | None:
 
 def _status_in(text: str) -> int | None:
     found = _STATUS_IN_TEXT.search(text[:_TEXT_LOOKED_AT])
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None

@@ -109,7 +109,6 @@ HINTS: Final = {
     "azure_openai": "azure",
     "azure-openai": "azure",
     "azureopenai": "azure",
-    "azure_ai": "azure",
     "aws": "aws_bedrock",
     "bedrock": "aws_bedrock",
     "amazon_bedrock": "aws_bedrock",
@@ -136,6 +135,25 @@ HINTS: Final = {
     "voyageai": "voyage",
     "jina_ai": "jina",
     "pplx": "perplexity",
+    "google": "google_gemini",
+    "googleai": "google_gemini",
+    "googlegenai": "google_gemini",
+    "google_vertexai": "google_vertex",
+    "google_vertex_ai": "google_vertex",
+    "google_anthropic_vertex": "google_vertex",
+    "vertex": "google_vertex",
+    "vertex_ai_beta": "google_vertex",
+    "azure_openai_chat": "azure",
+    "azure_text": "azure",
+    "awsbedrock": "aws_bedrock",
+    "aws_bedrock_converse": "aws_bedrock",
+    "anthropic_bedrock": "aws_bedrock",
+    "claude": "anthropic",
+    "cohere_chat": "cohere",
+    "text-completion-openai": "openai",
+    "fireworksai": "fireworks",
+    "gateway": "vercel",
+    "hugging-face": "huggingface",
 }
 
 _MODELS: Final = tuple(
@@ -185,8 +203,8 @@ def _by_host(host: str) -> str | None:
 
 
 def _by_hint(hint: str) -> str | None:
-    """A name, or the longest known beginning of a dotted one: `openai.chat` is `openai`."""
-    name = hint.strip().lower()
+    """A name, or the longest known beginning of a dotted one: `openai.chat` is `openai`, as is `openai/gpt-4o`."""
+    name = hint.strip().lower().partition("/")[0]
     while name:
         if name in HINTS:
             return HINTS[name]

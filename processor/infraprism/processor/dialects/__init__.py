@@ -1,14 +1,39 @@
 """What the instrumentations of this world write on their spans: one table per dialect, and the engine that reads them.
 
 A new dialect is one file with one table, named here. The order matters: the first dialect that recognises a span
-decides what it is.
+decides what it is. Those that are told by their scope come first, since others write more keys on their spans; then
+those with an operation key of their own; then what looks like the conventions.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
+from infraprism.processor.dialects.google_adk import GOOGLE_ADK
+from infraprism.processor.dialects.langfuse import LANGFUSE
+from infraprism.processor.dialects.litellm import LITELLM
+from infraprism.processor.dialects.logfire import LOGFIRE
+from infraprism.processor.dialects.openinference import OPENINFERENCE
+from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE
+from infraprism.processor.dialects.openllmetry import OPENLLMETRY
+from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.strands import STRANDS
 from infraprism.processor.dialects.table import Dialect
 
-DIALECTS: Final[tuple[Dialect, ...]] = (SEMCONV,)
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    LOGFIRE,
+    PYDANTIC_AI,
+    STRANDS,
+    GOOGLE_ADK,
+    OPENLIT_EXCLUSIVE,
+    OPENLIT,
+    AI_SDK_7,
+    AI_SDK,
+    OPENINFERENCE,
+    LANGFUSE,
+    LITELLM,
+    OPENLLMETRY,
+    SEMCONV,
+)

@@ -62,8 +62,12 @@ def _whole(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[i
             output_tokens, reasoning = output_tokens + reasoning, 0
     if not total or input_tokens is None or output_tokens is None:
         return input_tokens, output_tokens, False
-    if total in (input_tokens + output_tokens, reported_input + reported_output):
-        return input_tokens, output_tokens, False  # some add their own two counts up and call it the total
+    if total == input_tokens + output_tokens:
+        return input_tokens, output_tokens, False
+    if total == reported_input + reported_output:
+        # Either the parts are within their wholes after all, or somebody added the two up and called it the total.
+        proven = cached == 0 or dialect.total_is_its_own or dialect.input_excludes_cache
+        return (input_tokens, output_tokens, False) if proven else (reported_input, reported_output, False)
     for more_input, more_output in ((cached, 0), (0, reasoning), (cached, reasoning)):
         if input_tokens + more_input + output_tokens + more_output == total:
             return input_tokens + more_input, output_tokens + more_output, False

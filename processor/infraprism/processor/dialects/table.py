@@ -149,6 +149,7 @@ class Dialect:
     the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
     `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
     added if the counts prove it.
+    `total_is_its_own`: whether the total is a sum that the instrumentation made of the two counts: it proves nothing.
     `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
     `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
     provider reported them, more is less.
@@ -165,6 +166,7 @@ class Dialect:
     json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()
+    total_is_its_own: bool = False
     zero_is_unreported: bool = False
     layer: Layer = Layer.CLIENT
     rank: int = 0

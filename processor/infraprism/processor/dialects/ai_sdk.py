@@ -1,0 +1,72 @@
+"""Vercel's AI SDK for Node: its own `ai.*` names (4 to 6, and 7 with its legacy integration), and the conventions (7).
+
+Only the inner spans, `doGenerate`, `doStream`, `doEmbed` and `doRerank`, are calls; the outer ones, agents and steps
+repeat their sums. From 6 on the input includes the cache and its parts are named; before, the counts are the
+provider's own, so that Anthropic's and Bedrock's input leaves the cache out, and the total is a sum of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, As, Beside, Dialect, Layer
+from infraprism.processor.dialects.values import milliseconds
+
+_PROVIDER: Final = "ai.response.providerMetadata"
+
+AI_SDK: Final = Dialect(
+    name="AI SDK",
+    markers=frozenset({"ai.operationId"}),
+    operations={
+        "ai.generateText.doGenerate": "chat",
+        "ai.streamText.doStream": "chat",
+        "ai.generateObject.doGenerate": "chat",
+        "ai.streamObject.doStream": "chat",
+        "ai.embed.doEmbed": "embeddings",
+        "ai.embedMany.doEmbed": "embeddings",
+        "ai.rerank.doRerank": "rerank",
+    },
+    keys={
+        **semconv.keys_with(
+            request_model=("ai.model.id",),
+            response_model=("ai.response.model",),
+            provider=("ai.model.provider",),
+            response_id=("ai.response.id",),
+            input_tokens=("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
+            output_tokens=("ai.usage.outputTokens", "ai.usage.completionTokens"),
+            total_tokens=("ai.usage.totalTokens",),
+            reasoning_tokens=("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
+            time_to_first_token_ms=(
+                As("ai.response.msToFirstChunk", milliseconds),
+                As("ai.stream.msToFirstChunk", milliseconds),
+            ),
+            cache_write_1h_tokens=(f"{_PROVIDER}.anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
+            service_tier=(f"{_PROVIDER}.anthropic.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
+            session_on_span=("ai.telemetry.metadata.sessionId",),
+        ),
+        "operation": ("ai.operationId",),
+        "cache_read_tokens": (
+            "ai.usage.inputTokenDetails.cacheReadTokens",
+            Beside("ai.usage.cachedInputTokens", CACHE_BESIDE_INPUT),
+        ),
+        "cache_write_tokens": (
+            "ai.usage.inputTokenDetails.cacheWriteTokens",
+            Beside(f"{_PROVIDER}.anthropic.cacheCreationInputTokens", CACHE_BESIDE_INPUT),
+            Beside(f"{_PROVIDER}.anthropic.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),
+            Beside(f"{_PROVIDER}.bedrock.usage.cacheWriteInputTokens", CACHE_BESIDE_INPUT),
+        ),
+    },
+    json_texts=frozenset({_PROVIDER}),
+    total_is_its_own=True,
+    zero_is_unreported=True,
+    layer=Layer.FRAMEWORK,
+)
+AI_SDK_7: Final = Dialect(
+    name="AI SDK 7",
+    markers=frozenset({"gen_ai.operation.name"}),
+    scopes=("gen_ai",),
+    operations={**semconv.OPERATIONS, "rerank": "rerank"},
+    keys=semconv.KEYS,
+    layer=Layer.FRAMEWORK,
+)

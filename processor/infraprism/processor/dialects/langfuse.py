@@ -1,0 +1,102 @@
+"""Langfuse's own SDKs: usage is a JSON text, in whichever shape it was handed over.
+
+Shapes: OpenAI's and Anthropic's usage objects as they came, Google's, Bedrock's, and Langfuse's own `input`, `output`,
+`total` with `input_...` and `output_...` parts, which it takes out of the two. There is no provider, so that only the
+model tells who bills, and no id of the answer. Its cost is its own, and not read. Observations of other types than
+generation and embedding are no calls.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects.table import As, Beside, Dialect
+from infraprism.processor.dialects.values import Word
+
+_USAGE: Final = "langfuse.observation.usage_details"
+
+LANGFUSE: Final = Dialect(
+    name="Langfuse",
+    markers=frozenset({"langfuse.observation.type"}),
+    operations={"generation": "chat", "embedding": "embeddings"},
+    keys={
+        "operation": ("langfuse.observation.type",),
+        "request_model": ("langfuse.observation.model.name", "gen_ai.request.model"),
+        "response_model": ("gen_ai.response.model",),
+        "provider": ("gen_ai.provider.name", "gen_ai.system"),
+        "host": ("server.address",),
+        # What went wrong stands in the status message, of which only a status code is taken.
+        "error": ("error.type", As("langfuse.observation.level", Word("ERROR", "_OTHER"))),
+        "input_tokens": (
+            f"{_USAGE}.prompt_tokens",
+            f"{_USAGE}.input_tokens",
+            f"{_USAGE}.input",
+            f"{_USAGE}.promptTokens",
+            f"{_USAGE}.inputTokens",
+            f"{_USAGE}.prompt_token_count",
+            f"{_USAGE}.promptTokenCount",
+        ),
+        "output_tokens": (
+            f"{_USAGE}.completion_tokens",
+            f"{_USAGE}.output_tokens",
+            f"{_USAGE}.output",
+            f"{_USAGE}.completionTokens",
+            f"{_USAGE}.outputTokens",
+            f"{_USAGE}.candidates_token_count",
+            f"{_USAGE}.candidatesTokenCount",
+        ),
+        "total_tokens": (
+            f"{_USAGE}.total_tokens",
+            f"{_USAGE}.total",
+            f"{_USAGE}.totalTokens",
+            f"{_USAGE}.total_token_count",
+            f"{_USAGE}.totalTokenCount",
+        ),
+        "cache_read_tokens": (
+            f"{_USAGE}.prompt_tokens_details.cached_tokens",
+            f"{_USAGE}.input_tokens_details.cached_tokens",
+            f"{_USAGE}.input_token_details.cache_read",
+            f"{_USAGE}.cached_content_token_count",
+            f"{_USAGE}.cachedContentTokenCount",
+            Beside(f"{_USAGE}.cache_read_input_tokens"),
+            Beside(f"{_USAGE}.cacheReadInputTokens"),
+            Beside(f"{_USAGE}.input_cache_read"),
+            Beside(f"{_USAGE}.input_cached_tokens"),
+        ),
+        "cache_write_tokens": (
+            f"{_USAGE}.prompt_tokens_details.cache_creation_tokens",
+            f"{_USAGE}.input_token_details.cache_creation",
+            Beside(f"{_USAGE}.cache_creation_input_tokens"),
+            Beside(f"{_USAGE}.cacheWriteInputTokens"),
+            Beside(f"{_USAGE}.input_cache_creation"),
+        ),
+        "cache_write_1h_tokens": (f"{_USAGE}.cache_creation.ephemeral_1h_input_tokens",),
+        "reasoning_tokens": (
+            f"{_USAGE}.completion_tokens_details.reasoning_tokens",
+            f"{_USAGE}.output_tokens_details.reasoning_tokens",
+            f"{_USAGE}.output_token_details.reasoning",
+            Beside(f"{_USAGE}.output_reasoning"),
+            Beside(f"{_USAGE}.output_reasoning_tokens"),
+            Beside(f"{_USAGE}.thoughts_token_count"),
+            Beside(f"{_USAGE}.thoughtsTokenCount"),
+        ),
+        "audio_input_tokens": (
+            f"{_USAGE}.prompt_tokens_details.audio_tokens",
+            Beside(f"{_USAGE}.input_audio"),
+            Beside(f"{_USAGE}.input_audio_tokens"),
+        ),
+        "audio_output_tokens": (
+            f"{_USAGE}.completion_tokens_details.audio_tokens",
+            Beside(f"{_USAGE}.output_audio"),
+            Beside(f"{_USAGE}.output_audio_tokens"),
+        ),
+        "service_tier": (f"{_USAGE}.service_tier",),
+        "web_searches": (f"{_USAGE}.server_tool_use.web_search_requests",),
+        "entity_type": ("infraprism.entity_type",),
+        "entity_id": ("infraprism.entity_id",),
+        "session_id": ("infraprism.session_id",),
+        "session_on_span": ("session.id",),
+    },
+    json_texts=frozenset({_USAGE}),
+    zero_is_unreported=True,
+)

@@ -1,0 +1,67 @@
+"""LiteLLM's OpenTelemetry callback, by default and with the conventions opted in.
+
+Where a span is under way it may write on that one instead of its own, so that it is told by keys of its own as well.
+The child span `raw_gen_ai_request` names no operation and is no call. A stream without usage has zeros. Cached and
+reasoning tokens stand only in `metadata.usage_object`, the usage as Python prints it. Its costs are computed by
+itself, and not read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import Dialect, Layer
+
+_USAGE: Final = "metadata.usage_object"
+_CALLS: Final = {
+    "completion": "chat",  # its name for all of chat
+    "responses": "chat",
+    "anthropic_messages": "chat",
+    "generate_content": "chat",
+    "generate_content_stream": "chat",
+    "text_completion": "completion",
+    "embedding": "embeddings",
+    "rerank": "rerank",
+    "image_generation": "image",
+    "image_edit": "image",
+    "image_variation": "image",
+    "transcription": "audio",
+    "speech": "audio",
+}
+
+LITELLM: Final = Dialect(
+    name="LiteLLM",
+    markers=frozenset({"gen_ai.operation.name", "llm.request.type"}),
+    scopes=("litellm",),
+    signs=frozenset({"litellm.call_id", "gen_ai.cost.total_cost", _USAGE}),
+    operations={**semconv.OPERATIONS, **_CALLS, **{f"a{name}": meant for name, meant in _CALLS.items()}},
+    keys={
+        **semconv.keys_with(
+            provider=("litellm.provider.model",),
+            streamed=("llm.is_streaming",),
+            http_status=("error.code",),
+            total_tokens=("gen_ai.usage.total_tokens",),
+            cache_read_tokens=(
+                f"{_USAGE}.prompt_tokens_details.cached_tokens",
+                f"{_USAGE}.input_tokens_details.cached_tokens",
+                f"{_USAGE}.cache_read_input_tokens",
+            ),
+            cache_write_tokens=(
+                f"{_USAGE}.prompt_tokens_details.cache_creation_tokens",
+                f"{_USAGE}.cache_creation_input_tokens",
+            ),
+            reasoning_tokens=(
+                f"{_USAGE}.completion_tokens_details.reasoning_tokens",
+                f"{_USAGE}.output_tokens_details.reasoning_tokens",
+            ),
+            audio_input_tokens=(f"{_USAGE}.prompt_tokens_details.audio_tokens",),
+            audio_output_tokens=(f"{_USAGE}.completion_tokens_details.audio_tokens",),
+        ),
+        # By default the operation is always chat, whatever was called.
+        "operation": ("llm.request.type", "gen_ai.operation.name"),
+    },
+    json_texts=frozenset({_USAGE}),
+    zero_is_unreported=True,
+    layer=Layer.WRAPPER,
+)

@@ -1,0 +1,55 @@
+"""OpenLLMetry (Traceloop), all its packages, in Python and in Node, from the `llm.*` names of its beginnings on.
+
+It follows the conventions, with more keys. Input includes the cache. Known to be wrong: streams of its anthropic
+package report the output of message_start and of message_delta added up, one or a few tokens too many, and nothing on
+the span tells how many; LangChain streams of Anthropic report an input of 0, which no call has.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import Dialect
+
+_PACKAGES: Final = (
+    *("alephalpha", "anthropic", "bedrock", "cohere", "crewai", "google_generativeai", "groq", "haystack", "langchain"),
+    *("llamaindex", "mistralai", "ollama", "openai", "openai_agents", "replicate", "sagemaker", "together"),
+    *("transformers", "vertexai", "voyageai", "watsonx", "writer", "agno"),
+)
+_PREFIX: Final = "opentelemetry.instrumentation."
+
+OPENLLMETRY: Final = Dialect(
+    name="OpenLLMetry",
+    markers=frozenset({"gen_ai.operation.name", "llm.request.type"}),
+    scopes=(
+        *(_PREFIX + package for package in _PACKAGES),
+        *(f"{_PREFIX}{package}." for package in _PACKAGES),
+        "@traceloop/instrumentation-",
+        "opentelemetry-instrumentation-",
+    ),
+    signs=frozenset({"llm.request.type"}),
+    operations={
+        **semconv.OPERATIONS,
+        "completion": "completion",
+        "embedding": "embeddings",
+        "rerank": "rerank",
+    },
+    keys=semconv.keys_with(
+        operation=("llm.request.type",),
+        request_model=("llm.request.model",),
+        response_model=("llm.response.model",),
+        provider=("llm.vendor",),
+        host=("gen_ai.openai.api_base", "openai.api_base"),
+        streamed=("gen_ai.is_streaming", "llm.is_streaming"),
+        input_tokens=("llm.usage.prompt_tokens",),
+        output_tokens=("llm.usage.completion_tokens",),
+        total_tokens=("gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
+        cache_read_tokens=("llm.usage.cache_read_input_tokens",),
+        cache_write_tokens=("llm.usage.cache_creation_input_tokens",),
+        reasoning_tokens=("llm.usage.reasoning_tokens",),
+        session_on_span=("traceloop.association.properties.session_id", "traceloop.association.properties.thread_id"),
+    ),
+    zero_is_unreported=True,
+    rank=1,
+)

@@ -1,0 +1,41 @@
+"""Strands Agents.
+
+It follows the conventions, but names itself as the provider and gives the time to the first token in milliseconds.
+Counts are the provider's own, so that for Anthropic and Bedrock the input leaves the cache out. Its total is a sum of
+its own. Agents and event loop cycles repeat their calls' sums.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, As, Beside, Dialect, Layer
+from infraprism.processor.dialects.values import milliseconds
+
+STRANDS: Final = Dialect(
+    name="Strands Agents",
+    markers=frozenset({"gen_ai.operation.name"}),
+    scopes=("strands.telemetry.tracer", "strands-agents"),
+    operations=semconv.OPERATIONS,
+    keys={
+        **semconv.keys_with(
+            time_to_first_token_ms=(As("gen_ai.server.time_to_first_token", milliseconds),),
+            total_tokens=("gen_ai.usage.total_tokens",),
+        ),
+        "provider": (),
+        "cache_read_tokens": (
+            Beside("gen_ai.usage.cache_read.input_tokens", CACHE_BESIDE_INPUT),
+            Beside("gen_ai.usage.cache_read_input_tokens", CACHE_BESIDE_INPUT),
+        ),
+        "cache_write_tokens": (
+            Beside("gen_ai.usage.cache_write.input_tokens", CACHE_BESIDE_INPUT),
+            Beside("gen_ai.usage.cache_creation.input_tokens", CACHE_BESIDE_INPUT),
+            Beside("gen_ai.usage.cache_write_input_tokens", CACHE_BESIDE_INPUT),
+            Beside("gen_ai.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),
+        ),
+    },
+    total_is_its_own=True,
+    zero_is_unreported=True,
+    layer=Layer.FRAMEWORK,
+)
