@@ -97,7 +97,7 @@ def test_an_application_that_sets_its_provider_itself_keeps_it_to_itself(provide
     app = OWN_PROVIDER + CALLS + SHOW_SPANS
     ran = run(provider, app)
     assert ran.models == MODELS
-    bare = run(provider, app, sys.executable, "-c", "import runpy, sys; sys.argv = sys.argv[2:]; exec(sys.argv[1])")
+    bare = run(provider, app, "env")
     assert not bare.events
     assert ran.out == bare.out
     assert "Overriding" not in ran.errors
@@ -162,3 +162,20 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
 """
     assert run(provider, app).models == sorted(MODELS * 2)
+
+
+def test_a_broken_part_of_ours_stops_neither_the_application_nor_other_instrumentations(
+    provider: LocalProvider,
+) -> None:
+    app = """
+import sys
+sys.modules["infraprism.processor"] = None  # from here on it cannot be imported
+from infraprism.opentelemetry_entry_points import AnthropicInstrumentor, pre_instrument
+pre_instrument()
+AnthropicInstrumentor().instrument()
+AnthropicInstrumentor().uninstrument()
+"""
+    ran = run(provider, app + CALLS, "env")
+    assert ran.out == "done\n"
+    assert not ran.events
+    assert "InfraPrism is not at work" in ran.errors

@@ -1,9 +1,8 @@
-"""What `opentelemetry-instrument` finds: a hook, and an instrumentor for each client package.
+"""What happens when `opentelemetry-instrument` starts an application.
 
 The application asked for nothing and changes nothing, so its telemetry stays as it is byte for byte: our own spans go
 to a private provider. Beside the application's provider, whenever there is one, stands our processor, so that calls
-which other instrumentations report are counted as well. Every error is kept from the application and from the other
-instrumentations, since one that got out would stop them all.
+which other instrumentations report are counted as well. Every error is kept from the application.
 """
 
 from __future__ import annotations
@@ -11,20 +10,18 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
 from opentelemetry import trace
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it is untyped
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 
 from infraprism.instrumentation import instrumentor
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.call import log, tally
 from infraprism.instrumentation.patching import Function, Patch, Switch
-from infraprism.instrumentation.providers.anthropic import ANTHROPIC
-from infraprism.instrumentation.providers.openai import OPENAI
+from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in, record_attributions
 from infraprism.processor import InfraPrismSpanProcessor
 
@@ -70,8 +67,11 @@ class _Hook:
     def _stand_beside(self, provider: Any) -> None:
         if self._processor is None or provider in self._beside or not hasattr(provider, "add_span_processor"):
             return
-        if delivery_in(provider) is None:
+        delivery = delivery_in(provider)
+        if delivery is None:
             provider.add_span_processor(Forwarding(self._processor))
+        else:
+            record_attributions(provider, delivery)
         self._beside.add(provider)
 
     def _attached(self, original: Function, switch: Switch) -> Function:
@@ -97,37 +97,22 @@ def quietly(where: str, work: Callable[[], None]) -> None:
 _hook: Final = _Hook()
 
 
-def pre_instrument() -> None:
-    """The `opentelemetry_pre_instrument` hook. Raises nothing; doing it twice does nothing more."""
+def stand_beside() -> None:
+    """Set up delivery, beside whatever the application has or will have. Raises nothing; twice does nothing more."""
     if enabled():
         quietly("zero_code.hook", _hook.run)
 
 
-class _PackageInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base class is untyped
-    """Observes one client package. One that is missing or too old is skipped."""
-
-    package: ClientPackage
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """None: a package that is missing is no conflict."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        provider = kwargs.get("tracer_provider")
-        if enabled():
-            instrumentor.apply([self.package], _tracing if provider is None else Tracing(provider))
-
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
-        instrumentor.remove([self.package])
+def observe(package: str, provider: trace.TracerProvider | None = None) -> None:
+    """Observe one client package, by name; where it is missing or too old, do nothing."""
+    if enabled():
+        instrumentor.apply(_named(package), _tracing if provider is None else Tracing(provider))
 
 
-class OpenAIInstrumentor(_PackageInstrumentor):
-    """Observes the openai package."""
+def leave(package: str) -> None:
+    """Put the originals of one client package back, by name."""
+    instrumentor.remove(_named(package))
 
-    package = OPENAI
 
-
-class AnthropicInstrumentor(_PackageInstrumentor):
-    """Observes the anthropic package."""
-
-    package = ANTHROPIC
+def _named(name: str) -> list[ClientPackage]:
+    return [package for package in PACKAGES if package.name == name]
