@@ -223,7 +223,7 @@ def test_a_span_that_cannot_be_read_is_dropped_and_counted(monkeypatch: pytest.M
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("infraprism.processor.delivery.convert", fail)
+    monkeypatch.setattr("infraprism.processor.convert.candidate", fail)
     processor = InfraPrismSpanProcessor(KeepsEvents())
     call(provider_with(processor))
     assert processor.force_flush(10_000)

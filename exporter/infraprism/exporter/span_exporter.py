@@ -17,7 +17,8 @@ from infraprism.exporter.delivery import Overflow
 from infraprism.exporter.encoder import span_bytes
 from infraprism.exporter.outlet import Outlet, open_outlet
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
-from infraprism.processor import notes, to_event
+from infraprism.exporter.settling import SettledBatches
+from infraprism.processor import notes
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 
@@ -33,8 +34,10 @@ def live() -> tuple[InfraPrismSpanExporter, ...]:
 class InfraPrismSpanExporter(SpanExporter):
     """Sends events, and nothing else, to an InfraPrism backend.
 
-    Give it to any span processor: each span is turned into an event first, and a span that is no LLM call is left
-    out. `InfraPrismSpanProcessor` hands it finished events instead (`export_events`).
+    Give it to any span processor: each span is turned into an event first, spans that report the same call into one,
+    and a span that is no LLM call is left out. What other instrumentations than our own report is held for a second,
+    in which other spans of the same call may come. `InfraPrismSpanProcessor` hands it finished events instead
+    (`export_events`).
 
     Without arguments it is configured by the environment: `INFRAPRISM_ENDPOINT` (default `http://localhost:4318`, for
     gRPC `http://localhost:4317`), `INFRAPRISM_API_KEY`, `INFRAPRISM_PROTOCOL` (`http/protobuf` or `grpc`),
@@ -104,6 +107,7 @@ class InfraPrismSpanExporter(SpanExporter):
         self._settings = _usable(given)
         self._usage_detail = isinstance(self._settings, Settings) and self._settings.usage_detail
         self._outlet = open_outlet(self._settings, self.tally, overflow)
+        self._settling = SettledBatches(self.tally, self.export_events)
         # What a child inherits is kept as it is: letting go of a gRPC channel in a child can hang.
         self._of_parents: list[Outlet] = []
         _live.add(self)
@@ -113,8 +117,9 @@ class InfraPrismSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
-        found = (to_event(span, notes.shared.of(span)) for span in spans)
-        self.export_events([event for event in found if event is not None])
+        if self._pid != os.getpid():
+            self.restart_in_child()
+        self._settling.take((span, notes.shared.of(span)) for span in spans)
         return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
 
     def export_events(self, events: Sequence[Event]) -> None:
@@ -144,6 +149,7 @@ class InfraPrismSpanExporter(SpanExporter):
         True if the endpoint took all of it within the timeout; False if any of it is still on its way, was rejected or
         was dropped meanwhile, or if nothing can be delivered at all for lack of a key or of settings.
         """
+        self._settling.flush()
         return self._outlet.flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: int = 5000) -> None:
@@ -156,6 +162,7 @@ class InfraPrismSpanExporter(SpanExporter):
         atexit.unregister(self._at_exit)
         if self._finalizer is not None:
             self._finalizer.cancel()
+        self._settling.stop()
         self._outlet.stop(timeout_millis / 1000)
 
     def restart_in_child(self) -> None:
@@ -165,6 +172,7 @@ class InfraPrismSpanExporter(SpanExporter):
         self._is_exit_watched = False
         self._of_parents.append(self._outlet)
         self._outlet = open_outlet(self._settings, self.tally, self._overflow)
+        self._settling = SettledBatches(self.tally, self.export_events)
         if self._is_shut_down:
             self._outlet.stop(0)
 
@@ -181,6 +189,7 @@ class InfraPrismSpanExporter(SpanExporter):
 
         A provider made before this exporter hands over the last spans of the process only after this.
         """
+        self._settling.stop()
         outlet, self._outlet = self._outlet, open_outlet(self._settings, self.tally, self._overflow)
         outlet.stop(EXIT_TIMEOUT_MILLIS / 1000)
 

@@ -56,7 +56,7 @@ def to_event(span: ReadableSpan, note: Note | None = None) -> Event | None:
 def convert(span: ReadableSpan, note: Note | None = None) -> Event | None:
     """The same as `to_event`, for callers that count errors themselves: raises what went wrong."""
     found = candidate(span, note)
-    return event(found) if type(found) is Candidate else found
+    return event(found) if isinstance(found, Candidate) else found
 
 
 def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event | None:
@@ -76,6 +76,9 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
         return None
     start, end, parent = span.start_time, span.end_time, span.parent
     start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
+    if reading.said.duration_ms is not None and type(end) is int:
+        # Written when the call was over, and without a duration of its own.
+        start_ns = max(1, end - reading.said.duration_ms * _NS_PER_MS)
     found: Candidate = _tuple(
         Candidate,
         (
@@ -233,4 +236,4 @@ def _nearest_ns(end: object) -> int:
 def _latency_ms(duration_ns: int) -> int:
     """To the nearest millisecond. Longer than the field can hold is its maximum."""
     latency_ms = (duration_ns + _NS_PER_MS // 2) // _NS_PER_MS
-    return latency_ms if latency_ms < fields.MAX_LATENCY_MS else fields.MAX_LATENCY_MS
+    return min(fields.MAX_LATENCY_MS, latency_ms)

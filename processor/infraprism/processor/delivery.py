@@ -1,14 +1,15 @@
-"""Spans turned into events and given to an exporter of either kind, with an account of each."""
+"""Spans turned into events, one for each call, and given to an exporter of either kind, with an account of each."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from infraprism.processor.convert import convert
+from infraprism.processor.intake import Intake
 from infraprism.processor.notes import Note
 from infraprism.processor.sink import EventExporter, takes_events
 from infraprism.processor.spans import event_span, usage_detail_wanted
@@ -34,15 +35,32 @@ class Delivery:
         else:
             self._spans = cast("SpanExporter", exporter)
         self.tally = self._events.tally if self._events is not None else Tally()
+        self.restart()
+
+    def restart(self) -> None:
+        """Start with nothing held: in a forked child what is held is the parent's."""
+        self._intake = Intake(self.tally)
 
     @property
     def flushes_anywhere(self) -> bool:
         """Whether the exporter may be flushed while it is given events; the SDK's may not be used from two threads."""
         return self._events is not None
 
-    def deliver(self, spans: Sequence[tuple[ReadableSpan, Note | None]]) -> None:
-        """Hand on the events that these spans are."""
-        events = [event for span, note in spans if (event := self._event(span, note)) is not None]
+    @property
+    def next_due_s(self) -> float | None:
+        """When the next event is to be handed on that is held for now, by the monotonic clock."""
+        return self._intake.next_due_s
+
+    def deliver(self, spans: Sequence[tuple[ReadableSpan, Note | None]] = ()) -> None:
+        """Take in spans, and hand on the events that are due."""
+        now_s = time.monotonic()
+        self._hand_on(self._intake.take(spans, now_s) if spans else self._intake.due(now_s))
+
+    def deliver_all(self, *, at_last: bool = False) -> None:
+        """Hand on the events that are held; `at_last` also those of calls of which only the beginning is known."""
+        self._hand_on(self._intake.close() if at_last else self._intake.flush())
+
+    def _hand_on(self, events: list[Event]) -> None:
         if not events:
             return
         if self._events is not None:
@@ -76,14 +94,6 @@ class Delivery:
                 self._spans.shutdown()
         except Exception:  # noqa: BLE001 - no error of an exporter may reach the application
             self.tally.error("exporter.shutdown")
-
-    def _event(self, span: ReadableSpan, note: Note | None) -> Event | None:
-        try:
-            return convert(span, note)
-        except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.convert")
-            self.drop("unreadable")
-            return None
 
     def _export_events(self, exporter: EventExporter, events: list[Event]) -> None:
         try:

@@ -13,6 +13,9 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Final
 
+OUR_SCOPE: Final = "infraprism.instrumentation"
+"""The instrumentation scope of our own spans. Their numbers are the provider's, read where the answer arrives."""
+
 
 class Part(Enum):
     """What is noted about a span that can only be a part of a call that is counted already."""

@@ -2,7 +2,9 @@
 
 On the application's thread a span costs a look at two ContextVars when it starts and one at its keys when it ends; a
 span that may be a call is put into a queue. All else happens on a worker thread: it sleeps until the first span
-comes, lets others gather for a moment, then turns them all into events and hands them on.
+comes, lets others gather for a moment, then settles which of them are one call, turns each call into an event and
+hands it on: those of our own instrumentation at once, others after a second, in which other spans of the same call
+may end.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from infraprism.processor import attribution
 from infraprism.processor.convert import MARKERS
 from infraprism.processor.delivery import Delivery
 from infraprism.processor.notes import Note, Notes
-from infraprism.processor.once import Part, inside_call
+from infraprism.processor.once import OUR_SCOPE, Part, inside_call
 from infraprism.processor.sink import EventExporter, registered_exporter
 
 MAX_QUEUE: Final = 4096
@@ -33,6 +35,8 @@ MAX_QUEUE: Final = 4096
 HURRY_AT: Final = 512
 """Spans waiting at which the worker stops letting others gather."""
 GATHER_SECONDS: Final = 0.15
+MAX_AWAITED: Final = 4096
+"""Spans whose end is awaited because a call was inside them; forgotten when there are more."""
 SHUTDOWN_MILLIS: Final = 5000
 
 # Bound once: a span that is not ours pays for each look-up.
@@ -83,11 +87,14 @@ class InfraPrismSpanProcessor(SpanProcessor):
     def _begin(self) -> None:
         """Start empty; the worker starts with the first span."""
         self._pid = os.getpid()
+        self._delivery.restart()
         self._queue: SimpleQueue[_Item | _Flush | None] = SimpleQueue()
         self._hurry = threading.Event()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._shutdown_deadline = 0.0
+        self._sees_others = False
+        self._awaited: set[int] = set()
 
     # -- on the application's thread ----------------------------------------------------------------------------
 
@@ -103,9 +110,14 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Queue the span if it may be a call."""
         try:
             note = self._notes.take(span) if self._noted else None
-            if note is Part.OF_A_CALL or _no_marker_in(_keys(span)):
+            if note is Part.OF_A_CALL:
                 return
-            self._put(span, note)
+            if not _no_marker_in(_keys(span)):
+                self._put(span, note)
+                if self._sees_others or _is_others(span):
+                    self._await_parent(span)
+            elif self._awaited and span.context.span_id in self._awaited:
+                self._pass_on(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_end")
 
@@ -124,6 +136,21 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if self._closed:
             self._drop_waiting()  # shut down between the look and the put
 
+    def _await_parent(self, span: ReadableSpan) -> None:
+        """A span around this one may be a report of the same call: the spans between them are looked at too."""
+        self._sees_others = True
+        parent = span.parent
+        if parent is not None and not parent.is_remote:
+            if len(self._awaited) >= MAX_AWAITED:
+                self._awaited.clear()
+            self._awaited.add(parent.span_id)
+
+    def _pass_on(self, span: ReadableSpan) -> None:
+        self._awaited.discard(span.context.span_id)
+        if not self._closed and self._queue.qsize() < MAX_QUEUE:
+            self._put(span, None)
+            self._await_parent(span)
+
     def _start_worker(self) -> threading.Thread:
         with self._starting:
             if self._worker is None:
@@ -136,7 +163,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         with suppress(Empty):
             while True:
                 item = self._queue.get_nowait()
-                if isinstance(item, tuple):
+                if isinstance(item, tuple) and not _no_marker_in(_keys(item[0])):
                     self._delivery.drop("shut_down")
 
     # -- on the worker's thread ---------------------------------------------------------------------------------
@@ -145,12 +172,20 @@ class InfraPrismSpanProcessor(SpanProcessor):
         queue, hurry = self._queue, self._hurry
         with suppress_instrumentation():
             while True:
-                item = queue.get()
+                item = self._next(queue)
                 if isinstance(item, tuple):
                     hurry.wait(GATHER_SECONDS)
                 hurry.clear()
                 if not self._drain(queue, item):
                     return
+
+    def _next(self, queue: SimpleQueue[_Item | _Flush | None]) -> _Item | _Flush | None:
+        """What is put into the queue next; meanwhile events are handed on as they become due."""
+        while (due_s := self._delivery.next_due_s) is not None:
+            with suppress(Empty):
+                return queue.get(timeout=max(0.0, due_s - time.monotonic()))
+            self._delivery.deliver()
+        return queue.get()
 
     def _drain(self, queue: SimpleQueue[_Item | _Flush | None], item: _Item | _Flush | None) -> bool:
         """Hand on the item and all that waits behind it; False when that was the end."""
@@ -162,6 +197,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 self._delivery.deliver(spans)
                 spans = []
                 if item is None:
+                    self._delivery.deliver_all(at_last=True)
                     self._delivery.shutdown(_millis_until(self._shutdown_deadline))
                     return False
                 self._flush(item)
@@ -172,6 +208,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 return True
 
     def _flush(self, item: _Flush) -> None:
+        self._delivery.deliver_all()
         item.flushed = self._delivery.flushes_anywhere or self._delivery.flush(_millis_until(item.deadline))
         item.done.set()
 
@@ -230,6 +267,11 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if worker is not threading.current_thread():
             worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
             self._drop_waiting()
+
+
+def _is_others(span: ReadableSpan) -> bool:
+    scope = span.instrumentation_scope
+    return scope is None or scope.name != OUR_SCOPE
 
 
 def _keys(span: ReadableSpan) -> Iterable[str]:

@@ -1,0 +1,78 @@
+"""Spans in, each call's one event out: what the processor, and an exporter that stands alone, do with a span."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from infraprism.processor import convert
+from infraprism.processor.notes import Note
+from infraprism.processor.once import Part
+from infraprism.processor.settling.candidate import Candidate
+from infraprism.processor.settling.settler import Settler
+from infraprism.processor.tally import Tally
+from infraprism.schema import Event
+
+
+class Intake:
+    """Converts spans, settles which of them are one call, and gives back the events that are due. Nothing here raises.
+
+    An error of ours is counted in the tally, and the call as dropped, `unreadable`. Used from one thread at a time;
+    times are in seconds, by any clock that does not go backwards.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally: Final = tally
+        self._settler: Final = Settler()
+        self._found: list[Event] = []
+
+    @property
+    def next_due_s(self) -> float | None:
+        """When the next event is due; None where nothing is held."""
+        return self._settler.next_due_s
+
+    def take(self, spans: Iterable[tuple[ReadableSpan, Note | None]], now_s: float) -> list[Event]:
+        """Take spans in that have ended, each with what was noted when it started; the events that are due."""
+        for span, note in spans:
+            try:
+                self._take(span, note, now_s)
+            except Exception:  # noqa: BLE001 - no error of ours may reach the application
+                self._lose()
+        return self.due(now_s)
+
+    def _take(self, span: ReadableSpan, note: Note | None, now_s: float) -> None:
+        found = convert.candidate(span, note)
+        if isinstance(found, Candidate):
+            self._settler.add(found, now_s)
+        elif found is not None:
+            self._found.append(found)
+        elif self._settler.sees_others and note is not Part.OF_A_CALL and span.parent is not None:
+            self._settler.link(span.context.trace_id, span.context.span_id, span.parent.span_id)
+
+    def due(self, now_s: float) -> list[Event]:
+        """The events that are due."""
+        return self._events(self._settler.settled(now_s))
+
+    def flush(self) -> list[Event]:
+        """All events, but for streams whose end another span will tell."""
+        return self._events(self._settler.flush())
+
+    def close(self) -> list[Event]:
+        """All events."""
+        return self._events(self._settler.close())
+
+    def _events(self, calls: list[Candidate]) -> list[Event]:
+        events, self._found = self._found, []
+        for call in calls:
+            try:
+                events.append(convert.event(call))
+            except Exception:  # noqa: BLE001 - no error of ours may reach the application
+                self._lose()
+        return events
+
+    def _lose(self) -> None:
+        self._tally.error("processor.convert")
+        self._tally.accept()
+        self._tally.end("dropped", "unreadable")

@@ -1,0 +1,182 @@
+"""Whether two spans, made by different instrumentations, report the same call: the evidence, and how strong it is.
+
+Spans of one call lie one inside the other in time, name the same model, and agree in every count that both have. That
+two spans of one scope are two calls is the caller's to hold to, and so is that each is matched once: the evidence is
+the stronger the smaller its tuple.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from infraprism.processor.once import OUR_SCOPE
+from infraprism.processor.settling.candidate import Candidate
+
+Evidence = tuple[int, ...]
+"""Same id; how near in the traces; how well the counts agree; same outcome; how well inside; gap of the starts, ns."""
+
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+BEFORE_NS: Final = 2 * MILLISECOND
+"""How much earlier the inner of two spans may start: clocks are read one after the other, some in milliseconds."""
+AFTER_NS: Final = 5 * MILLISECOND
+"""How much later it may end."""
+SAME_ID_GAP_NS: Final = 10 * SECOND
+MAX_OUTPUT_SLIP: Final = 8
+"""Some add the count that a stream begins with, a few tokens, to the one that it ends with."""
+
+_DATE: Final = re.compile(r"[-@](?:20\d\d-?\d\d-?\d\d|\d{4}|\d{3}|latest)$")
+_BEDROCK: Final = re.compile(r"^(?:[a-z-]{2,8}\.)?(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai|qwen)\.")
+_BEDROCK_VERSION: Final = re.compile(r"-v\d+(?::\d+)*$")
+
+
+@lru_cache(maxsize=1024)
+def plain_model(name: str) -> str:
+    """A model's name without the provider before it and the date behind it."""
+    plain = name.lower().rpartition("/")[2]
+    plain = _BEDROCK_VERSION.sub("", _BEDROCK.sub("", plain))
+    return _DATE.sub("", plain.partition(":")[0])
+
+
+class Member:
+    """A candidate with what it is compared by worked out. A count of 0 tokens tells nothing and is None here."""
+
+    __slots__ = (
+        "candidate",
+        "ends_stream",
+        "input_tokens",
+        "is_ours",
+        "models",
+        "opens_stream",
+        "output_tokens",
+    )
+
+    def __init__(self, candidate: Candidate) -> None:
+        reading = candidate.reading
+        said, usage = reading.said, reading.usage
+        self.candidate = candidate
+        self.is_ours = candidate.scope == OUR_SCOPE
+        self.input_tokens = usage.input_tokens or None
+        self.output_tokens = usage.output_tokens or None
+        self.models = frozenset(plain_model(name) for name in (said.response_model, said.request_model) if name)
+        self.ends_stream = said.ends_stream is True
+        self.opens_stream = not self.ends_stream and self._opens_stream()
+
+    def _opens_stream(self) -> bool:
+        """Logfire ends the span of a streamed call when the headers are there, and writes another one at its end."""
+        found = self.candidate
+        return (
+            found.scope.startswith("logfire.")
+            and found.outcome.success
+            and self.counts_nothing
+            and found.reading.said.response_id is None
+            and found.reading.operation in ("chat", "completion")
+        )
+
+    @property
+    def counts_nothing(self) -> bool:
+        """Whether it has no tokens at all."""
+        return self.input_tokens is None and self.output_tokens is None
+
+
+def evidence(one: Member, other: Member) -> Evidence | None:
+    """How strongly two spans of different scopes look like one call; None where they cannot be."""
+    a, b = one.candidate, other.candidate
+    if not same_operation(a, b) or ids_differ(a, b):
+        return None
+    same_id = a.reading.said.response_id is not None and a.reading.said.response_id == b.reading.said.response_id
+    inside = _inside(a, b)
+    if same_id:
+        apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
+        return None if apart > SAME_ID_GAP_NS else (0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
+    nearness, counts = _nearness(a, b), _agreement(one, other)
+    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
+        return None
+    if one.models and other.models and not one.models & other.models and (counts or nearness > _SAME_TRACE):
+        return None
+    if counts and not _of_one_length(a, b):
+        return None
+    differ = a.outcome.success is not b.outcome.success
+    return 1, nearness, counts, differ, inside, abs(a.start_ns - b.start_ns)
+
+
+def same_operation(a: Candidate, b: Candidate) -> bool:
+    """Whether both do the same; chat and completion are one thing to some instrumentations."""
+    one, other = a.reading.operation, b.reading.operation
+    return one == other or "other" in (one, other) or {one, other} == {"chat", "completion"}
+
+
+def ids_differ(a: Candidate, b: Candidate) -> bool:
+    """Whether both have an id that the same provider gave, and not the same one.
+
+    Frameworks make up ids of their own where they have none; those begin in another way.
+    """
+    one, other = a.reading.said.response_id, b.reading.said.response_id
+    if one is None or other is None or one == other:
+        return False
+    return a.scope == b.scope or _ID_KIND.split(one, 1)[0] == _ID_KIND.split(other, 1)[0]
+
+
+_ID_KIND: Final = re.compile(r"[-_]")
+
+_SAME_TRACE: Final = 1
+_ROOTED: Final = 2
+
+
+def _nearness(a: Candidate, b: Candidate) -> int:
+    """0 with the same parent or one right below the other, 1 in one trace, 2 where one has a trace of its own, 3 else.
+
+    A client's span has a trace of its own where a framework's span was not made the current one.
+    """
+    if a.trace_id == b.trace_id:
+        related = a.parent_id in (b.parent_id, b.span_id) or b.parent_id == a.span_id
+        return 0 if related else _SAME_TRACE
+    return _ROOTED if not a.parent_id or not b.parent_id else _ROOTED + 1
+
+
+_SLIPPED: Final = 2
+
+
+def _agreement(one: Member, other: Member) -> int:
+    """0 where all counts are known and equal, 1 where some are unknown, 2 where the output slipped, 3 for others."""
+    if one.output_tokens is None or other.output_tokens is None or one.output_tokens == other.output_tokens:
+        if one.input_tokens is None or other.input_tokens is None:
+            return 1
+        if one.input_tokens == other.input_tokens:
+            return 0 if one.output_tokens == other.output_tokens else 1
+        return _SLIPPED if _cached_apart(one, other) or _cached_apart(other, one) else _SLIPPED + 1
+    slip = abs(one.output_tokens - other.output_tokens)
+    same_input = one.input_tokens is not None and one.input_tokens == other.input_tokens
+    return _SLIPPED if same_input and slip <= MAX_OUTPUT_SLIP else _SLIPPED + 1
+
+
+def _cached_apart(one: Member, other: Member) -> bool:
+    """Whether one input leaves out what the other says was read from and written to the cache."""
+    usage = other.candidate.reading.usage
+    cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+    return bool(cached) and (one.input_tokens or 0) + cached == other.input_tokens
+
+
+def _outcomes_contradict(one: Member, other: Member) -> bool:
+    """Whether one was answered and the other failed without any count."""
+    if one.candidate.outcome.success is other.candidate.outcome.success:
+        return False
+    answered, failed = (one, other) if one.candidate.outcome.success else (other, one)
+    return answered.output_tokens is not None and failed.output_tokens is None
+
+
+def _inside(a: Candidate, b: Candidate) -> int:
+    """0 where one lies inside the other in time, 1 where it nearly does, 2 where not."""
+    outer, inner = (a, b) if a.end_ns - a.start_ns >= b.end_ns - b.start_ns else (b, a)
+    before, after = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
+    if before <= 0 and after <= 0:
+        return 0
+    return 1 if before <= BEFORE_NS and after <= AFTER_NS else 2
+
+
+def _of_one_length(a: Candidate, b: Candidate) -> bool:
+    """Whether one takes not much longer than the other: asked for where counts alone do not show that they are one."""
+    one, other = a.end_ns - a.start_ns, b.end_ns - b.start_ns
+    return abs(one - other) <= max(one, other) // 2 + SECOND // 5

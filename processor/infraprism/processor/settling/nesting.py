@@ -1,0 +1,83 @@
+"""A span around others: a call of its own, or one that repeats what was called inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from infraprism.processor.settling.call import Call
+from infraprism.processor.settling.likeness import Member, ids_differ, same_operation
+
+
+class Around(Enum):
+    """What a span around others can be, beside another report of one of them."""
+
+    A_CALL = "a call of its own"
+    ALL = "the sum of all"
+
+
+def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
+    """Which of the calls inside a span it reports, if any: `inside` in the order in which they ended.
+
+    It is a call of its own where it does something else, has another id of the same provider, or counts what fits
+    none of them.
+    """
+    said = outer.candidate.reading.said
+    alike = [call for call in inside if any(same_operation(outer.candidate, m.candidate) for m in call.members)]
+    if said.response_id is not None:
+        for call in alike:
+            if any(m.candidate.reading.said.response_id == said.response_id for m in call.members):
+                return call
+    alike = [call for call in alike if not any(ids_differ(outer.candidate, m.candidate) for m in call.members)]
+    return _by_counts(outer, alike) if alike else Around.A_CALL
+
+
+def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:
+    if outer.counts_nothing:
+        failed_alone = not outer.candidate.outcome.success and not any(map(_failed, alike))
+        return Around.A_CALL if failed_alone and not _of_its_model(outer, alike) else _last(outer, alike)
+    equal = [call for call in alike if any(_counts_equal(outer, m) for m in call.members)]
+    if equal:
+        return _last(outer, equal)
+    if len(alike) > 1 and _is_sum(outer, alike):
+        return Around.ALL
+    of_its_model = _of_its_model(outer, alike)
+    uncounted = [call for call in of_its_model or alike if _could_have_counted(outer, call)]
+    if uncounted and (of_its_model or len(alike) == 1):
+        return _last(outer, uncounted)
+    elsewhere = [call for call in of_its_model if outer.candidate.scope not in call.scopes]
+    return _last(outer, elsewhere) if elsewhere else Around.A_CALL
+
+
+def _of_its_model(outer: Member, calls: Sequence[Call]) -> list[Call]:
+    if not outer.models:
+        return list(calls)
+    return [call for call in calls if any(not m.models or m.models & outer.models for m in call.members)]
+
+
+def _last(outer: Member, calls: Sequence[Call]) -> Call:
+    """The last of them that ended as the outer did: what came before were attempts that failed."""
+    success = outer.candidate.outcome.success
+    ended_alike = [call for call in calls if any(m.candidate.outcome.success is success for m in call.members)]
+    return (ended_alike or calls)[-1]
+
+
+def _failed(call: Call) -> bool:
+    return not any(m.candidate.outcome.success for m in call.members)
+
+
+def _could_have_counted(outer: Member, call: Call) -> bool:
+    """Whether a call has no counts, but ended as the span around it did."""
+    return all(m.counts_nothing for m in call.members) and outer.candidate.outcome.success is not _failed(call)
+
+
+def _counts_equal(one: Member, other: Member) -> bool:
+    return (one.input_tokens, one.output_tokens) == (other.input_tokens, other.output_tokens)
+
+
+def _is_sum(outer: Member, calls: Sequence[Call]) -> bool:
+    counted = [call.settled().reading.usage for call in calls]
+    return (sum(usage.input_tokens or 0 for usage in counted), sum(usage.output_tokens or 0 for usage in counted)) == (
+        outer.input_tokens or 0,
+        outer.output_tokens or 0,
+    )
