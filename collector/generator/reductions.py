@@ -93,7 +93,7 @@ def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
 def provider(key: str) -> Kept:
     """A provider's name: the longest known beginning of a dotted one."""
     known = _longest_first(names.HINTS)
-    return _reduced(key, rf"(?s)^\s*({known})(?:[.].*)?\s*$", one_of({*names.HINTS, OTHER}))
+    return _reduced(key, rf"(?s)^\s*({known})(?:[./].*)?\s*$", one_of({*names.HINTS, OTHER}))
 
 
 def host(key: str) -> Kept:
@@ -115,10 +115,15 @@ def host(key: str) -> Kept:
 
 
 def status_text() -> tuple[str, ...]:
-    """Statements that leave of a status message its code, in the wording that it is read by, or nothing."""
-    message, found = "span.status.message", r"(?s)^(?:.{0,180}?[\s:])?(Error code: " + _STATUS + r")(?:[^0-9].*)?$"
+    """Statements that leave of a status message its code, in one of the wordings that it is read by, or nothing."""
+    message, failed = "span.status.message", "span.status.code == STATUS_CODE_ERROR"
+    wordings = "|".join(errors.STATUS_WORDINGS)
+    found = (
+        rf"(?s)^({_STATUS}) [A-Z]{{2,}}(?:[^a-z0-9].*)?$",
+        rf"""(?s)^(?:.{{0,180}}?[\s:('"])?(?:{wordings})({_STATUS})(?:[^0-9].*)?$""",
+    )
     return (
-        f'replace_pattern({message}, {text(found)}, "$1") where span.status.code == STATUS_CODE_ERROR',
+        *(f'replace_pattern({message}, {text(pattern)}, "Error code: $1") where {failed}' for pattern in found),
         put(message, '""', f"not IsMatch({message}, {text(STATUS_TEXT)})"),
     )
 

@@ -158,7 +158,7 @@ _ENDING: Final = re.compile(r"(?:_?error|exception)$")
 # the text goes nowhere.
 STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ")
 _STATUS_IN_TEXT: Final = re.compile(
-    r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}[A-Z_]*\b"
+    r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}(?![a-z0-9])"
 )
 _TEXT_LOOKED_AT: Final = 200
 
