@@ -7,7 +7,7 @@ PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format prices collector collector-config clean
+.PHONY: help demo test vendor-tests check format prices collector collector-config clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ test: $(VENV)/.test $(OLDEST)/.test ## run all tests, with the newest and the ol
 	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 	$(BIN)/pytest $(ARGS)
 	$(OLDEST)/bin/pytest tests/instrumentation $(ARGS)
+
+vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
+	$(BIN)/python -m tests.vendor $(ARGS)
 
 check: $(VENV)/.check ## format, lint, strict types, then the tests
 	$(BIN)/ruff format --check $(CODE)

@@ -216,6 +216,12 @@ class _Body:
     def __getattr__(self, name: str) -> Any:
         return _of(self, "_stream", name)
 
+    @property  # type: ignore[misc]  # what `isinstance` asks after the type itself
+    def __class__(self) -> type:
+        """Applications and other instrumentations tell their own byte streams by `isinstance`."""
+        stream = self.__dict__.get("_stream")
+        return type(self) if stream is None else type(stream)
+
 
 def _of(holder: object, inner: str, name: str) -> Any:
     # Through the dictionary: copying asks an object without any fields yet.
@@ -229,7 +235,8 @@ def _body_like(stream: type) -> type[_Body]:
     made = _bodies.get(stream)
     if made is None:
         kinds = [base for base in stream.__mro__ if base.__name__ in ("SyncByteStream", "AsyncByteStream")]
-        made = _bodies[stream] = type("_Body", (_Body, *kinds), {})
+        names = {"__module__": stream.__module__, "__qualname__": stream.__qualname__}
+        made = _bodies[stream] = type(stream.__name__, (_Body, *kinds), names)
     return made
 
 
