@@ -92,6 +92,11 @@ def read(attributes: Mapping[str, Any], scope: str = "") -> Reading | None:
     return None
 
 
+def read_by(dialect: Dialect, attributes: Mapping[str, Any]) -> Reading | None:
+    """The billed call that these attributes are about as one table reads them, for trying out a table."""
+    return _read(_Plan(dialect), dialect.layer, attributes)
+
+
 def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading | None:
     dialect = plan.dialect
     found = _NOTHING.copy()
