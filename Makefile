@@ -46,28 +46,28 @@ clean: ## remove the environments and all that was built
 	rm -rf $(VENV) $(OLDEST) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(OLDEST)/bin/python:
-	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
-	@echo "Installing InfraPrism and what the demo needs into $(VENV) (a minute or two, once) ..."
-	$(BIN)/python -m pip install --quiet --editable '.[server]' --group demo
+	@echo "Installing InfraPrism and what the demo needs into $(VENV) (a minute or two, once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
-	@echo "Installing InfraPrism and what the tests need into $(VENV) (a minute or two, once) ..."
-	$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
+	@echo "Installing InfraPrism and what the tests need into $(VENV) (a minute or two, once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --group check
+	@$(BIN)/python -m pip install --quiet --group check
 	@touch $@
 
 $(OLDEST)/.test: $(OLDEST)/bin/python pyproject.toml
-	@echo "Installing the oldest supported client packages into $(OLDEST) ..."
-	$(OLDEST)/bin/python -m pip install --quiet --editable . --group oldest
+	@echo "Installing the oldest supported client packages into $(OLDEST) ..." >&2
+	@$(OLDEST)/bin/python -m pip install --quiet --editable . --group oldest
 	@touch $@
