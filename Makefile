@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
+# A file's tests stay together, with the server they share.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
@@ -17,8 +19,8 @@ demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the 
 
 test: $(VENV)/.test $(OLDEST)/.test ## run all tests, with the newest and the oldest supported client packages
 	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
-	$(BIN)/pytest $(ARGS)
-	$(OLDEST)/bin/pytest tests/instrumentation $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
 
 vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
 	$(BIN)/python -m tests.vendor $(ARGS)
