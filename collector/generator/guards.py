@@ -30,6 +30,21 @@ class Kept:
         return f"{at(SPAN, self.key)} != nil and not ({self.proof})"
 
 
+def either(guards: tuple[Kept, ...]) -> Kept:
+    """One key with several guards: the first that copies its value wins, and the value may meet any of them."""
+    if len(guards) == 1:
+        return guards[0]
+    first, *others = guards
+    free = f"{at(CLEAN, first.key)} == nil"
+    later = (_only_if(free, statement) for kept in others for statement in kept.copies)
+    return Kept(first.key, (*first.copies, *later), any_of(*(f"({kept.proof})" for kept in guards)))
+
+
+def _only_if(condition: str, statement: str) -> str:
+    done, where, rest = statement.partition(" where ")
+    return f"{done} where {condition} and {rest}" if where else f"{done} where {condition}"
+
+
 def _from(key: str) -> tuple[str, str]:
     return at(SPAN, key), at(CLEAN, key)
 
@@ -64,16 +79,24 @@ def exact_choice(key: str, words: Iterable[str]) -> Kept:
 def integer(key: str, minimum: int, maximum: int) -> Kept:
     """A whole number, which some write as a double or as digits."""
     raw, clean = _from(key)
-    within = all_of(f"{raw} >= {minimum}", f"{raw} <= {maximum}")
-    proof = all_of(f"IsInt({raw})", within)
-    readable = any_of(
-        f"({proof})",
-        f"({all_of(f'IsDouble({raw})', within, f'Double(Int({raw})) == {raw}')})",
-        # More digits could be above the maximum; the number is only known once it is converted.
-        f"({all_of(matches(raw, '^[0-9]{1,13}$'), f'Int({raw}) >= {minimum}', f'Int({raw}) <= {maximum}')})",
+    within = all_of(f"Int({raw}) >= {minimum}", f"Int({raw}) <= {maximum}")
+    digits = matches(raw, "^[0-9]{1,13}$")
+    # A double too large for a whole number becomes one out of bounds, or another than it was.
+    readable = (
+        any_of(f"IsInt({raw})", f"IsDouble({raw})", f"({digits})"),
+        within,
+        any_of(f"not IsDouble({raw})", f"Double(Int({raw})) == {raw}"),
     )
+    proof = all_of(f"IsInt({raw})", f"{raw} >= {minimum}", f"{raw} <= {maximum}")
     # First of all whether it is there: most keys are not, and one look is cheaper than three.
-    return Kept(key, (put(clean, f"Int({raw})", f"{raw} != nil", readable),), proof)
+    return Kept(key, (put(clean, f"Int({raw})", f"{raw} != nil", *readable),), proof)
+
+
+def whole(key: str) -> Kept:
+    """A whole number up to MAX_TOKENS, as the collector itself makes one out of a JSON text."""
+    raw, clean = _from(key)
+    proof = all_of(f"IsInt({raw})", f"{raw} >= 0", f"{raw} <= {MAX_TOKENS}")
+    return Kept(key, (put(clean, raw, proof),), proof)
 
 
 def number(key: str) -> Kept:

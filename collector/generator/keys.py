@@ -6,7 +6,7 @@ the collector lets it through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from collector.generator import guards, reductions
@@ -46,30 +46,40 @@ NEVER: Final = frozenset({"session_on_span"})
 
 
 def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
-    """Every key of the tables, once, in the tables' order, without those of the attribution."""
-    return tuple({kept.key: kept for dialect in dialects for kept in _of(dialect, dialects)}.values())
+    """Every key of the tables, once, in the order of the keys, without those of the attribution.
+
+    What two dialects read in different ways under one key may leave in either.
+    """
+    found: dict[str, dict[object, Kept]] = {}
+    for dialect in dialects:
+        for field, entries in dialect.keys.items():
+            for entry in entries:
+                key = key_of(entry)
+                if key not in ATTRIBUTION and field not in NEVER:
+                    reader = entry.reader if isinstance(entry, As) else READERS[field]
+                    kind, guard = _guard(dialect, field, key, reader, dialects)
+                    found.setdefault(key, {}).setdefault(kind, guard)
+    # Read for being there, whatever they say: what tells a dialect, and is no key of any field.
+    told_by = sorted({key for dialect in dialects for key in (*dialect.signs, *dialect.markers)} - found.keys())
+    return (
+        *(guards.either(tuple(kept.values())) for _, kept in sorted(found.items())),
+        *(guards.presence(key) for key in told_by if key not in ATTRIBUTION),
+    )
 
 
-def _of(dialect: Dialect, dialects: Sequence[Dialect]) -> Iterator[Kept]:
-    for field, entries in dialect.keys.items():
-        for entry in entries:
-            key = key_of(entry)
-            if key in ATTRIBUTION or field in NEVER:
-                continue
-            if field == "operation":
-                yield guards.exact_choice(key, operations_of(key, dialects))
-                continue
-            reader = entry.reader if isinstance(entry, As) else READERS[field]
-            if isinstance(reader, values.Word):
-                yield guards.exact_choice(key, {reader.word})
-                continue
-            made = _BY_FIELD.get(field) or _BY_READER.get(reader)
-            if made is None:
-                raise LookupError(f"{key!r} of dialect {dialect.name!r}: no guard is known for the field {field!r}")
-            yield made(key)
-    # Read for being there, whatever they say.
-    unread = {*dialect.signs, *dialect.other_markers} - {key for other in dialects for key in other.slots}
-    yield from map(guards.presence, sorted(unread))
+def _guard(dialect: Dialect, field: str, key: str, reader: object, dialects: Sequence[Dialect]) -> tuple[object, Kept]:
+    """What tells one guard from another, and the guard."""
+    if isinstance(reader, values.Word):
+        return ("word", reader.word), guards.exact_choice(key, [reader.word])
+    if field == "operation":
+        return field, guards.exact_choice(key, operations_of(key, dialects))
+    if reader is values.count and key.startswith(tuple(name + "." for name in dialect.json_texts)):
+        return "whole", guards.whole(key)
+    by_field = _BY_FIELD.get(field) if reader is READERS[field] else None
+    made = by_field or _BY_READER.get(reader)
+    if made is None:
+        raise LookupError(f"{key!r} of dialect {dialect.name!r}: no guard is known for the field {field!r}")
+    return made, made(key)
 
 
 def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -80,7 +90,7 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
         for key in sorted(dialect.json_texts):
             paths = (tuple(name.removeprefix(key + ".").split(".")) for name in named if name.startswith(key + "."))
             found.setdefault(key, {}).update(dict.fromkeys(paths))
-    return {key: tuple(paths) for key, paths in found.items()}
+    return {key: tuple(sorted(paths)) for key, paths in sorted(found.items())}
 
 
 def keys_of(field: str, dialect: Dialect) -> tuple[str, ...]:

@@ -129,18 +129,24 @@ KNOWN: Final = (
 )
 
 
-def of_dialect(dialect: Dialect) -> str:
-    """The anchored pattern of the scopes that write a dialect."""
-    beginnings = "|".join(re.escape(name) for name in dialect.scopes if _is_beginning(name))
-    names = one_of(name for name in dialect.scopes if not _is_beginning(name))
-    return f"{names}|^(?:{beginnings})" if beginnings else names
+_STARTS: Final = (".", "-", "_")
 
 
-def _is_beginning(name: str) -> bool:
-    return name.endswith((".", "-", "_"))
+def starts(dialects: Sequence[Dialect]) -> tuple[str, ...]:
+    """The beginnings of names by which tables tell their scopes, longest first.
+
+    Of a scope that begins so, and is not known by its whole name, the beginning alone leaves.
+    """
+    found = {name for dialect in dialects for name in dialect.scopes if name.endswith(_STARTS)}
+    return tuple(sorted(found, key=lambda name: (-len(name), name)))
 
 
 def pattern(dialects: Sequence[Dialect]) -> str:
-    """The anchored pattern of all names, and of the empty one; a table may name its dialect's `scopes` as well."""
-    named = {name for dialect in dialects for name in dialect.scopes if not _is_beginning(name)}
-    return one_of({*KNOWN, *named, ""})
+    """The anchored pattern of all names that may leave, and of the empty one."""
+    return one_of({*KNOWN, *(name for dialect in dialects for name in dialect.scopes), ""})
+
+
+def of_dialect(dialect: Dialect) -> str:
+    """The pattern of the scopes that a table tells its dialect by."""
+    names = (re.escape(name) + ("" if name.endswith(_STARTS) else "$") for name in sorted(dialect.scopes))
+    return "^(?:" + "|".join(names) + ")"

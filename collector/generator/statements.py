@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,15 +49,12 @@ class Lists:
 
     def no_call(self) -> list[str]:
         """The condition of spans that are no billed call; the first dialect that recognises them decides."""
-        seen = [all_of(_IS_EVENT, *(f"{at(SPAN, key)} != nil" for key in _OWN))]
-        calls = list(seen)
-        earlier: list[str] = [_IS_EVENT]
-        for dialect in self.dialects:
-            marked = _recognised(dialect)
-            unseen = [f"not {condition}" for condition in map("({})".format, earlier)]
-            calls.append(all_of(*unseen, marked, _billed(dialect)))
-            earlier.append(marked)
-        return ["not (" + any_of(*(f"({call})" for call in calls)) + ")"]
+        is_call = "false"
+        for dialect in reversed(self.dialects):
+            recognised = _recognised(dialect)
+            is_call = any_of(f"({recognised} and {_billed(dialect)})", f"(not {recognised} and {is_call})")
+        is_event = all_of(_IS_EVENT, *(f"{at(SPAN, key)} != nil" for key in _OWN))
+        return ["not " + any_of(f"({is_event})", f"({_IS_NO_EVENT} and {is_call})")]
 
     @property
     def _json_texts(self) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -133,8 +131,12 @@ class Lists:
     def json_texts(self) -> list[tuple[str, list[str]]]:
         """For each JSON text with counts a condition, and the statements that take it apart."""
         return [
-            (json_counts.condition(key), list(json_counts.statements(key, paths)))
+            group
             for key, paths in self._json_texts.items()
+            for group in (
+                (json_counts.plain_condition(key), list(json_counts.plain_statements(key))),
+                (json_counts.condition(key, paths), list(json_counts.statements(key, paths))),
+            )
         ]
 
     def is_event(self) -> list[str]:
@@ -163,10 +165,17 @@ class Lists:
 
     def scope_names(self) -> list[str]:
         """Statements that leave of a scope's name and version what is known."""
+        kept = 'scope.cache["name"]'
         versions = f"{_IS_EVENT} and IsMatch(scope.version, {text(scopes.VERSION)})"
         return [
-            put("scope.name", '""', f"not IsMatch(scope.name, {text(scopes.pattern(self.dialects))})"),
             put("scope.version", '""', f"not ({versions})"),
+            put(kept, "scope.name", f"IsMatch(scope.name, {text(scopes.pattern(self.dialects))})"),
+            *(
+                put(kept, text(start), f"{kept} == nil", f"IsMatch(scope.name, {text('^' + re.escape(start))})")
+                for start in scopes.starts(self.dialects)
+            ),
+            put("scope.name", '""'),
+            put("scope.name", kept, f"{kept} != nil"),
         ]
 
     def gate_keys(self) -> list[str]:
@@ -215,14 +224,22 @@ class Lists:
 
 
 def _recognised(dialect: Dialect) -> str:
-    """Whether a span is of the dialect: by a marker, in a scope of the dialect if it has any; or by a sign."""
-    marked = any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.markers)))
+    """Whether a span is of the dialect: by a marker where the scope tells it, or none has to; else by a sign."""
+    marked = _any_key(dialect.markers)
     if not dialect.has_scope_or_sign():
         return marked
-    ways = [f"{at(SPAN, key)} != nil" for key in sorted(dialect.signs)]
-    if dialect.scopes:
-        ways.append(f"({all_of(f'IsMatch(scope.name, {text(scopes.of_dialect(dialect))})', marked)})")
+    if not dialect.scopes:
+        return _any_key(dialect.signs)
+    told = f"IsMatch(scope.name, {text(scopes.of_dialect(dialect))})"
+    ways = [f"({told} and {marked})"]
+    if dialect.signs:
+        ways.append(f"(not {told} and {_any_key(dialect.signs)})")
     return any_of(*ways)
+
+
+def _any_key(names: Iterable[str]) -> str:
+    """Whether the span has one of the keys."""
+    return any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(names)))
 
 
 def _billed(dialect: Dialect) -> str:
@@ -231,7 +248,7 @@ def _billed(dialect: Dialect) -> str:
     calls = [matches(value, one_of(dialect.operations)) for value in named]
     if dialect.unnamed_operation is not None and dialect.other_markers:
         unnamed = (f'(not IsString({value}) or {value} == "")' for value in named)
-        calls.append(all_of(*unnamed, any_of(*(f"{at(SPAN, key)} != nil" for key in sorted(dialect.other_markers)))))
+        calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
     return any_of(*calls)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
+from collector.generator.keys import keys_of as key_names
 from collector.generator.statements import Lists
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,6 +16,7 @@ from tests.kit.otlp_canaries import in_each_key
 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.table import Dialect
 from infraprism.schema import fields, wire
 
 EVENT: Final[dict[str, Any]] = {
@@ -29,21 +31,34 @@ EVENT: Final[dict[str, Any]] = {
     "infraprism.cost_status": "priced",
     "infraprism.success": True,
 }
+_MODELS: Final = ("request_model", "response_model")
 # A word may stand, by design, in a model's name and in what an application says of its own: short texts are the point.
 NAMED: Final = frozenset(
     {
-        "gen_ai.request.model",
-        "gen_ai.response.model",
+        *(name for dialect in DIALECTS for field in _MODELS for name in key_names(field, dialect)),
+        "langfuse.observation.model.name",
         fields.MODEL.key,
         fields.ENTITY_ID.key,
         fields.SESSION_ID.key,
         fields.TAG_PREFIX + "key",
     }
 )
-
-
-# One key for each field: a configuration of all kinds of statements, in a fraction of their number.
-SMALL: Final = (replace(SEMCONV, keys={field: keys[:1] for field, keys in SEMCONV.keys.items()}),)
+JSON_TEXT: Final = "langfuse.observation.usage_details"
+JSON_DIALECT: Final = Dialect(
+    name="json",
+    markers=frozenset({"langfuse.observation.type"}),
+    operations={"generation": "chat"},
+    keys={
+        "operation": ("langfuse.observation.type",),
+        "request_model": ("langfuse.observation.model.name",),
+        "input_tokens": (f"{JSON_TEXT}.input", f"{JSON_TEXT}.prompt_tokens"),
+        "output_tokens": (f"{JSON_TEXT}.output", f"{JSON_TEXT}.completion_tokens"),
+        "cache_read_tokens": (f"{JSON_TEXT}.prompt_tokens_details.cached_tokens",),
+    },
+    json_texts=frozenset({JSON_TEXT}),
+)
+# One key for each field, and a text of JSON: a configuration of all kinds of statements, in a fraction of their number.
+SMALL: Final = (JSON_DIALECT, replace(SEMCONV, keys={field: keys[:1] for field, keys in SEMCONV.keys.items()}))
 
 
 def keys(*, small: bool = False) -> list[str]:
@@ -57,6 +72,12 @@ def keys(*, small: bool = False) -> list[str]:
     ]
 
 
+def _event_keys() -> list[str]:
+    """Every key of an event, and some that none may have."""
+    own = [field.key for field in fields.FIELDS if field.kind != "tags"]
+    return [*own, fields.TAG_PREFIX + "key", "infraprism.anything", "gen_ai.request.model", "gen_ai.prompt"]
+
+
 @cache
 def spans(kinds: int | None = None, *, small: bool = False) -> tuple[ExportTraceServiceRequest, ...]:
     """Calls of others and events of our own with canaries in keys and in all other places.
@@ -68,10 +89,10 @@ def spans(kinds: int | None = None, *, small: bool = False) -> tuple[ExportTrace
         *otlp_canaries.everywhere(CALL),
         *otlp_canaries.everywhere(EVENT, wire.SCOPE_NAME),
         *in_each_key(CALL, keys(small=small), NAMED, "openinference.instrumentation.openai", some),
-        *in_each_key(EVENT, keys(small=small), NAMED, wire.SCOPE_NAME, some),
+        *in_each_key(EVENT, _event_keys(), NAMED, wire.SCOPE_NAME, some),
     )
 
 
-def everything() -> tuple[Message, ...]:
+def everything(kinds: int | None = None) -> tuple[Message, ...]:
     """The spans, and every other signal."""
-    return (*spans(), otlp_canaries.logs(), otlp_canaries.metrics())
+    return (*spans(kinds), otlp_canaries.logs(), otlp_canaries.metrics())

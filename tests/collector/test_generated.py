@@ -14,6 +14,7 @@ from collector.generator.statements import Lists
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.collector.conftest import QUICK
+from tests.collector.payloads import JSON_DIALECT, JSON_TEXT
 from tests.kit.collector import CONFIG, Collector, Config, eventually, load
 from tests.kit.otlp_canaries import CANARY, PROMPT, span, traces
 from tests.kit.otlp_sink import OtlpSink
@@ -21,23 +22,10 @@ from tests.kit.otlp_spans import attributes
 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.processor.dialects.table import As, Dialect
+from infraprism.processor.dialects.table import As
 from infraprism.schema import fields
 
-USAGE = "langfuse.observation.usage_details"
-JSON_DIALECT = Dialect(
-    name="json",
-    markers=frozenset({"langfuse.observation.type"}),
-    operations={"generation": "chat"},
-    keys={
-        "operation": ("langfuse.observation.type",),
-        "request_model": ("langfuse.observation.model.name",),
-        "input_tokens": (f"{USAGE}.input", f"{USAGE}.prompt_tokens"),
-        "output_tokens": (f"{USAGE}.output", f"{USAGE}.completion_tokens"),
-        "cache_read_tokens": (f"{USAGE}.prompt_tokens_details.cached_tokens",),
-    },
-    json_texts=frozenset({USAGE}),
-)
+USAGE = JSON_TEXT
 
 
 def test_the_configuration_is_what_the_tables_say() -> None:
@@ -74,7 +62,7 @@ def test_every_field_and_every_key_of_the_tables_may_leave_and_nothing_else() ->
         for field in dialect.keys.keys() - keys.NEVER
         for name in keys.keys_of(field, dialect)
     }
-    tables |= {key for dialect in DIALECTS for key in dialect.signs | dialect.other_markers}
+    tables |= {key for dialect in DIALECTS for key in dialect.signs | dialect.markers}
     events = {field.key for field in fields.FIELDS if field.kind != "tags"}
     assert set(Lists().exact) == tables | events | {"exception.type"}
 
@@ -94,7 +82,7 @@ def test_a_field_that_nobody_has_a_guard_for_is_refused() -> None:
 
 
 def _json_route(folder: Path, texts: list[str]) -> list[dict[str, object]]:
-    config: Config = yaml.safe_load(config_text([*DIALECTS, JSON_DIALECT]))
+    config: Config = yaml.safe_load(config_text([JSON_DIALECT]))
     base = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o"}
     with OtlpSink() as sink, Collector(folder, sink.endpoint, config, QUICK) as collector:
         taken, answer = collector.send(traces([span({**base, USAGE: text}) for text in texts], scope="langfuse-sdk"))
@@ -139,7 +127,10 @@ def test_usage_in_a_json_text_becomes_whole_numbers_and_the_text_stays_behind(tm
         f'{{"{PROMPT}": 9}}': {},
         '{"a": ' * 50 + "1" + "}" * 50: {},
         '{"input": 9, "a": "' + "x" * 5000 + '"}': {},
-        '{"input": 9, "\\ud800": 1}': {},
+        '{"input": 9, "\\ud800": 1}': {f"{USAGE}.input": 9},
+        '{"input": 9, "a": "say \\"no\\" \\\\"}': {f"{USAGE}.input": 9},
+        "{'input': 9, 'a': None, 'b': True}": {f"{USAGE}.input": 9},
+        "{'input': 9, 'a': \"it's\"}": {},
     }
     assert _json_route(tmp_path, list(expected)) == list(expected.values())
 
@@ -157,7 +148,7 @@ def test_a_text_is_only_parsed_if_it_is_json(text: str) -> None:
         json.loads(text, parse_constant=_refuse)
 
 
-_PYTHON_PATTERN = json_counts.PARSABLE.replace("[[]", r"\[").replace("$", r"\Z")
+_PYTHON_PATTERN = json_counts.parsable(3).replace("[[]", r"\[").replace("$", r"\Z").replace(r"\x{fffd}", r"\ufffd")
 
 
 def _refuse(constant: str) -> None:

@@ -49,14 +49,12 @@ def _arrived_and_leaking(
     return arrived, leaking
 
 
-def test_no_canary_arrives_with_any_one_step_taken_out_or_all_its_guards_off(tmp_path: Path) -> None:
+def test_no_canary_arrives_with_any_one_step_taken_out(tmp_path: Path) -> None:
     config = load()
     mutants: list[Mutant] = [
         ("nothing removed", {}, steps(config)),
         ("all cleaning removed", {}, ["filter/llm_calls_only"]),
         *removed_steps(config),
-        *removed_groups(config),
-        *unguarded_copies(config),
     ]
     arrived, leaking = _arrived_and_leaking(tmp_path, config, mutants, payloads.spans(_KINDS))
     assert leaking == {"all cleaning removed"}, "\n".join(sorted(leaking))
@@ -64,10 +62,15 @@ def test_no_canary_arrives_with_any_one_step_taken_out_or_all_its_guards_off(tmp
     assert arrived["without transform/clean"] < arrived["nothing removed"] / 10
 
 
-def test_no_canary_arrives_with_any_one_statement_taken_out(tmp_path: Path) -> None:
+def test_no_canary_arrives_with_any_one_statement_or_group_taken_out_or_all_guards_off(tmp_path: Path) -> None:
     config: Config = yaml.safe_load(config_text(payloads.SMALL, _FEW_TAGS))
-    mutants: list[Mutant] = [("nothing removed", {}, steps(config)), *removed_statements(config)]
+    mutants: list[Mutant] = [
+        ("nothing removed", {}, steps(config)),
+        *removed_groups(config),
+        *removed_statements(config),
+        *unguarded_copies(config),
+    ]
     arrived, leaking = _arrived_and_leaking(tmp_path, config, mutants, payloads.spans(_KINDS, small=True))
     assert not leaking, "\n".join(sorted(leaking))
     assert arrived["nothing removed"] > 500
-    assert len(mutants) > 30
+    assert len(mutants) > 50

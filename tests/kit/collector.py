@@ -151,6 +151,12 @@ class Collector:
             process.send_signal(how)
             process.wait(30)
 
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        assert self._process is not None, "the collector does not run"
+        return self._process.pid
+
     def log(self) -> str:
         """All that it has written so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
