@@ -38,6 +38,7 @@ _BY_FIELD: Final[dict[str, Callable[[str], Kept]]] = {
     "provider": reductions.provider,
     "host": reductions.host,
     "error": reductions.error,
+    "error_code": reductions.error,
     "response_id": guards.fingerprint,
 }
 """Texts, and numbers of narrower bounds."""

@@ -181,7 +181,10 @@ def _outcome(span: ReadableSpan, said: Said) -> Outcome:
     if not failed and name is None:
         return SUCCESS
     text = getattr(span.status, "description", None)
-    kind, code = error_of(name, said.http_status, _exception_types(span), [text] if type(text) is str else [])
+    names = [said.error_code] if said.error_code is not None else []
+    kind, code = error_of(
+        name, said.http_status, [*names, *_exception_types(span)], [text] if type(text) is str else []
+    )
     return Outcome(success=False, error_type=kind, error_code=code)
 
 

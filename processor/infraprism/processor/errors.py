@@ -158,7 +158,9 @@ _ENDING: Final = re.compile(r"(?:_?error|exception)$")
 # the text goes nowhere.
 STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ")
 _STATUS_IN_TEXT: Final = re.compile(
-    r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}(?![a-z0-9])"
+    r"(?:^|[\s:('\"])(?:"
+    + "|".join(STATUS_WORDINGS)
+    + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}(?![a-z0-9])"
 )
 _TEXT_LOOKED_AT: Final = 200
 
@@ -168,12 +170,12 @@ def error_of(
 ) -> tuple[str, str | None]:
     """The error's type and code.
 
-    `name` is the span's error.type, `http_status` its HTTP status code; `exceptions` are the class names of recorded
-    exceptions, `texts` are messages that may start with a status code: they are read for its digits only, and only
-    where no status is known.
+    `name` is the span's error.type, `http_status` its HTTP status code; `exceptions` are other names of the error, such
+    as the classes of recorded exceptions, `texts` are messages that may have a status code in a known wording: they
+    are read for its digits only, and only where no status is known.
     """
-    status = _error_status(http_status) or _error_status(_digits(name or ""))
     names = [known for known in (name, *exceptions) if known and len(known) <= MAX_NAME]
+    status = _error_status(http_status) or next(filter(None, map(_error_status, map(_digits, names))), None)
     if status is None:
         status = next(filter(None, map(_status_in, texts)), None)
     kind = next(filter(None, map(_by_name, names)), None) or _by_status(status) or OTHER

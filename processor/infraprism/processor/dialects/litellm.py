@@ -40,7 +40,7 @@ LITELLM: Final = Dialect(
         **semconv.keys_with(
             provider=("litellm.provider.model",),
             streamed=("llm.is_streaming",),
-            http_status=("error.code",),
+            error_code=("error.code",),
             total_tokens=("gen_ai.usage.total_tokens",),
             cache_read_tokens=(
                 f"{_USAGE}.prompt_tokens_details.cached_tokens",

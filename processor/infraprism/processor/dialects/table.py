@@ -31,6 +31,7 @@ class Said(NamedTuple):
     provider: str | None
     host: str | None
     error: str | None
+    error_code: str | None
     entity_type: str | None
     entity_id: str | None
     session_id: str | None
@@ -60,7 +61,8 @@ class Said(NamedTuple):
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
-    **dict.fromkeys(("operation", "request_model", "response_model", "provider", "host", "error"), values.text),
+    **dict.fromkeys(("operation", "request_model", "response_model", "provider", "host"), values.text),
+    **dict.fromkeys(("error", "error_code"), values.text),
     **dict.fromkeys(("entity_type", "entity_id", "session_id", "session_on_span", "response_id"), values.text),
     "streamed": values.flag,
     "ends_stream": values.flag,
