@@ -178,8 +178,8 @@ def test_an_error_of_ours_never_reaches_the_application(
     instrument(recorded.provider)
     before = sum(call.tally.snapshot()["errors"].values())
     for module, name in (
-        (api_client, "_server"),
-        (call, "read"),
+        (api_client, "_server_of"),
+        (call, "take"),
         (call, "get"),
         (answers, "_values"),
         (streams, "watch"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final, Union
 
@@ -19,6 +20,8 @@ from infraprism.schema import fields
 
 Attribute = str | int | float | bool
 Table = Mapping[str, Union[str, "Table"]]
+Steps = tuple[tuple[str, str, Callable[[object], Attribute | None] | None, Union["Steps", None]], ...]
+"""Name of the field, attribute, reader of it if it is no count; or name and the steps of the table that it holds."""
 
 _is_identifier: Final = fields.MODEL.regex.fullmatch
 _NONE: Final[Mapping[str, Any]] = {}
@@ -30,6 +33,11 @@ class StreamEvent:
 
     path: tuple[str, ...]
     table: Table
+
+    @cached_property
+    def plan(self) -> Steps:
+        """The table, quick to go through."""
+        return steps(self.table)
 
 
 @dataclass(frozen=True)
@@ -48,22 +56,42 @@ class Operation:
     constants: Mapping[str, Attribute] = field(default_factory=dict)
     cache_beside_input: bool = False
 
+    @cached_property
+    def plan(self) -> Steps:
+        """The table of a whole answer, quick to go through."""
+        return steps(self.answer)
+
 
 def read(source: object, table: Table, found: dict[str, Attribute]) -> None:
     """Add to `found` what the table names; what is absent or null leaves a value that was found before."""
+    take(source, steps(table), found)
+
+
+def steps(table: Table) -> Steps:
+    """A table in the form that is quick to go through: it is gone through at every call."""
+    return tuple(
+        (name, target, _READERS.get(target), None) if isinstance(target, str) else (name, "", None, steps(target))
+        for name, target in table.items()
+    )
+
+
+def take(source: object, plan: Steps, found: dict[str, Attribute]) -> None:
+    """The same as `read`."""
     values, extra = _values(source)
-    for name, target in table.items():
+    for name, target, reader, inner in plan:
         value = values.get(name)
         if value is None:
-            value = extra.get(name)
+            value = extra.get(name) if extra else None
             if value is None:
                 continue
-        if type(target) is str:
-            checked = _READERS[target](value) if target in _READERS else _count(value)
+        if inner is not None:
+            take(value, inner, found)
+        elif reader is not None:
+            checked = reader(value)
             if checked is not None:
                 found[target] = checked
-        else:
-            read(value, target, found)  # type: ignore[arg-type]  # a table, since it is not a key
+        elif type(value) is int and 0 <= value <= fields.MAX_TOKENS:
+            found[target] = value
 
 
 def get(source: object, name: str) -> Any:
@@ -79,10 +107,6 @@ def _values(source: object) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if isinstance(source, dict):
         return source, _NONE
     return getattr(source, "__dict__", _NONE), getattr(source, "__pydantic_extra__", None) or _NONE
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= fields.MAX_TOKENS else None
 
 
 def identifier(value: object) -> str | None:

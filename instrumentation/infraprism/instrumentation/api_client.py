@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
@@ -29,6 +28,8 @@ from infraprism.instrumentation.tracing import Tracing
 from infraprism.processor.once import inside_call
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+_MAX_KNOWN: Final = 256
+"""Clients whose address is kept; an application that makes one for every call must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class _Observer:
         self._package = package
         self._tracing = tracing
         self._results = _Results.of(package.name)
+        self._known: dict[tuple[object, ...], tuple[object, dict[str, Attribute]]] = {}
 
     def sync(self, original: Function, switch: Switch) -> Function:
         """The replacement of `SyncAPIClient.request`."""
@@ -177,12 +179,7 @@ class _Observer:
     def _call(self, client: Any, options: Any, operation: Operation, *, streamed: bool) -> Call | None:
         body, extra = options.json_data, options.extra_json
         model = identifier(_of(extra, "model") or _of(body, "model"))
-        attributes: dict[str, Attribute] = {
-            key.OPERATION: operation.name,
-            key.PROVIDER: self._package.provider_of(client),
-            **operation.constants,
-            **_server(client, options.url),
-        }
+        attributes = self._constants(client, options.url, operation).copy()
         if model is not None:
             attributes[key.REQUEST_MODEL] = model
         if streamed or _of(body, "stream") is True:
@@ -191,6 +188,29 @@ class _Observer:
         name = f"{operation.name} {model}" if model else operation.name
         span = self._tracing.start_span(name, attributes, started_ns)
         return None if span is None else Call(span, operation, started_ns)
+
+    def _constants(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
+        """The attributes that all calls of one kind by one client have, kept by where it sends them.
+
+        What is kept holds the address object alone, so that its id is that of no other; and it is bounded.
+        """
+        server = _server_of(client, url)
+        runtime = get(get(client, "_provider_runtime"), "name")
+        about = id(server), type(client), runtime, id(operation)
+        known = self._known.get(about)
+        if known is not None:
+            return known[1]
+        attributes: dict[str, Attribute] = {
+            key.OPERATION: operation.name,
+            key.PROVIDER: self._package.provider_of(client),
+            **operation.constants,
+            **_address(server),
+        }
+        if server is client.base_url:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[about] = server, attributes
+        return attributes
 
     def _follow(self, call: Call, result: Any) -> None:
         results, kind = self._results, type(result)
@@ -210,17 +230,22 @@ class _Observer:
 
 
 def _leave(entered: Token[bool]) -> None:
-    with suppress(ValueError):  # a coroutine that is closed from another context than it ran in; that one is gone
+    try:  # noqa: SIM105 - `suppress` costs as much as all else here
         inside_call.reset(entered)
+    except ValueError:  # a coroutine that is closed from another context than it ran in; that one is gone
+        pass
 
 
 def _of(body: object, name: str) -> object:
     return body.get(name) if isinstance(body, Mapping) else None
 
 
-def _server(client: Any, url: str) -> dict[str, Attribute]:
-    # A request can name another server than the client's by a whole URL.
-    server = client.base_url if url.startswith("/") or "://" not in url else urlsplit(url)
+def _server_of(client: Any, url: str) -> Any:
+    """A request can name another server than the client's by a whole URL."""
+    return client.base_url if url.startswith("/") or "://" not in url else urlsplit(url)
+
+
+def _address(server: Any) -> dict[str, Attribute]:
     host = getattr(server, "host", None) or getattr(server, "hostname", None)
     port = server.port or _DEFAULT_PORTS.get(server.scheme)
     return {key.SERVER_ADDRESS: host, key.SERVER_PORT: port} if host and port else {}

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
-from infraprism.instrumentation.answers import Attribute, Operation, StreamEvent, get, read
+from infraprism.instrumentation.answers import Attribute, Operation, StreamEvent, get, take
 from infraprism.processor.tally import Tally
 
 log: Final = logging.getLogger("infraprism.instrumentation")
@@ -26,6 +26,7 @@ tally: Final = Tally()
 
 _P = ParamSpec("_P")
 _FAILED: Final = Status(StatusCode.ERROR)
+_NOTHING: Final[dict[str, object]] = {}
 
 
 def swallow(where: str) -> None:
@@ -90,26 +91,29 @@ class Call:
             self._last_chunk_ns = now_ns = time_ns()
             if not self._first_chunk_ns:
                 self._first_chunk_ns = now_ns
+            values = chunk if type(chunk) is dict else getattr(chunk, "__dict__", _NOTHING)
             events = self._operation.events
             if events:
-                event = events.get(get(chunk, "type"))
+                event = events.get(values.get("type"))  # type: ignore[arg-type]  # anything may stand there
                 if event is not None:
                     self._event(chunk, event)
-            elif not self._found or get(chunk, "usage") is not None:
+            elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
-                read(chunk, self._operation.answer, self._found)
+                take(chunk, self._operation.plan, self._found)
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("call.chunk")
 
     def _event(self, holder: object, event: StreamEvent) -> None:
         for name in event.path:
             holder = get(holder, name)
-        read(holder, event.table, self._found)
+        take(holder, event.plan, self._found)
 
-    @_guarded
     def answer(self, answer: object) -> None:
         """See a whole answer."""
-        read(answer, self._operation.answer, self._found)
+        try:
+            take(answer, self._operation.plan, self._found)
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("call.answer")
 
     @_guarded
     def line(self, event: object, *, live: bool) -> None:
@@ -147,7 +151,6 @@ class Call:
         """End: the call raised, or was cancelled."""
         self._end(error)
 
-    @_guarded
     def _end(self, error: BaseException | None) -> None:
         if not self._open:
             return
@@ -156,10 +159,13 @@ class Call:
         except IndexError:
             return  # another thread was first
         try:
-            self._describe(span, error)
-        finally:
-            # A stream lasts until its last chunk, however late the application lets go of it.
-            span.end(self._last_chunk_ns if error is None and self._last_chunk_ns else None)
+            try:
+                self._describe(span, error)
+            finally:
+                # A stream lasts until its last chunk, however late the application lets go of it.
+                span.end(self._last_chunk_ns if error is None and self._last_chunk_ns else None)
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("call._end")
 
     def _describe(self, span: Span, error: BaseException | None) -> None:
         found = self._found
