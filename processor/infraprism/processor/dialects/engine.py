@@ -52,7 +52,10 @@ class _Plan:
             for key, slot in dialect.slots.items()
         }.get
         self.texts = {
-            text: tuple({slot.position for key, slot in dialect.slots.items() if key.startswith(text + ".")})
+            text: (
+                tuple({slot.position for key, slot in dialect.slots.items() if key.startswith(text + ".")}),
+                values.tree(text, dialect.slots),
+            )
             for text in dialect.json_texts
         }
 
@@ -61,24 +64,30 @@ _PLANS: Final = tuple(map(_Plan, DIALECTS))
 
 
 class _Candidate(NamedTuple):
-    """A dialect that spans of a scope may be of: they are not if they have none of its markers or signs."""
+    """A dialect that spans of a scope may be of: they are not if they have none of its markers or signs.
+
+    `are_all_foreign` says the same of this dialect and of all before it.
+    """
 
     is_foreign: Callable[[Iterable[str]], bool]
+    are_all_foreign: Callable[[Iterable[str]], bool]
     plan: _Plan
     layer: Layer
 
 
 @lru_cache(maxsize=512)
-def _candidates(scope: str) -> tuple[_Candidate, ...]:
-    """The dialects that a scope's spans can be of, in order."""
-    found = []
+def _candidates(scope: str) -> tuple[tuple[_Candidate, ...], _Candidate]:
+    """The dialects that a scope's spans can be of, in order: all but the last, and the last."""
+    found: list[_Candidate] = []
+    seen: frozenset[str] = frozenset()
     for plan in _PLANS:
         dialect = plan.dialect
         told = not dialect.has_scope_or_sign() or dialect.is_scope(scope)
         keys = dialect.markers if told else dialect.signs
         if keys:
-            found.append(_Candidate(keys.isdisjoint, plan, layer_of(scope, dialect.layer)))
-    return tuple(found)
+            seen |= keys
+            found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, plan, layer_of(scope, dialect.layer)))
+    return tuple(found[:-1]), found[-1]
 
 
 def read(attributes: Mapping[str, Any], scope: str = "") -> Reading | None:
@@ -86,10 +95,13 @@ def read(attributes: Mapping[str, Any], scope: str = "") -> Reading | None:
 
     `scope` is the name of the instrumentation scope that made the span.
     """
-    for is_foreign, plan, layer in _candidates(scope):
-        if not is_foreign(attributes):
-            return _read(plan, layer, attributes)
-    return None
+    others, last = _candidates(scope)
+    # Most spans follow the conventions: one look at the keys tells that no other dialect wrote them.
+    if not others[-1].are_all_foreign(attributes):
+        for is_foreign, _, plan, layer in others:
+            if not is_foreign(attributes):
+                return _read(plan, layer, attributes)
+    return None if last.is_foreign(attributes) else _read(last.plan, last.layer, attributes)
 
 
 def read_by(dialect: Dialect, attributes: Mapping[str, Any]) -> Reading | None:
@@ -103,9 +115,9 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading |
     ranks: dict[int, int] = {}
     tags: dict[str, Any] = {}
     _take(plan, attributes.items(), found, ranks, tags)
-    for text, positions in plan.texts.items():
-        if text in attributes and not all(found[position] is not None for position in positions):
-            _take(plan, values.leaves(text, attributes[text]), found, ranks, {})
+    for text, (positions, tree) in plan.texts.items():
+        if text in attributes and None in [found[position] for position in positions]:
+            _take(plan, values.leaves(attributes[text], tree), found, ranks, {})
     name = found[0]
     if name is not None:
         operation = dialect.operations.get(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
@@ -113,15 +113,33 @@ def money(value: object) -> Decimal | None:
 
 MAX_JSON: Final = 4096
 """Longest JSON text that is parsed; a usage object is a few hundred characters."""
-_MAX_DEPTH: Final = 6
 # How Python prints what JSON writes otherwise.
 _PYTHON_WORDS: Final = (("'", '"'), ("None", "null"), ("True", "true"), ("False", "false"))
 
 
-def leaves(key: str, value: object) -> list[tuple[str, object]]:
-    """The values in a JSON object given as text, or as Python prints one, each named by the key and the path to it.
+Tree = dict[str, "str | Tree"]
+"""The names in a JSON object that are read, and for each its key, or the names in the object that stands there."""
 
-    Empty for anything else: whatever stands there, this returns. Lists are not looked into.
+
+def tree(text: str, keys: Iterable[str]) -> Tree:
+    """The names that the keys `<text>.<name>.<name>` lead through."""
+    root: Tree = {}
+    for key in keys:
+        if key.startswith(text + "."):
+            *names, last = key[len(text) + 1 :].split(".")
+            branch = root
+            for name in names:
+                below = branch.setdefault(name, {})
+                assert isinstance(below, dict), f"{key} leads through a value"
+                branch = below
+            branch[last] = key
+    return root
+
+
+def leaves(value: object, wanted: Tree) -> list[tuple[str, object]]:
+    """What a JSON object given as text, or as Python prints one, has at the wanted names, each under its key.
+
+    Empty for anything else: whatever stands there, this returns.
     """
     if type(value) is not str or not 1 < len(value) <= MAX_JSON or value[0] != "{":
         return []
@@ -132,13 +150,16 @@ def leaves(key: str, value: object) -> list[tuple[str, object]]:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
         return []
-    return list(_leaves(key, parsed, _MAX_DEPTH))
+    found: list[tuple[str, object]] = []
+    _gather(parsed, wanted, found)
+    return found
 
 
-def _leaves(path: str, parsed: dict[str, object], depth: int) -> Iterator[tuple[str, object]]:
+def _gather(parsed: dict[str, object], wanted: Tree, found: list[tuple[str, object]]) -> None:
     for name, value in parsed.items():
-        if type(value) is dict:
-            if depth:
-                yield from _leaves(f"{path}.{name}", value, depth - 1)
-        elif value is not None:
-            yield f"{path}.{name}", value
+        want = wanted.get(name)
+        if want is not None and value is not None:
+            if type(want) is str:
+                found.append((want, value))
+            elif type(value) is dict and type(want) is dict:
+                _gather(value, want, found)
