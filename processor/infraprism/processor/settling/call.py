@@ -87,9 +87,9 @@ def _innermost_first(member: Member) -> tuple[bool, bool, int, bool, int]:
 
 def _most_exact(member: Member) -> tuple[bool, bool, bool, bool, int]:
     return (
+        not member.is_ours,
         member.counts_nothing,
         member.input_tokens is None or member.output_tokens is None,
-        not member.is_ours,
         member.candidate.reading.contradicts,
         member.candidate.reading.rank,
     )

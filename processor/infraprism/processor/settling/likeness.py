@@ -11,11 +11,14 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from infraprism.processor.names import provider_of
 from infraprism.processor.once import OUR_SCOPE
+from infraprism.processor.prices import table
 from infraprism.processor.settling.candidate import Candidate
 
 Evidence = tuple[int, ...]
-"""Same id; how near in the traces; how well the counts agree; same outcome; how well inside; gap of the starts, ns."""
+"""Same id; same model; how near in the traces; how well the counts agree; same outcome; how well inside in time; and
+the time between the starts, in nanoseconds."""
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -90,16 +93,17 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     inside = _inside(a, b)
     if same_id:
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
-        return None if apart > SAME_ID_GAP_NS else (0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
+        return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
     nearness, counts = _nearness(a, b), _agreement(one, other)
     if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
         return None
-    if one.models and other.models and not one.models & other.models and (counts or nearness > _SAME_TRACE):
+    other_name = not one.models & other.models
+    if other_name and not _aliases(one.models, other.models):
         return None
-    if counts and not _of_one_length(a, b):
+    if counts and not (_start_and_end_together(a, b) if other_name else _of_one_length(a, b)):
         return None
     differ = a.outcome.success is not b.outcome.success
-    return 1, nearness, counts, differ, inside, abs(a.start_ns - b.start_ns)
+    return 1, other_name, nearness, counts, differ, inside, abs(a.start_ns - b.start_ns)
 
 
 def same_operation(a: Candidate, b: Candidate) -> bool:
@@ -174,6 +178,22 @@ def _inside(a: Candidate, b: Candidate) -> int:
     if before <= 0 and after <= 0:
         return 0
     return 1 if before <= BEFORE_NS and after <= AFTER_NS else 2
+
+
+def _aliases(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two names may stand for one model: what is asked for can be a name that the user gave, as on Azure."""
+    return not all(map(_is_of_table, one)) or not all(map(_is_of_table, other)) or not one or not other
+
+
+@lru_cache(maxsize=1024)
+def _is_of_table(name: str) -> bool:
+    """Whether a provider has a model of this name."""
+    models = table.provider(provider_of(None, None, name))
+    return models is not None and models.find(name) is not None
+
+
+def _start_and_end_together(a: Candidate, b: Candidate) -> bool:
+    return abs(a.start_ns - b.start_ns) <= 3 * SECOND // 10 and abs(a.end_ns - b.end_ns) <= SECOND // 10
 
 
 def _of_one_length(a: Candidate, b: Candidate) -> bool:

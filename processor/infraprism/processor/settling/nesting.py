@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from infraprism.processor.settling.call import Call
-from infraprism.processor.settling.likeness import Member, ids_differ, same_operation
+from infraprism.processor.settling.likeness import AFTER_NS, Member, ids_differ, same_operation
 
 
 class Around(Enum):
@@ -23,13 +23,23 @@ def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
     none of them.
     """
     said = outer.candidate.reading.said
-    alike = [call for call in inside if any(same_operation(outer.candidate, m.candidate) for m in call.members)]
+    alike = [call for call in inside if any(_is_within(m, outer) for m in call.members)]
     if said.response_id is not None:
         for call in alike:
             if any(m.candidate.reading.said.response_id == said.response_id for m in call.members):
                 return call
     alike = [call for call in alike if not any(ids_differ(outer.candidate, m.candidate) for m in call.members)]
     return _by_counts(outer, alike) if alike else Around.A_CALL
+
+
+def _is_within(inner: Member, outer: Member) -> bool:
+    """Whether it does the same, and started while the span around it lasted.
+
+    Some instrumentations leave their span the current one after its end, and what comes next is then below it.
+    """
+    a, b = inner.candidate, outer.candidate
+    last_ns = a.end_ns if a.scope == b.scope else a.start_ns
+    return same_operation(a, b) and last_ns <= b.end_ns + AFTER_NS
 
 
 def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:

@@ -1,0 +1,419 @@
+"""One billed call is one event, however many spans report it; and two calls are never one."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.kit.candidates import EPOCH_NS, RATE_LIMITED, candidate, settle
+
+from infraprism.processor.attribution import Attribution
+from infraprism.processor.dialects.table import Layer
+from infraprism.processor.once import OUR_SCOPE
+from infraprism.processor.settling.candidate import Candidate, Outcome
+from infraprism.processor.settling.likeness import plain_model
+from infraprism.processor.settling.settler import HOLD_S, STREAM_HOLD_S, Settler
+
+CLIENT = "opentelemetry.instrumentation.genai.openai"
+OTHER = "openinference.instrumentation.openai"
+FRAMEWORK = "opentelemetry.instrumentation.langchain"
+NATIVE = "com.anthropic.sdk.python"
+LOGFIRE = "logfire.openai"
+ACME = Attribution(entity_type="customer", entity_id="acme")
+FAILED = Outcome(success=False, error_type="invalid_request", error_code="400")
+
+
+def tokens(calls: list[Candidate]) -> list[tuple[int | None, int | None]]:
+    return sorted(((c.reading.usage.input_tokens, c.reading.usage.output_tokens) for c in calls), key=str)
+
+
+def scopes(calls: list[Candidate]) -> list[str]:
+    return sorted(call.scope for call in calls)
+
+
+# -- nested
+
+
+def test_of_nested_spans_the_innermost_is_the_call() -> None:
+    outer = candidate(OTHER, 0, 100, trace_id=1, span_id=1)
+    inner = candidate(CLIENT, 5, 95, trace_id=1, span_id=2, parent_id=1)
+    assert scopes(settle(outer, inner)) == [CLIENT]
+
+
+def test_spans_that_are_no_calls_may_stand_between_two_of_one_call() -> None:
+    settler = Settler()
+    settler.add(candidate(CLIENT, 5, 95, (None, None), trace_id=1, span_id=9, parent_id=8, model="azure-name"), 0)
+    settler.link(1, 8, 7)
+    settler.link(1, 7, 6)
+    settler.add(candidate(OTHER, 0, 500_000, (None, None), trace_id=1, span_id=6, model="alias"), 0)
+    assert scopes(settler.close()) == [CLIENT]
+
+
+def test_an_outer_span_that_ends_long_after_its_call_was_released_is_no_second_call() -> None:
+    inner = candidate(CLIENT, 5, 95, trace_id=1, span_id=2, parent_id=1)
+    outer = candidate(OTHER, 0, 60_000, trace_id=1, span_id=1)
+    assert scopes(settle(inner, outer)) == [CLIENT]
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_span_with_the_sum_of_the_calls_inside_it_is_no_call(count: int) -> None:
+    calls = [
+        candidate(CLIENT, 10 * n, 10 * n + 9, (100 + n, 10), trace_id=1, parent_id=1, response_id=f"chatcmpl-{n}")
+        for n in range(count)
+    ]
+    agent = candidate("some.agent", 0, 1000, (sum(100 + n for n in range(count)), 10 * count), trace_id=1, span_id=1)
+    assert len(settle(*calls, agent)) == count
+
+
+def test_an_agent_that_repeats_only_its_last_call_is_no_call() -> None:
+    first = candidate(CLIENT, 1, 9, (100, 10), trace_id=1, parent_id=1)
+    last = candidate(CLIENT, 11, 19, (200, 20), trace_id=1, parent_id=1)
+    agent = candidate("some.agent", 0, 20, (200, 20), trace_id=1, span_id=1)
+    assert tokens(settle(first, last, agent)) == [(100, 10), (200, 20)]
+
+
+def test_a_call_that_does_something_else_inside_a_call_is_a_call_of_its_own() -> None:
+    chat = candidate(CLIENT, 0, 100, (111, 37), trace_id=1, span_id=1)
+    lookup = candidate(CLIENT, 1, 10, (9, None), trace_id=1, parent_id=1, operation="embeddings", model="embed-3")
+    assert len(settle(chat, lookup)) == 2
+
+
+def test_a_check_by_another_model_inside_a_call_is_a_call_of_its_own() -> None:
+    chat = candidate(FRAMEWORK, 0, 100, (500, 100), trace_id=1, span_id=1, model="claude-sonnet-4-5")
+    check = candidate(CLIENT, 1, 10, (50, 1), trace_id=1, parent_id=1, model="gpt-4o-mini")
+    assert tokens(settle(chat, check)) == [(50, 1), (500, 100)]
+
+
+def test_a_call_made_while_the_span_of_another_is_current_stays_two_where_their_ids_differ() -> None:
+    first = candidate(CLIENT, 0, 100, trace_id=1, span_id=1, response_id="chatcmpl-a")
+    second = candidate(CLIENT, 20, 80, trace_id=1, parent_id=1, response_id="chatcmpl-b")
+    assert len(settle(first, second)) == 2
+
+
+def test_a_span_below_one_that_had_ended_before_it_started_is_another_call() -> None:
+    first = candidate(OTHER, 0, 100, trace_id=1, span_id=1)
+    second = candidate(OTHER, 150, 250, trace_id=1, span_id=2, parent_id=1)
+    assert len(settle(first, second)) == 2
+
+
+def test_an_inner_span_that_ends_after_the_outer_one_is_still_the_same_call() -> None:
+    outer = candidate(LOGFIRE, 0, 10, (None, None), trace_id=1, span_id=1)
+    inner = candidate(NATIVE, 1, 900, (166, 37), trace_id=1, parent_id=1)
+    assert tokens(settle(outer, inner)) == [(166, 37)]
+
+
+def test_an_alias_of_a_model_around_the_real_one_is_the_same_call() -> None:
+    outer = candidate("litellm", 0, 100, trace_id=1, span_id=1, model="my-deployment")
+    inner = candidate(CLIENT, 5, 95, trace_id=1, parent_id=1, model="gpt-4o-mini")
+    assert len(settle(outer, inner)) == 1
+
+
+def test_two_spans_of_one_scope_one_inside_the_other_with_the_same_counts_are_one_call() -> None:
+    outer = candidate(OTHER, 0, 100, trace_id=1, span_id=1)
+    inner = candidate(OTHER, 5, 95, trace_id=1, parent_id=1)
+    assert len(settle(outer, inner)) == 1
+
+
+# -- beside each other
+
+
+def test_siblings_of_different_instrumentations_are_one_call() -> None:
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, parent_id=7, layer=Layer.FRAMEWORK)
+    inner = candidate(CLIENT, 5, 95, trace_id=1, parent_id=7, model="gpt-4o-mini-2024-07-18")
+    assert scopes(settle(outer, inner)) == [CLIENT]
+
+
+def test_spans_in_two_traces_are_one_call_where_one_has_no_parent() -> None:
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, parent_id=7)
+    assert len(settle(outer, candidate(CLIENT, 5, 95, trace_id=2))) == 1
+    assert len(settle(outer, candidate(CLIENT, 5, 95, trace_id=2, parent_id=8))) == 2
+
+
+def test_three_layers_of_one_call_are_one_call() -> None:
+    layers = [
+        candidate(FRAMEWORK, 0, 100, trace_id=1, layer=Layer.FRAMEWORK, response_id="chatcmpl-1"),
+        candidate(CLIENT, 5, 95, trace_id=2, span_id=5, response_id="chatcmpl-1"),
+        candidate(OTHER, 7, 94, trace_id=2, parent_id=5),
+    ]
+    assert len(settle(*layers)) == 1
+
+
+def test_two_calls_of_one_instrumentation_are_two_however_alike() -> None:
+    assert len(settle(candidate(CLIENT, 0, 100), candidate(CLIENT, 5, 95))) == 2
+    assert len(settle(candidate(CLIENT, 0, 100), candidate(CLIENT, 0, 100))) == 2
+    same_id = {"response_id": "chatcmpl-constant"}
+    assert len(settle(candidate(CLIENT, 0, 100, **same_id), candidate(CLIENT, 200, 300, **same_id))) == 2
+
+
+def test_spans_that_do_not_lie_inside_each_other_are_two_calls() -> None:
+    assert len(settle(candidate(FRAMEWORK, 0, 100), candidate(CLIENT, 50, 150))) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"model": "gpt-4o"}, {"model": "gpt-4o-mini"}),
+        ({"tokens": (111, 37)}, {"tokens": (111, 99)}),
+        ({"tokens": (111, 37)}, {"tokens": (112, 37)}),
+        ({"operation": "chat"}, {"operation": "embeddings"}),
+        ({"response_id": "chatcmpl-1"}, {"response_id": "chatcmpl-2"}),
+        ({"outcome": FAILED, "tokens": (None, None)}, {"outcome": Outcome()}),
+    ],
+)
+def test_spans_that_contradict_each_other_are_two_calls(one: dict[str, object], other: dict[str, object]) -> None:
+    spans = candidate(FRAMEWORK, 0, 100, **one), candidate(CLIENT, 5, 95, **other)  # type: ignore[arg-type]  # a table
+    assert len(settle(*spans)) == 2
+
+
+def test_a_name_of_a_deployment_contradicts_no_model_where_the_spans_start_and_end_together() -> None:
+    deployment = {"model": "my-deployment", "tokens": (None, None)}
+    uncounted = {"tokens": (None, None)}
+    outer, inner = candidate(FRAMEWORK, 0, 100, **deployment), candidate(CLIENT, 5, 95, **uncounted)  # type: ignore[arg-type]  # a table
+    assert len(settle(outer, inner)) == 1
+    later = candidate(CLIENT, 350, 950, **uncounted)  # type: ignore[arg-type]  # a table
+    assert len(settle(candidate(FRAMEWORK, 0, 1000, **deployment), later)) == 2  # type: ignore[arg-type]  # a table
+
+
+def test_an_id_that_a_framework_made_up_contradicts_nothing() -> None:
+    spans = candidate(FRAMEWORK, 0, 100, response_id="run--77"), candidate(CLIENT, 5, 95, response_id="chatcmpl-1")
+    assert len(settle(*spans)) == 1
+
+
+def test_failures_of_one_call_are_one_and_take_no_answered_call_with_them() -> None:
+    failed = {"tokens": (None, None), "outcome": FAILED}
+    assert len(settle(candidate(FRAMEWORK, 0, 100, **failed), candidate(CLIENT, 5, 95, **failed))) == 1  # type: ignore[arg-type]  # a table
+
+
+def test_a_framework_that_tries_again_repeats_its_last_attempt_alone() -> None:
+    first = candidate(CLIENT, 5, 40, (None, None), trace_id=1, parent_id=1, outcome=RATE_LIMITED)
+    second = candidate(CLIENT, 50, 95, trace_id=1, parent_id=1)
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, span_id=1)
+    calls = settle(first, second, outer)
+    assert [call.outcome.success for call in calls] == [False, True]
+    apart = settle(first._replace(parent_id=0), second._replace(parent_id=0), outer._replace(trace_id=3))
+    assert len(apart) == 2
+
+
+def test_separate_attempts_stay_separate() -> None:
+    attempts = [
+        candidate("ai", at, at + 9, (None, None), trace_id=1, parent_id=1, outcome=RATE_LIMITED) for at in (0, 20)
+    ]
+    assert len(settle(*attempts)) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    calls=st.integers(1, 12),
+    layers=st.integers(2, 4),
+    counted=st.booleans(),
+    nested=st.booleans(),
+)
+def test_equal_calls_at_once_are_counted_right_under_any_number_of_layers(
+    seed: int, calls: int, layers: int, counted: bool, nested: bool
+) -> None:
+    chance = random.Random(seed)
+    spans = []
+    for number in range(calls):
+        start, end = chance.uniform(0, 50), chance.uniform(800, 900)
+        usage = (111, 37) if counted else (None, None)
+        spans.extend(
+            candidate(
+                f"scope.{layer}",
+                start + layer,
+                end - layer,
+                usage,
+                trace_id=number + 1 if nested else 0,
+                span_id=1000 * number + layer + 1,
+                parent_id=1000 * number + layer if nested and layer else 0,
+            )
+            for layer in range(layers)
+        )
+    settled = settle(*spans)
+    assert len(settled) == calls
+    assert Counter(call.scope for call in settled) == {f"scope.{layers - 1}": calls}
+
+
+# -- streams in two parts
+
+
+def opening(start: float, end: float) -> Candidate:
+    return candidate(LOGFIRE, start, end, (None, None))
+
+
+def ending(start: float, end: float, counts: tuple[int, int] = (111, 37)) -> Candidate:
+    return candidate(LOGFIRE, start, end, counts, ends_stream=True)
+
+
+def test_a_stream_in_two_parts_is_one_call_from_the_first_to_the_last() -> None:
+    (call,) = settle(opening(0, 4), ending(5, 30_000))
+    assert tokens([call]) == [(111, 37)]
+    assert (call.start_ns, call.end_ns) == (EPOCH_NS, EPOCH_NS + 30_000_000_000)
+
+
+def test_streams_in_two_parts_at_once_stay_apart() -> None:
+    parts = [part for at in range(5) for part in (opening(at, at + 4), ending(at + 5, 3000 + at, (100 + at, 37)))]
+    assert tokens(settle(*parts)) == [(100 + at, 37) for at in range(5)]
+
+
+def test_a_stream_in_two_parts_under_another_instrumentation_is_one_call() -> None:
+    assert len(settle(candidate(FRAMEWORK, 0, 100), opening(2, 6), ending(7, 99))) == 1
+
+
+def test_a_stream_that_was_never_read_is_one_call_without_counts() -> None:
+    settler = Settler()
+    settler.add(opening(0, 4), now_s=0)
+    assert settler.flush() == []
+    assert settler.settled(STREAM_HOLD_S - 1) == []
+    assert tokens(settler.settled(STREAM_HOLD_S + 1)) == [(None, None)]
+
+
+# -- what the one call says
+
+
+def test_what_only_the_outer_span_knows_is_taken_over() -> None:
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, span_id=1, host="x.openai.azure.com", layer=Layer.FRAMEWORK)
+    inner = candidate(CLIENT, 5, 95, (None, None), trace_id=1, parent_id=1, response_id="chatcmpl-1")
+    (call,) = settle(outer, inner)
+    assert tokens([call]) == [(111, 37)]
+    assert (call.scope, call.reading.said.host) == (CLIENT, "x.openai.azure.com")
+
+
+def test_details_are_taken_over_only_from_who_counts_the_same() -> None:
+    inner = candidate(CLIENT, 5, 95, trace_id=1, parent_id=1)
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, span_id=1, usage={"cache_read_tokens": 40})
+    (call,) = settle(outer, inner)
+    assert call.reading.usage.cache_read_tokens == 40
+    differs = candidate(FRAMEWORK, 0, 100, (71, 37), trace_id=1, span_id=1, usage={"cache_read_tokens": 40})
+    (call,) = settle(differs, inner)
+    assert call.reading.usage.cache_read_tokens is None
+
+
+def test_numbers_that_can_be_trusted_win_over_those_of_the_innermost_span() -> None:
+    outer = candidate(CLIENT, 0, 100, (166, 37), trace_id=1, span_id=1, rank=0)
+    inner = candidate("openlit", 5, 95, (40, 15), trace_id=1, parent_id=1, rank=2)
+    assert tokens(settle(outer, inner)) == [(166, 37)]
+
+
+def test_the_provider_that_somebody_knows_better_than_openai_is_kept() -> None:
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, span_id=1, provider="azure")
+    inner = candidate(CLIENT, 5, 95, trace_id=1, parent_id=1, provider="openai")
+    (call,) = settle(outer, inner)
+    assert call.reading.said.provider == "azure"
+
+
+def test_attribution_noted_by_any_span_of_the_call_is_kept_innermost_first() -> None:
+    outer = candidate(FRAMEWORK, 0, 100, trace_id=1, span_id=1, whose=ACME._replace(session_id="outer"))
+    inner = candidate(CLIENT, 5, 95, trace_id=1, parent_id=1, whose=Attribution(session_id="inner"))
+    (call,) = settle(outer, inner)
+    assert call.whose == ACME._replace(session_id="inner")
+
+
+def test_a_stream_that_broke_off_is_a_failure_where_only_the_outer_span_saw_it() -> None:
+    broken = Outcome(success=False, error_type="server_error", error_code=None)
+    outer = candidate(CLIENT, 0, 100, (None, None), trace_id=1, span_id=1, outcome=broken)
+    inner = candidate(OTHER, 5, 95, (None, None), trace_id=1, parent_id=1)
+    (call,) = settle(outer, inner)
+    assert call.outcome == broken
+
+
+# -- our own instrumentation
+
+
+def test_our_own_spans_are_never_held() -> None:
+    settler = Settler()
+    settler.add(candidate(OUR_SCOPE, 0, 100), now_s=0)
+    assert len(settler.settled(0)) == 1
+    assert settler.next_due_s is None
+
+
+@pytest.mark.parametrize("ours_is_inner", [True, False])
+def test_our_own_span_is_the_call_whichever_way_round(ours_is_inner: bool) -> None:
+    outer, inner = (OTHER, OUR_SCOPE) if ours_is_inner else (OUR_SCOPE, OTHER)
+    spans = candidate(outer, 0, 100, trace_id=1, span_id=1), candidate(inner, 5, 95, trace_id=1, parent_id=1)
+    assert scopes(settle(*spans)) == [OUR_SCOPE]
+
+
+def test_our_own_call_is_known_to_the_first_span_of_another_instrumentation() -> None:
+    settler = Settler()
+    settler.add(candidate(OUR_SCOPE, 5, 95, trace_id=1, parent_id=1), now_s=0.1)
+    settler.add(candidate(FRAMEWORK, 0, 100, trace_id=2), now_s=0.1)
+    assert scopes(settler.close()) == [OUR_SCOPE]
+
+
+def test_our_own_call_takes_no_counts_of_others() -> None:
+    spans = (
+        candidate(FRAMEWORK, 0, 100, (40, 15), trace_id=1, span_id=1, whose=ACME),
+        candidate(OUR_SCOPE, 5, 95, (None, None), trace_id=1, parent_id=1),
+    )
+    first = candidate(FRAMEWORK, -900, -800, (1, 1))
+    calls = settle(first, *spans)
+    assert tokens([call for call in calls if call.scope == OUR_SCOPE]) == [(None, None)]
+
+
+# -- time and memory
+
+
+def test_an_event_is_held_for_a_second_and_no_longer() -> None:
+    settler = Settler()
+    settler.add(candidate(CLIENT, 0, 100), now_s=10)
+    assert settler.next_due_s == 10 + HOLD_S <= 12
+    assert settler.settled(10 + HOLD_S - 0.01) == []
+    assert len(settler.settled(10 + HOLD_S)) == 1
+    assert settler.next_due_s is None
+
+
+def test_a_flush_gives_all_that_is_held_and_what_comes_later_is_still_known() -> None:
+    settler = Settler()
+    settler.add(candidate(CLIENT, 5, 95), now_s=0)
+    assert len(settler.flush()) == 1
+    settler.add(candidate(FRAMEWORK, 0, 100), now_s=0)
+    assert settler.close() == []
+
+
+def test_memory_is_bounded_and_nothing_is_lost() -> None:
+    settler = Settler(max_calls=50)
+    count = 0
+    for number in range(1000):
+        at = number * 10
+        settler.add(
+            candidate(CLIENT, at, at + 5, trace_id=number + 1, parent_id=7, response_id=f"chatcmpl-{number}"), 0
+        )
+        settler.link(number + 1, 7, 6)
+        count += len(settler.settled(0))
+    books = (settler._recent, settler._by_span, settler._by_response)
+    assert max(map(len, books)) <= 50
+    assert count + len(settler.close()) == 1000
+
+
+def test_each_call_is_given_once_whatever_is_asked_for_and_when() -> None:
+    settler = Settler()
+    given: list[Candidate] = []
+    for at, later in pairwise(range(0, 5000, 100)):
+        settler.add(candidate(CLIENT, at, later), at / 1000)
+        given += settler.settled(later / 1000)
+        if at % 700 == 0:
+            given += settler.flush()
+    given += settler.close() + settler.close() + settler.flush()
+    assert len(given) == len({call.span_id for call in given}) == 49
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
+        ("openai/gpt-4o-mini", "gpt-4o-mini"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
+        ("models/gemini-2.5-flash-001", "gemini-2.5-flash"),
+        ("claude-3-5-haiku-latest", "claude-3-5-haiku"),
+        ("claude-sonnet-4@20250514", "claude-sonnet-4"),
+        ("gpt-4o", "gpt-4o"),
+    ],
+)
+def test_models_are_compared_without_provider_and_date(name: str, plain: str) -> None:
+    assert plain_model(name) == plain
