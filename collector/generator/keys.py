@@ -61,7 +61,7 @@ def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
                     kind, guard = _guard(dialect, field, key, reader, dialects)
                     found.setdefault(key, {}).setdefault(kind, guard)
     # Read for being there, whatever they say: what tells a dialect, and is no key of any field.
-    told_by = sorted({key for dialect in dialects for key in (*dialect.signs, *dialect.markers)} - found.keys())
+    told_by = sorted({key for dialect in dialects for key in dialect.looked_for()} - found.keys())
     return (
         *(guards.either(tuple(kept.values())) for _, kept in sorted(found.items())),
         *(guards.presence(key) for key in told_by if key not in ATTRIBUTION),

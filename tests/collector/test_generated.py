@@ -62,7 +62,7 @@ def test_every_field_and_every_key_of_the_tables_may_leave_and_nothing_else() ->
         for field in dialect.keys.keys() - keys.NEVER
         for name in keys.keys_of(field, dialect)
     }
-    tables |= {key for dialect in DIALECTS for key in dialect.signs | dialect.markers}
+    tables |= {key for dialect in DIALECTS for key in dialect.looked_for()}
     events = {field.key for field in fields.FIELDS if field.kind != "tags"}
     assert set(Lists().exact) == tables | events | {"exception.type"}
 

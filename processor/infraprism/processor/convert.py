@@ -147,7 +147,8 @@ def event(call: Candidate) -> Event:
         audio_input_tokens=usage.audio_input_tokens,
         audio_output_tokens=usage.audio_output_tokens,
         web_searches=usage.web_searches,
-        time_to_first_token_ms=said.time_to_first_token_ms,
+        # Some write the duration of a call that was not streamed there.
+        time_to_first_token_ms=None if said.streamed is False else said.time_to_first_token_ms,
         service_tier=said.service_tier,
         streamed=said.streamed,
     )

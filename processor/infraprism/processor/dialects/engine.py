@@ -125,6 +125,9 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading |
         operation = None if dialect.other_markers.isdisjoint(attributes) else dialect.unnamed_operation
     if operation is None:
         return None
+    for key, meant in dialect.operations_by_key.items():
+        if key in attributes:
+            operation = meant
     usage, contradicts = counts.usage(dialect, found, ranks)
     said = _tuple(Said, found)
     reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))

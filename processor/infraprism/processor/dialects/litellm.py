@@ -41,7 +41,6 @@ LITELLM: Final = Dialect(
             provider=("litellm.provider.model",),
             streamed=("llm.is_streaming",),
             error_code=("error.code",),
-            total_tokens=("gen_ai.usage.total_tokens",),
             cache_read_tokens=(
                 f"{_USAGE}.prompt_tokens_details.cached_tokens",
                 f"{_USAGE}.input_tokens_details.cached_tokens",

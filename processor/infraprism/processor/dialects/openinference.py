@@ -18,6 +18,11 @@ OPENINFERENCE: Final = Dialect(
     name="OpenInference",
     markers=frozenset({"openinference.span.kind"}),
     operations={"LLM": "chat", "EMBEDDING": "embeddings"},
+    operations_by_key={
+        "llm.prompts.0.prompt.text": "completion",
+        "llm.choices.0.completion.text": "completion",
+        "output.images.0.image.url": "image",
+    },
     keys={
         "operation": ("openinference.span.kind",),
         "request_model": ("llm.request.model_name",),

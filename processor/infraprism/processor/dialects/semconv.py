@@ -45,6 +45,7 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "session_on_span": ("gen_ai.conversation.id", "session.id"),
     "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
     "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    "total_tokens": ("gen_ai.usage.total_tokens",),
     "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
     "cache_write_tokens": (
         "gen_ai.usage.cache_write.input_tokens",

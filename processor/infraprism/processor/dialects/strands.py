@@ -21,7 +21,6 @@ STRANDS: Final = Dialect(
     keys={
         **semconv.keys_with(
             time_to_first_token_ms=(As("gen_ai.server.time_to_first_token", milliseconds),),
-            total_tokens=("gen_ai.usage.total_tokens",),
         ),
         "provider": (),
         "cache_read_tokens": (

@@ -143,6 +143,7 @@ class Dialect:
     `markers`: keys of which each span of a billed call of this dialect has at least one.
     `operations`: the values of the operation that are billed calls, and what an event calls them. Spans with another
     value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
+    `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
     `keys`: for each field of `Said` its keys, best first; those within a JSON text come after all others.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
@@ -165,6 +166,7 @@ class Dialect:
     keys: Mapping[str, tuple[Entry, ...]]
     input_excludes_cache: bool = False
     unnamed_operation: str | None = None
+    operations_by_key: Mapping[str, str] = field(default_factory=dict)
     json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()
@@ -199,6 +201,10 @@ class Dialect:
         return any(
             name.startswith(scope) if scope.endswith((".", "-", "_")) else name == scope for scope in self.scopes
         )
+
+    def looked_for(self) -> frozenset[str]:
+        """Keys that are looked for, whatever stands there."""
+        return self.markers | self.signs | self.operations_by_key.keys()
 
     def has_scope_or_sign(self) -> bool:
         """Whether keys that are markers are not enough to tell it."""
