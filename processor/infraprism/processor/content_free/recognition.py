@@ -1,0 +1,110 @@
+"""Which spans are about generative AI, as data: the keys that only such spans have, and who makes them.
+
+A dialect's tables name what is worth knowing; here stands what gives a span away, whether or not anything of it is
+worth knowing. To add one is to add a word to a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from infraprism.processor.dialects import DIALECTS
+
+PREFIXES: Final = (
+    *("gen_ai.", "llm.", "ai.", "openinference.", "embedding.", "reranker.", "retrieval.documents"),
+    *("langfuse.observation.", "traceloop.span.", "traceloop.entity.", "traceloop.prompt.", "openlit.", "haystack."),
+    *("pydantic_ai.", "anthropic.", "openai.", "crewai.", "crew_", "agno.", "strands.", "gcp.vertex.agent."),
+    *("litellm.", "langchain.", "langgraph.", "llamaindex.", "llama_index.", "dspy.", "vertexai.", "graph.node."),
+    *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel."),
+)
+"""Beginnings of keys."""
+KEYS: Final = frozenset(
+    {
+        *("input.value", "output.value", "input.mime_type", "output.mime_type", "input_messages", "output_messages"),
+        *("request_data", "response_data", "all_messages_events", "final_result", "model_request_parameters"),
+        *("tool_arguments", "tool_response", "llm_request_type", "agent_name", "tool_name"),
+    }
+)
+CARRIED: Final = ("traceloop.", "langfuse.", "ai.telemetry.", "metadata.langfuse")
+"""Beginnings of keys that are put on all spans around a call as well, of whatever kind: only they are taken out."""
+EVENTS: Final = ("gen_ai.", "llm.", "ai.", "strands.")
+"""Beginnings of the names of events."""
+PACKAGES: Final = (
+    *("openai", "anthropic", "langchain", "langchain_core", "langchain_openai", "langchain_anthropic", "langgraph"),
+    *("litellm", "google.genai", "google.generativeai", "google.adk", "vertexai", "mistralai", "cohere", "groq"),
+    *("ollama", "together", "fireworks", "huggingface_hub", "replicate", "pydantic_ai", "llama_index", "haystack"),
+    *("crewai", "agno", "strands", "autogen", "dspy", "smolagents", "instructor", "agents", "openrouter", "xai_sdk"),
+)
+"""Packages whose exceptions repeat what a provider answered, and by that prompts, keys and names of organizations."""
+_SCOPES: Final = (
+    *("openinference.", "openlit", "langfuse", "logfire.openai", "logfire.anthropic", "pydantic-ai", "pydantic_ai"),
+    *("litellm", "strands", "haystack", "crewai", "agno", "com.anthropic.", "gcp.vertex.agent", "google.adk"),
+    *("opentelemetry.util.genai", "opentelemetry.instrumentation.genai", "gen_ai", "@arizeai/", "@traceloop/"),
+    *("traceloop", "infraprism.instrumentation", "langsmith", "mcp", "smolagents", "agent_framework", "langchain"),
+)
+_SCOPE_NAMES: Final = frozenset({"ai"})
+_INSTRUMENTED: Final = frozenset(
+    {
+        *("openai", "openai_v2", "openai_agents", "anthropic", "alephalpha", "bedrock", "cohere", "groq", "mistralai"),
+        *("google_generativeai", "google_genai", "vertexai", "ollama", "replicate", "sagemaker", "together"),
+        *("transformers", "watsonx", "writer", "voyageai", "langchain", "llamaindex", "llama_index", "haystack"),
+        *("crewai", "agno", "mcp", "langgraph", "litellm", "bedrock-runtime", "weaviate_genai"),
+    }
+)
+"""What stands behind `opentelemetry.instrumentation.`"""
+
+_PACKAGE: Final = "|".join(map(re.escape, sorted(PACKAGES, key=len, reverse=True)))
+_exception_type: Final = re.compile(rf"(?:{_PACKAGE})\.").match
+_in_stacktrace: Final = re.compile(rf"(?:^|[\s\"'/\\])(?:{_PACKAGE.replace(chr(92) + '.', '[./]')})[./\\]").search
+_WORDS: Final = re.compile(r"[./@-]")
+
+
+def is_genai(span: ReadableSpan) -> bool:
+    """Whether a span is about generative AI: a call, an agent, a workflow, a tool, a retrieval, of any dialect."""
+    scope = span.instrumentation_scope
+    return (
+        (scope is not None and _is_genai_scope(scope.name))
+        or _tells(span.attributes)
+        or any(event.name.startswith(EVENTS) or _tells(event.attributes) for event in span.events)
+        or any(_tells(link.attributes) for link in span.links)
+    )
+
+
+def is_carried(key: str) -> bool:
+    """Whether a key is one that was put on all spans around a call."""
+    return key.startswith(CARRIED)
+
+
+def repeats_a_provider(attributes: Mapping[str, Any] | None) -> bool:
+    """Whether the attributes of an exception's event are of a client package's exception, or of one that came of it."""
+    if not attributes:
+        return False
+    name, trace = attributes.get("exception.type"), attributes.get("exception.stacktrace")
+    return (isinstance(name, str) and _exception_type(name) is not None) or (
+        isinstance(trace, str) and _in_stacktrace(trace) is not None
+    )
+
+
+def _tells(attributes: Iterable[str] | None) -> bool:
+    return any(
+        (key.startswith(PREFIXES) and not key.startswith(CARRIED)) or key in KEYS or key in _MARKERS
+        for key in attributes or ()
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_genai_scope(name: str) -> bool:
+    if name in _SCOPE_NAMES or name.startswith(_SCOPES):
+        return True
+    if any(dialect.is_scope(name) for dialect in DIALECTS):
+        return True
+    rest = name.removeprefix("opentelemetry.instrumentation.").removeprefix("@opentelemetry/instrumentation-")
+    return rest != name and not _INSTRUMENTED.isdisjoint([*_WORDS.split(rest), rest])
+
+
+_MARKERS: Final = frozenset().union(*(dialect.markers | dialect.signs for dialect in DIALECTS))
