@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import random
 import threading
 from decimal import Decimal
 from fractions import Fraction
@@ -13,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infraprism.processor.prices import Prices, engine, money, price, table
-from infraprism.processor.prices.charge import Bill, Rates, plain_cost
-from infraprism.processor.prices.rows import read, row_at, scaled
+from infraprism.processor.prices.charge import Bill, Rates
+from infraprism.processor.prices.rows import Row, held_at, read, row_at, scaled
 from infraprism.processor.usage import Usage
 from infraprism.schema import fields
 
 NOW = 1_795_435_200 * 10**9
+DAY_NS = 86_400 * 10**9
 COUNTS = st.one_of(st.none(), st.integers(0, 5), st.integers(0, 10**12))
-RATES = st.one_of(st.none(), st.integers(0, 10**20))
+RATES = st.one_of(st.none(), st.integers(0, 10**14).map(lambda rate: rate * 10**6), st.integers(0, 10**20))
 
 
 def usages() -> st.SearchStrategy[Usage]:
@@ -35,12 +37,41 @@ def rates() -> st.SearchStrategy[Rates]:
 
 
 @given(usages(), rates())
-@settings(max_examples=400, deadline=None)
-def test_the_short_cut_and_the_bill_agree(usage: Usage, known: Rates) -> None:
-    bill, short = Bill(known, usage), plain_cost(known, usage)
-    if short is not None:
-        assert not bill.missing
-        assert short == bill.cost
+@settings(max_examples=500, deadline=None)
+def test_the_short_way_and_the_whole_bill_agree(usage: Usage, known: Rates) -> None:
+    prices, row = Prices(), Row(bands=((200_001, known._replace(input=7 * 10**18)), (0, known)))
+    key = ("openai", "gpt-4o", "standard", None, None)
+    plan = engine.Plan("openai", "gpt-4o", "standard", (row,))
+    prices._held[key] = (0, 2 * NOW, *row.plain(), row, plan)
+    found, bill = prices.price("openai", "gpt-4o", usage, NOW), Bill(row.rates(usage.input_tokens or 0), usage)
+    if usage.input_tokens is None and usage.output_tokens is None:
+        assert found.status == "no_usage"
+    elif bill.missing:
+        assert found == (None, "incomplete")
+    else:
+        assert found == (money.usd(bill.cost), "priced")
+
+
+def test_what_is_kept_holds_for_the_time_that_is_kept_with_it() -> None:
+    dice = random.Random(5)
+    for name in ("deepseek-v4-flash", "deepseek-v4-pro", "deepseek-chat", "deepseek-flash"):
+        model = (table.provider("deepseek") or pytest.fail("no deepseek")).find(name)
+        latest_first = ((model and model.tier("standard")) or ())[::-1]
+        assert latest_first
+        for _ in range(300):
+            at_ns = dice.randrange(NOW - 800 * DAY_NS, NOW + 30 * DAY_NS)
+            since_ns, until_ns, row = held_at(latest_first, at_ns)
+            assert since_ns <= at_ns < until_ns
+            tried = [max(since_ns, 0), at_ns, min(until_ns, 2 * NOW) - 1]
+            assert {id(row_at(latest_first, moment)) for moment in tried} == {id(row)}
+
+
+def test_calls_of_all_times_in_turn_have_the_price_of_their_time() -> None:
+    prices, usage, dice = Prices(), Usage(10_000, 500), random.Random(7)
+    for _ in range(400):
+        at_ns = dice.randrange(NOW - 300 * DAY_NS, NOW)
+        again = Prices().price("deepseek", "deepseek-v4-flash", usage, at_ns)
+        assert prices.price("deepseek", "deepseek-v4-flash", usage, at_ns) == again
 
 
 @given(usages(), rates())
@@ -86,11 +117,11 @@ def test_the_names_kept_are_bounded_and_later_names_stay_exact() -> None:
     first = prices.price("openai", "gpt-4o", usage, NOW)
     for number in range(10**6):
         assert prices.price("nobody", f"model-{number}", usage, NOW).status == "unknown_model"
-    assert len(prices._plans) <= engine.MAX_REMEMBERED
+    assert len(prices._held) <= engine.MAX_REMEMBERED
     for number in range(3 * engine.MAX_REMEMBERED):
         name = f"ft:gpt-4o-mini-2024-07-18:org::{number}"
         assert prices.price("openai", name, usage, NOW).cost_usd == Decimal("0.0015")
-    assert len(prices._plans) <= engine.MAX_REMEMBERED
+    assert len(prices._held) <= engine.MAX_REMEMBERED
     assert prices.price("openai", "gpt-4o", usage, NOW) == first
 
 
@@ -110,7 +141,7 @@ def test_threads_share_the_names_without_error() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert len(prices._plans) <= engine.MAX_REMEMBERED + len(threads)
+    assert len(prices._held) <= engine.MAX_REMEMBERED + len(threads)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ instead of the lines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 
+from infraprism.processor.prices import money
 from infraprism.processor.usage import Usage
 from infraprism.schema.fields import MAX_TOKENS
 
@@ -43,31 +45,55 @@ class Line(NamedTuple):
     rate: int
 
 
-def plain_cost(rates: Rates, usage: Usage) -> int | None:
-    """The cost, in 1e-24 USD, of a call with text and cached text alone: most calls. None for all others.
+class Plain(NamedTuple):
+    """The rates of most calls, with text and cached text alone: what their counts are multiplied with.
 
-    A short cut for `Bill`, which gives the same sum and knows what to say of the others.
+    It gives the same sum as `Bill`, which knows what to say of all other calls. What is None has no rate.
     """
-    given, answered, read, written, hour, reasoning, audio_in, audio_out, searches = usage[:9]
-    in_rate, out_rate, read_rate, write_rate, hour_rate, reasoning_rate, _, _, _, _, request_fee = rates
-    if audio_in or audio_out or searches or given is None or answered is None or in_rate is None or out_rate is None:
-        return None
-    if reasoning_rate is not None or request_fee is not None or not 0 <= (reasoning or 0) <= answered <= MAX_TOKENS:
-        return None
-    cost = answered * out_rate
-    plain = given
-    if read:
-        if read_rate is None or read < 0:
-            return None
-        plain -= read
-        cost += read * read_rate
-    if written or hour:
-        hour = hour or 0
-        if written is None or write_rate is None or not 0 <= hour <= written or (hour and hour_rate is None):
-            return None
-        plain -= written
-        cost += (written - hour) * write_rate + hour * (hour_rate or 0)
-    return cost + plain * in_rate if 0 <= plain <= given <= MAX_TOKENS else None
+
+    until_tokens: int = 0
+    """The number of input tokens from which on other rates hold."""
+    input: int = 0
+    output: int = 0
+    read_more: int | None = None
+    """How much more (or, negative, less) than another input token one that was read from the cache costs."""
+    write_more: int | None = None
+    hour_more: int | None = None
+    """How much more it costs to keep a token for an hour than to write it."""
+    unit: Decimal | None = None
+    """What all of these are multiples of, in USD: a power of ten."""
+
+
+NOT_PLAIN: Final = Plain()
+"""Stands for rates that have no short form."""
+
+
+def plain(rates: Rates, until_tokens: int) -> Plain:
+    """The short form of rates that hold up to a number of input tokens.
+
+    There is none where a request has a fee, reasoning a rate of its own, or a rate more digits than a cost can have.
+    """
+    given, answered = rates.input, rates.output
+    if given is None or answered is None or rates.reasoning is not None or rates.request is not None:
+        return NOT_PLAIN
+    read, written, hour = rates.cache_read, rates.cache_write, rates.cache_write_1h
+    places = money.places(given, answered, read or 0, written or 0, hour or 0)
+    if places > money.COST_PLACES:
+        return NOT_PLAIN
+    unit = 10 ** (money.PLACES - places)
+
+    def more(rate: int | None, than: int | None) -> int | None:
+        return None if rate is None or than is None else (rate - than) // unit
+
+    return Plain(
+        min(until_tokens, MAX_TOKENS + 1),
+        given // unit,
+        answered // unit,
+        more(read, given),
+        more(written, given),
+        more(hour, written),
+        money.power(places),
+    )
 
 
 class Bill:

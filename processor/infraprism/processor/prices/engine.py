@@ -1,7 +1,7 @@
 """From a call to its price: names, overrides, table and time put together, and remembered.
 
-The first look-up of a name reads the table; what it found is kept, so that the next is a dictionary's. What is kept is
-bounded: a stream of made-up names can cost time, never memory.
+The first look-up of a name reads the table; what it found is kept, with the time for which it holds, so that the next
+is a dictionary's. What is kept is bounded: a stream of made-up names can cost time, never memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 import threading
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from infraprism.processor.prices import money, names, rows, table
-from infraprism.processor.prices.charge import Bill, Line, plain_cost
+from infraprism.processor.prices.charge import NOT_PLAIN, Bill, Line
 from infraprism.processor.prices.file_error import PricesFileError
+from infraprism.processor.prices.money import times
 from infraprism.processor.prices.rows import Row
 from infraprism.processor.usage import Usage
+from infraprism.schema.fields import MAX_TOKENS
 
 if TYPE_CHECKING:
     from infraprism.processor.prices.overrides import Override
@@ -67,12 +69,14 @@ class Plan(NamedTuple):
     model: str
     tier: str
     rows: tuple[Row, ...]
-    only: Row | None
-    """The one row that holds at all times, if it is so."""
     note: str = ""
     """What to say where no row holds."""
 
 
+_Held = tuple[Any, ...]
+"""From when until when (ns since 1970) a row holds, the seven of its `Plain`, the row, the plan that it is part of."""
+
+_new: Final = tuple.__new__
 _NO_USAGE: Final = Price(None, "no_usage")
 _UNKNOWN: Final = Price(None, "unknown_model")
 _INCOMPLETE: Final = Price(None, "incomplete")
@@ -91,7 +95,7 @@ class Prices:
             from infraprism.processor.prices.overrides import read  # noqa: PLC0415 - most processes have no such file
 
             self._overrides = read(overrides)
-        self._plans: dict[_Key, Plan | None] = {}
+        self._held: dict[_Key, _Held] = {}
 
     def price(
         self,
@@ -108,28 +112,38 @@ class Prices:
         return self._price((provider, model, tier, region, deployment), usage, at_ns)
 
     def _price(self, key: _Key, usage: Usage, at_ns: int) -> Price:
-        input_tokens = usage.input_tokens
-        if input_tokens is None and usage.output_tokens is None:
-            return _NO_USAGE
+        held = self._held.get(key)
+        if held is None or at_ns < held[0] or at_ns >= held[1]:
+            held = self._hold(key, held, at_ns)
+        _, _, until_tokens, in_rate, out_rate, read_more, write_more, hour_more, unit, row, plan = held
+        if unit is None:
+            return _in_full(plan, row, usage)
+        # Most calls have text and cached text alone, and their bill is short: what is here `Bill` says as well, in
+        # three times the time. A count or a rate that is missing is None, with which there is no arithmetic.
+        counts: Any = usage
+        given, answered, read, written, hour, reasoning, audio_in, audio_out, searches, _, _ = counts
         try:
-            plan = self._plans[key]
-        except KeyError:
-            plan = self._remember(key)
-        if plan is None:
-            return _UNKNOWN
-        row = plan.only or rows.row_at(plan.rows, at_ns)
-        if row is None:
-            return _INCOMPLETE
-        bands = row.bands
-        rates = bands[0][1] if len(bands) == 1 else row.rates(input_tokens or 0)
-        cost = plain_cost(rates, usage)
-        if cost is None:
-            bill = Bill(rates, usage)
-            if bill.missing:
-                return _INCOMPLETE
-            cost = bill.cost
+            cost, plain, least = given * in_rate + answered * out_rate, given, 0
+            if read:
+                cost += read * read_more
+                plain -= read
+                least = read
+            if written:
+                cost += written * write_more
+                plain -= written
+                least = min(least, written)
+            if hour:
+                cost += hour * hour_more
+                least = min(least, hour, written - hour)
+            if reasoning:
+                least = min(least, reasoning, answered - reasoning)
+            common = least >= 0 <= plain and given < until_tokens and 0 <= answered <= MAX_TOKENS
+        except TypeError:
+            common = False
+        if not common or audio_in or audio_out or searches:
+            return _in_full(plan, row, usage)
         # Not Price(...): a NamedTuple's own __new__ is one more Python call for every price.
-        return tuple.__new__(Price, (money.usd(cost), "priced"))
+        return _new(Price, (times(cost, unit), "priced"))
 
     def explain(
         self,
@@ -166,14 +180,15 @@ class Prices:
             table_version=table.about()["version"],
         )
 
-    def _remember(self, key: _Key) -> Plan | None:
-        plan = self._plan(*key)
-        plans = self._plans
-        if len(plans) >= MAX_REMEMBERED:
+    def _hold(self, key: _Key, before: _Held | None, at_ns: int) -> _Held:
+        plan = self._plan(*key) if before is None else before[-1]
+        since_ns, until_ns, row = rows.held_at(plan.rows if plan else (), at_ns)
+        held = since_ns, until_ns, *(row.plain() if row else NOT_PLAIN), row, plan
+        if len(self._held) >= MAX_REMEMBERED:
             # All go, and those in use come back with their next call: cheaper than to keep an order of use for each.
-            plans.clear()
-        plans[key] = plan
-        return plan
+            self._held.clear()
+        self._held[key] = held
+        return held
 
     def _plan(self, provider: str, model: str, tier: str, region: str | None, deployment: str | None) -> Plan | None:
         where, how = (region or "").strip().lower(), (deployment or "").strip().lower()
@@ -191,13 +206,21 @@ class Prices:
         # Of the user's rows the first that holds counts, of ours the last: so theirs go behind, in reverse.
         theirs = tuple(entry.row for entry in reversed(own) if entry.row is not None)
         if theirs:
-            base = found or Plan(biller, model, asked, (), None)
+            base = found or Plan(biller, model, asked, ())
             found = base._replace(rows=base.rows + theirs)
         if found is None:
             return None
-        latest_first = found.rows[::-1]
-        only = latest_first[0] if latest_first and latest_first[0].always() else None
-        return found._replace(rows=latest_first, only=only)
+        return found._replace(rows=found.rows[::-1])
+
+
+def _in_full(plan: Plan | None, row: Row | None, usage: Usage) -> Price:
+    """The price of any call, with its whole bill."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return _NO_USAGE
+    if plan is None:
+        return _UNKNOWN
+    bill = None if row is None else Bill(row.rates(usage.input_tokens or 0), usage)
+    return _INCOMPLETE if bill is None or bill.missing else Price(money.usd(bill.cost), "priced")
 
 
 def _from_table(provider: str, model: str, tier: str, region: str, deployment: str) -> Plan | None:
@@ -222,7 +245,7 @@ def _deployed(known: table.Provider, model: table.Model, tier: str, region: str,
     elif premium:
         more = f"; times {premium.factor}: {premium.source}"
         priced = tuple(rows.scaled(row, premium.factor)._replace(source=row.source + more) for row in priced)
-    return Plan(model.provider, model.id, tier, priced, None, note)
+    return Plan(model.provider, model.id, tier, priced, note)
 
 
 def _like(row: Row, override: Override) -> Row:

@@ -16,8 +16,8 @@ COST_PLACES: Final = 18
 _UNIT: Final = 10**PLACES
 _BEYOND: Final = 10 ** (PLACES - COST_PLACES)
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
-_times: Final = _CONTEXT.multiply
-_ONE: Final = Decimal((0, (1,), -PLACES))
+times: Final = _CONTEXT.multiply
+"""An amount in some unit as USD: `times(amount, power(places))`, exact, whatever the application's context is."""
 _AMOUNT: Final = r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?"
 
 
@@ -37,13 +37,30 @@ def parse(text: str, per: int) -> int:
     return units
 
 
+def power(places: int) -> Decimal:
+    """The unit 10 ** -places USD."""
+    return Decimal((0, (1,), -places))
+
+
+_ONE: Final = power(PLACES)
+
+
+def places(*units: int) -> int:
+    """How many digits after the point amounts have at most, of units of 1e-24 USD."""
+    found = PLACES
+    while found and all(amount % 10 == 0 for amount in units):
+        units = tuple(amount // 10 for amount in units)
+        found -= 1
+    return found
+
+
 def usd(units: int) -> Decimal:
     """Units of 1e-24 USD as USD, to the last digit that a cost can have."""
     rest = units % _BEYOND
     if rest:
         up = 2 * rest > _BEYOND or (2 * rest == _BEYOND and (units // _BEYOND) & 1)
         units += _BEYOND - rest if up else -rest
-    return _times(units, _ONE)
+    return times(units, _ONE)
 
 
 def text(units: int, per: int = 1) -> str:

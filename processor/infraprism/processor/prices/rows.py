@@ -13,12 +13,13 @@ tokens, cache included, and the rate beyond it applies to all tokens of the call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.prices import money
-from infraprism.processor.prices.charge import Rates
+from infraprism.processor.prices.charge import Plain, Rates, plain
+from infraprism.schema.fields import MAX_TOKENS
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FEES: Final = ("web_search", "request")
@@ -62,6 +63,11 @@ class Row(NamedTuple):
             and day not in self.not_on
         )
 
+    def plain(self) -> Plain:
+        """The short form of the rates that most calls have."""
+        *_, (_, lowest) = self.bands
+        return plain(lowest, self.bands[-2][0] if len(self.bands) > 1 else MAX_TOKENS + 1)
+
     def rates(self, input_tokens: int) -> Rates:
         """The rates of a call with so many input tokens, cache included."""
         for least, rates in self.bands:
@@ -80,6 +86,19 @@ def row_at(latest_first: Iterable[Row], at_ns: int) -> Row | None:
         if row.start_ns <= at_ns < row.end_ns and (not row.clock or row.by_the_clock(at_ns)):
             return row
     return None
+
+
+def held_at(latest_first: Sequence[Row], at_ns: int) -> tuple[int, int, Row | None]:
+    """The row that counts at a moment, and the time from and until which nothing else can."""
+    edges = {edge for row in latest_first for edge in (row.start_ns, row.end_ns)}
+    clocks = [row for row in latest_first if row.clock]
+    if clocks:
+        day_ns = at_ns - at_ns % _DAY_NS
+        edges |= {day_ns, day_ns + _DAY_NS}
+        edges |= {day_ns + minute * _MINUTE_NS for row in clocks for pair in row.hours for minute in pair}
+    since_ns = max((edge for edge in edges if edge <= at_ns), default=-_FOREVER)
+    until_ns = min((edge for edge in edges if edge > at_ns), default=_FOREVER)
+    return since_ns, until_ns, row_at(latest_first, at_ns)
 
 
 def read(written: Mapping[str, Any], source: str = "") -> Row:
