@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -204,9 +205,19 @@ def _attribution(span: ReadableSpan, reading: Reading, noted: Attribution) -> At
     """What the span says itself, over what held when it started, over the default of the process."""
     said, default = reading.said, of_resource(span.resource)
     whose = noted if default is NOTHING else noted.over(default)
+    if said.session_on_span is not None and session_from_span():
+        whose = whose.over(checked(None, None, said.session_on_span, {}))
     if not reading.tags and said.entity_type is None and said.entity_id is None and said.session_id is None:
         return whose
     return checked(said.entity_type, said.entity_id, said.session_id, reading.tags).over(whose)
+
+
+def session_from_span() -> bool:
+    """Whether a session, conversation or user that a dialect writes on its spans may leave, as the session.
+
+    `INFRAPRISM_SESSION_FROM_SPAN=true`; off unless set, since what stands there may be anything.
+    """
+    return os.environ.get("INFRAPRISM_SESSION_FROM_SPAN", "").strip().lower() in ("true", "1")
 
 
 _of_resources: Final[dict[int, tuple[object, Attribution]]] = {}

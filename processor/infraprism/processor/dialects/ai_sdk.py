@@ -43,7 +43,7 @@ AI_SDK: Final = Dialect(
             ),
             cache_write_1h_tokens=(f"{_PROVIDER}.anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
             service_tier=(f"{_PROVIDER}.anthropic.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
-            session_on_span=("ai.telemetry.metadata.sessionId",),
+            session_on_span=("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.userId"),
         ),
         "operation": ("ai.operationId",),
         "cache_read_tokens": (

@@ -95,7 +95,7 @@ LANGFUSE: Final = Dialect(
         "entity_type": ("infraprism.entity_type",),
         "entity_id": ("infraprism.entity_id",),
         "session_id": ("infraprism.session_id",),
-        "session_on_span": ("session.id",),
+        "session_on_span": ("session.id", "user.id"),
     },
     json_texts=frozenset({_USAGE}),
     zero_is_unreported=True,

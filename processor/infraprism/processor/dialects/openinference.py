@@ -47,7 +47,7 @@ OPENINFERENCE: Final = Dialect(
         "entity_type": ("infraprism.entity_type",),
         "entity_id": ("infraprism.entity_id",),
         "session_id": ("infraprism.session_id",),
-        "session_on_span": ("session.id",),
+        "session_on_span": ("session.id", "user.id"),
     },
     json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters"}),
     zero_is_unreported=True,

@@ -48,7 +48,12 @@ OPENLLMETRY: Final = Dialect(
         cache_read_tokens=("llm.usage.cache_read_input_tokens",),
         cache_write_tokens=("llm.usage.cache_creation_input_tokens",),
         reasoning_tokens=("llm.usage.reasoning_tokens",),
-        session_on_span=("traceloop.association.properties.session_id", "traceloop.association.properties.thread_id"),
+        session_on_span=(
+            "traceloop.association.properties.session_id",
+            "traceloop.association.properties.thread_id",
+            "traceloop.association.properties.user_id",
+            "gen_ai.user",
+        ),
     ),
     zero_is_unreported=True,
     rank=1,

@@ -75,5 +75,5 @@ SEMCONV: Final = Dialect(
     markers=frozenset({"gen_ai.operation.name", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"}),
     unnamed_operation="other",
     operations=OPERATIONS,
-    keys=KEYS,
+    keys=keys_with(session_on_span=("user.id",)),
 )

@@ -20,7 +20,8 @@ class Said(NamedTuple):
     """All that a span can say about a call; None where it does not. Durations are in milliseconds.
 
     The counts from `input_tokens` on are those of `Usage`, in its order. `total_tokens` is the provider's own sum, by
-    which the counts are checked. `session_on_span` is a dialect's own session or conversation, which may be anything.
+    which the counts are checked. `session_on_span` is a dialect's own session or conversation, or else its user,
+    which may be anything: it is only used where the application's owner allows it.
     `ends_stream` says that the span is only the second half of a streamed call, written when the stream was over, and
     `duration_ms` how long that call took.
     """
