@@ -55,13 +55,14 @@ class _AsyncChunks:
     def __init__(self, source: AsyncIterator[object], call: Call) -> None:
         self._source = source
         self._call = call
+        self._started = False
 
     def __aiter__(self) -> AsyncIterator[object]:
         return self
 
     async def __anext__(self) -> object:
         call = self._call
-        call.reading = True
+        self._started = call.reading = True
         try:
             chunk = await self._source.__anext__()
         except StopAsyncIteration:
@@ -75,8 +76,12 @@ class _AsyncChunks:
         return chunk
 
     def __del__(self) -> None:
-        """The stream was dropped; the original may go on living until the event loop has closed it."""
-        self._call.left()
+        """The stream was dropped; the original may go on living until the event loop has closed it.
+
+        A stream that nobody ever drew from says nothing: older packages make another one of the same response.
+        """
+        if self._started:
+            self._call.left()
 
     def __getattr__(self, name: str) -> Any:
         """What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's."""
