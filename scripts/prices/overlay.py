@@ -1,4 +1,4 @@
-"""Our own additions and corrections to the table: `overlay.yaml`, each entry with its source and date.
+"""Our own additions and corrections to the table: `overlay.yaml`, each with its source, and its date or doubt.
 
 Each section of the file is one function here, applied in this order: `models`, `redated`, `add_rates`, `tier_since`,
 `tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never right.
@@ -19,7 +19,7 @@ Model = dict[str, Any]
 Providers = dict[str, list[Model]]
 Entry = dict[str, Any]
 
-_SAID: Final = ("source", "checked", "why")
+_SAID: Final = ("source", "why")
 _FEES: Final = frozenset({"web_search", "request"})
 _PLACES: Final = 18
 
@@ -65,12 +65,15 @@ def applied(path: Path, providers: Providers) -> dict[str, Any]:
 
 def _check(section: str, entry: Entry) -> None:
     missing = [key for key in _SAID if not entry.get(key)]
+    if not entry.get("checked") and not entry.get("unverified"):
+        missing.append("checked or unverified")
     if missing:
         raise ValueError(f"{section}: {entry} does not say its {', '.join(missing)}")
 
 
 def _source(entry: Entry) -> str:
-    return f"{entry['source']} ({entry['checked']})"
+    unverified = f"not verified: {entry['unverified']}" if "unverified" in entry else ""
+    return f"{entry['source']} ({', '.join(filter(None, (entry.get('checked'), unverified)))})"
 
 
 def _meant(providers: Providers, entry: Entry) -> Iterator[Model]:

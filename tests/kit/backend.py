@@ -130,10 +130,17 @@ class Backend:
 
 
 def start(
-    data_dir: Path, port: int = 0, grpc_port: int = 0, *, key: str | None = KEY, max_waiting_bytes: int | None = None
+    data_dir: Path,
+    port: int = 0,
+    grpc_port: int = 0,
+    *,
+    key: str | None = KEY,
+    max_waiting_bytes: int | None = None,
+    prices: Path | None = None,
 ) -> subprocess.Popen[str]:
     """The bare process."""
-    environment = clean_environment(**({"INFRAPRISM_API_KEY": key} if key else {}))
+    given = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
+    environment = clean_environment(**{name: value for name, value in given.items() if value})
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     options = (port, grpc_port, max_waiting_bytes)
     return subprocess.Popen(

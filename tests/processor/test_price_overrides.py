@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from infraprism.processor import InfraPrismSpanProcessor
 from infraprism.processor.prices import Prices, PricesFileError, engine, prices
 from infraprism.processor.usage import Usage
 
@@ -214,3 +216,27 @@ def test_a_broken_file_of_the_process_leaves_calls_unpriced_and_is_said_once(
     assert "line 1" in caplog.text
     with pytest.raises(PricesFileError):
         prices()
+
+
+def test_a_processor_says_at_its_start_that_the_prices_are_broken_and_the_application_goes_on(
+    written: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "_default", None)
+    monkeypatch.setattr(engine, "_broken", False)
+    monkeypatch.setenv("INFRAPRISM_PRICES", str(written("prices: 5")))
+    with caplog.at_level(logging.ERROR, logger=engine.__name__):
+        processors = [InfraPrismSpanProcessor(InMemorySpanExporter()) for _ in range(2)]
+    assert len(caplog.records) == 1
+    assert "line 1" in caplog.text
+    for processor in processors:
+        assert processor.tally.snapshot()["errors"] == {"prices": 1}
+        processor.shutdown()
+
+
+def test_without_the_variable_no_price_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_default", None)
+    monkeypatch.delenv("INFRAPRISM_PRICES", raising=False)
+    processor = InfraPrismSpanProcessor(InMemorySpanExporter())
+    processor.shutdown()
+    assert engine._default is None
+    assert not processor.tally.snapshot().get("errors")

@@ -12,7 +12,7 @@ from typing import Final
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
 from infraprism.backend.settings import Settings
-from infraprism.backend.startup import StartupError, check_cpu, check_port, listen, open_data_dir
+from infraprism.backend.startup import StartupError, check_cpu, check_port, check_prices, listen, open_data_dir
 
 __all__ = ["Settings", "run"]
 
@@ -37,6 +37,7 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     check_cpu()
+    check_prices()
     stack.enter_context(open_data_dir(settings.data_dir))
     listening = stack.enter_context(listen(settings.host, settings.port))
     check_port(settings.host, settings.grpc_port, "--grpc-port")

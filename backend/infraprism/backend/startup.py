@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import socket
 import sys
 from pathlib import Path
 from platform import machine
 from typing import IO, Final
 
+PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 class StartupError(Exception):
     """The server cannot start; the message is for the user."""
+
+
+def check_prices() -> None:
+    """Read the user's own prices, if the environment names a file of them: no call is to be stored with other prices.
+
+    Raises StartupError, which names the line.
+    """
+    if not os.environ.get(PRICES_VARIABLE, "").strip():
+        return
+    from infraprism.processor.prices import PricesFileError, prices  # noqa: PLC0415 - most servers need no price yet
+
+    try:
+        prices()
+    except PricesFileError as error:
+        raise StartupError(f"{PRICES_VARIABLE} names prices that cannot be used: {error}") from None
 
 
 def check_cpu() -> None:

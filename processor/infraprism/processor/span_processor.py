@@ -23,9 +23,10 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from infraprism.processor import attribution
+from infraprism.processor import attribution, prices
 from infraprism.processor.convert import MARKERS
 from infraprism.processor.delivery import Delivery
+from infraprism.processor.intake import Ended
 from infraprism.processor.notes import Note, Notes
 from infraprism.processor.once import OUR_SCOPE, Part, inside_call
 from infraprism.processor.sink import EventExporter, registered_exporter
@@ -44,8 +45,6 @@ _frame: Final = attribution.current.get
 _is_inside: Final = inside_call.get
 _no_marker_in: Final = MARKERS.isdisjoint
 
-_Item = tuple[ReadableSpan, Note | None]
-
 
 class _Flush:
     """Stands in the queue behind all spans that a flush waits for."""
@@ -62,7 +61,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
     `exporter` may be any SpanExporter: it is given finished event spans (see `infraprism.processor.spans`), off the
     application's thread. One that has `export_events` is given the events. None means the exporter registered as
     `infraprism`, configured by the environment; raises LookupError if there is none, and what it raises for settings
-    it cannot use. After construction nothing raises: errors are counted in `tally`, beside what became of each event.
+    it cannot use. After construction nothing raises: errors are counted in `tally`, beside what became of each event. A
+    file of prices (`INFRAPRISM_PRICES`) that cannot be used is said here, in one line of the log, and counted as
+    `prices`; calls then have no cost.
 
     Spans are read, never changed. Spans that were recorded but not sampled count as well. Safe in threads, and across
     fork: the child starts with an empty queue, and what was waiting is the parent's.
@@ -76,6 +77,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
         self._notes = Notes(self.tally)
         self._noted = self._notes.by_id
         self._closed = False
+        if not prices.usable():
+            self.tally.error("prices")
         self._begin()
         self._live.add(self)
 
@@ -88,13 +91,15 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Start empty; the worker starts with the first span."""
         self._pid = os.getpid()
         self._delivery.restart()
-        self._queue: SimpleQueue[_Item | _Flush | None] = SimpleQueue()
+        self._queue: SimpleQueue[Ended | _Flush | None] = SimpleQueue()
         self._hurry = threading.Event()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._shutdown_deadline = 0.0
+        # While only our own instrumentation makes spans, none of this costs anything.
         self._sees_others = False
         self._awaited: set[int] = set()
+        self._open_inside: dict[int, int] = {}
 
     # -- on the application's thread ----------------------------------------------------------------------------
 
@@ -103,6 +108,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
         try:
             if _frame() is not None or _is_inside():
                 self._notes.start(span)
+            if self._sees_others and span.parent is not None:
+                self._open_inside[span.parent.span_id] = self._open_inside.get(span.parent.span_id, 0) + 1
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_start")
 
@@ -110,6 +117,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Queue the span if it may be a call."""
         try:
             note = self._notes.take(span) if self._noted else None
+            if self._open_inside and span.parent is not None:
+                self._count_down(span.parent.span_id)
             if note is Part.OF_A_CALL:
                 return
             if not _no_marker_in(_keys(span)):
@@ -128,7 +137,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if closed or waiting >= MAX_QUEUE:
             self._delivery.drop("shut_down" if closed else "queue_full")
             return
-        self._queue.put((span, note))
+        self._queue.put((span, note, span.context.span_id in self._open_inside))
         if self._worker is None:
             self._start_worker()
         elif waiting >= HURRY_AT and not self._hurry.is_set():
@@ -144,6 +153,13 @@ class InfraPrismSpanProcessor(SpanProcessor):
             if len(self._awaited) >= MAX_AWAITED:
                 self._awaited.clear()
             self._awaited.add(parent.span_id)
+
+    def _count_down(self, parent_id: int) -> None:
+        left = self._open_inside.pop(parent_id, 0) - 1
+        if left > 0:
+            self._open_inside[parent_id] = left
+        elif len(self._open_inside) > MAX_AWAITED:
+            self._open_inside.clear()
 
     def _pass_on(self, span: ReadableSpan) -> None:
         self._awaited.discard(span.context.span_id)
@@ -179,7 +195,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 if not self._drain(queue, item):
                     return
 
-    def _next(self, queue: SimpleQueue[_Item | _Flush | None]) -> _Item | _Flush | None:
+    def _next(self, queue: SimpleQueue[Ended | _Flush | None]) -> Ended | _Flush | None:
         """What is put into the queue next; meanwhile events are handed on as they become due."""
         while (due_s := self._delivery.next_due_s) is not None:
             with suppress(Empty):
@@ -187,9 +203,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
             self._delivery.deliver()
         return queue.get()
 
-    def _drain(self, queue: SimpleQueue[_Item | _Flush | None], item: _Item | _Flush | None) -> bool:
+    def _drain(self, queue: SimpleQueue[Ended | _Flush | None], item: Ended | _Flush | None) -> bool:
         """Hand on the item and all that waits behind it; False when that was the end."""
-        spans: list[_Item] = []
+        spans: list[Ended] = []
         while True:
             if isinstance(item, tuple):
                 spans.append(item)

@@ -5,8 +5,20 @@
 """
 
 from infraprism.processor.prices.charge import Line
-from infraprism.processor.prices.engine import Explanation, Price, Prices, explain, price, prices
+from infraprism.processor.prices.engine import VARIABLE, Explanation, Price, Prices, explain, price, prices, usable
 from infraprism.processor.prices.file_error import PricesFileError
 from infraprism.processor.prices.table import about
 
-__all__ = ["Explanation", "Line", "Price", "Prices", "PricesFileError", "about", "explain", "price", "prices"]
+__all__ = [
+    "VARIABLE",
+    "Explanation",
+    "Line",
+    "Price",
+    "Prices",
+    "PricesFileError",
+    "about",
+    "explain",
+    "price",
+    "prices",
+    "usable",
+]

@@ -312,6 +312,15 @@ def explain(
     return prices().explain(provider, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
 
 
+def usable() -> bool:
+    """Whether calls can be priced: there is no file of the user's own prices, or it can be used.
+
+    Reads the file if `INFRAPRISM_PRICES` names one, and says in the log, once in a process, what is wrong with it;
+    without the variable nothing is read. For the start of an application, which a broken file must not stop.
+    """
+    return not os.environ.get(VARIABLE, "").strip() or _prices_or_none() is not None
+
+
 def _prices_or_none() -> Prices | None:
     global _broken  # noqa: PLW0603 - said once in a process's life
     if _broken:

@@ -23,7 +23,7 @@ ABOUT: Final = "about.json"
 SUFFIX_MARK: Final = "{suffix}"
 _SUFFIX: Final = (
     r"(?:[-@](?:latest|preview|exp|beta|default|20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-20\d{2}|\d{3,4}|v\d+))*"
-    r"(?::\d+k?)?"
+    r"(?::\d+)?(?::\d+k)?"
 )
 """What may follow a name that is a beginning: dates, versions, and words that say nothing of the model."""
 
