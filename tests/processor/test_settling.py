@@ -417,3 +417,12 @@ def test_each_call_is_given_once_whatever_is_asked_for_and_when() -> None:
 )
 def test_models_are_compared_without_provider_and_date(name: str, plain: str) -> None:
     assert plain_model(name) == plain
+
+
+def test_two_spans_of_one_call_are_united_by_the_span_between_them_that_ends_last() -> None:
+    outer = candidate(OTHER, 0, 10, (None, None), trace_id=1, span_id=1)
+    inner = candidate(OUR_SCOPE, 2, 90, trace_id=1, span_id=3, parent_id=2, response_id="msg_1")
+    between = candidate(CLIENT, 1, 91, trace_id=1, span_id=2, parent_id=1, response_id="msg_1")
+    assert scopes(settle(outer, inner, between)) == [OUR_SCOPE]
+    other_inner = inner._replace(scope=NATIVE)
+    assert scopes(settle(outer, other_inner, between)) == [NATIVE]

@@ -9,10 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from opentelemetry.sdk.trace import ReadableSpan
-
-from infraprism.processor.intake import Intake
-from infraprism.processor.notes import Note
+from infraprism.processor.intake import Ended, Intake
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 
@@ -30,7 +27,7 @@ class SettledBatches:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def take(self, spans: Iterable[tuple[ReadableSpan, Note | None]]) -> None:
+    def take(self, spans: Iterable[Ended]) -> None:
         """Take in spans that have ended."""
         with self._changed:
             events = self._intake.take(spans, time.monotonic())

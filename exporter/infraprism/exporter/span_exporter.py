@@ -119,7 +119,7 @@ class InfraPrismSpanExporter(SpanExporter):
         """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
         if self._pid != os.getpid():
             self.restart_in_child()
-        self._settling.take((span, notes.shared.of(span)) for span in spans)
+        self._settling.take((span, notes.shared.of(span), False) for span in spans)
         return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
 
     def export_events(self, events: Sequence[Event]) -> None:

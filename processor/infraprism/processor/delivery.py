@@ -6,11 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Final, cast
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from infraprism.processor.intake import Intake
-from infraprism.processor.notes import Note
+from infraprism.processor.intake import Ended, Intake
 from infraprism.processor.sink import EventExporter, takes_events
 from infraprism.processor.spans import event_span, usage_detail_wanted
 from infraprism.processor.tally import Tally
@@ -51,7 +49,7 @@ class Delivery:
         """When the next event is to be handed on that is held for now, by the monotonic clock."""
         return self._intake.next_due_s
 
-    def deliver(self, spans: Sequence[tuple[ReadableSpan, Note | None]] = ()) -> None:
+    def deliver(self, spans: Sequence[Ended] = ()) -> None:
         """Take in spans, and hand on the events that are due."""
         now_s = time.monotonic()
         self._hand_on(self._intake.take(spans, now_s) if spans else self._intake.due(now_s))

@@ -15,6 +15,9 @@ from infraprism.processor.settling.settler import Settler
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 
+Ended = tuple[ReadableSpan, Note | None, bool]
+"""A span that has ended, what was noted when it started, and whether spans inside it have not ended yet."""
+
 
 class Intake:
     """Converts spans, settles which of them are one call, and gives back the events that are due. Nothing here raises.
@@ -33,19 +36,20 @@ class Intake:
         """When the next event is due; None where nothing is held."""
         return self._settler.next_due_s
 
-    def take(self, spans: Iterable[tuple[ReadableSpan, Note | None]], now_s: float) -> list[Event]:
-        """Take spans in that have ended, each with what was noted when it started; the events that are due."""
-        for span, note in spans:
+    def take(self, spans: Iterable[Ended], now_s: float) -> list[Event]:
+        """Take in spans that have ended; the events that are due."""
+        for ended in spans:
             try:
-                self._take(span, note, now_s)
+                self._take(ended, now_s)
             except Exception:  # noqa: BLE001 - no error of ours may reach the application
                 self._lose()
         return self.due(now_s)
 
-    def _take(self, span: ReadableSpan, note: Note | None, now_s: float) -> None:
+    def _take(self, ended: Ended, now_s: float) -> None:
+        span, note, lasts = ended
         found = convert.candidate(span, note)
         if isinstance(found, Candidate):
-            self._settler.add(found, now_s)
+            self._settler.add(found, now_s, lasts=lasts)
         elif found is not None:
             self._found.append(found)
         elif self._settler.sees_others and note is not Part.OF_A_CALL and span.parent is not None:

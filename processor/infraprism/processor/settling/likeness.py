@@ -56,7 +56,7 @@ class Member:
         "output_tokens",
     )
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, *, lasts: bool = False) -> None:
         reading = candidate.reading
         said, usage = reading.said, reading.usage
         self.candidate = candidate
@@ -65,13 +65,17 @@ class Member:
         self.output_tokens = usage.output_tokens or None
         self.models = frozenset(plain_model(name) for name in (said.response_model, said.request_model) if name)
         self.ends_stream = said.ends_stream is True
-        self.opens_stream = not self.ends_stream and self._opens_stream()
+        self.opens_stream = not self.ends_stream and self._opens_stream(lasts=lasts)
 
-    def _opens_stream(self) -> bool:
-        """Logfire ends the span of a streamed call when the headers are there, and writes another one at its end."""
+    def _opens_stream(self, *, lasts: bool) -> bool:
+        """Whether what counts is still to come, from another span.
+
+        Logfire ends the span of a streamed call when the headers are there, and writes another one at its end. Others
+        end it then where they do not know the stream, since another instrumentation has wrapped it, whose span lasts.
+        """
         found = self.candidate
         return (
-            found.scope.startswith("logfire.")
+            (lasts or found.scope.startswith("logfire."))
             and found.outcome.success
             and self.counts_nothing
             and found.reading.said.response_id is None

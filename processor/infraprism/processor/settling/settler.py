@@ -73,15 +73,15 @@ class Settler:
         first = [calls[0].due_s for calls in (self._held, self._openings) if calls]
         return min(first) if first else None
 
-    def add(self, found: Candidate, now_s: float) -> None:
-        """Take in what a span that has ended says about a call."""
+    def add(self, found: Candidate, now_s: float, *, lasts: bool = False) -> None:
+        """Take in what a span that has ended says about a call; `lasts` where spans inside it have not ended."""
         if not self._sees_others:
             if found.scope == OUR_SCOPE:
                 self._ours.append(found)
                 self._ready.append(found)
                 return
             self._see_others(now_s)
-        self._settle(Member(found), now_s)
+        self._settle(Member(found, lasts=lasts), now_s)
 
     def link(self, trace_id: int, span_id: int, parent_id: int) -> None:
         """Take in a span that has ended and is no call, but may stand between two that are."""
@@ -133,6 +133,7 @@ class Settler:
             (self._openings if call.is_opening else self._held).append(call)
         else:
             self._join(call, member, now_s)
+            self._unite(call, self._outer(member))
         self._index(call, key, found)
         self._pass_up(found.trace_id, found.parent_id, [*inside, call])
         if member.is_ours and not call.released and found.whose is not NOTHING:
@@ -144,6 +145,17 @@ class Settler:
         if was_opening and not call.released:
             call.due_s = now_s + self._hold_s
             self._held.append(call)
+
+    def _unite(self, call: Call, other: Call | None) -> None:
+        """Two calls turn out to be one, by a span between them that ended after both."""
+        if other is None or other is call or (call.released and other.released):
+            return
+        for member in other.members:
+            call.join(member)
+            found = member.candidate
+            self._index(call, (found.trace_id, found.span_id), found)
+        call.released = call.released or other.released
+        other.released = True
 
     def _known(self, member: Member, inside: list[Call]) -> Call | None:
         """The call that another span reported already."""
@@ -239,7 +251,9 @@ class Settler:
         self._release(call, None, at_last=True)
         for member in call.members:
             found = member.candidate
-            self._by_span.pop((found.trace_id, found.span_id), None)
+            key = found.trace_id, found.span_id
+            if self._by_span.get(key) is call:
+                del self._by_span[key]
             response_id = found.reading.said.response_id
             if response_id is None:
                 continue
