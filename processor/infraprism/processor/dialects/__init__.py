@@ -15,8 +15,8 @@ from infraprism.processor.dialects.langfuse import LANGFUSE
 from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
 from infraprism.processor.dialects.openinference import OPENINFERENCE
-from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE
-from infraprism.processor.dialects.openllmetry import OPENLLMETRY
+from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE, OPENLIT_GOOGLE, OPENLIT_OPENAI
+from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_BEDROCK
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
 from infraprism.processor.dialects.strands import STRANDS
@@ -27,8 +27,11 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     PYDANTIC_AI,
     STRANDS,
     GOOGLE_ADK,
+    OPENLIT_OPENAI,
     OPENLIT_EXCLUSIVE,
+    OPENLIT_GOOGLE,
     OPENLIT,
+    OPENLLMETRY_BEDROCK,
     AI_SDK_7,
     AI_SDK,
     OPENINFERENCE,

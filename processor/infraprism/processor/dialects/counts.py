@@ -14,17 +14,20 @@ from infraprism.processor.dialects.table import Dialect, Said
 from infraprism.processor.names import provider_of
 from infraprism.processor.usage import Usage
 
-_FIRST: Final = Said._fields.index("input_tokens")
-_BEHIND: Final = Said._fields.index("web_searches") + 1
-_CACHE_READ: Final = Said._fields.index("cache_read_tokens")
-_CACHE_WRITE: Final = Said._fields.index("cache_write_tokens")
-_REASONING: Final = Said._fields.index("reasoning_tokens")
-_AUDIO_IN: Final = Said._fields.index("audio_input_tokens")
-_AUDIO_OUT: Final = Said._fields.index("audio_output_tokens")
-_TOTAL: Final = Said._fields.index("total_tokens")
-_HOST: Final = Said._fields.index("host")
-_PROVIDER: Final = Said._fields.index("provider")
-_MODELS: Final = (Said._fields.index("response_model"), Said._fields.index("request_model"))
+_POSITION: Final = {name: position for position, name in enumerate(Said._fields)}
+_FIRST: Final = _POSITION["input_tokens"]
+_BEHIND: Final = _POSITION["web_searches"] + 1
+_CACHE_READ: Final = _POSITION["cache_read_tokens"]
+_CACHE_WRITE: Final = _POSITION["cache_write_tokens"]
+_CACHE_WRITE_1H: Final = _POSITION["cache_write_1h_tokens"]
+_REASONING: Final = _POSITION["reasoning_tokens"]
+_AUDIO_IN: Final = _POSITION["audio_input_tokens"]
+_AUDIO_OUT: Final = _POSITION["audio_output_tokens"]
+_TOTAL: Final = _POSITION["total_tokens"]
+_STREAMED: Final = _POSITION["streamed"]
+_HOST: Final = _POSITION["host"]
+_PROVIDER: Final = _POSITION["provider"]
+_MODELS: Final = (_POSITION["response_model"], _POSITION["request_model"])
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
 
@@ -34,9 +37,14 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
 
     `ranks` says for the fields which of a dialect's keys they came from.
     """
+    if dialect.estimates_lack is not None and found[_STREAMED] and found[_POSITION[dialect.estimates_lack]] is None:
+        return Usage(), False
     counts = found[_FIRST:_BEHIND]
     contradicts = False
     if any(counts[2:]) or found[_TOTAL] is not None:
+        if _beside(dialect, found, ranks, _CACHE_WRITE_1H):
+            counts[_CACHE_WRITE - _FIRST] = found[_CACHE_WRITE] = (found[_CACHE_WRITE] or 0) + found[_CACHE_WRITE_1H]
+            ranks[_CACHE_WRITE] = ranks[_CACHE_WRITE_1H]
         counts[0], counts[1], contradicts = _whole(dialect, found, ranks)
     if dialect.zero_is_unreported and not counts[0]:
         counts[0] = None

@@ -35,6 +35,7 @@ LANGFUSE: Final = Dialect(
             f"{_USAGE}.inputTokens",
             f"{_USAGE}.prompt_token_count",
             f"{_USAGE}.promptTokenCount",
+            f"{_USAGE}.inputTokenCount",
         ),
         "output_tokens": (
             f"{_USAGE}.completion_tokens",
@@ -44,6 +45,7 @@ LANGFUSE: Final = Dialect(
             f"{_USAGE}.outputTokens",
             f"{_USAGE}.candidates_token_count",
             f"{_USAGE}.candidatesTokenCount",
+            f"{_USAGE}.outputTokenCount",
         ),
         "total_tokens": (
             f"{_USAGE}.total_tokens",
@@ -62,15 +64,23 @@ LANGFUSE: Final = Dialect(
             Beside(f"{_USAGE}.cacheReadInputTokens"),
             Beside(f"{_USAGE}.input_cache_read"),
             Beside(f"{_USAGE}.input_cached_tokens"),
+            Beside(f"{_USAGE}.cacheReadInputTokenCount"),
         ),
         "cache_write_tokens": (
             f"{_USAGE}.prompt_tokens_details.cache_creation_tokens",
             f"{_USAGE}.input_token_details.cache_creation",
             Beside(f"{_USAGE}.cache_creation_input_tokens"),
             Beside(f"{_USAGE}.cacheWriteInputTokens"),
+            Beside(f"{_USAGE}.cacheWriteInputTokenCount"),
+            # LangChain's; the first is 0 where the second has the writes for five minutes.
+            Beside(f"{_USAGE}.input_ephemeral_5m_input_tokens"),
             Beside(f"{_USAGE}.input_cache_creation"),
         ),
-        "cache_write_1h_tokens": (f"{_USAGE}.cache_creation.ephemeral_1h_input_tokens",),
+        "cache_write_1h_tokens": (
+            f"{_USAGE}.cache_creation.ephemeral_1h_input_tokens",
+            f"{_USAGE}.cache_creation_ephemeral_1h_input_tokens",
+            Beside(f"{_USAGE}.input_ephemeral_1h_input_tokens"),
+        ),
         "reasoning_tokens": (
             f"{_USAGE}.completion_tokens_details.reasoning_tokens",
             f"{_USAGE}.output_tokens_details.reasoning_tokens",

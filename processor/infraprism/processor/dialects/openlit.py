@@ -1,9 +1,10 @@
 """OpenLIT.
 
-It follows the conventions. For Anthropic and Bedrock the input leaves the cache out; everywhere else it includes it.
-Where a stream has no usage it estimates both counts, and nothing on the span tells them from reported ones: its
-numbers are trusted least. What it calls `gen_ai.client.token.usage` is its own sum of the two, and proves nothing; its
-cost is computed by itself, and not read.
+It follows the conventions, with the counts of each provider as it gives them: for Anthropic and Bedrock the input
+leaves the cache out, and for Google the output leaves thoughts out. Where a stream has no usage it estimates both
+counts; the openai package's streams then lack the count of cached tokens, which stands beside reported usage, be it 0.
+With LangChain nothing tells an estimate. What it calls `gen_ai.client.token.usage` is its own sum of the two, and
+proves nothing; its cost is computed by itself, and not read.
 """
 
 from __future__ import annotations
@@ -12,21 +13,47 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import Dialect
+from infraprism.processor.dialects.table import Beside, Dialect
 
 OPENLIT: Final = Dialect(
     name="OpenLIT",
     markers=frozenset({"gen_ai.operation.name"}),
     scopes=("openlit", "openlit."),
-    operations={**semconv.OPERATIONS, "image": "image", "audio": "audio", "rerank": "rerank"},
+    operations={
+        **semconv.OPERATIONS,
+        "image": "image",
+        "audio": "audio",
+        "speech_to_text": "audio",
+        "speech_to_text_translate": "audio",
+        "text_to_speech": "audio",
+        "rerank": "rerank",
+    },
     keys=semconv.keys_with(time_to_first_token_ms=("gen_ai.server.time_to_first_token",)),
     zero_is_unreported=True,
     rank=2,
 )
+OPENLIT_OPENAI: Final = replace(
+    OPENLIT,
+    name="OpenLIT for OpenAI",
+    scopes=("openlit.instrumentation.openai",),
+    estimates_lack="cache_read_tokens",
+    rank=0,
+)
+"""The same, where an estimate can be told."""
 OPENLIT_EXCLUSIVE: Final = replace(
     OPENLIT,
-    name="OpenLIT for Anthropic",
+    name="OpenLIT for Anthropic and Bedrock",
     scopes=("openlit.instrumentation.anthropic", "openlit.instrumentation.bedrock"),
     input_excludes_cache=True,
 )
 """The same, where the input is what these providers call so."""
+OPENLIT_GOOGLE: Final = replace(
+    OPENLIT,
+    name="OpenLIT for Google",
+    scopes=("openlit.instrumentation.google_ai_studio", "openlit.instrumentation.vertexai"),
+    keys={
+        **OPENLIT.keys,
+        "reasoning_tokens": tuple(map(Beside, semconv.REASONING_TOKENS)),
+    },
+)
+"""The same, where the output is what Google calls candidates."""

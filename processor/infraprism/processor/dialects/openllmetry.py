@@ -1,12 +1,14 @@
 """OpenLLMetry (Traceloop), all its packages, in Python and in Node, from the `llm.*` names of its beginnings on.
 
-It follows the conventions, with more keys. Input includes the cache. Known to be wrong: streams of its anthropic
-package report the output of message_start and of message_delta added up, one or a few tokens too many, and nothing on
-the span tells how many; LangChain streams of Anthropic report an input of 0, which no call has.
+It follows the conventions, with more keys. Input includes the cache, but for Bedrock, whose own counts it takes. Known
+to be wrong: streams of its anthropic package report the output of message_start and of message_delta added up, one or a
+few tokens too many, and nothing on the span tells how many; LangChain streams of Anthropic report an input of 0, which
+no call has; its packages for Google leave thoughts out of the output, and only the total has them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects import semconv
@@ -58,3 +60,11 @@ OPENLLMETRY: Final = Dialect(
     zero_is_unreported=True,
     rank=1,
 )
+OPENLLMETRY_BEDROCK: Final = replace(
+    OPENLLMETRY,
+    name="OpenLLMetry for Bedrock",
+    scopes=(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
+    signs=frozenset(),
+    input_excludes_cache=True,
+)
+"""The same, where the input is what Bedrock calls so."""

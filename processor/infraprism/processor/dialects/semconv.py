@@ -14,6 +14,7 @@ from typing import Final
 from infraprism.processor.dialects.table import Dialect, Entry
 from infraprism.schema import fields
 
+REASONING_TOKENS: Final = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
 OPERATIONS: Final = {
     "chat": "chat",
     "generate_content": "chat",
@@ -53,7 +54,7 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
         "gen_ai.usage.cache_creation_input_tokens",
     ),
     "cache_write_1h_tokens": ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
-    "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "reasoning_tokens": REASONING_TOKENS,
     "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
     "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
     "web_searches": ("infraprism.usage.web_searches",),

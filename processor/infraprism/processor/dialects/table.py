@@ -155,6 +155,7 @@ class Dialect:
     added if the counts prove it.
     `total_is_its_own`: whether the total is a sum that the instrumentation made of the two counts: it proves nothing.
     `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
+    `estimates_lack`: the field that a stream has if its counts were reported, and lacks if they are an estimate.
     `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
     provider reported them, more is less.
 
@@ -173,6 +174,7 @@ class Dialect:
     signs: frozenset[str] = frozenset()
     total_is_its_own: bool = False
     zero_is_unreported: bool = False
+    estimates_lack: str | None = None
     layer: Layer = Layer.CLIENT
     rank: int = 0
     slots: Mapping[str, Slot] = field(init=False, repr=False)
