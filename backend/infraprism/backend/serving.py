@@ -60,7 +60,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         batches = Batches(database)
         stack.push_async_callback(batches.close)
         intake = Intake(accounts, batches, settings.max_waiting_bytes)
-        stack.callback(intake.close)
+        stack.push_async_callback(intake.close)
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
         stack.callback(readers.shutdown)
         grpc_port = await _start_grpc(settings, intake, stack)

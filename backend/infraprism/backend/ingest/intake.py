@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Final, Literal
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.accounts.accounts import bearer
 from infraprism.backend.ingest.batches import Batches, Rejected
-from infraprism.backend.ingest.reading import Spans, inflated, read_json, read_protobuf
+from infraprism.backend.ingest.dialects.settled import Settled
+from infraprism.backend.ingest.reading import Read, inflated, read_json, read_protobuf
 from infraprism.backend.ingest.refusal import BUSY, TOO_LARGE, UNAUTHENTICATED, RefusedError
 
 Encoding = Literal["protobuf", "json"]
@@ -26,6 +28,7 @@ class Intake:
     def __init__(self, accounts: Accounts, batches: Batches, max_waiting_bytes: int) -> None:
         self._accounts = accounts
         self._batches = batches
+        self._settled = Settled(batches)
         self._left = max_waiting_bytes
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="infraprism-reader")
 
@@ -59,14 +62,18 @@ class Intake:
         if compressed:
             body = await loop.run_in_executor(self._readers, inflated, body, MAX_BODY_BYTES)
             room.add(len(body))
-        read = read_json if encoding == "json" else read_protobuf
-        spans: Spans = await loop.run_in_executor(self._readers, read, body)
-        if not spans.number:
-            return {}
-        return await self._batches.store(account.id, spans, usage_detail=account.usage_detail)
+        reader = read_json if encoding == "json" else read_protobuf
+        read: Read = await loop.run_in_executor(self._readers, reader, body)
+        rejected = Counter(read.faults)
+        if read.events.number:
+            rejected.update(await self._batches.store(account.id, read.events, usage_detail=account.usage_detail))
+        if read.others:
+            rejected.update(await self._settled.store(account, read.others))
+        return rejected
 
-    def close(self) -> None:
-        """Stop the threads."""
+    async def close(self) -> None:
+        """Store what is held, and stop the threads."""
+        await self._settled.close()
         self._readers.shutdown()
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
 
+from infraprism.backend.ingest.dialects.cleaned import sorted_out
+from infraprism.backend.ingest.dialects.readable import readable_spans
 from infraprism.backend.ingest.refusal import TOO_LARGE, UNREADABLE, RefusedError
 from infraprism.backend.ingest.statement import EARLIEST_MS
+from infraprism.schema.wire import SCOPE_NAME
 
 MAX_SPANS: Final = 50_000
 """Of one request."""
@@ -33,6 +38,14 @@ class Spans(NamedTuple):
     ranges: Ranges
 
 
+class Read(NamedTuple):
+    """A readable request: its events, its clean spans of other dialects, and how many others were not, by reason."""
+
+    events: Spans
+    others: tuple[ReadableSpan, ...] = ()
+    faults: Mapping[str, int] = MappingProxyType({})
+
+
 def inflated(body: bytes, limit: int) -> bytes:
     """What a gzip body holds. Raises RefusedError above `limit` bytes, having inflated no more than that."""
     inflater = zlib.decompressobj(wbits=31)
@@ -47,25 +60,39 @@ def inflated(body: bytes, limit: int) -> bytes:
     return plain
 
 
-def read_protobuf(body: bytes) -> Spans:
+def read_protobuf(body: bytes) -> Read:
     """Check that the body is an OTLP request. Raises RefusedError."""
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
         raise RefusedError(UNREADABLE) from None
-    return _spans(request, body)
+    return _read(request, body)
 
 
-def read_json(body: bytes) -> Spans:
+def read_json(body: bytes) -> Read:
     """The same for OTLP/JSON, which is stored by way of protobuf. Raises RefusedError."""
     request = ExportTraceServiceRequest()
     try:
         decoded = json.loads(body)
         _hex_to_base64(decoded)
         json_format.ParseDict(decoded, request, ignore_unknown_fields=True)
-        return _spans(request, request.SerializeToString())
+        return _read(request, request.SerializeToString())
     except (ValueError, TypeError, AttributeError, RecursionError, json_format.ParseError):
         raise RefusedError(UNREADABLE) from None
+
+
+def _read(request: ExportTraceServiceRequest, body: bytes) -> Read:
+    spans = _spans(request, body)
+    if all(scope.scope.name == SCOPE_NAME for resource in request.resource_spans for scope in resource.scope_spans):
+        return Read(spans)
+    own, others = ExportTraceServiceRequest(), ExportTraceServiceRequest()
+    for whole in request.resource_spans:
+        for scope in whole.scope_spans:
+            part = (own if scope.scope.name == SCOPE_NAME else others).resource_spans.add(schema_url=whole.schema_url)
+            part.resource.CopyFrom(whole.resource)
+            part.scope_spans.append(scope)
+    clean, faults = sorted_out(others.resource_spans)
+    return Read(_spans(own, own.SerializeToString()), tuple(readable_spans(clean)), faults)
 
 
 def _spans(request: ExportTraceServiceRequest, body: bytes) -> Spans:

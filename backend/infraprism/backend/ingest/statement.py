@@ -24,9 +24,10 @@ from infraprism.schema.wire import SCOPE_NAME
 REASONS: Final = {
     "bad_ids": "trace id of 16 bytes and span id of 8, neither all zero",
     "bad_time": "start time from 2020 until one day ahead",
-    "not_clean": "name `{operation} {model}`, scope `infraprism`, no resource, events, links, trace state or message",
+    "not_clean": "name `{operation} {model}`, scope `infraprism`, no resource, events, links, trace state or message;"
+    " of another scope exactly what our collector's configuration leaves of a span",
     "too_many_tags": f"at most {fields.MAX_TAGS} tags",
-    "unknown_key": "only the keys of the field table",
+    "unknown_key": "only the keys of the field table, and of another scope those of the dialects' tables",
     "duplicate_key": "each key once",
     "missing_key": "the keys that are always there",
     "wrong_type": "each value of its field's type",

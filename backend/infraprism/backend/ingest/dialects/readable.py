@@ -1,0 +1,73 @@
+"""OTLP spans as the SDK's finished spans, which is what the processor reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event as SpanEvent
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+
+_CODES: Final = {0: StatusCode.UNSET, 1: StatusCode.OK, 2: StatusCode.ERROR}
+_KINDS: Final = {kind.value + 1: kind for kind in SpanKind}
+
+
+def readable_spans(groups: Iterable[ResourceSpans]) -> Iterator[ReadableSpan]:
+    """Every span of the groups. A cleaned span's exception.type stands for the exception that was recorded."""
+    for group in groups:
+        resource = Resource(attributes(group.resource.attributes))
+        for scoped in group.scope_spans:
+            scope = InstrumentationScope(scoped.scope.name, scoped.scope.version)
+            for span in scoped.spans:
+                yield _readable(span, resource, scope)
+
+
+def attributes(found: Iterable[KeyValue]) -> dict[str, Any]:
+    """Attributes as Python has them; of a key that stands twice the first counts."""
+    made: dict[str, Any] = {}
+    for pair in found:
+        made.setdefault(pair.key, _plain(pair.value))
+    return made
+
+
+def _plain(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_plain(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return attributes(value.kvlist_value.values)
+    return getattr(value, kind) if kind else None
+
+
+def _readable(span: Span, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
+    found = attributes(span.attributes)
+    events = [SpanEvent(event.name, attributes(event.attributes)) for event in span.events]
+    if not events and "exception.type" in found:
+        events = [SpanEvent("exception", {"exception.type": found["exception.type"]})]
+    return ReadableSpan(
+        name=span.name,
+        context=_context(span.trace_id, span.span_id),
+        parent=_context(span.trace_id, span.parent_span_id) if span.parent_span_id else None,
+        resource=resource,
+        attributes=found,
+        events=events,
+        kind=_KINDS.get(span.kind, SpanKind.INTERNAL),
+        status=_status(span),
+        start_time=span.start_time_unix_nano,
+        end_time=span.end_time_unix_nano,
+        instrumentation_scope=scope,
+    )
+
+
+def _context(trace_id: bytes, span_id: bytes) -> SpanContext:
+    return SpanContext(int.from_bytes(trace_id, "big"), int.from_bytes(span_id, "big"), is_remote=False)
+
+
+def _status(span: Span) -> Status:
+    code = _CODES.get(span.status.code, StatusCode.UNSET)
+    return Status(code, span.status.message or None) if code is StatusCode.ERROR else Status(code)
