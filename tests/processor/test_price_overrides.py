@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.kit.spans import ended
 
-from infraprism.processor import InfraPrismSpanProcessor
+from infraprism.processor import InfraPrismSpanProcessor, to_event
 from infraprism.processor.prices import Prices, PricesFileError, engine, prices
 from infraprism.processor.usage import Usage
 
@@ -216,6 +217,42 @@ def test_a_broken_file_of_the_process_leaves_calls_unpriced_and_is_said_once(
     assert "line 1" in caplog.text
     with pytest.raises(PricesFileError):
         prices()
+
+
+def test_a_factor_alone_is_that_much_of_the_tables_price_in_every_tier(written: Any) -> None:
+    entries = [
+        {"provider": "google", "model": "claude-*", "factor": "1.1"},
+        {"provider": "openai", "region": "eu", "model": "*", "factor": "1.1"},
+    ]
+    known = Prices(written(json.dumps({"prices": entries})))
+    at_list = Prices()
+    for provider, model, region in (("google_vertex", "claude-sonnet-4-5", None), ("openai", "gpt-4.1", "eu")):
+        for tier in ("standard", "batch"):
+            listed = at_list.price(provider, model, MILLION, NOW, tier=tier)
+            found = known.price(provider, model, MILLION, NOW, tier=tier, region=region)
+            assert (found.cost_usd, found.status) == (
+                listed.cost_usd and listed.cost_usd * Decimal("1.1"),
+                listed.status,
+            )
+    assert known.price("openai", "gpt-4.1", MILLION, NOW) == at_list.price("openai", "gpt-4.1", MILLION, NOW)
+    assert "times 1.1" in known.explain("google_vertex", "claude-sonnet-4-5", MILLION, NOW).source
+
+
+def test_an_azure_deployment_of_a_span_has_the_price_that_the_users_map_gives(
+    written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_default", Prices(written(CONTRACT)))
+    said = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "azure.ai.openai",
+        "gen_ai.request.model": "my-prod",
+        "gen_ai.usage.input_tokens": 1_000_000,
+        "gen_ai.usage.output_tokens": 0,
+    }
+    for response_model in ({}, {"gen_ai.response.model": "gpt-4o-2024-08-06"}):
+        event = to_event(ended(said | response_model))
+        assert event is not None
+        assert event.cost_usd == Decimal("2.75")
 
 
 def test_a_processor_says_at_its_start_that_the_prices_are_broken_and_the_application_goes_on(

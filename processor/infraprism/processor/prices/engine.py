@@ -199,7 +199,7 @@ class Prices:
         like = next((entry for entry in own if entry.like is not None), None)
         found = None
         if like is not None and like.like is not None:
-            found = _from_table(biller, like.like, asked, where, how)
+            found = _from_table(biller, like.like or model, asked, where, how)
             found = found and found._replace(rows=tuple(_like(row, like) for row in found.rows))
         elif not any(entry.row is not None and entry.row.always() for entry in own):
             found = _from_table(biller, model, asked, where, how)
@@ -250,7 +250,10 @@ def _deployed(known: table.Provider, model: table.Model, tier: str, region: str,
 
 def _like(row: Row, override: Override) -> Row:
     row = rows.scaled(row, override.factor) if override.factor else row
-    return row._replace(source=f"{override.source} (as {override.like}; {row.source})")
+    said = " ".join(
+        (f"as {override.like}" if override.like else "", f"times {override.factor}" if override.factor else "")
+    )
+    return row._replace(source=f"{override.source} ({said.strip()}; {row.source})")
 
 
 _default: Prices | None = None

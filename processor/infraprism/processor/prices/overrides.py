@@ -13,6 +13,9 @@ prices:
     deployment: my-prod
     as: gpt-4o-2024-08-06       # priced like this model of the table
     factor: "1.1"               # times that much
+  - provider: google            # a factor alone: like the table says, times that much
+    model: claude-*
+    factor: "1.1"
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ class Override(NamedTuple):
     deployment: str | None
     row: Row | None
     like: str | None
+    """The model of the table whose prices are taken; "" is the one that the call names."""
     factor: str | None
     source: str
 
@@ -99,11 +103,13 @@ def _entry(entry: Mapping[str, Any], file: str) -> Override:
         raise ValueError(f"'tier' is one of {', '.join(SERVICE_TIERS)}, not {tier!r}")
     source = f"{file}: {entry['source']}" if "source" in entry else file
     row = None
-    if "as" in entry:
+    like = None
+    if "as" in entry or ("factor" in entry and "rates" not in entry):
+        like = _text(entry, "as", "")
         unknown = sorted(entry.keys() - _WHICH - _LIKE)
         if unknown or "tier" in entry:
             raise ValueError(
-                f"{(unknown or ['tier'])[0]!r} does not go with 'as', which takes all of that model's prices"
+                f"{(unknown or ['tier'])[0]!r} does not go with 'as' and 'factor', which take all of a model's prices"
             )
         if "factor" in entry:
             _factor(entry["factor"])
@@ -117,7 +123,7 @@ def _entry(entry: Mapping[str, Any], file: str) -> Override:
         region=_lower(entry, "region"),
         deployment=_lower(entry, "deployment"),
         row=row,
-        like=_text(entry, "as", "") or None,
+        like=like,
         factor=_text(entry, "factor", "") or None,
         source=source,
     )
