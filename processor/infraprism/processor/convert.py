@@ -170,7 +170,9 @@ def _cost(provider: str, model: str | None, reading: Reading, start_ns: int) -> 
     if tier == UNKNOWN_TIER:
         return None, "incomplete"
     try:
-        price = prices.price(provider, model or "", usage, start_ns, tier=tier)
+        # On Azure the request names the deployment, for which the user's own file may have a price.
+        deployment = reading.said.request_model if provider == "azure" else None
+        price = prices.price(provider, model or "", usage, start_ns, tier=tier, deployment=deployment)
     except Exception:  # noqa: BLE001 - a fault in pricing must not lose the call
         tally.error("price")
         return None, "incomplete"
