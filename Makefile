@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 OLDEST := .venv-oldest
+LIVE := .venv-live
 BIN := $(VENV)/bin
 # A file's tests stay together, with the server they share.
 SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
@@ -17,10 +18,11 @@ help: ## list the targets
 demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
 	@$(BIN)/infraprism demo $(ARGS)
 
-test: $(VENV)/.test $(OLDEST)/.test ## run all tests, with the newest and the oldest supported client packages
+test: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test ## run all tests: newest and oldest client packages, and beside other instrumentations
 	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
-	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
 	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
+	$(LIVE)/bin/pytest tests/live $(ARGS)
 
 vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
 	$(BIN)/python -m tests.vendor $(ARGS)
@@ -45,7 +47,7 @@ collector-config: $(VENV)/.test ## make collector-config.yaml anew from its temp
 	$(BIN)/python -m collector.generator
 
 clean: ## remove the environments and all that was built
-	rm -rf $(VENV) $(OLDEST) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(LIVE) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -54,6 +56,10 @@ $(VENV)/bin/python:
 $(OLDEST)/bin/python:
 	@$(PYTHON) -m venv $(OLDEST)
 	@$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+
+$(LIVE)/bin/python:
+	@$(PYTHON) -m venv $(LIVE)
+	@$(LIVE)/bin/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	@echo "Installing InfraPrism and what the demo needs into $(VENV) (a minute or two, once) ..." >&2
@@ -72,4 +78,9 @@ $(VENV)/.check: $(VENV)/.test
 $(OLDEST)/.test: $(OLDEST)/bin/python pyproject.toml
 	@echo "Installing the oldest supported client packages into $(OLDEST) ..." >&2
 	@$(OLDEST)/bin/python -m pip install --quiet --editable . --group oldest
+	@touch $@
+
+$(LIVE)/.test: $(LIVE)/bin/python pyproject.toml
+	@echo "Installing other instrumentations beside InfraPrism into $(LIVE) (a minute or two, once) ..." >&2
+	@$(LIVE)/bin/python -m pip install --quiet --editable . --group live
 	@touch $@

@@ -1,0 +1,360 @@
+"""An application under several instrumentations at once: run as `python -m tests.live.app SOURCES`.
+
+SOURCES are names of `INSTRUMENTORS`, joined by commas, in the order in which they are switched on; `infraprism` among
+them is our own. Prints one JSON object: for each scenario how many calls the application made, the usage that the
+provider reported for each, and the events that came of them. What was made in a scenario is told by its session id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, Final
+
+import anthropic
+import openai
+from langchain_anthropic import ChatAnthropic
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAIEmbeddings
+from openinference.instrumentation.anthropic import AnthropicInstrumentor as OpenInferenceAnthropic
+from openinference.instrumentation.langchain import LangChainInstrumentor as OpenInferenceLangChain
+from openinference.instrumentation.openai import OpenAIInstrumentor as OpenInferenceOpenAI
+from opentelemetry import trace
+from opentelemetry.instrumentation.anthropic import AnthropicInstrumentor as OpenLLMetryAnthropic
+from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor as OfficialAnthropic
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor as OfficialOpenAI
+from opentelemetry.instrumentation.langchain import LangchainInstrumentor as OpenLLMetryLangChain
+from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMetryOpenAI
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from infraprism.exporter import InfraPrismSpanExporter
+from infraprism.instrumentation import attribution, instrument
+from infraprism.local_provider import LocalProvider, Truth
+from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor, Tally
+from infraprism.schema import Event
+
+INSTRUMENTORS: Final[dict[str, tuple[type[Any], ...]]] = {
+    "official": (OfficialOpenAI, OfficialAnthropic),
+    "openllmetry": (OpenLLMetryOpenAI, OpenLLMetryAnthropic),
+    "openllmetry-langchain": (OpenLLMetryLangChain,),
+    "openinference": (OpenInferenceOpenAI, OpenInferenceAnthropic),
+    "openinference-langchain": (OpenInferenceLangChain,),
+}
+MESSAGES: Final[list[Any]] = [{"role": "user", "content": "Say something, please."}]
+ASKED: Final = "Say something, please."
+AT_ONCE: Final = 6
+LOOP: Final = asyncio.new_event_loop()
+"""One for all scenarios: LangChain keeps its connections, which belong to a loop."""
+
+
+class Kept:
+    """An exporter that keeps events."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.events: list[Event] = []
+
+    def export_events(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: int = 5000) -> None:
+        """Nothing to end."""
+
+
+class KeptAlone(InfraPrismSpanExporter):
+    """Our exporter alone in somebody's batch processor, with what it would send kept instead."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        super().__init__(endpoint="http://127.0.0.1:9", api_key="ip-not-used")
+
+    def export_events(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+
+Run = Callable[[LocalProvider], object]
+SCENARIOS: Final[dict[str, tuple[int, Run]]] = {}
+
+
+def scenario(calls: int = 1) -> Callable[[Run], Run]:
+    """A scenario that makes so many calls."""
+
+    def register(run: Run) -> Run:
+        SCENARIOS[run.__name__] = calls, run
+        return run
+
+    return register
+
+
+def openai_client(provider: LocalProvider, **options: Any) -> openai.OpenAI:
+    return openai.OpenAI(base_url=provider.openai_base_url, api_key="sk-proj-test", **options)
+
+
+def chat_model(provider: LocalProvider, model: str = "gpt-4o-mini", **options: Any) -> ChatOpenAI:
+    options = {"max_retries": 0, **options}
+    return ChatOpenAI(model=model, base_url=provider.openai_base_url, api_key="sk-proj-test", **options)
+
+
+def claude(provider: LocalProvider, model: str = "claude-sonnet-4-5", **options: Any) -> ChatAnthropic:
+    return ChatAnthropic(model=model, base_url=provider.anthropic_base_url, api_key="sk-ant-test", **options)
+
+
+@scenario()
+def chat(provider: LocalProvider) -> None:
+    openai_client(provider).chat.completions.create(model="gpt-4o-mini-cached", messages=MESSAGES)
+
+
+@scenario()
+def chat_stream(provider: LocalProvider) -> None:
+    options: Any = {"include_usage": True}
+    list(
+        openai_client(provider).chat.completions.create(
+            model="gpt-4o-mini", messages=MESSAGES, stream=True, stream_options=options
+        )
+    )
+
+
+@scenario()
+def chat_stream_without_usage(provider: LocalProvider) -> None:
+    list(openai_client(provider).chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True))
+
+
+@scenario()
+def responses(provider: LocalProvider) -> None:
+    openai_client(provider).responses.create(model="gpt-5-mini", input=ASKED)
+
+
+@scenario()
+def responses_stream(provider: LocalProvider) -> None:
+    list(openai_client(provider).responses.create(model="gpt-5-mini", input=ASKED, stream=True))
+
+
+@scenario()
+def embeddings(provider: LocalProvider) -> None:
+    openai_client(provider).embeddings.create(model="text-embedding-3-small", input=[ASKED])
+
+
+@scenario()
+def refused(provider: LocalProvider) -> None:
+    with suppress(openai.BadRequestError):
+        openai_client(provider).chat.completions.create(model="gpt-4o-mini-err400", messages=MESSAGES)
+
+
+@scenario()
+def retried_by_the_client(provider: LocalProvider) -> None:
+    openai_client(provider, max_retries=2).chat.completions.create(model="gpt-4o-mini-retry429", messages=MESSAGES)
+
+
+@scenario(2)
+def retried_by_the_application(provider: LocalProvider) -> None:
+    client = openai_client(provider, max_retries=0)
+    with suppress(openai.RateLimitError):
+        client.chat.completions.create(model="gpt-4o-mini-err429", messages=MESSAGES)
+    client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+
+
+@scenario(2)
+def the_same_call_twice(provider: LocalProvider) -> None:
+    for _ in range(2):
+        openai_client(provider).chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+
+
+@scenario(AT_ONCE)
+def the_same_call_at_once_in_tasks(provider: LocalProvider) -> None:
+    async def run() -> None:
+        async with openai.AsyncOpenAI(base_url=provider.openai_base_url, api_key="sk-proj-test") as client:
+            await at_once(lambda: client.chat.completions.create(model="gpt-4o-mini-slow", messages=MESSAGES))
+
+    LOOP.run_until_complete(run())
+
+
+@scenario(AT_ONCE)
+def the_same_call_at_once_in_threads(provider: LocalProvider) -> None:
+    client = openai_client(provider)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            pool.submit(copy_context().run, client.chat.completions.create, model="gpt-4o-mini-slow", messages=MESSAGES)
+
+
+@scenario()
+def message(provider: LocalProvider) -> None:
+    client = anthropic.Anthropic(base_url=provider.anthropic_base_url, api_key="sk-ant-test")
+    client.messages.create(model="claude-sonnet-4-5-cached", max_tokens=100, messages=MESSAGES)
+
+
+@scenario()
+def message_stream(provider: LocalProvider) -> None:
+    client = anthropic.Anthropic(base_url=provider.anthropic_base_url, api_key="sk-ant-test")
+    list(client.messages.create(model="claude-sonnet-4-5", max_tokens=100, messages=MESSAGES, stream=True))
+
+
+@scenario()
+def message_stream_helper(provider: LocalProvider) -> None:
+    client = anthropic.Anthropic(base_url=provider.anthropic_base_url, api_key="sk-ant-test")
+    with client.messages.stream(model="claude-sonnet-4-5", max_tokens=100, messages=MESSAGES) as stream:
+        stream.get_final_message()
+
+
+@scenario()
+def langchain(provider: LocalProvider) -> None:
+    chat_model(provider).invoke(ASKED)
+
+
+@scenario()
+def langchain_stream(provider: LocalProvider) -> None:
+    list(chat_model(provider, stream_usage=True).stream(ASKED))
+
+
+@scenario()
+def langchain_stream_without_usage(provider: LocalProvider) -> None:
+    list(chat_model(provider, stream_usage=False).stream(ASKED))
+
+
+@scenario()
+def langchain_responses(provider: LocalProvider) -> None:
+    chat_model(provider, "gpt-5-mini", use_responses_api=True).invoke(ASKED)
+
+
+@scenario()
+def langchain_responses_stream(provider: LocalProvider) -> None:
+    list(chat_model(provider, "gpt-5-mini", use_responses_api=True).stream(ASKED))
+
+
+@scenario(2)
+def langchain_chain(provider: LocalProvider) -> None:
+    prompt = ChatPromptTemplate.from_messages([("user", "Say {what}.")])
+    first = prompt | chat_model(provider) | (lambda answer: {"what": answer.content})
+    (first | prompt | chat_model(provider)).invoke({"what": "something"})
+
+
+@scenario()
+def langchain_inside_a_span(provider: LocalProvider) -> None:
+    with trace.get_tracer("app").start_as_current_span("request"):
+        chat_model(provider).invoke(ASKED)
+
+
+@scenario(AT_ONCE)
+def langchain_at_once_in_tasks(provider: LocalProvider) -> None:
+    model = chat_model(provider, "gpt-4o-mini-slow")
+    LOOP.run_until_complete(at_once(lambda: model.ainvoke(ASKED)))
+
+
+@scenario(AT_ONCE)
+def langchain_at_once_in_threads(provider: LocalProvider) -> None:
+    chat_model(provider, "gpt-4o-mini-slow").batch([ASKED] * AT_ONCE)
+
+
+@scenario(AT_ONCE)
+def langchain_streams_at_once(provider: LocalProvider) -> None:
+    async def stream() -> None:
+        async for _ in chat_model(provider, "gpt-4o-mini-slow", stream_usage=False).astream(ASKED):
+            pass
+
+    LOOP.run_until_complete(at_once(stream))
+
+
+@scenario()
+def langchain_refused(provider: LocalProvider) -> None:
+    with suppress(openai.OpenAIError):
+        chat_model(provider, "gpt-4o-mini-err400").invoke(ASKED)
+
+
+@scenario()
+def langchain_embeddings(provider: LocalProvider) -> None:
+    OpenAIEmbeddings(
+        model="text-embedding-3-small",
+        base_url=provider.openai_base_url,
+        api_key="sk-proj-test",  # type: ignore[arg-type]  # the package takes a str as well
+        check_embedding_ctx_length=False,
+    ).embed_documents([ASKED])
+
+
+@scenario()
+def langchain_azure(provider: LocalProvider) -> None:
+    AzureChatOpenAI(
+        azure_endpoint=provider.azure_endpoint,
+        azure_deployment="gpt-4o-mini",
+        api_version="2024-10-21",
+        api_key="azure-test",  # type: ignore[arg-type]  # the package takes a str as well
+    ).invoke(ASKED)
+
+
+@scenario()
+def langchain_message(provider: LocalProvider) -> None:
+    claude(provider).invoke(ASKED)
+
+
+@scenario()
+def langchain_message_stream(provider: LocalProvider) -> None:
+    list(claude(provider).stream(ASKED))
+
+
+async def at_once(call: Callable[[], Awaitable[object]]) -> None:
+    await asyncio.gather(*(call() for _ in range(AT_ONCE)))
+
+
+def usage_of(truth: Truth) -> list[int | None]:
+    reported = truth.reported
+    return [None, None] if reported is None else [reported.input_tokens, reported.output_tokens]
+
+
+def _is_repeated(truth: Truth, others: Sequence[Truth]) -> bool:
+    """Whether the client made the same request again: all attempts are one call, and the last one's answer counts."""
+    return "retry" in truth.model_asked and any(other.attempt > truth.attempt for other in others)
+
+
+def row(event: Event) -> dict[str, Any]:
+    kept = ("model", "provider", "operation", "input_tokens", "output_tokens", "success", "error_type", "latency_ms")
+    return {name: getattr(event, name) for name in kept}
+
+
+def main(sources: Sequence[str]) -> None:
+    provider = TracerProvider()
+    kept: Kept | KeptAlone
+    if "alone" in sources:
+        kept = KeptAlone()
+        provider.add_span_processor(AttributionRecorder())
+        provider.add_span_processor(BatchSpanProcessor(kept, schedule_delay_millis=700))
+    else:
+        kept = Kept()
+        provider.add_span_processor(InfraPrismSpanProcessor(kept))
+    trace.set_tracer_provider(provider)
+    for name in sources:
+        if name == "infraprism":
+            instrument()
+        for kind in INSTRUMENTORS.get(name, ()):
+            kind().instrument(tracer_provider=provider)
+    truths = {}
+    with LocalProvider(slow_s=0.2) as local:
+        for name, (_, run) in SCENARIOS.items():
+            with attribution(session_id=name):
+                run(local)
+            truths[name] = [truth for truth in local.calls if truth.operation != "unknown"]
+            local.clear()
+    LOOP.close()
+    provider.shutdown()
+    found = {
+        name: {
+            "calls": calls,
+            "reported": [usage_of(truth) for truth in truths[name] if not _is_repeated(truth, truths[name])],
+            "events": [row(event) for event in kept.events if event.session_id == name],
+        }
+        for name, (calls, _) in SCENARIOS.items()
+    }
+    found[""] = {"calls": 0, "reported": [], "events": [row(e) for e in kept.events if e.session_id not in SCENARIOS]}
+    json.dump({"scenarios": found, "errors": kept.tally.snapshot()["errors"]}, sys.stdout)
+    assert threading.main_thread().is_alive()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].split(","))

@@ -1,0 +1,190 @@
+"""One event a call, through the processor and through the exporter alone, from the SDK's own spans."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from tests.kit.spans import KeepsEvents, provider_with
+
+from infraprism.exporter import InfraPrismSpanExporter
+from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor
+from infraprism.processor.attribution import attribution
+from infraprism.processor.once import OUR_SCOPE, inside_call
+from infraprism.schema import Event
+
+CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.usage.input_tokens": 111,
+    "gen_ai.usage.output_tokens": 37,
+}
+FRAMEWORK = {
+    "openinference.span.kind": "LLM",
+    "llm.model_name": "gpt-4o-mini",
+    "llm.token_count.prompt": 111,
+    "llm.token_count.completion": 37,
+}
+CLIENT, LANGCHAIN = "opentelemetry.instrumentation.genai.openai", "openinference.instrumentation.langchain"
+
+
+class Alone(InfraPrismSpanExporter):
+    """Our exporter in somebody's batch processor, with what it would send kept."""
+
+    def __init__(self) -> None:
+        super().__init__(endpoint="http://127.0.0.1:9", api_key="ip-test-key")
+        self.events: list[Event] = []
+
+    def export_events(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+
+class Route(NamedTuple):
+    """A provider, and the events of its spans. The SDK's batch processor flushes no exporter."""
+
+    provider: TracerProvider
+    events: list[Event]
+    exporter: Alone | None = None
+
+    def flush(self) -> None:
+        self.provider.force_flush()
+        if self.exporter is not None:
+            self.exporter.force_flush(0)
+
+
+@contextmanager
+def through_the_processor() -> Iterator[Route]:
+    kept = KeepsEvents()
+    provider = provider_with(InfraPrismSpanProcessor(kept))
+    yield Route(provider, kept.events)
+    provider.shutdown()
+
+
+@contextmanager
+def through_the_exporter_alone() -> Iterator[Route]:
+    exporter = Alone()
+    provider = provider_with(AttributionRecorder(), BatchSpanProcessor(exporter, schedule_delay_millis=50))
+    yield Route(provider, exporter.events, exporter)
+    provider.shutdown()
+
+
+@pytest.fixture(params=[through_the_processor, through_the_exporter_alone])
+def route(request: pytest.FixtureRequest) -> Iterator[Route]:
+    open_route: Callable[[], Any] = request.param
+    with open_route() as opened:
+        yield opened
+
+
+def span(provider: TracerProvider, scope: str, attributes: dict[str, Any], parent: Any = None) -> Any:
+    context = None if parent is None else trace.set_span_in_context(parent)
+    return provider.get_tracer(scope).start_span("x", context=context, attributes=attributes)
+
+
+def test_nested_spans_are_one_event_also_where_their_batches_are_apart(route: Route) -> None:
+    provider, events, _ = route
+    outer = span(provider, LANGCHAIN, FRAMEWORK)
+    between = span(provider, "app", {"http.route": "/"}, outer)
+    inner = span(provider, CLIENT, CALL, between)
+    inner.end()
+    route.flush()
+    between.end()
+    route.flush()
+    outer.end()
+    route.flush()
+    assert len(events) == 1
+    assert events[0].span_id == inner.get_span_context().span_id
+
+
+def test_an_outer_span_without_model_and_counts_is_told_by_the_spans_between(route: Route) -> None:
+    provider, events, _ = route
+    span(provider, CLIENT, CALL).end()  # other instrumentations are known from here on
+    outer = span(provider, "langfuse-sdk", {"langfuse.observation.type": "generation"})
+    first = span(provider, "app", {}, outer)
+    second = span(provider, "app", {}, first)
+    for ended in (span(provider, CLIENT, CALL, second), second, first, outer):
+        ended.end()
+    route.flush()
+    assert len(events) == 2
+
+
+def test_two_equal_calls_of_one_instrumentation_are_two(route: Route) -> None:
+    provider, events, _ = route
+    for _ in range(2):
+        span(provider, CLIENT, CALL).end()
+    route.flush()
+    assert len(events) == 2
+
+
+def test_an_event_leaves_within_two_seconds_without_a_flush(route: Route) -> None:
+    provider, events, _ = route
+    started = span(provider, CLIENT, CALL)
+    started.end()
+    deadline = time.monotonic() + 10
+    while not events and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(events) == 1
+
+
+def test_attribution_of_the_outer_span_reaches_a_call_made_in_a_thread_that_lost_it(route: Route) -> None:
+    provider, events, _ = route
+    with attribution(customer="acme-corp"):
+        outer = span(provider, LANGCHAIN, FRAMEWORK)
+    span(provider, CLIENT, CALL, outer).end()
+    outer.end()
+    route.flush()
+    assert [event.entity_id for event in events] == ["acme-corp"]
+
+
+def test_spans_that_start_inside_a_measured_call_are_parts_of_it(route: Route) -> None:
+    provider, events, _ = route
+    ours = span(provider, OUR_SCOPE, CALL)
+    entered = inside_call.set(True)
+    span(provider, CLIENT, CALL).end()
+    inside_call.reset(entered)
+    ours.end()
+    route.flush()
+    assert [event.span_id for event in events] == [ours.get_span_context().span_id]
+
+
+def test_a_span_that_ends_while_the_stream_inside_it_goes_on_is_no_call_of_its_own() -> None:
+    with through_the_processor() as route:
+        provider, events, _ = route
+        span(provider, CLIENT, CALL).end()
+        time.sleep(0.01)
+        outer = span(provider, LANGCHAIN, {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-mini"})
+        inner = span(provider, CLIENT, CALL, outer)
+        outer.end()
+        time.sleep(1.6)  # longer than anything is held
+        inner.end()
+        route.flush()
+        assert len(events) == 2
+        assert {event.input_tokens for event in events} == {111}
+
+
+def test_a_forked_child_sends_nothing_of_what_its_parent_holds(route: Route) -> None:
+    provider, events, _ = route
+    span(provider, CLIENT, CALL).end()
+    time.sleep(0.3)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            route.flush()
+            time.sleep(1.2)
+            os.write(write, str(len(events)).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(read, 8) == b"0"
+    os.close(read)
+    route.flush()
+    assert len(events) == 1
