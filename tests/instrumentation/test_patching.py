@@ -181,7 +181,7 @@ def test_an_error_of_ours_never_reaches_the_application(
         (api_client, "_server_of"),
         (call, "take"),
         (call, "get"),
-        (answers, "_values"),
+        (answers, "take"),
         (streams, "watch"),
         (call, "time_ns"),
     ):

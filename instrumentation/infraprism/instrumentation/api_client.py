@@ -113,7 +113,7 @@ class _Observer:
         self._package = package
         self._tracing = tracing
         self._results = _Results.of(package.name)
-        self._known: dict[tuple[object, ...], tuple[object, dict[str, Attribute]]] = {}
+        self._known: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
 
     def sync(self, original: Function, switch: Switch) -> Function:
         """The replacement of `SyncAPIClient.request`."""
@@ -192,14 +192,14 @@ class _Observer:
     def _constants(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
         """The attributes that all calls of one kind by one client have, kept by where it sends them.
 
-        What is kept holds the address object alone, so that its id is that of no other; and it is bounded.
+        What is kept holds on to what its ids are those of; and it is bounded.
         """
         server = _server_of(client, url)
-        runtime = get(get(client, "_provider_runtime"), "name")
-        about = id(server), type(client), runtime, id(operation)
+        runtime = get(client, "_provider_runtime")
+        about = id(server), type(client), id(runtime), id(operation)
         known = self._known.get(about)
         if known is not None:
-            return known[1]
+            return known[0]
         attributes: dict[str, Attribute] = {
             key.OPERATION: operation.name,
             key.PROVIDER: self._package.provider_of(client),
@@ -209,7 +209,7 @@ class _Observer:
         if server is client.base_url:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[about] = server, attributes
+            self._known[about] = attributes, server, runtime
         return attributes
 
     def _follow(self, call: Call, result: Any) -> None:

@@ -134,14 +134,14 @@ class _Decoder:
         self._search = search
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
-        return self._shown(self._decoder.decode(data))
+        decoded: bytes | Iterator[bytes] = self._decoder.decode(data)
+        return decoded if self._call.reading else self._shown(decoded)
 
     def flush(self) -> bytes | Iterator[bytes]:
-        return self._shown(self._decoder.flush())
+        decoded: bytes | Iterator[bytes] = self._decoder.flush()
+        return decoded if self._call.reading else self._shown(decoded)
 
     def _shown(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
-        if self._call.reading:
-            return decoded
         return self._piece(decoded) if isinstance(decoded, bytes) else map(self._piece, decoded)
 
     def _piece(self, piece: bytes) -> bytes:

@@ -14,14 +14,14 @@ from opentelemetry.trace import StatusCode
 
 from infraprism.processor import prices
 from infraprism.processor.attribution import NOTHING, Attribution, checked
-from infraprism.processor.dialects import engine
+from infraprism.processor.dialects import engine, own
 from infraprism.processor.dialects.engine import Reading
 from infraprism.processor.dialects.table import Said
 from infraprism.processor.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.processor.errors import error_of
 from infraprism.processor.names import provider_of
 from infraprism.processor.notes import Note
-from infraprism.processor.once import Part
+from infraprism.processor.once import OUR_SCOPE, Part
 from infraprism.processor.settling.candidate import SUCCESS, Candidate, Outcome
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event, fields, wire
@@ -72,7 +72,7 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
     if fields.COST_STATUS.key in attributes:
         return wire.read(context.trace_id, context.span_id, span.start_time or _nearest_ns(span.end_time), attributes)
     scope = _scope(span)
-    reading = engine.read(attributes, scope)
+    reading = own.read(attributes) if scope == OUR_SCOPE else engine.read(attributes, scope)
     if reading is None:
         return None
     start, end, parent = span.start_time, span.end_time, span.parent

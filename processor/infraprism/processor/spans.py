@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -39,14 +39,29 @@ def event_span(event: Event, *, usage_detail: bool = False) -> ReadableSpan:
     Parent, events, links, trace state, resource and status text are empty. Times are in nanoseconds; the end is the
     start plus the latency in whole milliseconds. `usage_detail` adds the opt-in fields.
     """
-    return ReadableSpan(
-        name=event.name,
-        context=SpanContext(event.trace_id, event.span_id, is_remote=False, trace_flags=_SAMPLED),
-        kind=SpanKind.CLIENT,
-        resource=_NO_RESOURCE,
-        attributes=wire.attributes(event, usage_detail=usage_detail),
-        status=_OK if event.success else _FAILED,
-        start_time=event.timestamp_ns,
-        end_time=event.timestamp_ns + event.latency_ms * 1_000_000,
-        instrumentation_scope=SCOPE,
-    )
+    return _EventSpan(event, usage_detail=usage_detail)
+
+
+class _EventSpan(ReadableSpan):
+    """Becomes a span when it is looked at: most of what it holds is not, by exporters that drop or count."""
+
+    def __init__(self, event: Event, *, usage_detail: bool) -> None:
+        self._event = event
+        self._usage_detail = usage_detail
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_context" in self.__dict__:
+            raise AttributeError(name)
+        event = self._event
+        super().__init__(
+            name=event.name,
+            context=SpanContext(event.trace_id, event.span_id, is_remote=False, trace_flags=_SAMPLED),
+            kind=SpanKind.CLIENT,
+            resource=_NO_RESOURCE,
+            attributes=wire.attributes(event, usage_detail=self._usage_detail),
+            status=_OK if event.success else _FAILED,
+            start_time=event.timestamp_ns,
+            end_time=event.timestamp_ns + event.latency_ms * 1_000_000,
+            instrumentation_scope=SCOPE,
+        )
+        return getattr(self, name)

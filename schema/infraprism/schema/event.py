@@ -34,6 +34,7 @@ _OPERATIONS: Final = frozenset(fields.OPERATIONS)
 _COST_STATUSES: Final = frozenset(fields.COST_STATUSES)
 _ENTITY_TYPES: Final = frozenset(fields.ENTITY_TYPES)
 _ERROR_TYPES: Final = frozenset(fields.ERROR_TYPES)
+_MAX_TOKENS: Final = fields.MAX_TOKENS
 _SERVICE_TIERS: Final = frozenset(fields.SERVICE_TIERS)
 
 
@@ -115,13 +116,14 @@ class Event(_Values):
         streamed: object = None,
     ) -> Self:
         """Check every value; see the class for what becomes of one that does not fit."""
-        counted_input = _count(input_tokens)
-        counted_output = _count(output_tokens)
+        counted_input = input_tokens if type(input_tokens) is int and 0 <= input_tokens <= _MAX_TOKENS else None
+        counted_output = output_tokens if type(output_tokens) is int and 0 <= output_tokens <= _MAX_TOKENS else None
         cost = _cost(cost_usd)
         entity = None if entity_id is None else _text(entity_id, _is_entity_id)
         kind = None if entity is None else _one_of(entity_type, _ENTITY_TYPES)
         succeeded = success is True
-        # What is absent needs no check; the calls for it would be half of the constructor's time.
+        # What is absent needs no check, and what every event has is checked here: the calls for it would be half of the
+        # constructor's time.
         # tuple.__new__ and not super(): a NamedTuple's own __new__ costs a second call for every event.
         return tuple.__new__(
             cls,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Context, Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from infraprism.schema import fields
 from infraprism.schema.event import Event, cost_text
@@ -14,23 +14,29 @@ SCOPE_NAME: Final = "infraprism"
 
 Attribute = str | int | bool
 _READ: Final = Context(prec=60)
+# An event is a tuple: where each field stands in it is looked up once, and not by name for every event.
+_WITH_DETAIL: Final = tuple((Event._fields.index(field.name), field.key, field.kind) for field in FIELDS)
+_WITHOUT_DETAIL: Final = tuple(
+    (Event._fields.index(field.name), field.key, field.kind) for field in FIELDS if field.presence != "opt_in"
+)
 _PLAIN: Final = tuple(field for field in FIELDS if field.kind not in ("tags", "decimal"))
 
 
 def attributes(event: Event, *, usage_detail: bool = False) -> dict[str, Attribute]:
     """The attributes of the event's span, in the order of the table; what is not known is absent."""
-    return dict(_attributes(event, usage_detail=usage_detail))
-
-
-def _attributes(event: Event, *, usage_detail: bool) -> Iterator[tuple[str, Attribute]]:
-    for field in FIELDS:
-        if field.presence == "opt_in" and not usage_detail:
+    found: dict[str, Attribute] = {}
+    for position, key, kind in _WITH_DETAIL if usage_detail else _WITHOUT_DETAIL:
+        value: Any = event[position]
+        if value is None:
             continue
-        if field.kind == "tags":
-            for key, value in event.tags:
-                yield TAG_PREFIX + key, value
-        elif (found := getattr(event, field.name)) is not None:
-            yield field.key, cost_text(found) if field.kind == "decimal" else found
+        if kind == "decimal":
+            found[key] = cost_text(value)
+        elif kind == "tags":
+            for name, text in event.tags:
+                found[TAG_PREFIX + name] = text
+        else:
+            found[key] = value
+    return found
 
 
 def read(trace_id: int, span_id: int, start_ns: int, found: Mapping[str, object]) -> Event | None:
