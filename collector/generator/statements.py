@@ -245,11 +245,12 @@ def _any_key(names: Iterable[str]) -> str:
 def _billed(dialect: Dialect) -> str:
     """Whether the operation that the span names is a billed call of the dialect, or may be left unnamed."""
     named = [at(SPAN, key) for key in keys.keys_of("operation", dialect)]
-    calls = [matches(value, one_of(dialect.operations)) for value in named]
+    unnamed = [f'(not IsString({value}) or {value} == "")' for value in named]
+    # The best key that has a text decides, even if the next one names a call.
+    calls = [all_of(*unnamed[:place], matches(value, one_of(dialect.operations))) for place, value in enumerate(named)]
     if dialect.unnamed_operation is not None and dialect.other_markers:
-        unnamed = (f'(not IsString({value}) or {value} == "")' for value in named)
         calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
-    return any_of(*calls)
+    return any_of(*(f"({call})" for call in calls))
 
 
 def _identifier(value: str, field: Field) -> str:

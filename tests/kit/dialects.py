@@ -21,7 +21,7 @@ COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tok
 _NS_PER_MS = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One span. `event` are fields of the event it is, None if it is none; `billed` what the provider reported."""
 
