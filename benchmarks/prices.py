@@ -1,21 +1,29 @@
-"""What a price costs to work out, beside genai-prices: first and next look-up, load time, memory, size.
+"""What a price costs to work out, beside genai-prices and litellm: first and next look-up, load time, memory, size.
 
     python benchmarks/prices.py
 
-Both take turns within one run, so that a busy machine disturbs them alike. Look-ups are the median and the minimum of
-rounds, in microseconds; imports, first prices and memory are medians of fresh processes. Our import is that of the
-price modules and what they alone bring, with the rest of the processor loaded before.
+litellm has an environment of its own, `.venv-litellm`, which the first run makes; it is measured with the prices that
+it brings, and without its fetch of newer ones. All take turns within one run, so that a busy machine disturbs them
+alike. Look-ups are the median and the minimum of rounds, in microseconds; imports, first prices and memory are medians
+of fresh processes. Our import is that of the price modules and what they alone bring, with the rest of the processor
+loaded before.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import venv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import genai_prices
 
@@ -23,6 +31,8 @@ from infraprism.processor.prices import Prices, price, table
 from infraprism.processor.usage import Usage
 
 ROUNDS, CALLS, STARTS = 25, 2000, 7
+LITELLM, LITELLM_HOME = "litellm==1.106.2", Path(__file__).parents[1] / ".venv-litellm"
+LITELLM_PROVIDERS = {"aws": "bedrock"}
 AT = datetime(2026, 11, 18, 2, tzinfo=UTC)
 AT_NS = int(AT.timestamp()) * 10**9
 NAMES = [
@@ -59,6 +69,67 @@ THEIRS_FRESH = FRESH.format(
 )
 
 
+LITELLM_FRESH = FRESH.format(
+    before="",
+    load="import litellm",
+    first="litellm.cost_per_token('gpt-4o', 10000, 500, cache_read_input_tokens=6000, custom_llm_provider='openai')",
+)
+LITELLM_TURNS = """
+import json, sys, time
+import litellm
+for line in sys.stdin:
+    calls, model, given = json.loads(line)
+    start = time.perf_counter()
+    for _ in range(calls):
+        try:
+            litellm.cost_per_token(model, **given)
+        except Exception:
+            pass
+    print((time.perf_counter() - start) / calls * 1e6, flush=True)
+"""
+LITELLM_ENVIRONMENT = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
+
+
+def litellm_python() -> str:
+    python = LITELLM_HOME / "bin" / "python"
+    if not python.exists():
+        venv.create(LITELLM_HOME, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", LITELLM], check=True)
+    return str(python)
+
+
+@contextmanager
+def litellm_turns() -> Iterator[Callable[[str, str, int], float]]:
+    """litellm in its own process: called with provider, model and calls, it says the microseconds of one call."""
+    with subprocess.Popen(
+        [litellm_python(), "-c", LITELLM_TURNS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=LITELLM_ENVIRONMENT,
+    ) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def turn(provider: str, model: str, calls: int) -> float:
+            usage = usage_of(model)
+            given: dict[str, Any] = {
+                "prompt_tokens": usage.input_tokens,
+                "completion_tokens": usage.output_tokens,
+                "cache_read_input_tokens": usage.cache_read_tokens,
+                "cache_creation_input_tokens": usage.cache_write_tokens or 0,
+                "custom_llm_provider": LITELLM_PROVIDERS.get(provider, provider),
+            }
+            asked.write(json.dumps([calls, model, given]) + "\n")
+            asked.flush()
+            return float(answers.readline())
+
+        yield turn
+        asked.close()
+
+
 def usage_of(model: str) -> Usage:
     return Usage(10_000, 500, 6_000, 2_000, 500) if model.startswith("claude") else Usage(10_000, 500, 6_000)
 
@@ -89,16 +160,32 @@ def microseconds(call: Callable[[], object], calls: int) -> float:
 
 
 def next_lookups() -> None:
-    print(f"{'next look-up, us':<46}{'ours':>16}{'genai-prices':>18}{'ratio':>8}")
-    for provider, model, what in NAMES:
-        pair = ours(provider, model), theirs(provider, model)
-        for call in pair:
-            call()
-        rounds = [(microseconds(pair[0], CALLS), microseconds(pair[1], CALLS // 20)) for _ in range(ROUNDS)]
-        us, them = ([values[n] for values in rounds] for n in (0, 1))
-        ratio = statistics.median(them) / statistics.median(us)
-        shown = f"{statistics.median(us):.2f} ({min(us):.2f})", f"{statistics.median(them):.1f} ({min(them):.1f})"
-        print(f"{what + ', ' + model:<46.46}{shown[0]:>16}{shown[1]:>18}{ratio:>7.0f}x")
+    print(f"{'next look-up, us':<46}{'ours':>14}{'genai-prices':>16}{'ratio':>7}{'litellm':>16}{'ratio':>7}")
+    with litellm_turns() as litellm:
+        for provider, model, what in NAMES:
+            pair = ours(provider, model), theirs(provider, model)
+            for call in pair:
+                call()
+            litellm(provider, model, 3)
+            rounds = [
+                (
+                    microseconds(pair[0], CALLS),
+                    microseconds(pair[1], CALLS // 20),
+                    litellm(provider, model, CALLS // 20),
+                )
+                for _ in range(ROUNDS)
+            ]
+            print(f"{what + ', ' + model:<46.46}{compared(list(zip(*rounds, strict=True)))}")
+
+
+def compared(columns: list[tuple[float, ...]]) -> str:
+    """Median and minimum of each; and how many times ours the others take."""
+    mine = statistics.median(columns[0])
+    shown = f"{f'{mine:.2f} ({min(columns[0]):.2f})':>14}"
+    for column in columns[1:]:
+        median = statistics.median(column)
+        shown += f"{f'{median:.1f} ({min(column):.1f})':>16}{f'{median / mine:.0f}x':>7}"
+    return shown
 
 
 def first_sights() -> None:
@@ -117,11 +204,18 @@ def first_sights() -> None:
 
 def fresh_processes() -> None:
     print(f"\n{'fresh process':<28}{'import ms':>12}{'first price ms':>16}{'more MiB':>10}")
-    runs: dict[str, list[list[float]]] = {"ours": [], "genai-prices": []}
+    starts: dict[str, tuple[str, str]] = {
+        "ours": (sys.executable, OURS_FRESH),
+        "genai-prices": (sys.executable, THEIRS_FRESH),
+        "litellm": (litellm_python(), LITELLM_FRESH),
+    }
+    runs: dict[str, list[list[float]]] = {name: [] for name in starts}
     for _ in range(STARTS):
-        for name, script in (("ours", OURS_FRESH), ("genai-prices", THEIRS_FRESH)):
-            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-            runs[name].append([float(figure) for figure in done.stdout.split()])
+        for name, (python, script) in starts.items():
+            done = subprocess.run(
+                [python, "-c", script], capture_output=True, text=True, check=True, env=LITELLM_ENVIRONMENT
+            )
+            runs[name].append([float(figure) for figure in done.stdout.split()[-3:]])
     for name, figures in runs.items():
         imported, first, memory = (statistics.median(run[n] for run in figures) for n in range(3))
         print(f"{name:<28}{imported:>12.1f}{first:>16.1f}{memory:>10.1f}")

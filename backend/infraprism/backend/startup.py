@@ -26,7 +26,7 @@ def check_prices() -> None:
     """
     if not os.environ.get(PRICES_VARIABLE, "").strip():
         return
-    from infraprism.processor.prices import PricesFileError, prices  # noqa: PLC0415 - most servers need no price yet
+    from infraprism.processor.prices import PricesFileError, prices  # noqa: PLC0415 - most servers have no such file
 
     try:
         prices()
