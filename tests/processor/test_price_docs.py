@@ -36,13 +36,14 @@ def test_the_example_of_a_file_does_what_it_says(tmp_path: Path) -> None:
     path.write_text(block("yaml"))
     known = Prices(path)
 
-    def cost(provider: str, model: str, usage: Usage = MILLION, tier: str = "standard") -> Decimal | None:
-        return known.price(provider, model, usage, NOW, tier=tier).cost_usd
+    def cost(provider: str, model: str, usage: Usage = MILLION, **more: str) -> Decimal | None:
+        return known.price(provider, model, usage, NOW, **more).cost_usd
 
     assert cost("openai", "gpt-4o-2024-08-06") == 10
     assert cost("openai", "gpt-4o", tier="batch") == 5
     assert cost("openai", "gpt-4o", Usage(10, 10, cache_write_tokens=1)) is None
-    assert cost("azure", "chat-prod-eu") == Decimal("13.75")
+    assert cost("azure", "chat-prod-eu", deployment="chat-prod-eu") == Decimal("13.75")
+    assert cost("google_vertex", "claude-haiku-4-5@20251001") == Decimal("6.6")
     assert cost("other", "our-llama", Usage(100_000, 0)) == Decimal("0.02")
     assert cost("other", "our-llama", Usage(100_001, 0)) == Decimal("0.0400004")
 
