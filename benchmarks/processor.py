@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
@@ -128,6 +129,7 @@ def main() -> None:
     variants = {
         "foreign span, hooks alone: empty processor": hooks(SpanProcessor(), FOREIGN),
         "foreign span, hooks alone: ours": hooks(InfraPrismSpanProcessor(Nowhere()), FOREIGN),
+        "foreign span, hooks alone: ours, beside other instrumentations": hooks(beside_others(), FOREIGN),
         "LLM span, whole: no processor": spans(None, LLM),
         "LLM span, whole: empty processor": spans(SpanProcessor(), LLM),
         "LLM span, whole: SDK's batch processor, exporter that discards": spans(BatchSpanProcessor(Discard()), LLM),
@@ -145,6 +147,17 @@ def main() -> None:
     print("us per span, median (min)")
     for name, found in figures.items():
         print(f"{name:64} {statistics.median(found):7.2f} ({min(found):.2f})")
+
+
+def beside_others() -> InfraPrismSpanProcessor:
+    """A processor that has seen another instrumentation's call, inside a span that is still open."""
+    processor = InfraPrismSpanProcessor(Nowhere())
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("another")
+    request = tracer.start_span("GET")
+    tracer.start_span("chat", context=trace.set_span_in_context(request), attributes=LLM).end()
+    return processor
 
 
 def to_event_of(attributes: dict[str, str | int]) -> Event:

@@ -27,8 +27,9 @@ from infraprism.processor import attribution, prices
 from infraprism.processor.convert import MARKERS
 from infraprism.processor.delivery import Delivery
 from infraprism.processor.intake import Ended
+from infraprism.processor.nearby import Nearby
 from infraprism.processor.notes import Note, Notes
-from infraprism.processor.once import OUR_SCOPE, Part, inside_call
+from infraprism.processor.once import Part, inside_call
 from infraprism.processor.sink import EventExporter, registered_exporter
 
 MAX_QUEUE: Final = 4096
@@ -36,8 +37,6 @@ MAX_QUEUE: Final = 4096
 HURRY_AT: Final = 512
 """Spans waiting at which the worker stops letting others gather."""
 GATHER_SECONDS: Final = 0.15
-MAX_AWAITED: Final = 4096
-"""Spans whose end is awaited because a call was inside them; forgotten when there are more."""
 SHUTDOWN_MILLIS: Final = 5000
 
 # Bound once: a span that is not ours pays for each look-up.
@@ -96,10 +95,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._shutdown_deadline = 0.0
-        # While only our own instrumentation makes spans, none of this costs anything.
-        self._sees_others = False
-        self._awaited: set[int] = set()
-        self._open_inside: dict[int, int] = {}
+        self._nearby = Nearby()
+        self._scopes, self._awaited = self._nearby.scopes, self._nearby.awaited
 
     # -- on the application's thread ----------------------------------------------------------------------------
 
@@ -108,8 +105,10 @@ class InfraPrismSpanProcessor(SpanProcessor):
         try:
             if _frame() is not None or _is_inside():
                 self._notes.start(span)
-            if self._sees_others and span.parent is not None:
-                self._open_inside[span.parent.span_id] = self._open_inside.get(span.parent.span_id, 0) + 1
+            if self._scopes and not _is_inside():
+                scope = span.instrumentation_scope
+                if scope is not None and scope.name in self._scopes:
+                    self._nearby.started(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_start")
 
@@ -117,55 +116,31 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Queue the span if it may be a call."""
         try:
             note = self._notes.take(span) if self._noted else None
-            if self._open_inside and span.parent is not None:
-                self._count_down(span.parent.span_id)
             if note is Part.OF_A_CALL:
                 return
             if not _no_marker_in(_keys(span)):
-                self._put(span, note)
-                if self._sees_others or _is_others(span):
-                    self._await_parent(span)
+                self._put(span, note, lasts=self._nearby.reported(span))
             elif self._awaited and span.context.span_id in self._awaited:
-                self._pass_on(span)
+                self._nearby.passed(span)
+                if not self._closed and self._queue.qsize() < MAX_QUEUE:
+                    self._put(span, None)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_end")
 
-    def _put(self, span: ReadableSpan, note: Note | None) -> None:
+    def _put(self, span: ReadableSpan, note: Note | None, *, lasts: bool = False) -> None:
         if self._pid != os.getpid():
             self._begin()  # forked by C code that does not tell Python
         closed, waiting = self._closed, self._queue.qsize()
         if closed or waiting >= MAX_QUEUE:
             self._delivery.drop("shut_down" if closed else "queue_full")
             return
-        self._queue.put((span, note, span.context.span_id in self._open_inside))
+        self._queue.put((span, note, lasts))
         if self._worker is None:
             self._start_worker()
         elif waiting >= HURRY_AT and not self._hurry.is_set():
             self._hurry.set()
         if self._closed:
             self._drop_waiting()  # shut down between the look and the put
-
-    def _await_parent(self, span: ReadableSpan) -> None:
-        """A span around this one may be a report of the same call: the spans between them are looked at too."""
-        self._sees_others = True
-        parent = span.parent
-        if parent is not None and not parent.is_remote:
-            if len(self._awaited) >= MAX_AWAITED:
-                self._awaited.clear()
-            self._awaited.add(parent.span_id)
-
-    def _count_down(self, parent_id: int) -> None:
-        left = self._open_inside.pop(parent_id, 0) - 1
-        if left > 0:
-            self._open_inside[parent_id] = left
-        elif len(self._open_inside) > MAX_AWAITED:
-            self._open_inside.clear()
-
-    def _pass_on(self, span: ReadableSpan) -> None:
-        self._awaited.discard(span.context.span_id)
-        if not self._closed and self._queue.qsize() < MAX_QUEUE:
-            self._put(span, None)
-            self._await_parent(span)
 
     def _start_worker(self) -> threading.Thread:
         with self._starting:
@@ -283,11 +258,6 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if worker is not threading.current_thread():
             worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
             self._drop_waiting()
-
-
-def _is_others(span: ReadableSpan) -> bool:
-    scope = span.instrumentation_scope
-    return scope is None or scope.name != OUR_SCOPE
 
 
 def _keys(span: ReadableSpan) -> Iterable[str]:
