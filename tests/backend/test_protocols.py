@@ -164,7 +164,7 @@ _json_values = st.recursive(
 @given(_json_values)
 def test_any_json_is_read_or_refused(value: object) -> None:
     try:
-        number = read_json(json.dumps(value).encode()).number
+        number = read_json(json.dumps(value).encode()).events.number
     except RefusedError as refused:
         number = refused.reason is UNREADABLE and -1
     assert number is not False
