@@ -426,3 +426,20 @@ def test_two_spans_of_one_call_are_united_by_the_span_between_them_that_ends_las
     assert scopes(settle(outer, inner, between)) == [OUR_SCOPE]
     other_inner = inner._replace(scope=NATIVE)
     assert scopes(settle(outer, other_inner, between)) == [NATIVE]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), calls=st.integers(1, 12), layers=st.integers(2, 4))
+def test_calls_that_only_some_layers_saw_are_counted_right_by_what_they_used(
+    seed: int, calls: int, layers: int
+) -> None:
+    chance = random.Random(seed)
+    spans = []
+    for number in range(calls):
+        start, end = chance.uniform(0, 500), chance.uniform(600, 900)
+        seen_by = sorted(chance.sample(range(layers), chance.randint(1, layers)))
+        spans.extend(
+            candidate(f"scope.{layer}", start + layer, end - layer, (100 + number, 37 + 10 * number))
+            for layer in seen_by
+        )
+    assert sorted(c.reading.usage.input_tokens or 0 for c in settle(*spans)) == [100 + n for n in range(calls)]

@@ -103,9 +103,10 @@ class InfraPrismSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
         """Note what holds in the context that the span starts in."""
         try:
-            if _frame() is not None or _is_inside():
+            inside = _is_inside()
+            if inside or _frame() is not None:
                 self._notes.start(span)
-            if self._scopes and not _is_inside():
+            if self._scopes and not inside:
                 scope = span.instrumentation_scope
                 if scope is not None and scope.name in self._scopes:
                     self._nearby.started(span)

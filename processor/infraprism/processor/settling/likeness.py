@@ -26,6 +26,9 @@ BEFORE_NS: Final = 2 * MILLISECOND
 """How much earlier the inner of two spans may start: clocks are read one after the other, some in milliseconds."""
 AFTER_NS: Final = 5 * MILLISECOND
 """How much later it may end."""
+END_GAP_NS: Final = SECOND
+"""How long after the call itself a span around it may end that is not related to it: it has only the answer to pass on.
+Before the call it may have waited for its turn."""
 SAME_ID_GAP_NS: Final = 10 * SECOND
 MAX_OUTPUT_SLIP: Final = 8
 """Some add the count that a stream begins with, a few tokens, to the one that it ends with."""
@@ -100,6 +103,8 @@ def evidence(one: Member, other: Member) -> Evidence | None:
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
     nearness, counts = _nearness(a, b), _agreement(one, other)
     if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
+        return None
+    if nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS:
         return None
     other_name = not one.models & other.models
     if other_name and not _aliases(one.models, other.models):
