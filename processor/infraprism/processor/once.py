@@ -1,10 +1,16 @@
-"""One billed call is one event, however many instrumentations report it.
+"""One billed call is one event, however many instrumentations report it: what is known while the call is under way.
 
-The rule that holds today: spans that start while a client call which our own instrumentation measures is under way
-belong to that call (the anthropic package makes spans of its own, for example). They never become events.
+Spans that start while a client call which our own instrumentation measures is under way belong to that call (the
+anthropic package makes spans of its own, for example). They never become events. All other spans of a call are
+settled when they have ended: see `infraprism.processor.settling`.
 
 Our own instrumentation starts the call's span first and then sets `inside_call`, so that its own span is not one of
 those.
+
+The official instrumentations have a context key of theirs by which an outer one silences an inner one
+(`CLIENT_INFERENCE_CONTEXT_KEY` of opentelemetry-util-genai). Ours neither obeys nor sets it, and so needs nothing of
+that package: obeyed, a call would be counted by numbers that are less exact, or not at all where the official span
+goes elsewhere; set, it would take spans from a user who wants them. Settling makes one event either way, of our span.
 """
 
 from __future__ import annotations

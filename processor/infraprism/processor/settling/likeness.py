@@ -102,9 +102,8 @@ def evidence(one: Member, other: Member) -> Evidence | None:
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
     nearness, counts = _nearness(a, b), _agreement(one, other)
-    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
-        return None
-    if nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS:
+    ends_apart = nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS
+    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or ends_apart or _outcomes_contradict(one, other):
         return None
     other_name = not one.models & other.models
     if other_name and not _aliases(one.models, other.models):
