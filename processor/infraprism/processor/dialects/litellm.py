@@ -1,6 +1,7 @@
 """LiteLLM's OpenTelemetry callback, by default and with the conventions opted in.
 
-Where a span is under way it may write on that one instead of its own, so that it is told by keys of its own as well.
+Where a span is under way it writes on that one by default, so that it is told by keys of its own as well; if that span
+has ended by then, nothing is written, and the call cannot be seen: its option USE_OTEL_LITELLM_REQUEST_SPAN helps.
 The child span `raw_gen_ai_request` names no operation and is no call. A stream without usage has zeros. Cached and
 reasoning tokens stand only in `metadata.usage_object`, the usage as Python prints it. Its costs are computed by
 itself, and not read.
@@ -50,12 +51,16 @@ LITELLM: Final = Dialect(
                 f"{_USAGE}.prompt_tokens_details.cache_creation_tokens",
                 f"{_USAGE}.cache_creation_input_tokens",
             ),
+            cache_write_1h_tokens=(
+                f"{_USAGE}.prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens",
+            ),
             reasoning_tokens=(
                 f"{_USAGE}.completion_tokens_details.reasoning_tokens",
                 f"{_USAGE}.output_tokens_details.reasoning_tokens",
             ),
             audio_input_tokens=(f"{_USAGE}.prompt_tokens_details.audio_tokens",),
             audio_output_tokens=(f"{_USAGE}.completion_tokens_details.audio_tokens",),
+            service_tier=(f"{_USAGE}.service_tier",),
         ),
         # By default the operation is always chat, whatever was called.
         "operation": ("llm.request.type", "gen_ai.operation.name"),

@@ -1,8 +1,9 @@
 """Strands Agents.
 
 It follows the conventions, but names itself as the provider and gives the time to the first token in milliseconds.
-Counts are the provider's own, so that for Anthropic and Bedrock the input leaves the cache out. Its total is a sum of
-its own. Agents and event loop cycles repeat their calls' sums.
+Since it writes the conventions' names of cached tokens the input includes them; before, counts were the provider's
+own, so that for Anthropic and Bedrock the input left them out. Its total is a sum of its own. Agents and event loop
+cycles repeat their calls' sums.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ STRANDS: Final = Dialect(
         ),
         "provider": (),
         "cache_read_tokens": (
-            Beside("gen_ai.usage.cache_read.input_tokens", CACHE_BESIDE_INPUT),
+            "gen_ai.usage.cache_read.input_tokens",
             Beside("gen_ai.usage.cache_read_input_tokens", CACHE_BESIDE_INPUT),
         ),
         "cache_write_tokens": (
-            Beside("gen_ai.usage.cache_write.input_tokens", CACHE_BESIDE_INPUT),
-            Beside("gen_ai.usage.cache_creation.input_tokens", CACHE_BESIDE_INPUT),
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.cache_creation.input_tokens",
             Beside("gen_ai.usage.cache_write_input_tokens", CACHE_BESIDE_INPUT),
             Beside("gen_ai.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),
         ),
