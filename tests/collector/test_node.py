@@ -1,0 +1,73 @@
+"""An app in another language, with nothing of ours in it: Node.js and the AI SDK, through the real collector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.kit import node
+from tests.kit.backend import KEY, Backend
+from tests.kit.collector import Collector, eventually
+from tests.kit.provider import OPENAI_KEY
+from tests.kit.search import files, traces
+
+from infraprism.local_provider import LocalProvider, Truth
+from infraprism.processor import prices
+from infraprism.processor.usage import Usage
+
+APP = Path(__file__).parent / "node"
+CANARY = "canary-51d0-the-patient-said"
+RESOURCE = "service.name=a-service-with-a-secret-name,infraprism.entity_type=team,infraprism.entity_id=search"
+SECRETS = [CANARY, "a-service-with-a-secret-name", OPENAI_KEY]
+
+
+def _billed(truth: Truth) -> tuple[Any, ...]:
+    """What the provider knows of a call."""
+    used = truth.usage
+    model = truth.model_answered if used and truth.operation != "embeddings" else truth.model_asked
+    output = used and (used.output_tokens or (0 if truth.operation == "embeddings" else None))
+    return model, used and used.input_tokens, output, used is not None
+
+
+def _told(event: dict[str, Any]) -> tuple[Any, ...]:
+    """What an event tells of it."""
+    output = event["output_tokens"] or (0 if event["operation"] == "embeddings" else None)
+    return event["model"], event["input_tokens"], output, event["success"]
+
+
+def _price(event: dict[str, Any]) -> Decimal | None:
+    used = Usage(input_tokens=event["input_tokens"], output_tokens=event["output_tokens"])
+    return prices.price("openai", event["model"], used, 1_790_000_000 * 10**9).cost_usd
+
+
+def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_prompts_behind(tmp_path: Path) -> None:
+    folder = node.installed(APP)
+    with LocalProvider(canary=CANARY) as provider, Backend(tmp_path / "data", key=KEY) as backend:
+        collector = Collector(tmp_path / "collector", backend.url)
+        collector.environment["INFRAPRISM_API_KEY"] = KEY
+        with collector:
+            node.run(
+                folder,
+                PROMPT=f"What do you think of {CANARY}?",
+                OPENAI_BASE_URL=provider.openai_base_url,
+                OPENAI_API_KEY=OPENAI_KEY,
+                OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.http_port}",
+                OTEL_RESOURCE_ATTRIBUTES=RESOURCE,
+            )
+            assert eventually(lambda: len(backend.events()) >= len(provider.calls), timeout_s=60), backend.events()
+        truth, found = provider.calls, backend.events()
+        _, errors = backend.stop()
+    assert len(truth) == 5
+    assert Counter(map(_told, found)) == Counter(map(_billed, truth))
+    assert [event for event in found if event["success"] and Decimal(str(event["cost_usd"])) != _price(event)] == []
+    whose = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
+    assert whose == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})
+    (failed,) = [event for event in found if not event["success"]]
+    # The SDK says that the call failed, and of why only what the message says, which nobody looks at.
+    assert (failed["error_type"], failed["cost_status"]) == ("other", "no_usage")
+    held = {str(path): data for path, data in files(tmp_path)}
+    assert any(traces(["acme-corp"], data) for data in held.values()), "what may be stored is found"
+    assert {path: seen for path, data in held.items() if (seen := traces(SECRETS, data))} == {}
+    assert traces(SECRETS, (collector.log() + errors).encode()) == []
