@@ -1,7 +1,7 @@
 """LiteLLM's OpenTelemetry callback, by default and with the conventions opted in.
 
-Where a span is under way it writes on that one by default, so that it is told by keys of its own as well; if that span
-has ended by then, nothing is written, and the call cannot be seen: its option USE_OTEL_LITELLM_REQUEST_SPAN helps.
+Where a span is under way it writes on that one, so that it is told by keys of its own as well; if that span
+has ended by then, nothing is written and the call cannot be seen. Its setting USE_OTEL_LITELLM_REQUEST_SPAN helps.
 The child span `raw_gen_ai_request` names no operation and is no call. A stream without usage has zeros. Cached and
 reasoning tokens stand only in `metadata.usage_object`, the usage as Python prints it. Its costs are computed by
 itself, and not read.
