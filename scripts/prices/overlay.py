@@ -1,7 +1,7 @@
 """Our own additions and corrections to the table: `overlay.yaml`, each with its source, and its date or doubt.
 
-Each section of the file is one function here, applied in this order: `models`, `redated`, `add_rates`, `tier_since`,
-`tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never right.
+Each section of the file is one function here, applied in this order: `removed`, `models`, `redated`, `add_rates`,
+`tier_since`, `tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never right.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def applied(path: Path, providers: Providers) -> dict[str, Any]:
     # Everything is text: a rate that YAML had read as a float would no longer be the one that was written.
     sections: dict[str, list[Entry]] = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     apply: dict[str, Callable[[Providers, Entry], bool]] = {
+        "removed": _removed,
         "models": _model,
         "redated": _redated,
         "add_rates": _add_rates,
@@ -79,6 +80,13 @@ def _source(entry: Entry) -> str:
 def _meant(providers: Providers, entry: Entry) -> Iterator[Model]:
     names = re.compile(entry.get("models", ".*"))
     return (model for model in providers[entry["provider"]] if names.fullmatch(model["id"]))
+
+
+def _removed(providers: Providers, entry: Entry) -> bool:
+    wrong = [model["id"] for model in _meant(providers, entry)]
+    known = providers[entry["provider"]]
+    known[:] = [model for model in known if model["id"] not in wrong]
+    return bool(wrong)
 
 
 def _model(providers: Providers, entry: Entry) -> bool:

@@ -232,7 +232,7 @@ def _from_table(provider: str, model: str, tier: str, region: str, deployment: s
         found = known.find(candidate)
         if found is None:
             continue
-        return _deployed(known, found, tier, region, deployment)
+        return _deployed(known, found, tier, region or names.region_in(biller, name), deployment)
     return None
 
 

@@ -22,7 +22,9 @@ _BEDROCK_ARN: Final = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
     r"(?:foundation-model|inference-profile|prompt-router)/(?P<model>[a-z0-9.:-]+)"
 )
-_GOOGLE_PATH: Final = r"(?:projects/[^/]+/locations/[^/]+/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
+_GOOGLE_PATH: Final = (
+    r"(?:projects/[^/]+/locations/(?P<region>[^/]+)/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
+)
 _BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
 _PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
 _COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])"
@@ -49,6 +51,12 @@ def routed(provider: str, model: str) -> tuple[str, str]:
         return provider, model
     name, _, server = model.rpartition(":")
     return (f"huggingface_{server.strip().lower()}", name) if name else (provider, model)
+
+
+def region_in(provider: str, model: str) -> str:
+    """The region that a name says itself, as a path of Vertex AI does; "" if it says none."""
+    found = re.fullmatch(_GOOGLE_PATH, model.strip().lower()) if provider == "google" else None
+    return (found["region"] or "") if found else ""
 
 
 def candidates(provider: str, model: str, region: str | None = None) -> Iterator[str]:
