@@ -1,7 +1,8 @@
 """Our own additions and corrections to the table: `overlay.yaml`, each with its source, and its date or doubt.
 
 Each section of the file is one function here, applied in this order: `removed`, `models`, `redated`, `add_rates`,
-`tier_since`, `tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never right.
+`tier_since`, `tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never
+right.
 """
 
 from __future__ import annotations
