@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from collector.generator import keys, reductions
+from collector.generator.statements import SPAN_NAME
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -25,10 +27,11 @@ from tests.kit.search import files
 from tests.kit.search import traces as traces_of
 
 from infraprism.backend.ingest.dialects import cleaned
-from infraprism.processor import to_event
+from infraprism.processor import errors, names, to_event
 from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.table import key_of
-from infraprism.schema import Event, fields
+from infraprism.processor.dialects.table import As, key_of
+from infraprism.processor.dialects.values import Word
+from infraprism.schema import Event
 
 CANARY = "canary-77ab-a-prompt"
 SEMCONV = "opentelemetry.instrumentation.openai_v2"
@@ -265,12 +268,39 @@ def test_a_resource_or_a_scope_that_says_more_is_refused(backend: Backend, accou
     assert backend.events(account) == []
 
 
-def test_every_key_of_the_dialects_tables_but_free_text_may_stand_on_a_cleaned_span() -> None:
-    free = {key_of(entry) for dialect in DIALECTS for entry in dialect.keys.get("session_on_span", ())}
-    named = {key_of(e) for d in DIALECTS for field, es in d.keys.items() if field != "session_on_span" for e in es}
-    assert named <= cleaned.KEYS.keys()
-    assert not (free - named - {fields.SESSION_ID.key}) & cleaned.KEYS.keys()
-    assert not any(key.startswith(fields.TAG_PREFIX) for key in cleaned.KEYS)
+def test_the_keys_that_may_come_are_those_that_the_collector_lets_leave() -> None:
+    leaving = {kept.key for kept in keys.kept_keys()} | {*keys.ATTRIBUTION, keys.EXCEPTION_TYPE}
+    assert leaving == cleaned.KEYS.keys()
+    assert SPAN_NAME == cleaned.SPAN_NAME
+
+
+def test_every_word_that_the_collector_lets_leave_may_come() -> None:
+    words: dict[str, Iterable[str]] = {
+        "provider": {*names.HINTS, reductions.OTHER},
+        "host": {*names.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
+        "error": {*errors.CODES, *(end + "error" for end, _ in errors.CLASSES), reductions.OTHER_ERROR, "429"},
+        "service_tier": {*keys.TIERS} - {""},
+        "request_model": {"gpt-4o", "anthropic/claude-sonnet-4.5:beta", "models/x@1+2"},
+        "response_id": {"0123456789abcdef" * 4},
+    }
+    refused = []
+    for dialect in DIALECTS:
+        for field, entries in dialect.keys.items():
+            for entry in entries:
+                key, said = key_of(entry), words.get(field, ())
+                if isinstance(entry, As) and isinstance(entry.reader, Word):
+                    said = {entry.reader.word}
+                elif field == "operation":
+                    said = keys.operations_of(key)
+                refused += [(key, word) for word in said if _fault(key, word)]
+    assert refused == []
+
+
+def _fault(key: str, word: str) -> str:
+    """Why a span is refused that says this."""
+    others = {name: value for name, value in CALL.items() if name != key}
+    _, faults = cleaned.sorted_out(traces([clean({**others, key: word})]).resource_spans)
+    return "".join(faults)
 
 
 def test_spans_sent_here_by_mistake_leave_no_trace_in_any_file(tmp_path: Path) -> None:
