@@ -19,6 +19,11 @@ Ended = tuple[ReadableSpan, Note | None, bool]
 """A span that has ended, what was noted when it started, and whether spans inside it have not ended yet."""
 
 
+def _end_ns(ended: Ended) -> int:
+    end_ns = getattr(ended[0], "end_time", None)
+    return end_ns if type(end_ns) is int else 0
+
+
 class Intake:
     """Converts spans, settles which of them are one call, and gives back the events that are due. Nothing here raises.
 
@@ -38,7 +43,7 @@ class Intake:
 
     def take(self, spans: Iterable[Ended], now_s: float) -> list[Event]:
         """Take in spans that have ended; the events that are due."""
-        for ended in spans:
+        for ended in sorted(spans, key=_end_ns):
             try:
                 self._take(ended, now_s)
             except Exception:  # noqa: BLE001 - no error of ours may reach the application

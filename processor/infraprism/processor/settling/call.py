@@ -39,6 +39,11 @@ class Call:
         self.scopes.add(member.candidate.scope)
         self.end_ns = max(self.end_ns, member.candidate.end_ns)
 
+    def leave(self, member: Member) -> None:
+        """It was another call that this span reports."""
+        self.members.remove(member)
+        self.scopes = {other.candidate.scope for other in self.members}
+
     @property
     def is_opening(self) -> bool:
         """Whether all that is known of it is that a stream began."""

@@ -34,6 +34,7 @@ MAX_DEPTH: Final = 64
 MAX_INSIDE: Final = 64
 """Calls inside one span that are told from it."""
 MAX_COMPARED: Final = 1024
+MAX_EXCHANGES: Final = 64
 MAX_OUTSIDE: Final = 64
 """Calls that ended too early to be the same, after which none is looked for that ended still earlier."""
 
@@ -159,7 +160,12 @@ class Settler:
 
     def _known(self, member: Member, inside: list[Call]) -> Call | None:
         """The call that another span reported already."""
-        return self._stream_begun(member) or self._outer(member) or self._alike(member, inside)
+        return (
+            self._stream_begun(member)
+            or self._outer(member)
+            or self._alike(member, inside)
+            or self._exchanged(member, inside)
+        )
 
     def _stream_begun(self, member: Member) -> Call | None:
         if not member.ends_stream:
@@ -210,6 +216,28 @@ class Settler:
             if seen is not None and (best is None or (seen, number) < best):
                 best, chosen = (seen, number), call
         return chosen
+
+    def _exchanged(self, member: Member, inside: list[Call]) -> Call | None:
+        """The call that another span of the same scope was taken for, which can be one of another call as well.
+
+        Of equal calls at once the spans do not come in the order in which they ended, and the first found takes what
+        only fits the next.
+        """
+        scope = member.candidate.scope
+        for tried, call in enumerate(self._near(member)):
+            if tried >= MAX_EXCHANGES:
+                break
+            if scope not in call.scopes or call.released or len(call.members) < 2 or call in inside:  # noqa: PLR2004 - it and another
+                continue
+            taken = next(m for m in call.members if m.candidate.scope == scope)
+            rest = [_strongest(member, other) for other in call.members if other is not taken]
+            other = self._alike(taken, [call]) if None not in rest else None
+            if other is not None and not other.released:
+                call.leave(taken)
+                self._join(other, taken, other.due_s)
+                self._index(other, (taken.candidate.trace_id, taken.candidate.span_id), taken.candidate)
+                return call
+        return None
 
     def _near(self, member: Member) -> Iterator[Call]:
         """Remembered calls that may be the same: those with its response id, then those near in time, newest first."""
@@ -299,9 +327,13 @@ class Settler:
         return ready
 
 
+def _strongest(member: Member, other: Member) -> Evidence | None:
+    return evidence(member, other) if not other.ends_stream or member.ends_stream else None
+
+
 def _evidence(member: Member, call: Call) -> Evidence | None:
     """The strongest evidence of all spans of a call; none of them may speak against it."""
-    seen = [evidence(member, other) for other in call.members if not other.ends_stream or member.ends_stream]
+    seen = [_strongest(member, other) for other in call.members]
     told = [each for each in seen if each is not None]
     return min(told) if told else None
 
