@@ -88,7 +88,10 @@ def test_a_port_that_is_taken_is_one_line_and_status_1(provider: LocalProvider) 
 
 
 def test_it_stays_up_until_it_is_interrupted_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "infraprism.cli", "demo", "--serve", "--json"]
+    # Whoever runs the tests in the background has them, and all that they start, ignore the interrupt.
+    listening = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    command = [sys.executable, "-c", f"{listening} runpy.run_module('infraprism.cli', run_name='__main__')"]
+    command += ["demo", "--serve", "--json"]
     environment = clean_environment(TMPDIR=str(tmp_path))
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -100,7 +103,10 @@ def test_it_stays_up_until_it_is_interrupted_and_leaves_nothing_behind(tmp_path:
         children = _children(serving.pid)
         read = infraprism("events", "--json", environment=settings)
         serving.send_signal(signal.SIGINT)
-        output, _ = serving.communicate(timeout=60)
+        try:
+            output, _ = serving.communicate(timeout=60)
+        finally:
+            serving.kill()
     assert sorted(read.stdout.splitlines()) == sorted(output.splitlines())
     assert children
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
