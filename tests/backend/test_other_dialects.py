@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 from collections import Counter
@@ -313,6 +314,21 @@ def test_spans_sent_here_by_mistake_leave_no_trace_in_any_file(tmp_path: Path) -
     held = b"".join(data for _, data in files(tmp_path))
     assert traces_of(["a-session-that-is-stored"], held)
     assert traces_of([CANARY], held + errors.encode() + "\n".join(backend.lines).encode()) == []
+
+
+def test_where_nothing_can_be_written_nothing_is_acknowledged_and_a_part_sent_again_counts_once(tmp_path: Path) -> None:
+    outer = clean(LLM)
+    parts = [traces([inside(outer, CALL)], SEMCONV), traces([outer], LANGCHAIN)]
+    with Backend(tmp_path / "data") as backend:
+        before = resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (700, before[1]))
+        assert (send(backend, backend.key, *parts).status, backend.events()) == (503, [])
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, before)
+        assert send(backend, backend.key, parts[1]).rejected == 0
+        assert len(backend.events()) == 1
+        assert send(backend, backend.key, parts[0]).rejected == 0
+        assert len(backend.events()) == 1
+        backend.stop()
 
 
 def test_a_server_that_stops_stores_what_it_holds(tmp_path: Path) -> None:

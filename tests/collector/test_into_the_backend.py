@@ -17,7 +17,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from tests.kit.backend import KEY, Backend
 from tests.kit.collector import Collector, eventually
+from tests.kit.otlp_canaries import span
+from tests.kit.otlp_canaries import traces as otlp
 from tests.kit.search import files, traces
+
+from infraprism.backend.ingest.intake import MAX_BODY_BYTES
+from infraprism.schema import fields
 
 CANARY = "canary-9b21-the-patient-said"
 SECRETS = [CANARY, "secret-service-name", "sk-proj-KEYCANARY"]
@@ -172,3 +177,27 @@ def test_no_prompt_is_in_any_file_or_log_behind_the_app(arrived: Arrived) -> Non
     assert any(traces(["acme-corp"], data) for data in held.values()), "what may be stored is found"
     assert {path: found for path, data in held.items() if (found := traces(SECRETS, data))} == {}
     assert traces(SECRETS, arrived.logs.encode()) == []
+
+
+def test_calls_with_as_many_and_as_long_tags_as_there_may_be_arrive_however_many_are_sent_at_once(
+    tmp_path: Path,
+) -> None:
+    tags = {f"infraprism.tags.t{number}": "x" * 256 for number in range(fields.MAX_TAGS)}
+    request = otlp([span({**CHAT, **tags, "gen_ai.response.id": f"chatcmpl-{number}"}) for number in range(2000)])
+    assert request.ByteSize() > MAX_BODY_BYTES, "more than the backend takes at once"
+    with Backend(tmp_path / "data", key=KEY) as backend:
+        collector = Collector(tmp_path / "collector", backend.url)
+        collector.environment["INFRAPRISM_API_KEY"] = KEY
+        with collector:
+            assert collector.send(request)[0]
+            stored = lambda: _number(backend)  # noqa: E731
+            assert eventually(lambda: stored() >= 2000, timeout_s=60), stored()
+            assert collector.metric("otelcol_exporter_send_failed_spans") == 0
+        assert stored() == 2000
+
+
+def _number(backend: Backend) -> int:
+    """How many events there are."""
+    answer = backend.get("/v1/analytics/costs", start_date="2026-09-01", end_date="2026-10-31")
+    number: int = answer.json["summary"]["total_events"]
+    return number

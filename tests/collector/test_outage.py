@@ -61,7 +61,9 @@ def test_a_full_queue_refuses_what_it_cannot_keep_and_loses_nothing_of_the_rest(
     with OtlpSink() as sink:
         sink.answer_by(lambda *_: Reply(status=503))
         # As many as are under way are out of the queue's books: a batch that is being sent, and one that is made.
-        settings = _queue(queue_size=500, batch={"flush_timeout": "50ms", "min_size": 1, "max_size": 100})
+        settings = _queue(
+            queue_size=500, batch={"sizer": "items", "flush_timeout": "50ms", "min_size": 1, "max_size": 100}
+        )
         with Collector(tmp_path, sink.endpoint, overlay=settings) as collector:
             accepted, refused = _send(collector, 40)
             assert len(accepted) >= 500
@@ -81,7 +83,9 @@ def test_a_sender_that_is_refused_is_asked_to_try_again(tmp_path: Path) -> None:
     with OtlpSink() as sink:
         sink.answer_by(lambda *_: Reply(status=503))
         with Collector(
-            tmp_path, sink.endpoint, overlay=_queue(queue_size=1, batch={"min_size": 1, "max_size": 1})
+            tmp_path,
+            sink.endpoint,
+            overlay=_queue(queue_size=1, batch={"sizer": "items", "min_size": 1, "max_size": 1}),
         ) as collector:
             answers = {collector.send(traces([span(CALL), span(CALL)]), protocol) for protocol in ("grpc", "http/json")}
             grpc_answer, http_answer = sorted(
