@@ -55,13 +55,14 @@ def test_an_outer_span_that_ends_long_after_its_call_was_released_is_no_second_c
     assert scopes(settle(inner, outer)) == [CLIENT]
 
 
+@pytest.mark.parametrize("scope", ["some.agent", CLIENT])
 @pytest.mark.parametrize("count", [2, 5])
-def test_a_span_with_the_sum_of_the_calls_inside_it_is_no_call(count: int) -> None:
+def test_a_span_with_the_sum_of_the_calls_inside_it_is_no_call(count: int, scope: str) -> None:
     calls = [
         candidate(CLIENT, 10 * n, 10 * n + 9, (100 + n, 10), trace_id=1, parent_id=1, response_id=f"chatcmpl-{n}")
         for n in range(count)
     ]
-    agent = candidate("some.agent", 0, 1000, (sum(100 + n for n in range(count)), 10 * count), trace_id=1, span_id=1)
+    agent = candidate(scope, 0, 1000, (sum(100 + n for n in range(count)), 10 * count), trace_id=1, span_id=1)
     assert len(settle(*calls, agent)) == count
 
 
@@ -88,6 +89,13 @@ def test_a_call_made_while_the_span_of_another_is_current_stays_two_where_their_
     first = candidate(CLIENT, 0, 100, trace_id=1, span_id=1, response_id="chatcmpl-a")
     second = candidate(CLIENT, 20, 80, trace_id=1, parent_id=1, response_id="chatcmpl-b")
     assert len(settle(first, second)) == 2
+
+
+@pytest.mark.parametrize("counts", [(111, 37), (None, None)])
+def test_an_equal_call_made_while_the_stream_of_another_is_read_stays_a_call(counts: tuple[int | None, ...]) -> None:
+    stream = candidate(OTHER, 0, 100, counts, trace_id=1, span_id=1)  # type: ignore[arg-type]  # a pair
+    second = candidate(OTHER, 20, 80, counts, trace_id=1, parent_id=1)  # type: ignore[arg-type]  # a pair
+    assert len(settle(stream, second)) == 2
 
 
 def test_a_span_below_one_that_had_ended_before_it_started_is_another_call() -> None:

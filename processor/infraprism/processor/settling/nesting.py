@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from infraprism.processor.settling.call import Call
-from infraprism.processor.settling.likeness import AFTER_NS, Member, ids_differ, same_operation
+from infraprism.processor.settling.likeness import AFTER_NS, MILLISECOND, Member, ids_differ, same_operation
 
 
 class Around(Enum):
@@ -29,7 +29,28 @@ def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
             if any(m.candidate.reading.said.response_id == said.response_id for m in call.members):
                 return call
     alike = [call for call in alike if not any(ids_differ(outer.candidate, m.candidate) for m in call.members)]
+    if len(alike) > 1 and _is_sum(outer, alike):
+        return Around.ALL
+    if not _fills(outer, alike):
+        alike = [call for call in alike if outer.candidate.scope not in call.scopes]
     return _by_counts(outer, alike) if alike else Around.A_CALL
+
+
+def _fills(outer: Member, calls: Sequence[Call]) -> bool:
+    """Whether the calls inside a span fill it, from its start to its end, or it says nothing about a model.
+
+    A stream that is still read when another call is made does not end with that call. Where one instrumentation made
+    both spans, and no id tells, nothing else does.
+    """
+    found = outer.candidate
+    if not outer.models or not calls:
+        return True
+    inside = [m.candidate for call in calls for m in call.members]
+    margin_ns = max(3 * MILLISECOND, (found.end_ns - found.start_ns) // 10)
+    return (
+        min(c.start_ns for c in inside) - found.start_ns <= margin_ns
+        and found.end_ns - max(c.end_ns for c in inside) <= margin_ns
+    )
 
 
 def _is_within(inner: Member, outer: Member) -> bool:
@@ -49,8 +70,6 @@ def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:
     equal = [call for call in alike if any(_counts_equal(outer, m) for m in call.members)]
     if equal:
         return _last(outer, equal)
-    if len(alike) > 1 and _is_sum(outer, alike):
-        return Around.ALL
     of_its_model = _of_its_model(outer, alike)
     uncounted = [call for call in of_its_model or alike if _could_have_counted(outer, call)]
     if uncounted and (of_its_model or len(alike) == 1):
@@ -86,6 +105,8 @@ def _counts_equal(one: Member, other: Member) -> bool:
 
 
 def _is_sum(outer: Member, calls: Sequence[Call]) -> bool:
+    if outer.counts_nothing:
+        return False
     counted = [call.settled().reading.usage for call in calls]
     return (sum(usage.input_tokens or 0 for usage in counted), sum(usage.output_tokens or 0 for usage in counted)) == (
         outer.input_tokens or 0,
