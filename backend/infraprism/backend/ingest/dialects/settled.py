@@ -9,6 +9,7 @@ acknowledged before, and stored at the latest when the server stops in an orderl
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ MAX_ACCOUNTS: Final = 256
 _EVENTS_AT_ONCE: Final = 10_000
 _SLACK_S: Final = 0.01
 _Made = TypeVar("_Made")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -135,15 +138,27 @@ class _AccountCalls:
             now_s = time.monotonic()
             ready = [waiting for waiting in self._waiting if self._closing or waiting.due_s <= now_s]
             self._waiting = [waiting for waiting in self._waiting if waiting not in ready]
-            due = await (
-                self._on_thread(self._calls.close) if self._closing else self._on_thread(self._calls.due, now_s)
-            )
-            self._next_s = due.next_s
-            failed = await self._save(due.events)
+            events = await self._due(now_s)
+            if events is None:
+                ready, self._waiting = [*ready, *self._waiting], []
+            failed = STORE_FAILED if events is None else await self._save(events)
             for waiting in ready:
                 if not waiting.answer.done():
                     waiting.answer.set_result(failed)
         self._task = None
+
+    async def _due(self, now_s: float) -> list[Event] | None:
+        """The events that are due; None after a fault of ours, when all is forgotten and must be sent again."""
+        try:
+            due = await (
+                self._on_thread(self._calls.close) if self._closing else self._on_thread(self._calls.due, now_s)
+            )
+        except Exception as error:  # noqa: BLE001  # every request must be answered, and the next ones taken in
+            _log.warning("calls of an account could not be told apart: %s", type(error).__name__)
+            self._calls, self._next_s = Calls(self._tally), None
+            return None
+        self._next_s = due.next_s
+        return due.events
 
     async def _until_due(self) -> None:
         while not self._closing:
@@ -167,6 +182,11 @@ class _AccountCalls:
                 rejected = await self._batches.store(self._account_id, spans, usage_detail=self._usage_detail)
             except RefusedError as refused:
                 failed = refused.reason
+                self._unstored += some
+                continue
+            except Exception as error:  # noqa: BLE001  # as above
+                _log.warning("events of an account could not be encoded: %s", type(error).__name__)
+                failed = STORE_FAILED
                 self._unstored += some
                 continue
             for reason, number in rejected.items():
