@@ -39,6 +39,16 @@ def watch(call: Call, response: Any) -> None:
     response.stream = _body_like(type(response.stream))(response.stream, call, search)
 
 
+def read_by_package(response: Any) -> None:
+    """From here on the package's own stream reads this body, once and to its end: its bytes need no second look."""
+    try:
+        decoder = response.__dict__.get("_decoder")
+        if type(decoder) is _Decoder:
+            response._decoder = decoder._decoder  # noqa: SLF001 - no public place
+    except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+        swallow("bodies.read_by_package")
+
+
 def _search(call: Call, response: Any, *, live: bool) -> _Search:
     content_type = response.headers.get("content-type", "json")
     if content_type.startswith("text/event-stream"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from infraprism.instrumentation.bodies import watch
+from infraprism.instrumentation.bodies import read_by_package, watch
 from infraprism.instrumentation.call import Call
 
 
@@ -23,12 +23,13 @@ def follow(call: Call, stream: Any) -> None:
         watch(call, response)
     source: Any = getattr(stream, "_iterator", None)  # no public name; it is the same in every version
     if hasattr(source, "__anext__"):
-        stream._iterator = _AsyncChunks(source, call)  # noqa: SLF001 - see above
+        stream._iterator = _AsyncChunks(source, call, response)  # noqa: SLF001 - see above
     elif hasattr(source, "__next__"):
-        stream._iterator = _chunks(source, call)  # noqa: SLF001 - see above
+        stream._iterator = _chunks(source, call, response)  # noqa: SLF001 - see above
 
 
-def _chunks(source: Iterator[object], call: Call) -> Iterator[object]:
+def _chunks(source: Iterator[object], call: Call, response: Any) -> Iterator[object]:
+    read_by_package(response)
     call.reading = True
     try:
         for chunk in source:
@@ -52,9 +53,10 @@ class _AsyncChunks:
     to finalize.
     """
 
-    def __init__(self, source: AsyncIterator[object], call: Call) -> None:
+    def __init__(self, source: AsyncIterator[object], call: Call, response: Any) -> None:
         self._source = source
         self._call = call
+        self._response = response
         self._started = False
 
     def __aiter__(self) -> AsyncIterator[object]:
@@ -62,7 +64,10 @@ class _AsyncChunks:
 
     async def __anext__(self) -> object:
         call = self._call
-        self._started = call.reading = True
+        if not self._started:
+            read_by_package(self._response)
+            self._started = True
+        call.reading = True
         try:
             chunk = await self._source.__anext__()
         except StopAsyncIteration:
