@@ -107,3 +107,10 @@ def ended(
         span.set_status(status)
     span.end(end_time=START_NS + int(duration_ms * 1_000_000))
     return kept.spans[0]
+
+
+def call(provider: TracerProvider, attributes: dict[str, Any] | None = None) -> None:
+    """Make the span of one LLM call."""
+    span = provider.get_tracer("test").start_span("chat")
+    span.set_attributes({**CALL, **(attributes or {})})
+    span.end()

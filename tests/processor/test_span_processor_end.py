@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+from opentelemetry.sdk.trace.export import SpanExportResult
+from tests.kit.spans import KeepsEvents, KeepsSpans, call, provider_with
+
+from infraprism.processor import InfraPrismSpanProcessor
+
+
+def test_a_flush_says_no_when_its_time_is_over_and_yes_when_all_is_out() -> None:
+    blocked = threading.Event()
+
+    def block() -> SpanExportResult:
+        blocked.wait(10)
+        return SpanExportResult.SUCCESS
+
+    processor = InfraPrismSpanProcessor(KeepsSpans(block))
+    call(provider_with(processor))
+    began = time.monotonic()
+    assert processor.force_flush(100) is False
+    assert time.monotonic() - began < 5
+    blocked.set()
+    assert processor.force_flush(10_000) is True
+    assert processor.tally.count("delivered") == 1
+    processor.shutdown()
+
+
+def test_a_flush_says_what_the_exporter_says() -> None:
+    exporter = KeepsEvents()
+    exporter.flushes = False
+    processor = InfraPrismSpanProcessor(exporter)
+    call(provider_with(processor))
+    assert processor.force_flush(10_000) is False
+    assert len(exporter.events) == 1
+    processor.shutdown()
+
+
+def test_a_flush_from_within_the_exporter_does_not_wait_for_itself() -> None:
+    said = []
+
+    def flush() -> SpanExportResult:
+        said.append(processor.force_flush(10_000))
+        return SpanExportResult.SUCCESS
+
+    processor = InfraPrismSpanProcessor(KeepsSpans(flush))
+    call(provider_with(processor))
+    assert processor.force_flush(10_000) is True
+    assert said == [False]
+    processor.shutdown()
+
+
+def test_shutdown_hands_on_what_is_left_and_happens_once() -> None:
+    exporter = KeepsEvents()
+    processor = InfraPrismSpanProcessor(exporter)
+    provider = provider_with(processor)
+    call(provider)
+    provider.shutdown()
+    processor.shutdown()
+    assert (len(exporter.events), exporter.shut_down) == (1, 1)
+    call(provider_with(processor))
+    assert processor.tally.snapshot()["dropped"] == {"shut_down": 1}
+    assert processor.force_flush(100) is True
+
+
+def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
+    blocked, entered = threading.Event(), threading.Event()
+
+    def block() -> SpanExportResult:
+        entered.set()
+        blocked.wait(20)
+        return SpanExportResult.FAILURE
+
+    processor = InfraPrismSpanProcessor(KeepsSpans(block))
+    provider = provider_with(processor)
+    call(provider)
+    processor._hurry.set()
+    assert entered.wait(10)
+    call(provider)
+    call(provider)
+    began = time.monotonic()
+    processor.shutdown(200)
+    assert time.monotonic() - began < 5
+    assert processor.tally.snapshot()["dropped"] == {"shut_down": 2}
+    blocked.set()
+
+
+def test_a_processor_that_saw_no_call_has_no_thread_and_shuts_its_exporter_down() -> None:
+    exporter = KeepsSpans()
+    processor = InfraPrismSpanProcessor(exporter)
+    provider_with(processor).get_tracer("test").start_span("GET").end()
+    assert processor._worker is None
+    assert processor.force_flush(100) is True
+    processor.shutdown()
+    assert exporter.shut_down == 1
+
+
+def run_script(source: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.splitlines())
+
+
+def test_after_a_fork_each_process_sends_its_own() -> None:
+    lines = run_script(
+        """
+        import os
+        from infraprism.processor import InfraPrismSpanProcessor
+        from infraprism.processor.attribution import attribution
+        from tests.kit.spans import KeepsEvents, provider_with, CALL
+
+        exporter = KeepsEvents()
+        processor = InfraPrismSpanProcessor(exporter)
+        tracer = provider_with(processor).get_tracer("test")
+
+        def call(name):
+            with attribution(customer=name):
+                tracer.start_span("chat", attributes=CALL).end()
+
+        call("before")
+        assert processor.force_flush(10_000)
+        call("pending")
+        with attribution(customer="across"):
+            across = tracer.start_span("chat", attributes=CALL)
+        pid = os.fork()
+        if pid == 0:
+            call("child")
+            across.end()
+            seen = len(exporter.events)
+            assert processor.force_flush(10_000)
+            said = processor.tally.snapshot()["events"]
+            text = f"child {[e.entity_id for e in exporter.events[seen:]]} {said}\\n"
+            os.write(1, text.encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        call("parent")
+        processor.shutdown()
+        os.write(1, f"parent {[e.entity_id for e in exporter.events]}\\n".encode())
+        """
+    )
+    assert lines == [
+        "child ['child', 'across'] {'accepted': 2, 'pending': 0}",
+        "parent ['before', 'pending', 'parent']",
+    ]
+
+
+def test_at_the_end_of_the_process_what_is_left_is_handed_on() -> None:
+    lines = run_script(
+        """
+        from opentelemetry.sdk.trace import TracerProvider
+        from infraprism.processor import InfraPrismSpanProcessor
+        from tests.kit.spans import CALL, KeepsEvents
+
+        class Prints(KeepsEvents):
+            def shutdown(self, timeout_millis=5000):
+                print(len(self.events), flush=True)
+
+        provider = TracerProvider()
+        provider.add_span_processor(InfraPrismSpanProcessor(Prints()))
+        provider.get_tracer("test").start_span("chat", attributes=CALL).end()
+        """
+    )
+    assert lines == ["1"]
