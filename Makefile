@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 OLDEST := .venv-oldest
 LIVE := .venv-live
+ZERO_CODE := .venv-zero-code
 BIN := $(VENV)/bin
 # A file's tests stay together, with the server they share.
 SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
@@ -10,7 +11,7 @@ PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test vendor-tests check format prices collector collector-config clean
+.PHONY: help demo test zero-code-environment vendor-tests check format prices collector collector-config clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -18,11 +19,13 @@ help: ## list the targets
 demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
 	@$(BIN)/infraprism demo $(ARGS)
 
-test: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test ## run all tests: newest and oldest client packages, and beside other instrumentations
+test: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made ## run all tests: newest and oldest client packages, and beside other instrumentations
 	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
 	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
 	$(LIVE)/bin/pytest tests/live $(ARGS)
+
+zero-code-environment: $(ZERO_CODE)/.made ## make the environment that the processes of tests/zero_code run in
 
 vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
 	$(BIN)/python -m tests.vendor $(ARGS)
@@ -47,7 +50,7 @@ collector-config: $(VENV)/.test ## make collector-config.yaml anew from its temp
 	$(BIN)/python -m collector.generator
 
 clean: ## remove the environments and all that was built
-	rm -rf $(VENV) $(OLDEST) $(LIVE) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(LIVE) $(ZERO_CODE) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -83,4 +86,15 @@ $(OLDEST)/.test: $(OLDEST)/bin/python pyproject.toml
 $(LIVE)/.test: $(LIVE)/bin/python pyproject.toml
 	@echo "Installing other instrumentations beside InfraPrism into $(LIVE) (a minute or two, once) ..." >&2
 	@$(LIVE)/bin/python -m pip install --quiet --editable . --group live
+	@touch $@
+
+# All that InfraPrism needs and not InfraPrism itself: with and without it is then a matter of a path. So is the distro.
+$(ZERO_CODE)/.made: pyproject.toml
+	@echo "Installing what the zero-code tests run into $(ZERO_CODE) (a minute, once) ..." >&2
+	@rm -rf $(ZERO_CODE)
+	@$(PYTHON) -m venv $(ZERO_CODE)
+	@$(ZERO_CODE)/bin/python -m pip install --quiet --upgrade pip
+	@$(ZERO_CODE)/bin/python -m pip install --quiet . --group zero_code
+	@$(ZERO_CODE)/bin/python -m pip uninstall --quiet --yes infraprism-opentelemetry
+	@$(ZERO_CODE)/bin/python -m pip install --quiet --no-deps --target $(ZERO_CODE)/distro 'opentelemetry-distro>=0.66b2'
 	@touch $@

@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,6 +19,7 @@ from infraprism.exporter.outlet import Outlet, open_outlet
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
 from infraprism.exporter.settling import SettledBatches
 from infraprism.processor import notes
+from infraprism.processor.intake import Ended
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 
@@ -117,10 +118,14 @@ class InfraPrismSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
+        self.take_spans((span, notes.shared.of(span), False) for span in spans)
+        return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
+
+    def take_spans(self, spans: Iterable[Ended]) -> None:
+        """Take in spans that have ended, by another way than their provider's: so that calls are told once of both."""
         if self._pid != os.getpid():
             self.restart_in_child()
-        self._settling.take((span, notes.shared.of(span), False) for span in spans)
-        return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
+        self._settling.take(spans)
 
     def export_events(self, events: Sequence[Event]) -> None:
         """Take events in. Never blocks and never raises."""

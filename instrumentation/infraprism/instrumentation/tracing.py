@@ -72,10 +72,15 @@ def processors_of(provider: object) -> tuple[object, ...]:
 
 
 class Borrowed:
-    """An exporter that belongs to somebody else: they shut it down."""
+    """An exporter that belongs to somebody else: they shut it down.
+
+    It is given spans as they are, where it is one that settles them itself: their owner's provider gives it spans of
+    the same calls, if another instrumentation is at work.
+    """
 
     def __init__(self, exporter: EventExporter) -> None:
         self._exporter = exporter
+        self.settle = getattr(exporter, "take_spans", None)
 
     @property
     def tally(self) -> Tally:

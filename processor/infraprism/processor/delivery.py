@@ -9,7 +9,7 @@ from typing import Final, cast
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from infraprism.processor.intake import Ended, Intake
-from infraprism.processor.sink import EventExporter, takes_events
+from infraprism.processor.sink import EventExporter, settling_of, takes_events
 from infraprism.processor.spans import event_span, usage_detail_wanted
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
@@ -32,6 +32,7 @@ class Delivery:
             self._events = exporter
         else:
             self._spans = cast("SpanExporter", exporter)
+        self._settle = settling_of(exporter)
         self.tally = self._events.tally if self._events is not None else Tally()
         self.restart()
 
@@ -51,6 +52,9 @@ class Delivery:
 
     def deliver(self, spans: Sequence[Ended] = ()) -> None:
         """Take in spans, and hand on the events that are due."""
+        if spans and self._settle is not None:
+            self._settle(spans)
+            return
         now_s = time.monotonic()
         self._hand_on(self._intake.take(spans, now_s) if spans else self._intake.due(now_s))
 

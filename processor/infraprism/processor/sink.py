@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Final, Protocol, TypeGuard
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from infraprism.processor.intake import Ended
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
 
@@ -38,6 +39,15 @@ class EventExporter(Protocol):
 def takes_events(exporter: object) -> TypeGuard[EventExporter]:
     """Whether an exporter takes events themselves; any other is given spans made from them."""
     return callable(getattr(exporter, "export_events", None))
+
+
+def settling_of(exporter: object) -> Callable[[Iterable[Ended]], None] | None:
+    """How to hand spans themselves to an exporter that is given spans of the same calls by others too, or None.
+
+    It takes them in, never blocks and never raises.
+    """
+    settle: Callable[[Iterable[Ended]], None] | None = getattr(exporter, "settle", None)
+    return settle
 
 
 def registered_exporter() -> SpanExporter | EventExporter:

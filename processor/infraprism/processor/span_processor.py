@@ -30,6 +30,7 @@ from infraprism.processor.intake import Ended
 from infraprism.processor.nearby import Nearby
 from infraprism.processor.notes import Note, Notes
 from infraprism.processor.once import Part, inside_call
+from infraprism.processor.process_end import before_end
 from infraprism.processor.sink import EventExporter, registered_exporter
 
 MAX_QUEUE: Final = 4096
@@ -38,6 +39,8 @@ HURRY_AT: Final = 512
 """Spans waiting at which the worker stops letting others gather."""
 GATHER_SECONDS: Final = 0.15
 SHUTDOWN_MILLIS: Final = 5000
+END_MILLIS: Final = 2000
+"""How long a worker process that ends is held up at most by an endpoint that does not answer."""
 
 # Bound once: a span that is not ours pays for each look-up.
 _frame: Final = attribution.current.get
@@ -149,6 +152,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 worker = threading.Thread(target=self._work, name="infraprism-processor", daemon=True)
                 worker.start()
                 self._worker = worker
+                before_end(_flush_all)
             return self._worker
 
     def _drop_waiting(self) -> None:
@@ -272,6 +276,11 @@ def _keys(span: ReadableSpan) -> Iterable[str]:
 
 def _millis_until(deadline: float) -> int:
     return max(0, int((deadline - time.monotonic()) * 1000))
+
+
+def _flush_all() -> None:
+    for processor in InfraPrismSpanProcessor.live():
+        processor.force_flush(END_MILLIS)
 
 
 def _after_fork() -> None:

@@ -1,0 +1,75 @@
+"""An ordinary app that knows nothing of InfraPrism, and does the steps that it is told to, in their order.
+
+python shop.py STEP ...
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from typing import Any
+
+import anthropic
+import openai
+from opentelemetry import trace
+
+MESSAGES: list[Any] = [{"role": "user", "content": "How do I return my order?"}]
+
+
+def calls() -> None:
+    """Three calls, beneath a span of the app's own."""
+    with trace.get_tracer("shop").start_as_current_span("order", attributes={"order.items": 3}):
+        with openai.OpenAI() as client:
+            client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            stream = client.chat.completions.create(
+                model="gpt-4o-mini", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+            )
+            for _ in stream:
+                pass
+        with anthropic.Anthropic() as client:
+            client.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
+
+
+def provider() -> None:
+    """The app sets a tracer provider of its own."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    own = TracerProvider(resource=Resource.create({"service.name": "shop", "service.instance.id": "1"}))
+    own.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(own)
+    print("the provider is the app's own:", trace.get_tracer_provider() is own)
+
+
+def instrument() -> None:
+    """The app switches InfraPrism on itself as well; without InfraPrism there is nothing to do."""
+    try:
+        from infraprism.instrumentation import instrument as switch_on
+    except ImportError:
+        return
+    switch_on()
+
+
+def fork() -> None:
+    """A child that is forked makes the calls."""
+    _in_child("fork")
+
+
+def spawn() -> None:
+    """A child that is started anew makes the calls."""
+    _in_child("spawn")
+
+
+def _in_child(method: str) -> None:
+    child = multiprocessing.get_context(method).Process(target=calls)
+    child.start()
+    child.join(60)
+    print("child ended with", child.exitcode)
+
+
+if __name__ == "__main__":
+    for step in sys.argv[1:]:
+        globals()[step]()
+    print("done")

@@ -1,0 +1,87 @@
+"""Servers and queues that fork, restart and end worker processes: each call is one event."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.zero_code.process import APPS, Place, command
+
+INSTRUMENT = "opentelemetry-instrument"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _fetched(port: int, log: Path, timeout_s: float = 60.0) -> bytes:
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                body: bytes = answer.read()
+                return body
+        except (urllib.error.URLError, ConnectionError):
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("options", [("--preload",), (), ("--preload", "--max-requests", "1")], ids=" ".join)
+def test_every_worker_of_gunicorn_has_its_calls_counted_once(
+    place: Place, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    port, log = _free_port(), tmp_path / "log"
+    server = (command("gunicorn"), "--workers", "2", *options, "--bind", f"127.0.0.1:{port}", "web:application")
+
+    with place.running(command(INSTRUMENT), *server, log=log):
+        for _ in range(4):
+            assert _fetched(port, log) == b"done"
+
+    assert len(place.provider.calls) == 12
+    assert place.all_arrived(), log.read_text()
+
+
+@pytest.mark.parametrize("options", [(), ("--max-tasks-per-child", "1")], ids=["workers_stay", "workers_end"])
+def test_every_prefork_worker_of_celery_has_its_calls_counted_once(
+    place: Place, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    broker, log = tmp_path / "broker", tmp_path / "log"
+    for name in ("queue", "control", "results"):
+        (broker / name).mkdir(parents=True)
+    worker = ("celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", "2", *options, "--without-mingle")
+
+    with place.running(command(INSTRUMENT), command(worker[0]), *worker[1:], log=log, SHOP_BROKER=str(broker)):
+        asked = place.run(command("python"), "tasks.py", "3", infraprism=False, SHOP_BROKER=str(broker))
+
+    assert asked.out == "done\n" * 3, log.read_text()
+    assert len(place.provider.calls) == 9
+    assert place.all_arrived(), log.read_text()
+
+
+def test_a_reloaded_uvicorn_has_its_calls_counted_once(place: Place, tmp_path: Path) -> None:
+    port, log, apps = _free_port(), tmp_path / "log", tmp_path / "apps"
+    shutil.copytree(APPS, apps)
+    server = (command("uvicorn"), "--reload", "--reload-dir", str(apps), "--port", str(port), "web:asgi")
+
+    # A uvicorn that is told to stop ends by that signal itself, which leaves nobody time: so events are waited for.
+    with place.running(command(INSTRUMENT), *server, log=log, cwd=apps):
+        assert _fetched(port, log) == b"done"
+        assert place.all_arrived(), log.read_text()
+        app = apps / "web.py"
+        app.write_text(app.read_text().replace('b"done"', 'b"done again"'))
+        until = time.monotonic() + 60
+        while log.read_text().count("Application startup complete") < 2:
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        assert _fetched(port, log) == b"done again"
+        assert place.all_arrived(), log.read_text()
+
+    assert len(place.provider.calls) == 6
