@@ -1,0 +1,205 @@
+"""The calls that benchmarks/instrumentation.py counts: run by it, once per variant, in that variant's environment.
+
+    python benchmarks/calls.py VARIANT
+
+Imports everything, makes some calls to be warm, then forks one child after the other for each kind and count of calls.
+Under callgrind every child writes the instructions of all its threads into a file of its own, and says on standard
+output which one that is. The transport answers in the process, so that nothing but the client and its instrumentation
+costs anything.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+COUNTS: Final = {"chat": (50, 350), "stream": (10, 60)}
+WARM: Final = 20
+CHUNKS: Final = 101
+USAGE: Final = {
+    "prompt_tokens": 111,
+    "completion_tokens": 37,
+    "total_tokens": 148,
+    "prompt_tokens_details": {"cached_tokens": 40},
+    "completion_tokens_details": {"reasoning_tokens": 16},
+}
+ANSWER: Final[dict[str, Any]] = {
+    "id": "chatcmpl-1",
+    "created": 1_750_000_000,
+    "model": "gpt-4o-mini-2024-07-18",
+    "service_tier": "default",
+    "system_fingerprint": "fp_1",
+}
+# What a careful instrumentation would write about such a call, by hand.
+TWELVE_ATTRIBUTES: Final = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "server.address": "api.openai.com",
+    "server.port": 443,
+    "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+    "gen_ai.response.id": "chatcmpl-1",
+    "gen_ai.usage.input_tokens": 111,
+    "gen_ai.usage.output_tokens": 37,
+    "gen_ai.usage.cache_read.input_tokens": 40,
+    "gen_ai.usage.reasoning.output_tokens": 16,
+    "openai.response.service_tier": "default",
+}
+
+
+class Null(SpanExporter):
+    """Takes spans and forgets them."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - the SDK names it
+        return SpanExportResult.SUCCESS
+
+
+def answer() -> bytes:
+    message = {"role": "assistant", "content": "All is well. " * 8, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    return json.dumps({**ANSWER, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+
+
+def chunks() -> Iterator[bytes]:
+    shared = {**ANSWER, "object": "chat.completion.chunk"}
+    for number in range(CHUNKS - 1):
+        delta = {"content": f" word{number}"} if number else {"role": "assistant", "content": ""}
+        choice = {"index": 0, "delta": delta, "finish_reason": None, "logprobs": None}
+        yield f"data: {json.dumps({**shared, 'choices': [choice], 'usage': None})}\n\n".encode()
+    yield f"data: {json.dumps({**shared, 'choices': [], 'usage': USAGE})}\n\ndata: [DONE]\n\n".encode()
+
+
+def client() -> Any:
+    import httpx2  # noqa: PLC0415 - after the instrumentation, as in an application
+    from openai import OpenAI  # noqa: PLC0415
+
+    whole, pieces = answer(), list(chunks())
+
+    class Pieces(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(pieces)
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        if b'"stream":true' in request.content:
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
+        return httpx2.Response(200, headers={"content-type": "application/json"}, content=whole)
+
+    return OpenAI(api_key="none", http_client=httpx2.Client(transport=httpx2.MockTransport(respond)))
+
+
+def batching() -> TracerProvider:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Null()))
+    return provider
+
+
+def bare() -> TracerProvider:
+    return TracerProvider(shutdown_on_exit=False)
+
+
+def ours() -> TracerProvider:
+    from infraprism.instrumentation import instrument  # noqa: PLC0415 - not installed beside the others
+    from infraprism.processor import InfraPrismSpanProcessor  # noqa: PLC0415
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(InfraPrismSpanProcessor(Null()))
+    instrument(provider)
+    return provider
+
+
+def official() -> TracerProvider:
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor  # noqa: PLC0415
+
+    return _instrumented(OpenAIInstrumentor())
+
+
+def openinference() -> TracerProvider:
+    from openinference.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
+
+    return _instrumented(OpenAIInstrumentor())
+
+
+def openllmetry() -> TracerProvider:
+    from opentelemetry.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
+
+    return _instrumented(OpenAIInstrumentor())
+
+
+def _instrumented(instrumentor: Any) -> TracerProvider:
+    provider = batching()
+    instrumentor.instrument(tracer_provider=provider)
+    return provider
+
+
+VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
+    "bare": bare,
+    "span": batching,
+    "ours": ours,
+    "official": official,
+    "openinference": openinference,
+    "openllmetry": openllmetry,
+}
+
+
+def callers(variant: str, provider: TracerProvider) -> dict[str, Callable[[], None]]:
+    """One call of each kind."""
+    create = client().chat.completions.create
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
+    tracer = provider.get_tracer("benchmark") if variant == "span" else None
+
+    def chat() -> None:
+        assert create(**asked).usage.total_tokens == 148
+
+    def stream() -> None:
+        options = {"include_usage": True}
+        assert sum(1 for _ in create(**asked, stream=True, stream_options=options)) == CHUNKS
+
+    def spanned(call: Callable[[], None]) -> Callable[[], None]:
+        if tracer is None:
+            return call
+
+        def run() -> None:
+            span = tracer.start_span("chat gpt-4o-mini", kind=trace.SpanKind.CLIENT)
+            call()
+            span.set_attributes(TWELVE_ATTRIBUTES)
+            span.end()
+
+        return run
+
+    return {"chat": spanned(chat), "stream": spanned(stream)}
+
+
+def main(variant: str) -> None:
+    provider = VARIANTS[variant]()
+    calls = callers(variant, provider)
+    for call in calls.values():
+        for _ in range(WARM):
+            call()
+    provider.force_flush()
+    gc.collect()
+    gc.disable()  # when it runs is chance, and one run of it costs more than what is looked for
+    for kind, counts in COUNTS.items():
+        for count in counts:
+            child = os.fork()
+            if not child:
+                for _ in range(count):
+                    calls[kind]()
+                provider.force_flush()
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            if status:
+                sys.exit(f"{variant}: {kind} calls failed")
+            print(kind, count, child, flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
