@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from collector.generator.guards import Kept, one_of
-from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
+from collector.generator.ottl import CLEAN, SPAN, all_of, at, matches, put, text
 
 from infraprism.processor import errors, names
 
@@ -114,17 +114,43 @@ def host(key: str) -> Kept:
     return kept
 
 
+def _to_status(target: str, before: str, *conditions: str) -> tuple[str, ...]:
+    """Statements that make of a message in a known wording its status, with `before` in front of it."""
+    told = (
+        rf"(?s)^{errors.STATUS_FIRST}.*$",
+        rf"""(?s)^(?:.{{0,180}}?[\s:('"])?(?:{"|".join(errors.STATUS_WORDINGS)})({_STATUS})(?:[^0-9].*)?$""",
+    )
+    worded = (
+        (rf"(?s)^{errors.RETRIED}(?:{_longest_first(beginnings)}).*$", str(status))
+        for status, beginnings in errors.WORDED.items()
+    )
+    return tuple(
+        f"replace_pattern({target}, {text(pattern)}, {text(before + found)}) where {all_of(*conditions)}"
+        for pattern, found in (*((pattern, "$1") for pattern in told), *worded)
+    )
+
+
 def status_text() -> tuple[str, ...]:
     """Statements that leave of a status message its code, in one of the wordings that it is read by, or nothing."""
-    message, failed = "span.status.message", "span.status.code == STATUS_CODE_ERROR"
-    wordings = "|".join(errors.STATUS_WORDINGS)
-    found = (
-        rf"(?s)^({_STATUS}) [A-Z]{{2,}}(?:[^a-z0-9].*)?$",
-        rf"""(?s)^(?:.{{0,180}}?[\s:('"])?(?:{wordings})({_STATUS})(?:[^0-9].*)?$""",
-    )
+    message = "span.status.message"
     return (
-        *(f'replace_pattern({message}, {text(pattern)}, "Error code: $1") where {failed}' for pattern in found),
+        *_to_status(message, "Error code: ", "span.status.code == STATUS_CODE_ERROR", f'{message} != ""'),
         put(message, '""', f"not IsMatch({message}, {text(STATUS_TEXT)})"),
+    )
+
+
+def status_in_text(key: str) -> Kept:
+    """A message: the status that it tells, or nothing."""
+    raw, clean = at(SPAN, key), at(CLEAN, key)
+    proof = matches(raw, f"^{_STATUS}$")
+    return Kept(
+        key,
+        (
+            put(clean, raw, f"IsString({raw})"),
+            *_to_status(clean, "", f"{clean} != nil"),
+            f"delete_key({CLEAN}, {text(key)}) where not ({matches(clean, f'^{_STATUS}$')})",
+        ),
+        proof,
     )
 
 

@@ -154,15 +154,36 @@ _SERVER_ERROR: Final = 500
 _LAST_ERROR: Final = 599
 
 _ENDING: Final = re.compile(r"(?:_?error|exception)$")
-# The wordings of the openai and anthropic packages, of Pydantic AI, and of google-genai. Only the digits are taken;
-# the text goes nowhere.
+# The wordings of the openai and anthropic packages, in Python and for Node, of Pydantic AI, and of google-genai. Only
+# the digits are taken; the text goes nowhere.
 STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ")
+STATUS_FIRST: Final = r"(?:[A-Za-z]*Error: )?([45][0-9]{2}) (?:[A-Z{\"']|status code)"
 _STATUS_IN_TEXT: Final = re.compile(
-    r"(?:^|[\s:('\"])(?:"
-    + "|".join(STATUS_WORDINGS)
-    + r")([45][0-9]{2})(?![0-9])|^([45][0-9]{2}) [A-Z]{2,}(?![a-z0-9])"
+    r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + rf")([45][0-9]{{2}})(?![0-9])|^{STATUS_FIRST}"
 )
 _TEXT_LOOKED_AT: Final = 200
+
+WORDED: Final = {
+    401: ("Incorrect API key provided", "You didn't provide an API key", "invalid x-api-key", "Unauthorized"),
+    403: ("Forbidden",),
+    404: ("The model `", "Not Found"),
+    429: (
+        *("Rate limit reached for ", "Request too large for ", "You exceeded your current quota", "Too Many Requests"),
+        *("This request would exceed ", "Resource has been exhausted", "Number of request tokens has exceeded "),
+    ),
+    500: ("The server had an error while processing your request", "Internal Server Error"),
+    503: ("The model is overloaded", "Service Unavailable"),
+    529: ("Overloaded",),
+}
+"""How the messages of providers begin that go with a status, and HTTP's own words for it.
+
+The AI SDK up to version 6 writes a message and no status. That a message begins so is all that is looked at.
+"""
+RETRIED: Final = r"(?:Failed after [0-9]+ attempts[.] Last error: )?"
+_WORDED: Final = tuple(
+    (status, re.compile(RETRIED + "(?:" + "|".join(map(re.escape, beginnings)) + ")"))
+    for status, beginnings in WORDED.items()
+)
 
 
 def error_of(
@@ -177,7 +198,7 @@ def error_of(
     names = [known for known in (name, *exceptions) if known and len(known) <= MAX_NAME]
     status = _error_status(http_status) or next(filter(None, map(_error_status, map(_digits, names))), None)
     if status is None:
-        status = next(filter(None, map(_status_in, texts)), None)
+        status = next(filter(None, map(status_in, texts)), None)
     kind = next(filter(None, map(_by_name, names)), None) or _by_status(status) or OTHER
     code = str(status) if status else next((lowered for n in names if (lowered := n.lower()) in CODES), None)
     return kind, code
@@ -206,6 +227,9 @@ def _digits(name: str) -> int | None:
     return int(name) if len(name) == len("429") and name.isascii() and name.isdigit() else None
 
 
-def _status_in(text: str) -> int | None:
+def status_in(text: str) -> int | None:
+    """The HTTP status of an error that a message tells, in one of the known wordings."""
     found = _STATUS_IN_TEXT.search(text[:_TEXT_LOOKED_AT])
-    return int(found[1] or found[2]) if found else None
+    if found:
+        return int(found[1] or found[2])
+    return next((status for status, worded in _WORDED if worded.match(text)), None)

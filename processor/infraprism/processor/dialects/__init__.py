@@ -16,7 +16,7 @@ from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
 from infraprism.processor.dialects.openinference import OPENINFERENCE
 from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE, OPENLIT_GOOGLE, OPENLIT_OPENAI
-from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_BEDROCK
+from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_EXCLUSIVE, OPENLLMETRY_IMAGES
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
 from infraprism.processor.dialects.strands import STRANDS
@@ -31,7 +31,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLIT_EXCLUSIVE,
     OPENLIT_GOOGLE,
     OPENLIT,
-    OPENLLMETRY_BEDROCK,
+    OPENLLMETRY_IMAGES,
+    OPENLLMETRY_EXCLUSIVE,
     AI_SDK_7,
     AI_SDK,
     OPENINFERENCE,

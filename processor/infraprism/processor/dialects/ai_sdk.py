@@ -2,7 +2,9 @@
 
 Only the inner spans, `doGenerate`, `doStream`, `doEmbed` and `doRerank`, are calls; the outer ones, agents and steps
 repeat their sums. From 6 on the input includes the cache and its parts are named; before, the counts are the
-provider's own, so that Anthropic's and Bedrock's input leaves the cache out, and the total is a sum of their own.
+provider's own, so that Anthropic's and Bedrock's input leaves the cache out, and the total is a sum of their own. Of
+objects no version names the parts. So what Anthropic itself said, which the metadata of its answer has from 5 on, is
+believed first: it is the same in all versions. What 5 does not name of Google's stands in its metadata too.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from typing import Final
 
 from infraprism.processor.dialects import semconv
 from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, As, Beside, Dialect, Layer
-from infraprism.processor.dialects.values import milliseconds
+from infraprism.processor.dialects.values import Word, milliseconds
 
 _PROVIDER: Final = "ai.response.providerMetadata"
+_ANTHROPIC: Final = f"{_PROVIDER}.anthropic"
+_GOOGLE: Final = tuple(f"{_PROVIDER}.{name}.usageMetadata" for name in ("google", "vertex"))
 
 AI_SDK: Final = Dialect(
     name="AI SDK",
@@ -27,34 +31,54 @@ AI_SDK: Final = Dialect(
         "ai.embedMany.doEmbed": "embeddings",
         "ai.rerank.doRerank": "rerank",
     },
+    streams=frozenset({"ai.streamText.doStream", "ai.streamObject.doStream"}),
     keys={
         **semconv.keys_with(
             request_model=("ai.model.id",),
             response_model=("ai.response.model",),
             provider=("ai.model.provider",),
             response_id=("ai.response.id",),
-            input_tokens=("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
             output_tokens=("ai.usage.outputTokens", "ai.usage.completionTokens"),
-            total_tokens=("ai.usage.totalTokens",),
-            reasoning_tokens=("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
+            total_tokens=("ai.usage.totalTokens", *(f"{google}.totalTokenCount" for google in _GOOGLE)),
+            reasoning_tokens=(
+                "ai.usage.outputTokenDetails.reasoningTokens",
+                "ai.usage.reasoningTokens",
+                f"{_PROVIDER}.openai.reasoningTokens",
+                *(f"{google}.thoughtsTokenCount" for google in _GOOGLE),
+            ),
             time_to_first_token_ms=(
                 As("ai.response.msToFirstChunk", milliseconds),
                 As("ai.stream.msToFirstChunk", milliseconds),
             ),
-            cache_write_1h_tokens=(f"{_PROVIDER}.anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
-            service_tier=(f"{_PROVIDER}.anthropic.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
+            cache_write_1h_tokens=(f"{_ANTHROPIC}.usage.cache_creation.ephemeral_1h_input_tokens",),
+            service_tier=(f"{_ANTHROPIC}.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
+            # A stream that breaks off ends well, but for this.
+            error=(As("ai.response.finishReason", Word("error", "_OTHER")),),
             session_on_span=("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.userId"),
         ),
         "operation": ("ai.operationId",),
+        "input_tokens": (
+            f"{_ANTHROPIC}.usage.input_tokens",
+            *semconv.KEYS["input_tokens"],
+            "ai.usage.inputTokens",
+            "ai.usage.promptTokens",
+            "ai.usage.tokens",
+        ),
         "cache_read_tokens": (
+            Beside(f"{_ANTHROPIC}.usage.cache_read_input_tokens"),
             "ai.usage.inputTokenDetails.cacheReadTokens",
             Beside("ai.usage.cachedInputTokens", CACHE_BESIDE_INPUT),
+            Beside(f"{_ANTHROPIC}.cacheReadInputTokens"),
+            Beside(f"{_PROVIDER}.bedrock.usage.cacheReadInputTokens"),
+            f"{_PROVIDER}.openai.cachedPromptTokens",
+            *(f"{google}.cachedContentTokenCount" for google in _GOOGLE),
         ),
         "cache_write_tokens": (
+            Beside(f"{_ANTHROPIC}.usage.cache_creation_input_tokens"),
             "ai.usage.inputTokenDetails.cacheWriteTokens",
-            Beside(f"{_PROVIDER}.anthropic.cacheCreationInputTokens", CACHE_BESIDE_INPUT),
-            Beside(f"{_PROVIDER}.anthropic.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),
-            Beside(f"{_PROVIDER}.bedrock.usage.cacheWriteInputTokens", CACHE_BESIDE_INPUT),
+            Beside(f"{_ANTHROPIC}.cacheCreationInputTokens"),
+            Beside(f"{_PROVIDER}.bedrock.usage.cacheWriteInputTokens"),
+            f"{_PROVIDER}.openai.usage.cacheWriteTokens",
         ),
     },
     json_texts=frozenset({_PROVIDER}),

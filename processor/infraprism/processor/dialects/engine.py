@@ -18,6 +18,7 @@ from infraprism.schema.fields import MAX_TOKENS, TAG_PREFIX
 MARKERS: Final = frozenset().union(*(dialect.markers for dialect in DIALECTS))
 """A span that has none of these keys is no LLM call of any dialect."""
 
+_STREAMED: Final = Said._fields.index("streamed")
 _NOTHING: Final[list[Any]] = [None] * len(Said._fields)
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
@@ -128,6 +129,8 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading |
     for key, meant in dialect.operations_by_key.items():
         if key in attributes:
             operation = meant
+    if name in dialect.streams and found[_STREAMED] is None:
+        found[_STREAMED] = True
     usage, contradicts = counts.usage(dialect, found, ranks)
     said = _tuple(Said, found)
     reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))

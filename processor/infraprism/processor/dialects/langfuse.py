@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects.table import As, Beside, Dialect
-from infraprism.processor.dialects.values import Word
+from infraprism.processor.dialects.values import Word, status_in_text
 
 _USAGE: Final = "langfuse.observation.usage_details"
 
@@ -27,6 +27,7 @@ LANGFUSE: Final = Dialect(
         "host": ("server.address",),
         # What went wrong stands in the status message, of which only a status code is taken.
         "error": ("error.type", As("langfuse.observation.level", Word("ERROR", "_OTHER"))),
+        "error_code": (As("langfuse.observation.status_message", status_in_text),),
         "input_tokens": (
             f"{_USAGE}.prompt_tokens",
             f"{_USAGE}.input_tokens",
@@ -75,6 +76,7 @@ LANGFUSE: Final = Dialect(
             # LangChain's; the first is 0 where the second has the writes for five minutes.
             Beside(f"{_USAGE}.input_ephemeral_5m_input_tokens"),
             Beside(f"{_USAGE}.input_cache_creation"),
+            Beside(f"{_USAGE}.input_cache_write_tokens"),
         ),
         "cache_write_1h_tokens": (
             f"{_USAGE}.cache_creation.ephemeral_1h_input_tokens",

@@ -1,7 +1,8 @@
 """OpenLLMetry (Traceloop), all its packages, in Python and in Node, from the `llm.*` names of its beginnings on.
 
-It follows the conventions, with more keys. Input includes the cache, but for Bedrock, whose own counts it takes. Known
-to be wrong: streams of its anthropic package report the output of message_start and of message_delta added up, one or a
+It follows the conventions, with more keys. Input includes the cache, but for Bedrock, and in Node for Anthropic, whose
+own counts it takes. What its package for Node counts of images is an estimate, told by a key of its own. Known to be
+wrong: streams of its anthropic package report the output of message_start and of message_delta added up, one or a
 few tokens too many, and nothing on the span tells how many; LangChain streams of Anthropic report an input of 0, which
 no call has; its packages for Google leave thoughts out of the output, and only the total has them.
 """
@@ -60,11 +61,26 @@ OPENLLMETRY: Final = Dialect(
     zero_is_unreported=True,
     rank=1,
 )
-OPENLLMETRY_BEDROCK: Final = replace(
+OPENLLMETRY_EXCLUSIVE: Final = replace(
     OPENLLMETRY,
-    name="OpenLLMetry for Bedrock",
-    scopes=(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
+    name="OpenLLMetry for Bedrock, and in Node for Anthropic",
+    scopes=(
+        *(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
+        "@traceloop/instrumentation-anthropic",
+    ),
     signs=frozenset(),
     input_excludes_cache=True,
 )
-"""The same, where the input is what Bedrock calls so."""
+"""The same, where the input is what these providers call so."""
+OPENLLMETRY_IMAGES: Final = Dialect(
+    name="OpenLLMetry for images",
+    markers=frozenset({"gen_ai.request.type"}),
+    scopes=("@traceloop/instrumentation-openai",),
+    operations={"image_generation": "image", "image_edit": "image", "image_variation": "image"},
+    keys={
+        **{name: entries for name, entries in semconv.KEYS.items() if not name.endswith("_tokens")},
+        "operation": ("gen_ai.request.type",),
+    },
+    rank=1,
+)
+"""The same, where all counts are estimates."""

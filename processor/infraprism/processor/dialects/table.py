@@ -145,11 +145,13 @@ class Dialect:
     `operations`: the values of the operation that are billed calls, and what an event calls them. Spans with another
     value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
     `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
-    `keys`: for each field of `Said` its keys, best first; those within a JSON text come after all others.
+    `streams`: the values of the operation that say that the answer was streamed.
+    `keys`: for each field of `Said` its keys, best first.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
     `signs`: keys that only this dialect writes, by which it is told in any other scope.
-    `json_texts`: keys whose value is a JSON text with counts in it. A number in it is named in `keys` by the key and
+    `json_texts`: keys whose value is a JSON text with counts in it, taken apart where a field that it may fill is not
+    known otherwise. A number in it is named in `keys` by the key and
     the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
     `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
     added if the counts prove it.
@@ -169,6 +171,7 @@ class Dialect:
     input_excludes_cache: bool = False
     unnamed_operation: str | None = None
     operations_by_key: Mapping[str, str] = field(default_factory=dict)
+    streams: frozenset[str] = frozenset()
     json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()

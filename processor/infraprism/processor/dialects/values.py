@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
 
+from infraprism.processor import errors
 from infraprism.schema.fields import MAX_TOKENS
 
 Reader = Callable[[object], object]
@@ -70,6 +71,16 @@ def text(value: object) -> str | None:
     if type(value) is str:
         return value if 0 < len(value) <= MAX_TEXT else None
     return text(str.__str__(value)) if isinstance(value, str) else None
+
+
+def status_in_text(value: object) -> str | None:
+    """The digits of the HTTP status that an error's message tells, in one of the known wordings; or just digits."""
+    if not isinstance(value, str):
+        return None
+    status = errors.status_in(value)
+    if status is not None:
+        return str(status)
+    return value if len(value) == len("429") and value.isascii() and value.isdigit() else None
 
 
 def flag(value: object) -> bool | None:
