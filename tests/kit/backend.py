@@ -57,13 +57,15 @@ class Answer(NamedTuple):
 
 
 class Backend:
-    """A backend on free ports; the first key is `KEY` unless told otherwise."""
+    """A backend on free ports, or one for HTTP that is told; the first key is `KEY` unless told otherwise."""
 
-    def __init__(self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None, port: int = 0
+    ) -> None:
         self.data_dir = data_dir
         self.key = key or ""
         self.lines: list[str] = []
-        self.process = start(data_dir, key=key, max_waiting_bytes=max_waiting_bytes)
+        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)

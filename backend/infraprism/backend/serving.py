@@ -16,6 +16,7 @@ from infraprism.backend.accounts import Accounts
 from infraprism.backend.api.app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batches import Batches
+from infraprism.backend.ingest.dialects.memory import Memory
 from infraprism.backend.ingest.intake import Intake
 from infraprism.backend.settings import Settings
 from infraprism.backend.startup import StartupError
@@ -59,7 +60,8 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.callback(database.close)
         batches = Batches(database)
         stack.push_async_callback(batches.close)
-        intake = Intake(accounts, batches, settings.max_waiting_bytes)
+        memory = Memory(settings.data_dir / "calls.sqlite", database)
+        intake = Intake(accounts, batches, memory, settings.max_waiting_bytes)
         stack.push_async_callback(intake.close)
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
         stack.callback(readers.shutdown)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.accounts.accounts import bearer
 from infraprism.backend.ingest.batches import Batches, Rejected
+from infraprism.backend.ingest.dialects.memory import Memory
 from infraprism.backend.ingest.dialects.settled import Settled
 from infraprism.backend.ingest.reading import Read, inflated, read_json, read_protobuf
 from infraprism.backend.ingest.refusal import BUSY, TOO_LARGE, UNAUTHENTICATED, RefusedError
@@ -25,10 +26,10 @@ MAX_BODY_BYTES: Final = 16 * 2**20
 class Intake:
     """Takes requests in. What waits in memory is bounded: beyond it new requests are refused until some is stored."""
 
-    def __init__(self, accounts: Accounts, batches: Batches, max_waiting_bytes: int) -> None:
+    def __init__(self, accounts: Accounts, batches: Batches, memory: Memory, max_waiting_bytes: int) -> None:
         self._accounts = accounts
         self._batches = batches
-        self._settled = Settled(batches)
+        self._settled = Settled(batches, memory)
         self._left = max_waiting_bytes
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="infraprism-reader")
 

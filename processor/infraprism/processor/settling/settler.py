@@ -11,7 +11,7 @@ No clock and no thread: whoever uses it says what time it is. Used from one thre
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from infraprism.processor.attribution import NOTHING
@@ -44,12 +44,19 @@ _Key = tuple[int, int]
 class Settler:
     """Takes candidates and gives each call back once, with what all its spans say together.
 
-    `hold_s`: how long a call is held. `max_calls`: how many are remembered.
+    `hold_s`: how long a call is held. `max_calls`: how many are remembered. `on_release` is given what each of a
+    call's spans says, once for each call that is given back and in their order.
     """
 
-    def __init__(self, hold_s: float = HOLD_S, max_calls: int = MAX_CALLS) -> None:
+    def __init__(
+        self,
+        hold_s: float = HOLD_S,
+        max_calls: int = MAX_CALLS,
+        on_release: Callable[[Sequence[Candidate]], None] | None = None,
+    ) -> None:
         self._hold_s = hold_s
         self._max_calls = max_calls
+        self._on_release = on_release
         self._ours: deque[Candidate] = deque(maxlen=MAX_OURS)
         self._sees_others = False
         self._ready: list[Candidate] = []
@@ -79,10 +86,24 @@ class Settler:
         if not self._sees_others:
             if found.scope == OUR_SCOPE:
                 self._ours.append(found)
-                self._ready.append(found)
+                self._give_back(found, (found,))
                 return
             self._see_others(now_s)
         self._settle(Member(found, lasts=lasts), now_s)
+
+    def recall(self, calls: Iterable[Sequence[Candidate]]) -> None:
+        """Take in calls that were given back before this settler was made, the oldest first."""
+        for spans in calls:
+            self._sees_others = True
+            first, *others = map(Member, spans)
+            call = Call(first, 0.0)
+            call.released = True
+            for other in others:
+                call.join(other)
+            self._remember(call)
+            for found in spans:
+                self._index(call, (found.trace_id, found.span_id), found)
+                self._pass_up(found.trace_id, found.parent_id, [call])
 
     def link(self, trace_id: int, span_id: int, parent_id: int) -> None:
         """Take in a span that has ended and is no call, but may stand between two that are."""
@@ -320,7 +341,12 @@ class Settler:
             self._openings.append(call)
             return
         call.released = True
-        self._ready.append(call.settled())
+        self._give_back(call.settled(), [member.candidate for member in call.members])
+
+    def _give_back(self, settled: Candidate, spans: Sequence[Candidate]) -> None:
+        self._ready.append(settled)
+        if self._on_release is not None:
+            self._on_release(spans)
 
     def _take_ready(self) -> list[Candidate]:
         ready, self._ready = self._ready, []

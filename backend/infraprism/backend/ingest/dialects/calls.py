@@ -5,7 +5,7 @@ A span that is sent again changes nothing, so that a sender who got no answer ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,22 +18,37 @@ from infraprism.schema import Event
 
 MAX_SEEN: Final = 32_768
 """Spans of an account that are known again when they are sent again."""
+MAX_CALLS: Final = 16_384
+"""Calls of an account that are remembered: as many as large requests hold, since spans of one call may lie apart."""
+
+
+class Call(NamedTuple):
+    """An event, and what each span of its call said."""
+
+    event: Event
+    spans: Sequence[Candidate]
 
 
 class Due(NamedTuple):
-    """The events that are due, and when the next one will be, by the clock of the caller; None where none is held."""
+    """The calls that are due, and when the next one will be, by the clock of the caller; None where none is held."""
 
-    events: list[Event]
+    calls: list[Call]
     next_s: float | None
 
 
 class Calls:
-    """One account's calls. Used from one thread at a time; times are in seconds, by a clock that does not go back."""
+    """One account's calls. Used from one thread at a time; times are in seconds, by a clock that does not go back.
 
-    def __init__(self, tally: Tally) -> None:
+    `known` are the spans of calls that were given back before, as by a process that ended since.
+    """
+
+    def __init__(self, tally: Tally, known: Sequence[Sequence[Candidate]] = ()) -> None:
         self._tally: Final = tally
-        self._settler: Final = Settler()
-        self._seen: dict[tuple[int, int], None] = {}
+        self._released: list[Sequence[Candidate]] = []
+        self._settler: Final = Settler(max_calls=MAX_CALLS, on_release=self._released.append)
+        self._settler.recall(known)
+        keys = [(found.trace_id, found.span_id) for spans in known for found in spans]
+        self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
 
     def take(self, spans: Iterable[ReadableSpan], now_s: float) -> int:
         """Take spans in; how many could not be read."""
@@ -63,18 +78,19 @@ class Calls:
             self._settler.link(span.parent.trace_id, span.context.span_id, span.parent.span_id)
 
     def due(self, now_s: float) -> Due:
-        """The events that are due."""
+        """The calls that are due."""
         return self._priced(self._settler.settled(now_s))
 
     def close(self) -> Due:
-        """All events."""
+        """All calls."""
         return self._priced(self._settler.close())
 
-    def _priced(self, calls: list[Candidate]) -> Due:
-        events = []
-        for call in calls:
+    def _priced(self, settled: list[Candidate]) -> Due:
+        calls = []
+        for found, spans in zip(settled, self._released, strict=True):
             try:
-                events.append(convert.event(call))
+                calls.append(Call(convert.event(found), spans))
             except Exception:  # noqa: BLE001  # as above
                 self._tally.error("dialects.event")
-        return Due(events, self._settler.next_due_s)
+        self._released.clear()
+        return Due(calls, self._settler.next_due_s)

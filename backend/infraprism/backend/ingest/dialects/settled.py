@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +22,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from infraprism.backend.accounts import Account
 from infraprism.backend.ingest.batches import Batches, Rejected
-from infraprism.backend.ingest.dialects.calls import Calls
+from infraprism.backend.ingest.dialects.calls import Calls, Due
 from infraprism.backend.ingest.dialects.encoding import encoded
+from infraprism.backend.ingest.dialects.memory import Memory
 from infraprism.backend.ingest.refusal import STOPPING, STORE_FAILED, Reason, RefusedError
+from infraprism.backend.store import StoreError
 from infraprism.processor.settling.settler import HOLD_S
 from infraprism.processor.tally import Tally
 from infraprism.schema import Event
@@ -48,9 +51,10 @@ class _Waiting:
 class Settled:
     """Takes the cleaned spans of all accounts. `tally` counts those that were no billed call as dropped, `no_call`."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, memory: Memory) -> None:
         self.tally: Final = Tally()
         self._batches = batches
+        self._memory = memory
         self._accounts: dict[str, _AccountCalls] = {}
         # One thread: what it works on needs no locks, and it leaves the other core to the requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-dialects")
@@ -63,7 +67,8 @@ class Settled:
         calls = self._accounts.get(account.id)
         if calls is None:
             self._forget_idle()
-            calls = self._accounts[account.id] = _AccountCalls(account.id, self._batches, self._thread, self.tally)
+            calls = _AccountCalls(account.id, self._batches, self._memory, self._thread, self.tally)
+            self._accounts[account.id] = calls
         return await calls.store(spans, usage_detail=account.usage_detail)
 
     def _forget_idle(self) -> None:
@@ -75,17 +80,21 @@ class Settled:
         self._closing = True
         await asyncio.gather(*(calls.close() for calls in self._accounts.values()))
         self._thread.shutdown()
+        self._memory.close()
 
 
 class _AccountCalls:
     """One account's calls, and the requests that wait for them."""
 
-    def __init__(self, account_id: str, batches: Batches, thread: ThreadPoolExecutor, tally: Tally) -> None:
+    def __init__(
+        self, account_id: str, batches: Batches, memory: Memory, thread: ThreadPoolExecutor, tally: Tally
+    ) -> None:
         self._account_id = account_id
         self._batches = batches
+        self._memory = memory
         self._thread = thread
         self._tally = tally
-        self._calls = Calls(tally)
+        self._calls: Calls | None = None
         self._usage_detail = False
         self._taking = 0
         self._waiting: list[_Waiting] = []
@@ -110,7 +119,9 @@ class _AccountCalls:
         else:
             self._taking += 1
             try:
-                unreadable = await self._on_thread(self._calls.take, spans, now_s)
+                unreadable = await self._on_thread(self._take, spans, now_s)
+            except (sqlite3.Error, StoreError):
+                raise RefusedError(STORE_FAILED) from None
             finally:
                 self._taking -= 1
             waiting = _Waiting(now_s + HOLD_S + _SLACK_S)
@@ -122,6 +133,12 @@ class _AccountCalls:
         if failed or is_full:
             raise RefusedError(failed or STORE_FAILED)
         return {"bad_value": unreadable} if unreadable else {}
+
+    def _take(self, spans: Sequence[ReadableSpan], now_s: float) -> int:
+        """Take spans in, knowing what was settled before; how many could not be read."""
+        if self._calls is None:
+            self._calls = Calls(self._tally, self._memory.recall(self._account_id))
+        return self._calls.take(spans, now_s)
 
     async def close(self) -> None:
         """Store what is held."""
@@ -150,15 +167,25 @@ class _AccountCalls:
     async def _due(self, now_s: float) -> list[Event] | None:
         """The events that are due; None after a fault of ours, when all is forgotten and must be sent again."""
         try:
-            due = await (
-                self._on_thread(self._calls.close) if self._closing else self._on_thread(self._calls.due, now_s)
-            )
+            due = await self._on_thread(self._settle, None if self._closing else now_s)
         except Exception as error:  # noqa: BLE001  # every request must be answered, and the next ones taken in
             _log.warning("calls of an account could not be told apart: %s", type(error).__name__)
-            self._calls, self._next_s = Calls(self._tally), None
+            self._calls, self._next_s = None, None
             return None
         self._next_s = due.next_s
-        return due.events
+        return [call.event for call in due.calls]
+
+    def _settle(self, now_s: float | None) -> Due:
+        """The calls that are due, without a time all; they are noted before they are stored."""
+        if self._calls is None:
+            return Due([], None)
+        due = self._calls.close() if now_s is None else self._calls.due(now_s)
+        try:
+            self._memory.note(self._account_id, due.calls)
+        except sqlite3.Error:
+            # The calls are stored all the same: what is missing is only missed after a crash.
+            self._tally.error("dialects.memory")
+        return due
 
     async def _until_due(self) -> None:
         while not self._closing:
@@ -191,6 +218,8 @@ class _AccountCalls:
                 continue
             for reason, number in rejected.items():
                 self._tally.end("rejected", reason, number)
+        if events and failed is None:
+            await self._on_thread(self._memory.stored, self._account_id)
         return failed
 
     async def _on_thread(self, work: Callable[..., _Made], *given: object) -> _Made:
