@@ -106,6 +106,7 @@ _NODE: Final = (
 _OTHERS: Final = (
     "ai",
     "com.anthropic.sdk.python",
+    "com.anthropic.sdk.typescript",
     "gcp.vertex.agent",
     "gen_ai",
     "langfuse-sdk",

@@ -12,13 +12,16 @@ from typing import Final
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE
+from infraprism.processor.dialects.langsmith import LANGSMITH
 from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
+from infraprism.processor.dialects.mastra import MASTRA
 from infraprism.processor.dialects.openinference import OPENINFERENCE
 from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE, OPENLIT_GOOGLE, OPENLIT_OPENAI
 from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_EXCLUSIVE, OPENLLMETRY_IMAGES
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.sentry import SENTRY
 from infraprism.processor.dialects.strands import STRANDS
 from infraprism.processor.dialects.table import Dialect
 
@@ -35,9 +38,12 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLLMETRY_EXCLUSIVE,
     AI_SDK_7,
     AI_SDK,
+    LANGSMITH,
+    MASTRA,
     OPENINFERENCE,
     LANGFUSE,
     LITELLM,
     OPENLLMETRY,
+    SENTRY,
     SEMCONV,
 )

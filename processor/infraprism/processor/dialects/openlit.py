@@ -3,8 +3,9 @@
 It follows the conventions, with the counts of each provider as it gives them: for Anthropic and Bedrock the input
 leaves the cache out, and for Google the output leaves thoughts out. Where a stream has no usage it estimates both
 counts; the openai package's streams then lack the count of cached tokens, which stands beside reported usage, be it 0.
-With LangChain nothing tells an estimate. What it calls `gen_ai.client.token.usage` is its own sum of the two, and
-proves nothing; its cost is computed by itself, and not read.
+With LangChain, and in Node, nothing tells an estimate. In Node the server is the one that the provider has, whichever
+was called. What it calls `gen_ai.client.token.usage` is its own sum of the two, and proves nothing; its cost is
+computed by itself, and not read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from infraprism.processor.dialects.table import Beside, Dialect
 OPENLIT: Final = Dialect(
     name="OpenLIT",
     markers=frozenset({"gen_ai.operation.name"}),
-    scopes=("openlit", "openlit."),
+    scopes=("openlit", "openlit.", "@openlit/instrumentation-"),
     operations={
         **semconv.OPERATIONS,
         "image": "image",
@@ -28,7 +29,10 @@ OPENLIT: Final = Dialect(
         "text_to_speech": "audio",
         "rerank": "rerank",
     },
-    keys=semconv.keys_with(time_to_first_token_ms=("gen_ai.server.time_to_first_token",)),
+    keys=semconv.keys_with(
+        streamed=("gen_ai.request.is_stream",),
+        time_to_first_token_ms=("gen_ai.server.time_to_first_token",),
+    ),
     zero_is_unreported=True,
     rank=2,
 )
@@ -43,14 +47,20 @@ OPENLIT_OPENAI: Final = replace(
 OPENLIT_EXCLUSIVE: Final = replace(
     OPENLIT,
     name="OpenLIT for Anthropic and Bedrock",
-    scopes=("openlit.instrumentation.anthropic", "openlit.instrumentation.bedrock"),
+    scopes=(
+        *("openlit.instrumentation.anthropic", "openlit.instrumentation.bedrock"),
+        *("@openlit/instrumentation-anthropic", "@openlit/instrumentation-bedrock"),
+    ),
     input_excludes_cache=True,
 )
 """The same, where the input is what these providers call so."""
 OPENLIT_GOOGLE: Final = replace(
     OPENLIT,
     name="OpenLIT for Google",
-    scopes=("openlit.instrumentation.google_ai_studio", "openlit.instrumentation.vertexai"),
+    scopes=(
+        *("openlit.instrumentation.google_ai_studio", "openlit.instrumentation.vertexai"),
+        *("@openlit/instrumentation-google-ai", "@openlit/instrumentation-vertexai"),
+    ),
     keys={
         **OPENLIT.keys,
         "reasoning_tokens": tuple(map(Beside, semconv.REASONING_TOKENS)),

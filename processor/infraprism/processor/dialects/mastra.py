@@ -1,0 +1,27 @@
+"""Mastra's exporter to OpenTelemetry.
+
+It follows the conventions, with names of its own for some parts. Its call is a whole generation: the steps of a loop
+with tools are one span, with their sum, and the steps below it have no usage.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import Dialect, Layer
+
+MASTRA: Final = Dialect(
+    name="Mastra",
+    markers=frozenset({"gen_ai.operation.name"}),
+    scopes=("@mastra/otel-",),
+    signs=frozenset({"mastra.span.type"}),
+    operations=semconv.OPERATIONS,
+    keys=semconv.keys_with(
+        cache_write_1h_tokens=("gen_ai.usage.cache_creation.1h_input_tokens",),
+        audio_input_tokens=("gen_ai.usage.audio_input_tokens",),
+        audio_output_tokens=("gen_ai.usage.audio_output_tokens",),
+    ),
+    layer=Layer.FRAMEWORK,
+    rank=1,
+)
