@@ -1,4 +1,4 @@
-"""Which names of instrumentation scopes may leave: those of known instrumentations. Any other becomes empty.
+"""Which names of instrumentation scopes may leave: those of known instrumentations. Any other becomes a fingerprint.
 
 The backend needs them to tell two spans of one call, made by two instrumentations, from two calls.
 """
@@ -143,8 +143,9 @@ def starts(dialects: Sequence[Dialect]) -> tuple[str, ...]:
 
 
 def pattern(dialects: Sequence[Dialect]) -> str:
-    """The anchored pattern of all names that may leave, and of the empty one."""
-    return one_of({*KNOWN, *(name for dialect in dialects for name in dialect.scopes), ""})
+    """The anchored pattern of all that a name may be: a known one, a fingerprint, or empty."""
+    names = one_of({*KNOWN, *(name for dialect in dialects for name in dialect.scopes), ""})
+    return names.removesuffix(")$") + "|[0-9a-f]{64})$"
 
 
 def of_dialect(dialect: Dialect) -> str:

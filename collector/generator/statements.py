@@ -174,8 +174,8 @@ class Lists:
                 put(kept, text(start), f"{kept} == nil", f"IsMatch(scope.name, {text('^' + re.escape(start))})")
                 for start in scopes.starts(self.dialects)
             ),
-            put("scope.name", '""'),
-            put("scope.name", kept, f"{kept} != nil"),
+            put(kept, "SHA256(scope.name)", f"{kept} == nil"),
+            put("scope.name", kept),
         ]
 
     def gate_keys(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -265,7 +266,7 @@ def test_a_span_keeps_its_ids_its_times_its_kind_and_its_status_code(route: Rout
     assert not arrived.links
 
 
-def test_only_scopes_that_are_known_keep_their_name(route: Route) -> None:
+def test_only_scopes_that_are_known_keep_their_name_and_others_can_be_told_apart(route: Route) -> None:
     def scope_of(name: str) -> str:
         (group,) = route.through(traces([span(CALL)], scope=name))
         assert not group.scope.version
@@ -273,7 +274,9 @@ def test_only_scopes_that_are_known_keep_their_name(route: Route) -> None:
 
     assert scope_of("openinference.instrumentation.openai") == "openinference.instrumentation.openai"
     assert scope_of("infraprism.instrumentation") == "infraprism.instrumentation"
-    assert scope_of("the-secret-project") == ""
+    assert scope_of("") == ""
+    fingerprint = sha256(b"the-secret-project").hexdigest()
+    assert scope_of("the-secret-project") == scope_of(fingerprint) == fingerprint
 
 
 def test_other_keys_under_our_prefix_are_removed(route: Route) -> None:

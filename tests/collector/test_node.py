@@ -1,4 +1,7 @@
-"""An app in another language, with nothing of ours in it: Node.js and the AI SDK, through the real collector."""
+"""Apps in another language, with nothing of ours in them, through the real collector.
+
+Node.js with the AI SDK's own spans, and with OpenTelemetry's instrumentation of the openai package.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.kit import node
 from tests.kit.backend import KEY, Backend
 from tests.kit.collector import Collector, eventually
@@ -17,7 +21,7 @@ from infraprism.local_provider import LocalProvider, Truth
 from infraprism.processor import prices
 from infraprism.processor.usage import Usage
 
-APP = Path(__file__).parent / "node"
+HERE = Path(__file__).parent
 CANARY = "canary-51d0-the-patient-said"
 RESOURCE = "service.name=a-service-with-a-secret-name,infraprism.entity_type=team,infraprism.entity_id=search"
 SECRETS = [CANARY, "a-service-with-a-secret-name", OPENAI_KEY]
@@ -42,8 +46,14 @@ def _price(event: dict[str, Any]) -> Decimal | None:
     return prices.price("openai", event["model"], used, 1_790_000_000 * 10**9).cost_usd
 
 
-def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_prompts_behind(tmp_path: Path) -> None:
-    folder = node.installed(APP)
+@pytest.mark.parametrize(
+    ("app", "protocol"),
+    [pytest.param("node", "http", id="AI SDK"), pytest.param("node_openai", "grpc", id="OpenTelemetry")],
+)
+def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_prompts_behind(
+    tmp_path: Path, app: str, protocol: str
+) -> None:
+    folder = node.installed(HERE / app)
     with LocalProvider(canary=CANARY) as provider, Backend(tmp_path / "data", key=KEY) as backend:
         collector = Collector(tmp_path / "collector", backend.url)
         collector.environment["INFRAPRISM_API_KEY"] = KEY
@@ -53,7 +63,7 @@ def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_pro
                 PROMPT=f"What do you think of {CANARY}?",
                 OPENAI_BASE_URL=provider.openai_base_url,
                 OPENAI_API_KEY=OPENAI_KEY,
-                OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.http_port}",
+                OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{getattr(collector, f'{protocol}_port')}",
                 OTEL_RESOURCE_ATTRIBUTES=RESOURCE,
             )
             assert eventually(lambda: len(backend.events()) >= len(provider.calls), timeout_s=60), backend.events()
@@ -65,8 +75,7 @@ def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_pro
     whose = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
     assert whose == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})
     (failed,) = [event for event in found if not event["success"]]
-    # The SDK says that the call failed, and of why only what the message says, which nobody looks at.
-    assert (failed["error_type"], failed["cost_status"]) == ("other", "no_usage")
+    assert (failed["error_type"], failed["error_code"], failed["cost_status"]) == ("rate_limit", "429", "no_usage")
     held = {str(path): data for path, data in files(tmp_path)}
     assert any(traces(["acme-corp"], data) for data in held.values()), "what may be stored is found"
     assert {path: seen for path, data in held.items() if (seen := traces(SECRETS, data))} == {}

@@ -87,7 +87,39 @@ def test_only_the_digits_of_a_text_are_taken() -> None:
     assert outcome(status=status, error__type="_OTHER") == (False, "rate_limit", "429")
 
 
-@pytest.mark.parametrize("text", ["Error code: 4291", "error 429 in the prompt", "x" * 300 + "Error code: 429", "200"])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("429 Rate limit reached for CANARY", "429"),
+        ('529 {"type":"error","error":{"message":"CANARY"}}', "529"),
+        ("500 status code (no body)", "500"),
+        ("Error: 401 Incorrect API key provided: CANARY", "401"),
+        ("429: CANARY", "429"),
+        ("HTTP 429 (tokens: rate_limit_exceeded)", "429"),
+        ("CANARY\nStatus: 404 (Not Found)", "404"),
+        ("Rate limit reached for CANARY", "429"),
+        ("Failed after 3 attempts. Last error: Overloaded", "529"),
+        ("Incorrect API key provided: CANARY", "401"),
+        ("The server had an error while processing your request. CANARY", "500"),
+    ],
+)
+def test_the_wordings_of_packages_and_providers_tell_a_status(text: str, code: str) -> None:
+    kind = STATUSES.get(int(code), "server_error")
+    assert outcome(status=Status(StatusCode.ERROR, text), error__type="_OTHER") == (False, kind, code)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error code: 4291",
+        "500 tokens",
+        "My prompt: Overloaded",
+        "429",
+        "error 429 in the prompt",
+        "x" * 300 + "Error code: 429",
+        "200",
+    ],
+)
 def test_other_digits_in_a_text_are_not_taken(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
 

@@ -154,10 +154,10 @@ _SERVER_ERROR: Final = 500
 _LAST_ERROR: Final = 599
 
 _ENDING: Final = re.compile(r"(?:_?error|exception)$")
-# The wordings of the openai and anthropic packages, in Python and for Node, of Pydantic AI, and of google-genai. Only
-# the digits are taken; the text goes nowhere.
-STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ")
-STATUS_FIRST: Final = r"(?:[A-Za-z]*Error: )?([45][0-9]{2}) (?:[A-Z{\"']|status code)"
+# The wordings of the openai and anthropic packages, in Python, for Node, Java and .NET, of Pydantic AI, of google-genai
+# and of Azure. Only the digits are taken; the text goes nowhere.
+STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ", r"HTTP ", r"Status: ")
+STATUS_FIRST: Final = r"(?:[A-Za-z]*Error: )?([45][0-9]{2})(?:: | (?:[A-Z{\"']|status code))"
 _STATUS_IN_TEXT: Final = re.compile(
     r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + rf")([45][0-9]{{2}})(?![0-9])|^{STATUS_FIRST}"
 )

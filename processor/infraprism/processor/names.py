@@ -132,6 +132,7 @@ HINTS: Final = {
     "dashscope": "alibaba",
     "watsonx": "ibm_watsonx",
     "zai": "zhipu",
+    "zhipuai": "zhipu",
     "voyageai": "voyage",
     "jina_ai": "jina",
     "pplx": "perplexity",

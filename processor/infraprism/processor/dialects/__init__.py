@@ -22,6 +22,7 @@ from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_E
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
 from infraprism.processor.dialects.sentry import SENTRY
+from infraprism.processor.dialects.spring_ai import SPRING_AI
 from infraprism.processor.dialects.strands import STRANDS
 from infraprism.processor.dialects.table import Dialect
 
@@ -34,6 +35,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLIT_EXCLUSIVE,
     OPENLIT_GOOGLE,
     OPENLIT,
+    SPRING_AI,
     OPENLLMETRY_IMAGES,
     OPENLLMETRY_EXCLUSIVE,
     AI_SDK_7,

@@ -18,6 +18,9 @@ from infraprism.processor.dialects.values import Word, milliseconds
 _PROVIDER: Final = "ai.response.providerMetadata"
 _ANTHROPIC: Final = f"{_PROVIDER}.anthropic"
 _GOOGLE: Final = tuple(f"{_PROVIDER}.{name}.usageMetadata" for name in ("google", "vertex"))
+# What the metadata has in 4, where OpenLLMetry's SDK has taken it apart and away.
+_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+_WRITTEN: Final = "gen_ai.usage.cache_creation.input_tokens"
 
 AI_SDK: Final = Dialect(
     name="AI SDK",
@@ -71,6 +74,7 @@ AI_SDK: Final = Dialect(
             Beside(f"{_ANTHROPIC}.cacheReadInputTokens"),
             Beside(f"{_PROVIDER}.bedrock.usage.cacheReadInputTokens"),
             f"{_PROVIDER}.openai.cachedPromptTokens",
+            Beside(_READ, CACHE_BESIDE_INPUT),
             *(f"{google}.cachedContentTokenCount" for google in _GOOGLE),
         ),
         "cache_write_tokens": (
@@ -79,6 +83,7 @@ AI_SDK: Final = Dialect(
             Beside(f"{_ANTHROPIC}.cacheCreationInputTokens"),
             Beside(f"{_PROVIDER}.bedrock.usage.cacheWriteInputTokens"),
             f"{_PROVIDER}.openai.usage.cacheWriteTokens",
+            Beside(_WRITTEN, CACHE_BESIDE_INPUT),
         ),
     },
     json_texts=frozenset({_PROVIDER}),

@@ -34,7 +34,8 @@ OPENINFERENCE: Final = Dialect(
             "embedding.invocation_parameters.model",
         ),
         # The provider is where the client was pointed at, the system whose client it is.
-        "provider": ("llm.provider", "llm.system"),
+        # LangChain in Node says it only in the metadata of its run.
+        "provider": ("llm.provider", "llm.system", "metadata.ls_provider"),
         "error": ("error.type",),
         "input_tokens": (f"{_COUNT}.prompt",),
         "output_tokens": (f"{_COUNT}.completion",),
@@ -49,6 +50,6 @@ OPENINFERENCE: Final = Dialect(
         "session_id": ("infraprism.session_id",),
         "session_on_span": ("session.id", "user.id"),
     },
-    json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters"}),
+    json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters", "metadata"}),
     zero_is_unreported=True,
 )

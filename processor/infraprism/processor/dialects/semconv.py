@@ -70,11 +70,35 @@ def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
     return {name: (*KEYS.get(name, ()), *own.get(name, ())) for name in (*KEYS, *(own.keys() - KEYS.keys()))}
 
 
+_MORE: Final = {
+    # Spring AI; Semantic Kernel; Rig, in Rust; wrappers in many languages.
+    "embedding": "embeddings",
+    "completion": "completion",
+    "chat.completions": "chat",
+    "text.completions": "completion",
+    "chat_streaming": "chat",
+    "responses": "chat",
+    "image": "image",
+    "image_generation": "image",
+    "speech": "audio",
+    "transcription": "audio",
+    "rerank": "rerank",
+}
+"""Names of calls before there were conventions for them, or beside them."""
+
 SEMCONV: Final = Dialect(
     name="semconv",
     # Before 1.27 there was no operation, and the counts had these names.
     markers=frozenset({"gen_ai.operation.name", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"}),
     unnamed_operation="other",
-    operations=OPERATIONS,
-    keys=keys_with(session_on_span=("user.id",)),
+    operations={**OPERATIONS, **_MORE},
+    streams=frozenset({"chat_streaming"}),
+    keys=keys_with(
+        session_on_span=("user.id",),
+        # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
+        input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
+        output_tokens=("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
+        # vLLM and SGLang, in seconds as well.
+        time_to_first_token_ms=("gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token"),
+    ),
 )

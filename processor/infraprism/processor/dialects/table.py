@@ -62,7 +62,8 @@ class Said(NamedTuple):
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
-    **dict.fromkeys(("operation", "request_model", "response_model", "provider", "host"), values.text),
+    **dict.fromkeys(("operation", "provider", "host"), values.text),
+    **dict.fromkeys(("request_model", "response_model"), values.model),
     **dict.fromkeys(("error", "error_code"), values.text),
     **dict.fromkeys(("entity_type", "entity_id", "session_id", "session_on_span", "response_id"), values.text),
     "streamed": values.flag,

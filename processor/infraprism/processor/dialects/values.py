@@ -83,6 +83,15 @@ def status_in_text(value: object) -> str | None:
     return value if len(value) == len("429") and value.isascii() and value.isdigit() else None
 
 
+_NO_MODEL: Final = frozenset({"none", "null", "undefined", "unknown"})
+
+
+def model(value: object) -> str | None:
+    """The name of a model, but for the words that stand for none."""
+    name = text(value)
+    return None if name is None or name.lower() in _NO_MODEL else name
+
+
 def flag(value: object) -> bool | None:
     """True or False, also as text."""
     if value is True or value is False:
