@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult
 from tests.instrumentation.test_scope import Events
 
-from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in
+from infraprism.instrumentation.tracing import ANNOUNCED, Borrowed, Forwarding, Tracing, delivery_in
 from infraprism.processor import InfraPrismSpanProcessor, to_event
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai"}
@@ -95,6 +96,20 @@ def test_the_same_holds_for_our_exporter_in_its_batch_processor(application: App
     application.provider.add_span_processor(BatchSpanProcessor(application.events))
     application.call(Tracing())
     assert application.counts() == (int(sampler == "on"), 1, 0)
+
+
+@pytest.mark.parametrize("key", ANNOUNCED)
+def test_a_call_that_an_official_instrumentation_has_announced_has_no_second_span_in_the_applications_telemetry(
+    application: Application, key: str
+) -> None:
+    application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
+    with application.provider.get_tracer("official").start_as_current_span("chat", attributes=CALL) as announced:
+        token = attach(set_value(key, object()))
+        application.call(Tracing())
+        detach(token)
+    assert application.counts() == (1, 1, 0)
+    assert application.spans.get_finished_spans()[0].context.span_id == announced.get_span_context().span_id
+    assert application.events.events[0].span_id != announced.get_span_context().span_id
 
 
 def test_a_processor_added_later_is_found_at_the_next_call(application: Application) -> None:

@@ -31,13 +31,15 @@ from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor 
 from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor as OfficialOpenAI
 from opentelemetry.instrumentation.langchain import LangchainInstrumentor as OpenLLMetryLangChain
 from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMetryOpenAI
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.instrumentation import attribution, instrument
 from infraprism.local_provider import LocalProvider, Truth
 from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor, Tally
+from infraprism.processor.once import OUR_SCOPE
 from infraprism.schema import Event
 
 INSTRUMENTORS: Final[dict[str, tuple[type[Any], ...]]] = {
@@ -48,6 +50,7 @@ INSTRUMENTORS: Final[dict[str, tuple[type[Any], ...]]] = {
     "openinference-langchain": (OpenInferenceLangChain,),
 }
 MESSAGES: Final[list[Any]] = [{"role": "user", "content": "Say something, please."}]
+OFFICIAL_SCOPES: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
 ASKED: Final = "Say something, please."
 AT_ONCE: Final = 6
 LOOP: Final = asyncio.new_event_loop()
@@ -318,6 +321,13 @@ def row(event: Event) -> dict[str, Any]:
     return {name: getattr(event, name) for name in kept}
 
 
+def ours_inside_official(spans: Sequence[ReadableSpan]) -> int:
+    """How many spans of ours the application's own exporters were given whose call has an official span already."""
+    official = {span.context.span_id for span in spans if span.instrumentation_scope.name.startswith(OFFICIAL_SCOPES)}
+    ours = [span for span in spans if span.instrumentation_scope.name == OUR_SCOPE]
+    return sum(span.parent is not None and span.parent.span_id in official for span in ours)
+
+
 def main(sources: Sequence[str]) -> None:
     provider = TracerProvider()
     kept: Kept | KeptAlone
@@ -328,6 +338,8 @@ def main(sources: Sequence[str]) -> None:
     else:
         kept = Kept()
         provider.add_span_processor(InfraPrismSpanProcessor(kept))
+    seen_by_the_application = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(seen_by_the_application))
     trace.set_tracer_provider(provider)
     for name in sources:
         if name == "infraprism":
@@ -352,7 +364,12 @@ def main(sources: Sequence[str]) -> None:
         for name, (calls, _) in SCENARIOS.items()
     }
     found[""] = {"calls": 0, "reported": [], "events": [row(e) for e in kept.events if e.session_id not in SCENARIOS]}
-    json.dump({"scenarios": found, "errors": kept.tally.snapshot()["errors"]}, sys.stdout)
+    written = {
+        "scenarios": found,
+        "errors": kept.tally.snapshot()["errors"],
+        "ours_inside_official": ours_inside_official(seen_by_the_application.get_finished_spans()),
+    }
+    json.dump(written, sys.stdout)
     assert threading.main_thread().is_alive()
 
 

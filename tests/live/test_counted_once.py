@@ -52,18 +52,19 @@ AT_A_TIME = 3
 
 def ran(sources: str) -> dict[str, dict[str, Any]]:
     """What came of each scenario under these instrumentations."""
-    return all_runs()[sources].result()
+    scenarios: dict[str, dict[str, Any]] = all_runs()[sources].result()["scenarios"]
+    return scenarios
 
 
 @cache
-def all_runs() -> dict[str, Future[dict[str, dict[str, Any]]]]:
+def all_runs() -> dict[str, Future[dict[str, Any]]]:
     pool = ThreadPoolExecutor(AT_A_TIME)
     runs = {sources: pool.submit(run, sources) for sources in EVERY_RUN}
     pool.shutdown(wait=False)
     return runs
 
 
-def run(sources: str) -> dict[str, dict[str, Any]]:
+def run(sources: str) -> dict[str, Any]:
     missing = [name for name in NEEDED if not _is_installed(name)]
     assert not missing, f"run `make test`, or: pip install --group live  (missing: {', '.join(missing)})"
     done = subprocess.run(
@@ -78,8 +79,7 @@ def run(sources: str) -> dict[str, dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert found["errors"] == {}
-    scenarios: dict[str, dict[str, Any]] = found["scenarios"]
-    return scenarios
+    return found
 
 
 def _is_installed(name: str) -> bool:
@@ -141,3 +141,10 @@ def test_the_provider_that_bills_is_known(sources: str) -> None:
 @pytest.mark.parametrize("sources", EVERY_RUN)
 def test_attribution_reaches_the_spans_of_all_instrumentations(sources: str) -> None:
     assert ran(sources)[""]["events"] == []
+
+
+@pytest.mark.parametrize("sources", [run for run in EVERY_RUN if "infraprism" in run])
+def test_a_call_that_an_official_instrumentation_has_announced_has_no_second_span_in_the_applications_telemetry(
+    sources: str,
+) -> None:
+    assert all_runs()[sources].result()["ours_inside_official"] == 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tests.kit.candidates import EPOCH_NS, RATE_LIMITED, candidate, settle
+from tests.kit.candidates import RATE_LIMITED, candidate, settle
 
 from infraprism.processor.attribution import Attribution
 from infraprism.processor.dialects.table import Layer
 from infraprism.processor.once import OUR_SCOPE
 from infraprism.processor.settling.candidate import Candidate, Outcome
 from infraprism.processor.settling.likeness import plain_model
-from infraprism.processor.settling.settler import HOLD_S, STREAM_HOLD_S, Settler
+from infraprism.processor.settling.settler import HOLD_S, Settler
 
 CLIENT = "opentelemetry.instrumentation.genai.openai"
 OTHER = "openinference.instrumentation.openai"
@@ -71,6 +71,25 @@ def test_an_agent_that_repeats_only_its_last_call_is_no_call() -> None:
     last = candidate(CLIENT, 11, 19, (200, 20), trace_id=1, parent_id=1)
     agent = candidate("some.agent", 0, 20, (200, 20), trace_id=1, span_id=1)
     assert tokens(settle(first, last, agent)) == [(100, 10), (200, 20)]
+
+
+def test_an_agent_whose_span_comes_before_its_last_call_is_still_no_call() -> None:
+    first = candidate(CLIENT, 1, 9, (100, 10), trace_id=1, parent_id=1)
+    last = candidate(CLIENT, 11, 19, (200, 20), trace_id=1, parent_id=1)
+    agent = candidate("some.agent", 0, 20, (300, 30), trace_id=1, span_id=1)
+    settler = Settler()
+    for each in (first, agent, last):
+        settler.add(each, now_s=0)
+    assert tokens(settler.close()) == [(100, 10), (200, 20)]
+
+
+def test_a_span_of_another_id_is_no_part_of_a_call_that_a_third_span_would_fit() -> None:
+    calls = [
+        candidate(FRAMEWORK, 0, 100, layer=Layer.FRAMEWORK),
+        candidate(CLIENT, 5, 95, response_id="chatcmpl-1"),
+        candidate(OTHER, 5, 90, response_id="chatcmpl-2"),
+    ]
+    assert len(settle(*calls)) == 2
 
 
 def test_a_call_that_does_something_else_inside_a_call_is_a_call_of_its_own() -> None:
@@ -209,40 +228,6 @@ def test_separate_attempts_stay_separate() -> None:
     assert len(settle(*attempts)) == 2
 
 
-# -- streams in two parts
-
-
-def opening(start: float, end: float) -> Candidate:
-    return candidate(LOGFIRE, start, end, (None, None))
-
-
-def ending(start: float, end: float, counts: tuple[int, int] = (111, 37)) -> Candidate:
-    return candidate(LOGFIRE, start, end, counts, ends_stream=True)
-
-
-def test_a_stream_in_two_parts_is_one_call_from_the_first_to_the_last() -> None:
-    (call,) = settle(opening(0, 4), ending(5, 30_000))
-    assert tokens([call]) == [(111, 37)]
-    assert (call.start_ns, call.end_ns) == (EPOCH_NS, EPOCH_NS + 30_000_000_000)
-
-
-def test_streams_in_two_parts_at_once_stay_apart() -> None:
-    parts = [part for at in range(5) for part in (opening(at, at + 4), ending(at + 5, 3000 + at, (100 + at, 37)))]
-    assert tokens(settle(*parts)) == [(100 + at, 37) for at in range(5)]
-
-
-def test_a_stream_in_two_parts_under_another_instrumentation_is_one_call() -> None:
-    assert len(settle(candidate(FRAMEWORK, 0, 100), opening(2, 6), ending(7, 99))) == 1
-
-
-def test_a_stream_that_was_never_read_is_one_call_without_counts() -> None:
-    settler = Settler()
-    settler.add(opening(0, 4), now_s=0)
-    assert settler.flush() == []
-    assert settler.settled(STREAM_HOLD_S - 1) == []
-    assert tokens(settler.settled(STREAM_HOLD_S + 1)) == [(None, None)]
-
-
 # -- what the one call says
 
 
@@ -356,7 +341,8 @@ def test_memory_is_bounded_and_nothing_is_lost() -> None:
         )
         settler.link(number + 1, 7, 6)
         count += len(settler.settled(0))
-    books = (settler._recent, settler._by_span, settler._by_response)
+    memory = settler._memory
+    books = (memory, memory._by_span, memory._by_response)
     assert max(map(len, books)) <= 50
     assert count + len(settler.close()) == 1000
 

@@ -6,7 +6,9 @@ telemetry where nobody asked for it. So it goes, in this order of preference:
 - to the provider that `instrument()` was given;
 - to the application's global provider, if that has an InfraPrism processor or exporter, since that is how an
   application says that it wants these spans among its own. If its sampler does not want this one, the span goes to a
-  provider of ours that shares the processor: what a call costs is not sampled;
+  provider of ours that shares the processor: what a call costs is not sampled. It goes there as well while an official
+  instrumentation has said, by the context key of opentelemetry-util-genai, that the call has its span already: the
+  application's telemetry then has that one alone, and the processor knows the call by both;
 - to a private provider of ours, which is never made the global one.
 
 In zero-code use the application asked for nothing, and it is always the private one.
@@ -21,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
+from opentelemetry.context import get_value
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
@@ -35,6 +38,8 @@ from infraprism.processor.sink import EventExporter, takes_events
 from infraprism.schema import Event
 
 SCOPE: Final = "infraprism.instrumentation"
+ANNOUNCED: Final = ("opentelemetry.genai.client.inference.context", "opentelemetry.genai.client.embedding.context")
+"""`CLIENT_INFERENCE_CONTEXT_KEY` and `CLIENT_EMBEDDING_CONTEXT_KEY` of opentelemetry-util-genai."""
 
 
 class Delivery(NamedTuple):
@@ -144,6 +149,8 @@ class Tracing:
         theirs = None if self._always_private else self._their_tracers()
         if theirs is None:
             return _start(self._private or self.prepare(), name, attributes, start_ns)
+        if theirs.always_on is not None and _is_announced():
+            return _start(theirs.always_on, name, attributes, start_ns)
         span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
         if span.is_recording() and (theirs.counts_unsampled or span.get_span_context().trace_flags.sampled):
             if not getattr(span, "attributes", None):
@@ -187,6 +194,10 @@ class Tracing:
                     self._theirs = None
                 self._seen = processors_of(provider)
         return self._theirs
+
+
+def _is_announced() -> bool:
+    return get_value(ANNOUNCED[0]) is not None or get_value(ANNOUNCED[1]) is not None
 
 
 def _start(tracer: Tracer, name: str, attributes: Mapping[str, Attribute], start_ns: int) -> Span | None:

@@ -8,9 +8,10 @@ Our own instrumentation starts the call's span first and then sets `inside_call`
 those.
 
 The official instrumentations have a context key of theirs by which an outer one silences an inner one
-(`CLIENT_INFERENCE_CONTEXT_KEY` of opentelemetry-util-genai). Ours neither obeys nor sets it, and so needs nothing of
-that package: obeyed, a call would be counted by numbers that are less exact, or not at all where the official span
-goes elsewhere; set, it would take spans from a user who wants them. Settling makes one event either way, of our span.
+(`CLIENT_INFERENCE_CONTEXT_KEY` of opentelemetry-util-genai). Ours honours it where the application looks: while it is
+set, our span is not among the application's own. It is still made, and reaches the processor beside the official one,
+since its numbers are more exact and the official span may go elsewhere; settling makes one event of the two. Ours does
+not set the key, which would take spans from a user who wants them.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ from opentelemetry.sdk.trace import Event as SpanEvent
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, Status
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
-from infraprism.processor.content_free import metadata, recognition
+from infraprism.processor.content_free import metadata, recognition, requests
 from infraprism.processor.tally import Tally
 
-_TEXTS: Final = ("exception.message", "exception.stacktrace")
+_OF_AN_EXCEPTION: Final = ("exception.type", "exception.escaped")
+_ERROR_TEXTS: Final = ("exception.message", "exception.stacktrace", "error.message", "error.stack", "error.stacktrace")
 _UNKNOWN: Final = Status()
 
 
@@ -26,9 +27,9 @@ class ContentFreeSpanExporter(SpanExporter):
     events; links without attributes; a status without text. Their ids, parents, times, kind and resource stay, so that
     traces keep their shape.
 
-    All other spans leave as they are, the same objects. Where one recorded the exception of a client package, which
-    repeats what the provider answered, a copy leaves without that exception's text; and keys that tracing kits put on
-    every span around a call are taken out.
+    All other spans leave as they are, the same objects, but for what comes from a call: the text of a client package's
+    exception, which repeats what the provider answered; bodies, headers and queries on the span of an HTTP request to a
+    provider; and keys that tracing kits put on every span around a call. A copy leaves without those.
 
     A span that cannot be read does not leave: it is counted in `tally`, as an error and as dropped. Nothing here
     raises but what `inner` does.
@@ -65,9 +66,34 @@ def content_free(span: ReadableSpan) -> ReadableSpan:
     """The span itself where it has no content of generative AI, else a copy without."""
     if recognition.is_genai(span):
         return _reduced(span)
-    carries = any(map(recognition.is_carried, span.attributes or ()))
-    repeats = any(recognition.repeats_a_provider(event.attributes) for event in span.events)
-    return _cleaned(span) if carries or repeats else span
+    attributes = span.attributes or {}
+    is_request = span.kind is SpanKind.CLIENT and requests.is_request(attributes)
+    kept = requests.kept(attributes) if is_request else {k: v for k, v in attributes.items() if not _is_left_out(k, v)}
+    repeats = [is_request or recognition.repeats_a_provider(event.attributes) for event in span.events]
+    told = span.status.description if span.status is not None else None
+    repeats_status = told is not None and (any(repeats) or is_request or recognition.repeats_an_answer(told))
+    if kept == attributes and not any(repeats) and not repeats_status:
+        return span
+    return _copy(
+        span,
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        attributes=kept,
+        events=[_without_text(e) if told_again else e for e, told_again in zip(span.events, repeats, strict=True)],
+        links=span.links,
+        status=Status(span.status.status_code) if repeats_status else span.status,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _is_left_out(key: str, value: object) -> bool:
+    return recognition.is_carried(key) or (key in _ERROR_TEXTS and recognition.repeats_an_answer(value))
+
+
+def _without_text(event: SpanEvent) -> SpanEvent:
+    kept = {key: value for key, value in (event.attributes or {}).items() if key in _OF_AN_EXCEPTION}
+    return SpanEvent(event.name, kept, event.timestamp)
 
 
 def _reduced(span: ReadableSpan) -> ReadableSpan:
@@ -76,6 +102,7 @@ def _reduced(span: ReadableSpan) -> ReadableSpan:
         span,
         name=metadata.name_of(attributes),
         context=_bare(span.context),
+        parent=_bare(span.parent),
         attributes=attributes,
         links=[Link(context) for link in span.links if (context := _bare(link.context)) is not None],
         status=Status(span.status.status_code) if span.status is not None else _UNKNOWN,
@@ -83,31 +110,8 @@ def _reduced(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _cleaned(span: ReadableSpan) -> ReadableSpan:
-    repeats = False
-    events = []
-    for event in span.events:
-        if recognition.repeats_a_provider(event.attributes):
-            repeats = True
-            kept = {key: value for key, value in (event.attributes or {}).items() if key not in _TEXTS}
-            events.append(SpanEvent(event.name, kept, event.timestamp))
-        else:
-            events.append(event)
-    return _copy(
-        span,
-        name=span.name,
-        context=span.context,
-        attributes={key: value for key, value in (span.attributes or {}).items() if not recognition.is_carried(key)},
-        events=events,
-        links=span.links,
-        status=Status(span.status.status_code) if repeats else span.status,
-        instrumentation_scope=span.instrumentation_scope,
-    )
-
-
 def _copy(span: ReadableSpan, **changed: Any) -> ReadableSpan:
     return ReadableSpan(
-        parent=span.parent,
         resource=span.resource,
         kind=span.kind,
         start_time=span.start_time,

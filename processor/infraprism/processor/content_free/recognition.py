@@ -21,8 +21,10 @@ PREFIXES: Final = (
     *("pydantic_ai.", "anthropic.", "openai.", "crewai.", "crew_", "agno.", "strands.", "gcp.vertex.agent."),
     *("litellm.", "langchain.", "langgraph.", "llamaindex.", "llama_index.", "dspy.", "vertexai.", "graph.node."),
     *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel."),
+    *("db.vector.", "db.query.embeddings", "db.query.result", "db.search.", "db.chroma.", "db.pinecone.", "db.milvus."),
+    *("db.qdrant.", "db.weaviate.", "db.marqo.", "db.lancedb."),
 )
-"""Beginnings of keys."""
+"""Beginnings of keys: also those of stores that are asked by meaning, and answer with documents."""
 KEYS: Final = frozenset(
     {
         *("input.value", "output.value", "input.mime_type", "output.mime_type", "input_messages", "output_messages"),
@@ -32,7 +34,7 @@ KEYS: Final = frozenset(
 )
 CARRIED: Final = ("traceloop.", "langfuse.", "ai.telemetry.", "metadata.langfuse")
 """Beginnings of keys that are put on all spans around a call as well, of whatever kind: only they are taken out."""
-EVENTS: Final = ("gen_ai.", "llm.", "ai.", "strands.")
+EVENTS: Final = ("gen_ai.", "llm.", "ai.", "strands.", "db.query.", "db.search.")
 """Beginnings of the names of events."""
 PACKAGES: Final = (
     *("openai", "anthropic", "langchain", "langchain_core", "langchain_openai", "langchain_anthropic", "langgraph"),
@@ -54,13 +56,42 @@ _INSTRUMENTED: Final = frozenset(
         *("google_generativeai", "google_genai", "vertexai", "ollama", "replicate", "sagemaker", "together"),
         *("transformers", "watsonx", "writer", "voyageai", "langchain", "llamaindex", "llama_index", "haystack"),
         *("crewai", "agno", "mcp", "langgraph", "litellm", "bedrock-runtime", "weaviate_genai"),
+        *("chromadb", "pinecone", "qdrant", "weaviate", "milvus", "marqo", "lancedb"),
     }
 )
 """What stands behind `opentelemetry.instrumentation.`"""
 
-_PACKAGE: Final = "|".join(map(re.escape, sorted(PACKAGES, key=len, reverse=True)))
+_WORDS_AS_WELL: Final = frozenset(
+    {"agents", "together", "replicate", "cohere", "groq", "ollama", "fireworks", "haystack", "strands", "instructor"}
+    | {"autogen", "agno", "dspy"}
+)
+"""Packages whose names an application may give to folders of its own."""
+_ANSWERS: Final = (
+    *(r"Error code: \d{3}\b", r"\b\d{3} [A-Z_]{4,}\. \{'error'", r"\blitellm\.\w", r"API error occurred: Status \d{3}"),
+    r"when calling the (?:Converse|ConverseStream|InvokeModel|InvokeModelWithResponseStream) operation",
+    r"\b(?:OutputParserException|ModelHTTPError|UnexpectedModelBehavior|ContentFilterFinishReasonError)\b",
+)
+"""How texts of errors begin that go on with what a provider answered, wherever they are repeated."""
+
+
+def _any(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+
+
+_PACKAGE: Final = _any(PACKAGES)
 _exception_type: Final = re.compile(rf"(?:{_PACKAGE})\.").match
-_in_stacktrace: Final = re.compile(rf"(?:^|[\s\"'/\\])(?:{_PACKAGE.replace(chr(92) + '.', '[./]')})[./\\]").search
+_NAMED: Final = rf"(?:^|[\s\"'(])(?:{_PACKAGE})\.[\w.]*(?:Error|Exception|Timeout)\b"
+_answered: Final = re.compile("|".join((_NAMED, *_ANSWERS)), re.MULTILINE).search
+
+
+def _paths(names: Iterable[str]) -> str:
+    return _any(names).replace(r"\.", r"[/\\]")
+
+
+_in_stacktrace: Final = re.compile(
+    rf"(?:^|[\s\"'/\\])(?:{_paths(set(PACKAGES) - _WORDS_AS_WELL)})[/\\]"
+    rf"|-packages[/\\](?:{_paths(_WORDS_AS_WELL)})[/\\]"
+).search
 _WORDS: Final = re.compile(r"[./@-]")
 
 
@@ -85,9 +116,16 @@ def repeats_a_provider(attributes: Mapping[str, Any] | None) -> bool:
     if not attributes:
         return False
     name, trace = attributes.get("exception.type"), attributes.get("exception.stacktrace")
-    return (isinstance(name, str) and _exception_type(name) is not None) or (
-        isinstance(trace, str) and _in_stacktrace(trace) is not None
+    return (
+        (isinstance(name, str) and _exception_type(name) is not None)
+        or (isinstance(trace, str) and _in_stacktrace(trace) is not None)
+        or any(repeats_an_answer(attributes.get(key)) for key in ("exception.message", "exception.stacktrace"))
     )
+
+
+def repeats_an_answer(text: object) -> bool:
+    """Whether the text of an error goes on with what a provider answered."""
+    return isinstance(text, str) and _answered(text) is not None
 
 
 def _tells(attributes: Iterable[str] | None) -> bool:

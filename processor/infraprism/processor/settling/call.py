@@ -21,17 +21,31 @@ _UNTOLD: Final = ("openai", "other")
 
 
 class Call:
-    """The spans that report one call. `released`: its event has been made, and spans that come later change nothing."""
+    """The spans that report one call. `released`: its event has been made, and spans that come later change nothing.
 
-    __slots__ = ("due_s", "end_ns", "members", "released", "scopes", "wrappers")
+    `became`: the call that it turned out to be, for those who knew it before. `inside`: calls inside its first span,
+    which were found to be others.
+    """
 
-    def __init__(self, member: Member, due_s: float) -> None:
+    __slots__ = ("became", "due_s", "end_ns", "inside", "members", "released", "scopes", "wrappers")
+
+    def __init__(self, member: Member, due_s: float, inside: Sequence[Call] = ()) -> None:
         self.members = [member]
         self.scopes = {member.candidate.scope}
         self.wrappers: list[Candidate] = []
+        self.inside = inside
         self.end_ns = member.candidate.end_ns
         self.due_s = due_s
         self.released = False
+        self.became: Call | None = None
+
+    @property
+    def itself(self) -> Call:
+        """The call that this turned out to be."""
+        call = self
+        while call.became is not None:
+            call = call.became
+        return call
 
     def join(self, member: Member) -> None:
         """Another span reports this call."""

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from infraprism.processor.dialects.table import Layer
 from infraprism.processor.names import provider_of
 from infraprism.processor.once import OUR_SCOPE
 from infraprism.processor.prices import table
@@ -18,7 +19,7 @@ from infraprism.processor.settling.candidate import Candidate
 
 Evidence = tuple[int, ...]
 """Same id; same model; how near in the traces; how well the counts agree; same outcome; how well inside in time; and
-the time between the starts, in nanoseconds."""
+the time between the starts or the ends, whichever is longer, in nanoseconds."""
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -26,6 +27,8 @@ BEFORE_NS: Final = 2 * MILLISECOND
 """How much earlier the inner of two spans may start: clocks are read one after the other, some in milliseconds."""
 AFTER_NS: Final = 5 * MILLISECOND
 """How much later it may end."""
+IN_TURN_NS: Final = SECOND // 5
+"""The same, of two that a framework tells of a call one after the other, both when it begins and when it ends."""
 END_GAP_NS: Final = SECOND
 """How long after the call itself a span around it may end that is not related to it: it has only the answer to pass on.
 Before the call it may have waited for its turn."""
@@ -85,6 +88,11 @@ class Member:
             and found.reading.operation in ("chat", "completion")
         )
 
+    def began_with(self, opening: Member) -> None:
+        """It ends the stream of which this is the beginning: the two are one span."""
+        start_ns = min(self.candidate.start_ns, opening.candidate.start_ns)
+        self.candidate = self.candidate._replace(start_ns=start_ns)
+
     @property
     def counts_nothing(self) -> bool:
         """Whether it has no tokens at all."""
@@ -96,22 +104,25 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     a, b = one.candidate, other.candidate
     if not same_operation(a, b) or ids_differ(a, b):
         return None
-    same_id = a.reading.said.response_id is not None and a.reading.said.response_id == b.reading.said.response_id
     inside = _inside(a, b)
-    if same_id:
+    gap_ns = max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
+    if _same_id(a, b):
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
-        return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, abs(a.start_ns - b.start_ns))
+        return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
     nearness, counts = _nearness(a, b), _agreement(one, other)
-    ends_apart = nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS
-    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or ends_apart or _outcomes_contradict(one, other):
+    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
         return None
     other_name = not one.models & other.models
     if other_name and not _aliases(one.models, other.models):
         return None
-    if counts and not (_start_and_end_together(a, b) if other_name else _of_one_length(a, b)):
-        return None
+    if one.opens_stream or other.opens_stream:
+        fits = _start_together(a, b)
+    else:
+        fits = not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS) and (
+            not counts or (_together(a, b) if other_name else _of_one_length(a, b))
+        )
     differ = a.outcome.success is not b.outcome.success
-    return 1, other_name, nearness, counts, differ, inside, abs(a.start_ns - b.start_ns)
+    return (1, other_name, nearness, counts, differ, inside, gap_ns) if fits else None
 
 
 def same_operation(a: Candidate, b: Candidate) -> bool:
@@ -129,6 +140,10 @@ def ids_differ(a: Candidate, b: Candidate) -> bool:
     if one is None or other is None or one == other:
         return False
     return a.scope == b.scope or _ID_KIND.split(one, 1)[0] == _ID_KIND.split(other, 1)[0]
+
+
+def _same_id(a: Candidate, b: Candidate) -> bool:
+    return a.reading.said.response_id is not None and a.reading.said.response_id == b.reading.said.response_id
 
 
 _ID_KIND: Final = re.compile(r"[-_]")
@@ -185,7 +200,10 @@ def _inside(a: Candidate, b: Candidate) -> int:
     before, after = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
     if before <= 0 and after <= 0:
         return 0
-    return 1 if before <= BEFORE_NS and after <= AFTER_NS else 2
+    nearly = before <= BEFORE_NS and after <= AFTER_NS
+    apart_ns = max(abs(before), abs(after))
+    in_turn = a.reading.layer == b.reading.layer == Layer.FRAMEWORK and apart_ns <= IN_TURN_NS
+    return 1 if nearly or in_turn else 2
 
 
 def _aliases(one: frozenset[str], other: frozenset[str]) -> bool:
@@ -200,8 +218,12 @@ def _is_of_table(name: str) -> bool:
     return models is not None and models.find(name) is not None
 
 
-def _start_and_end_together(a: Candidate, b: Candidate) -> bool:
-    return abs(a.start_ns - b.start_ns) <= 3 * SECOND // 10 and abs(a.end_ns - b.end_ns) <= SECOND // 10
+def _start_together(a: Candidate, b: Candidate) -> bool:
+    return abs(a.start_ns - b.start_ns) <= 3 * SECOND // 10
+
+
+def _together(a: Candidate, b: Candidate) -> bool:
+    return _start_together(a, b) and abs(a.end_ns - b.end_ns) <= SECOND // 10
 
 
 def _of_one_length(a: Candidate, b: Candidate) -> bool:

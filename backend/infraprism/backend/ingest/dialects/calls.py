@@ -51,9 +51,9 @@ class Calls:
         self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
 
     def take(self, spans: Iterable[ReadableSpan], now_s: float) -> int:
-        """Take spans in; how many could not be read."""
+        """Take spans in, in the order in which they ended; how many could not be read."""
         unreadable = 0
-        for span in spans:
+        for span in sorted(spans, key=lambda span: span.end_time or 0):
             context = span.context
             if context is None or (key := (context.trace_id, context.span_id)) in self._seen:
                 continue

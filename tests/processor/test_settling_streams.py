@@ -1,0 +1,77 @@
+"""A stream that is reported in two parts, when its headers are there and when it is over, is one call."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kit.candidates import EPOCH_NS, candidate, settle
+
+from infraprism.processor.dialects.table import Layer
+from infraprism.processor.settling.candidate import Candidate
+from infraprism.processor.settling.settler import STREAM_HOLD_S, Settler
+
+CLIENT = "opentelemetry.instrumentation.genai.openai"
+FRAMEWORK = "opentelemetry.instrumentation.langchain"
+LOGFIRE = "logfire.openai"
+
+
+def tokens(calls: list[Candidate]) -> list[tuple[int | None, int | None]]:
+    return sorted(((c.reading.usage.input_tokens, c.reading.usage.output_tokens) for c in calls), key=str)
+
+
+def opening(start: float, end: float) -> Candidate:
+    return candidate(LOGFIRE, start, end, (None, None))
+
+
+def ending(start: float, end: float, counts: tuple[int, int] = (111, 37)) -> Candidate:
+    return candidate(LOGFIRE, start, end, counts, ends_stream=True)
+
+
+def test_a_stream_in_two_parts_is_one_call_from_the_first_to_the_last() -> None:
+    (call,) = settle(opening(0, 4), ending(5, 30_000))
+    assert tokens([call]) == [(111, 37)]
+    assert (call.start_ns, call.end_ns) == (EPOCH_NS, EPOCH_NS + 30_000_000_000)
+
+
+def test_streams_in_two_parts_at_once_stay_apart() -> None:
+    parts = [part for at in range(5) for part in (opening(at, at + 4), ending(at + 5, 3000 + at, (100 + at, 37)))]
+    assert tokens(settle(*parts)) == [(100 + at, 37) for at in range(5)]
+
+
+def test_a_stream_in_two_parts_under_another_instrumentation_is_one_call() -> None:
+    assert len(settle(candidate(FRAMEWORK, 0, 100), opening(2, 6), ending(7, 99))) == 1
+
+
+@pytest.mark.parametrize("client_id", ["chatcmpl-1", None])
+def test_a_long_stream_in_two_parts_is_one_call_beside_the_spans_of_others(client_id: str | None) -> None:
+    around = candidate(FRAMEWORK, 0, 9_000, trace_id=1, parent_id=7, layer=Layer.FRAMEWORK)
+    client = candidate(CLIENT, 3, 8_990, response_id=client_id)
+    (call,) = settle(around, client, opening(2, 400), ending(401, 8_995))
+    assert tokens([call]) == [(111, 37)]
+    assert (call.scope, call.start_ns, call.end_ns) == (CLIENT, client.start_ns, client.end_ns)
+
+
+def test_streams_in_two_parts_at_once_are_told_by_the_span_that_they_are_in() -> None:
+    first, second = {"trace_id": 1, "parent_id": 1}, {"trace_id": 1, "parent_id": 2}
+    parts = [
+        opening(0, 4)._replace(**first),
+        opening(1, 5)._replace(**second),
+        ending(6, 3000)._replace(**second),
+        ending(6, 5000)._replace(**first),
+    ]
+    assert sorted(call.end_ns - call.start_ns for call in settle(*parts)) == [2_999_000_000, 5_000_000_000]
+
+
+def test_the_beginning_of_a_stream_that_nobody_ended_is_no_second_call_beside_one_that_had_it_all() -> None:
+    settler = Settler()
+    settler.add(opening(2, 6), now_s=0)
+    settler.add(candidate(FRAMEWORK, 0, 5_000), now_s=5)
+    assert len(settler.settled(7)) == 1
+    assert settler.settled(STREAM_HOLD_S + 1) == settler.close() == []
+
+
+def test_a_stream_that_was_never_read_is_one_call_without_counts() -> None:
+    settler = Settler()
+    settler.add(opening(0, 4), now_s=0)
+    assert settler.flush() == []
+    assert settler.settled(STREAM_HOLD_S - 1) == []
+    assert tokens(settler.settled(STREAM_HOLD_S + 1)) == [(None, None)]
