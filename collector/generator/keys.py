@@ -22,6 +22,9 @@ ATTRIBUTION: Final = (ENTITY_TYPE.key, ENTITY_ID.key, SESSION_ID.key)
 """Written by statements of their own, since the resource may say them too."""
 EXCEPTION_TYPE: Final = "exception.type"
 """Where the class of an exception stands that the span recorded as an event."""
+FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+STREAMED: Final = "gen_ai.request.stream"
+"""Where it stands that a stream began, and after how many seconds, that a span event told."""
 
 _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.count: lambda key: guards.integer(key, 0, MAX_TOKENS),
@@ -71,8 +74,9 @@ def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
 
 def _guard(dialect: Dialect, field: str, key: str, reader: object, dialects: Sequence[Dialect]) -> tuple[object, Kept]:
     """What tells one guard from another, and the guard."""
-    if isinstance(reader, values.Word):
-        return ("word", reader.word), guards.exact_choice(key, [reader.word])
+    if isinstance(reader, values.Words):
+        known = [word for word, _ in reader.means]
+        return ("words", *known), guards.exact_choice(key, known)
     if field == "operation":
         return field, guards.exact_choice(key, operations_of(key, dialects))
     if reader is values.count and key.startswith(tuple(name + "." for name in dialect.json_texts)):
@@ -93,6 +97,20 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
             paths = (tuple(name.removeprefix(key + ".").split(".")) for name in named if name.startswith(key + "."))
             found.setdefault(key, {}).update(dict.fromkeys(paths))
     return {key: tuple(sorted(paths)) for key, paths in sorted(found.items())}
+
+
+def first_chunk_events(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, frozenset[str]]:
+    """For the markers of the dialects that have them the names of the span events that mark a stream's first chunk.
+
+    Raises LookupError for a dialect that could not read what is noted of them.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for dialect in dialects:
+        for marker in dialect.markers if dialect.first_chunk_events else ():
+            if not {FIRST_CHUNK, STREAMED} <= dialect.slots.keys():
+                raise LookupError(f"dialect {dialect.name!r} does not read {FIRST_CHUNK} and {STREAMED}")
+            found[marker] = found.get(marker, frozenset()) | dialect.first_chunk_events
+    return found
 
 
 def keys_of(field: str, dialect: Dialect) -> tuple[str, ...]:

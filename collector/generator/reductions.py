@@ -118,7 +118,7 @@ def _to_status(target: str, before: str, *conditions: str) -> tuple[str, ...]:
     """Statements that make of a message in a known wording its status, with `before` in front of it."""
     told = (
         rf"(?s)^{errors.STATUS_FIRST}.*$",
-        rf"""(?s)^(?:.{{0,180}}?[\s:('"])?(?:{"|".join(errors.STATUS_WORDINGS)})({_STATUS})(?:[^0-9].*)?$""",
+        rf"""(?s)^(?:.*?[\s:('"])?(?:{"|".join(errors.STATUS_WORDINGS)})({_STATUS})(?:[^0-9].*)?$""",
     )
     worded = (
         (rf"(?s)^{errors.RETRIED}(?:{_longest_first(beginnings)}).*$", str(status))

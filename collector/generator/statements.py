@@ -160,8 +160,21 @@ class Lists:
         return list(reductions.status_text())
 
     def exceptions(self) -> list[str]:
-        """Statements that note the class of a recorded exception on its span."""
+        """Statements that note on its span the class of a recorded exception."""
         return list(reductions.exception_type(at(SPAN, keys.EXCEPTION_TYPE)))
+
+    def first_chunks(self) -> list[str]:
+        """Statements that note on its span, under the conventions' keys, that and when a stream began."""
+        found = []
+        for marker, names in sorted(keys.first_chunk_events(self.dialects).items()):
+            is_first = (f"{at(SPAN, marker)} != nil", matches("spanevent.name", one_of(names)))
+            passed = "(spanevent.time_unix_nano - span.start_time_unix_nano) / 1000000000.0"
+            in_order = "spanevent.time_unix_nano >= span.start_time_unix_nano"
+            found.append(
+                put(at(SPAN, keys.FIRST_CHUNK), passed, *is_first, f"{at(SPAN, keys.FIRST_CHUNK)} == nil", in_order)
+            )
+            found.append(put(at(SPAN, keys.STREAMED), "true", *is_first))
+        return found
 
     def scope_names(self) -> list[str]:
         """Statements that leave of a scope's name and version what is known."""
@@ -250,7 +263,9 @@ def _billed(dialect: Dialect) -> str:
     calls = [all_of(*unnamed[:place], matches(value, one_of(dialect.operations))) for place, value in enumerate(named)]
     if dialect.unnamed_operation is not None and dialect.other_markers:
         calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
-    return any_of(*(f"({call})" for call in calls))
+    billed = any_of(*(f"({call})" for call in calls))
+    # The names do not leave, so that nobody after the collector could tell by them.
+    return all_of(f"not ({matches('span.name', one_of(dialect.no_calls))})", billed) if dialect.no_calls else billed
 
 
 def _identifier(value: str, field: Field) -> str:

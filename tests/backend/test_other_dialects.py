@@ -31,7 +31,7 @@ from infraprism.backend.ingest.dialects import cleaned
 from infraprism.processor import errors, names, to_event
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import As, key_of
-from infraprism.processor.dialects.values import Word
+from infraprism.processor.dialects.values import Words
 from infraprism.schema import Event
 
 CANARY = "canary-77ab-a-prompt"
@@ -289,8 +289,8 @@ def test_every_word_that_the_collector_lets_leave_may_come() -> None:
         for field, entries in dialect.keys.items():
             for entry in entries:
                 key, said = key_of(entry), words.get(field, ())
-                if isinstance(entry, As) and isinstance(entry.reader, Word):
-                    said = {entry.reader.word}
+                if isinstance(entry, As) and isinstance(entry.reader, Words):
+                    said = {word for word, _ in entry.reader.means}
                 elif field == "operation":
                     said = keys.operations_of(key)
                 refused += [(key, word) for word in said if _fault(key, word)]

@@ -57,7 +57,7 @@ def ended(span: dict[str, Any]) -> ReadableSpan:
     for key, value in span["attributes"].items():
         made.set_attribute(key, value)
     for event in span.get("events", ()):
-        made.add_event(event["name"], event["attributes"])
+        made.add_event(event["name"], event["attributes"], START_NS + event.get("at_ms", 0) * _NS_PER_MS)
     if "status" in span:
         made.set_status(Status(StatusCode[span["status"]], span.get("status_text")))
     made.end(end_time=START_NS + span["duration_ms"] * _NS_PER_MS)

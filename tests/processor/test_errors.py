@@ -49,6 +49,10 @@ def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any)
         ("openai.InternalServerError", "server_error", None),
         ("ThrottlingException", "rate_limit", None),
         ("botocore.errorfactory.ValidationException", "invalid_request", None),
+        ("botocore.exceptions.NoCredentialsError", "authentication", None),
+        ("UnrecognizedClientException", "authentication", None),
+        ("aiohttp.client_exceptions.ClientConnectorError", "connection", None),
+        ("azure.core.exceptions.ServiceRequestError", "connection", None),
         ("APIResponseValidationError", "other", None),
         ("_OTHER", "other", None),
         ("openai.APIError", "other", None),
@@ -111,13 +115,29 @@ def test_the_wordings_of_packages_and_providers_tell_a_status(text: str, code: s
 @pytest.mark.parametrize(
     "text",
     [
+        "ClientError: 429 RESOURCE_EXHAUSTED. {'error': CANARY}",
+        "google.api_core.exceptions.TooManyRequests: 429 POST https://example.com/CANARY",
+        "SDKError: API error occurred: Status 429. Body: CANARY",
+        "CANARY (status code: 429)",
+        "HttpResponseError: (429) CANARY",
+        "TooManyRequestsError: headers: {'x': '" + "x" * 900 + "'}, status_code: 429, body: CANARY",
+    ],
+)
+def test_each_client_has_its_wording_of_a_status(text: str) -> None:
+    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "rate_limit", "429")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "Error code: 4291",
         "500 tokens",
         "My prompt: Overloaded",
         "429",
         "error 429 in the prompt",
-        "x" * 300 + "Error code: 429",
+        "x" * 2100 + "Error code: 429",
         "200",
+        *("ValueError: 500 items", "Status 429", "two words: 429 POST"),
     ],
 )
 def test_other_digits_in_a_text_are_not_taken(text: str) -> None:

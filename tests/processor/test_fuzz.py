@@ -136,6 +136,9 @@ def _canaried(value: Any, dialect: Dialect) -> ReadableSpan:
     bag = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
     operation_key = next(key for key, slot in dialect.slots.items() if slot.position == slot.rank == 0)
     fixed = {operation_key: next(iter(dialect.operations)), fields.COST_STATUS.key: None, **dict.fromkeys(told_by)}
+    if dialect.needs:
+        # What a call has at least one of: a text, though of no form that may leave.
+        fixed[next(key for key, slot in dialect.slots.items() if slot.position in dialect.needed)] = CANARY
     scope = (*dialect.scopes, CANARY)[0]
     return span_of(
         {key: said for key, said in {**bag, **fixed}.items() if said is not None},

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infraprism.processor.names import HINTS, HOSTS, provider_of
-from infraprism.schema.fields import PROVIDERS
+from infraprism.processor.names import HINTS, HOSTS, hint_of, operation_of, provider_of
+from infraprism.schema.fields import OPERATIONS, PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,10 @@ def test_an_unknown_host_leaves_it_to_the_hint(host: str | None) -> None:
         ("google.vertex.chat", "google_vertex"),
         ("ibm.watsonx.ai", "ibm_watsonx"),
         ("moonshot_ai", "moonshot"),
+        ("MistralAI", "mistral"),
+        ("gcp.gen_ai", "google_gemini"),
+        ("azure_ai_inference", "azure"),
+        ("langchain_google_vertexai", "google_vertex"),
     ],
 )
 def test_old_and_new_spellings_of_a_provider_are_known(hint: str, provider: str) -> None:
@@ -93,6 +97,65 @@ def test_old_and_new_spellings_of_a_provider_are_known(hint: str, provider: str)
 )
 def test_the_model_decides_only_where_one_provider_alone_has_it(model: str | None, provider: str) -> None:
     assert provider_of(None, "langchain", model) == provider
+
+
+@pytest.mark.parametrize(
+    ("hint", "model", "provider"),
+    [
+        ("google", "gemini-2.5-flash", "google_gemini"),
+        ("Google", "projects/p/locations/us-central1/publishers/google/models/gemini-2.0-flash", "google_vertex"),
+        ("gcp.vertex.agent", "gemini-2.5-flash", "google_gemini"),
+        ("gcp.vertex.agent", "openai/gpt-4o-mini", "openai"),
+        ("gcp.vertex.agent", "bedrock/my-profile", "aws_bedrock"),
+        ("openrouter", "openai/gpt-4o-mini", "openrouter"),
+    ],
+)
+def test_where_a_name_is_that_of_an_owner_of_several_services_the_model_says_which(
+    hint: str, model: str, provider: str
+) -> None:
+    assert provider_of(None, hint, model) == provider
+
+
+@pytest.mark.parametrize(
+    ("scope", "hint"),
+    [
+        ("opentelemetry.instrumentation.vertexai", "vertexai"),
+        ("opentelemetry.instrumentation.openai.v1", "openai"),
+        ("openinference.instrumentation.google_genai", "google_genai"),
+        ("@traceloop/instrumentation-bedrock", "bedrock"),
+        ("opentelemetry.instrumentation.openai_agents", None),
+        ("my.tracer", None),
+    ],
+)
+def test_a_scope_is_about_the_client_that_its_name_has(scope: str, hint: str | None) -> None:
+    assert hint_of(scope) == hint
+
+
+@pytest.mark.parametrize(
+    ("model", "operation"),
+    [
+        ("gpt-4o-mini", "chat"),
+        ("claude-sonnet-4-5", "chat"),
+        (None, "chat"),
+        ("amazon.titan-embed-text-v2:0", "embeddings"),
+        ("cohere.embed-english-v3", "embeddings"),
+        ("nomic-embed-text", "embeddings"),
+        ("rerank-v3.5", "rerank"),
+        ("stability.stable-image-core-v1:0", "image"),
+        ("gpt-image-1", "image"),
+        ("whisper-1", "audio"),
+        ("gpt-4o-transcribe", "audio"),
+        ("gpt-4o-audio-preview", "chat"),
+        ("omni-moderation-latest", None),
+    ],
+)
+def test_a_model_of_one_kind_of_work_says_what_the_call_is(model: str | None, operation: str | None) -> None:
+    assert operation_of(model, "chat") == operation
+
+
+@given(st.none() | st.text())
+def test_whatever_the_model_the_operation_is_in_the_closed_list(model: str | None) -> None:
+    assert operation_of(model, "chat") in {*OPERATIONS, None}
 
 
 def test_every_provider_that_the_tables_name_is_one_of_the_closed_list() -> None:

@@ -72,9 +72,11 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
     if fields.COST_STATUS.key in attributes:
         return wire.read(context.trace_id, context.span_id, span.start_time or _nearest_ns(span.end_time), attributes)
     scope = _scope(span)
-    reading = own.read(attributes) if scope == OUR_SCOPE else engine.read(attributes, scope)
+    reading = own.read(attributes) if scope == OUR_SCOPE else engine.read(attributes, scope, _name(span))
     if reading is None:
         return None
+    if reading.dialect in engine.FIRST_CHUNKS:
+        reading = _with_first_chunk(span, reading)
     start, end, parent = span.start_time, span.end_time, span.parent
     start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
     if reading.said.duration_ms is not None and type(end) is int:
@@ -101,6 +103,28 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
 def _scope(span: ReadableSpan) -> str:
     name = getattr(getattr(span, "instrumentation_scope", None), "name", None)
     return name if type(name) is str else ""
+
+
+def _name(span: ReadableSpan) -> str:
+    name = getattr(span, "name", None)
+    return name if type(name) is str else ""
+
+
+def _with_first_chunk(span: ReadableSpan, reading: Reading) -> Reading:
+    """The call as a stream, if an event of the span marks the first chunk of one; nothing else of it is looked at."""
+    names = engine.FIRST_CHUNKS[reading.dialect]
+    start = span.start_time
+    try:
+        first = next((event.timestamp for event in span.events[:_MAX_EVENTS_LOOKED_AT] if event.name in names), None)
+    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
+        tally.error("first_chunk")
+        return reading
+    if type(first) is not int or type(start) is not int:
+        return reading
+    said = reading.said._replace(streamed=True)
+    if said.time_to_first_token_ms is None and first >= start:
+        said = said._replace(time_to_first_token_ms=_latency_ms(first - start))
+    return reading._replace(said=said)
 
 
 def _attributes(span: ReadableSpan) -> dict[str, Any]:

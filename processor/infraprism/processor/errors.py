@@ -94,6 +94,10 @@ CLASSES: Final = (
     ("resourceexhausted", "rate_limit"),
     ("quotaexceeded", "rate_limit"),
     ("authentication", "authentication"),
+    ("unrecognizedclient", "authentication"),
+    ("expiredtoken", "authentication"),
+    ("invalidtoken", "authentication"),
+    ("nocredentials", "authentication"),
     ("unauthorized", "authentication"),
     ("unauthenticated", "authentication"),
     ("permissiondenied", "permission"),
@@ -115,6 +119,7 @@ CLASSES: Final = (
     ("timeout", "timeout"),
     ("serviceunavailable", "overloaded"),
     ("overloaded", "overloaded"),
+    ("modelnotready", "overloaded"),
     ("internalserver", "server_error"),
     ("internalfailure", "server_error"),
     ("badgateway", "server_error"),
@@ -124,6 +129,10 @@ CLASSES: Final = (
     ("remoteprotocol", "connection"),
     ("connection", "connection"),
     ("connect", "connection"),
+    ("connector", "connection"),
+    ("disconnected", "connection"),
+    ("servicerequest", "connection"),
+    ("serviceresponse", "connection"),
     ("brokenpipe", "connection"),
     ("gai", "connection"),  # gaierror, without its ending
     ("cancelled", "cancelled"),
@@ -131,6 +140,7 @@ CLASSES: Final = (
     ("abort", "cancelled"),
     ("keyboardinterrupt", "cancelled"),
     ("generatorexit", "cancelled"),
+    ("clientclosedrequest", "cancelled"),
 )
 
 STATUSES: Final = {
@@ -154,14 +164,17 @@ _SERVER_ERROR: Final = 500
 _LAST_ERROR: Final = 599
 
 _ENDING: Final = re.compile(r"(?:_?error|exception)$")
-# The wordings of the openai and anthropic packages, in Python, for Node, Java and .NET, of Pydantic AI, of google-genai
-# and of Azure. Only the digits are taken; the text goes nowhere.
-STATUS_WORDINGS: Final = (r"Error code: ", r"status_code: ", r"HTTP ", r"Status: ")
-STATUS_FIRST: Final = r"(?:[A-Za-z]*Error: )?([45][0-9]{2})(?:: | (?:[A-Z{\"']|status code))"
+# The wordings of the openai and anthropic packages, in Python, for Node, Java and .NET, of Pydantic AI, cohere, ollama
+# and mistralai; of google-genai and of Azure. Only the digits are taken; the text goes nowhere.
+STATUS_WORDINGS: Final = (
+    *(r"Error code: ", r"status_code: ", r"HTTP ", r"Status: "),
+    *(r"status code: ", r"API error occurred: Status "),
+)
+STATUS_FIRST: Final = r"(?:[A-Za-z_][A-Za-z0-9_.]{0,80}: )?[(]?([45][0-9]{2})[)]?(?:: | (?:[A-Z{\"']|status code))"
 _STATUS_IN_TEXT: Final = re.compile(
     r"(?:^|[\s:('\"])(?:" + "|".join(STATUS_WORDINGS) + rf")([45][0-9]{{2}})(?![0-9])|^{STATUS_FIRST}"
 )
-_TEXT_LOOKED_AT: Final = 200
+_TEXT_LOOKED_AT: Final = 2000
 
 WORDED: Final = {
     401: ("Incorrect API key provided", "You didn't provide an API key", "invalid x-api-key", "Unauthorized"),

@@ -155,7 +155,33 @@ HINTS: Final = {
     "fireworksai": "fireworks",
     "gateway": "vercel",
     "hugging-face": "huggingface",
+    "gcp.gen_ai": "google_gemini",
+    "gcp.vertex.agent": "google_gemini",
+    "google_generativeai": "google_gemini",
+    "google_generative_ai": "google_gemini",
+    "google-generativeai": "google_gemini",
+    "gemini-developer": "google_gemini",
+    "google_ai": "google_gemini",
+    "langchain_google_genai": "google_gemini",
+    "langchain_google_vertexai": "google_vertex",
+    "azure_ai_inference": "azure",
+    "azure_ai": "azure",
+    "azure.openai": "azure",
+    "langchain_aws": "aws_bedrock",
+    "chatbedrock": "aws_bedrock",
+    "bedrock-runtime": "aws_bedrock",
+    "voyage_ai": "voyage",
+    "writerai": "writer",
+    "moonshot-ai": "moonshot",
+    "xai_sdk": "xai",
+    "ibm_watsonx_ai": "ibm_watsonx",
+    "ibm-watsonx": "ibm_watsonx",
+    "watsonx.ai": "ibm_watsonx",
+    "deep_seek": "deepseek",
+    "hf": "huggingface",
 }
+VAGUE: Final = frozenset({"google", "gcp.gen_ai", "gcp.vertex.agent"})
+"""Names of the owner of two services, or of its framework; what else says who it was is better."""
 
 _MODELS: Final = tuple(
     (re.compile(pattern), provider)
@@ -183,6 +209,35 @@ _MODELS: Final = tuple(
 """Models that one provider alone serves under this name. Gemini is not among them: two services of Google bill it."""
 
 
+_OPERATIONS: Final = tuple(
+    (re.compile(pattern), operation)
+    for pattern, operation in (
+        (r"(?:.*[-/])?moderation(?:-.*)?", None),
+        (r".*rerank.*", "rerank"),
+        (r".*embed.*|(?:text-)?(?:similarity|search)-.*-(?:doc|query|code|text)-.*|voyage-[^/]*", "embeddings"),
+        (
+            r"(?:.*[./])?(?:dall-e|(?:chat)?gpt-image|imagen|imagegeneration|stable-|sd3|sdxl|titan-image|nova-canvas|flux).*",
+            "image",
+        ),
+        (r"(?:.*[./])?(?:whisper|distil-whisper|tts-1|gpt-4o(?:-mini)?-(?:transcribe|tts)).*", "audio"),
+    )
+)
+"""Models that do one kind of work alone. Moderation is not billed."""
+
+
+@lru_cache(maxsize=1024)
+def operation_of(model: str | None, otherwise: str) -> str | None:
+    """What a call of this model is, if its name tells, or None if it is not billed; else what was said of it."""
+    name = (model or "").lower()
+    return next((operation for pattern, operation in _OPERATIONS if pattern.fullmatch(name)), otherwise)
+
+
+def hint_of(scope: str) -> str | None:
+    """The provider whose client a scope is about: `opentelemetry.instrumentation.vertexai` is about `vertexai`'s."""
+    words = re.split(r"[./@]|instrumentation-", scope.lower())
+    return next((word for word in reversed(words) if word in HINTS), None)
+
+
 @lru_cache(maxsize=1024)
 def provider_of(host: str | None, hint: str | None, model: str | None) -> str:
     """The provider, one of `infraprism.schema.fields.PROVIDERS`; `other` where nothing says it.
@@ -190,7 +245,11 @@ def provider_of(host: str | None, hint: str | None, model: str | None) -> str:
     `host` is the name of the server that was called, `hint` the provider's name as the instrumentation gave it, in
     today's or any older spelling, `model` the model's name.
     """
-    return _by_host(host or "") or _by_hint(hint or "") or _by_model(model or "") or OTHER
+    known = _by_host(host or "")
+    if known is None and (hint or "").lower() in VAGUE:
+        # The model's name may say which, and may begin with the name of another provider.
+        known = _by_model(model or "") or (_by_hint(model or "") if "/" in (model or "") else None)
+    return known or _by_hint(hint or "") or _by_model(model or "") or OTHER
 
 
 def _by_host(host: str) -> str | None:

@@ -10,15 +10,35 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
+from infraprism.processor.dialects.bedrock import BEDROCK
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE
 from infraprism.processor.dialects.langsmith import LANGSMITH
 from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
 from infraprism.processor.dialects.mastra import MASTRA
-from infraprism.processor.dialects.openinference import OPENINFERENCE
-from infraprism.processor.dialects.openlit import OPENLIT, OPENLIT_EXCLUSIVE, OPENLIT_GOOGLE, OPENLIT_OPENAI
-from infraprism.processor.dialects.openllmetry import OPENLLMETRY, OPENLLMETRY_EXCLUSIVE, OPENLLMETRY_IMAGES
+from infraprism.processor.dialects.mistral import MISTRAL
+from infraprism.processor.dialects.openinference import (
+    OPENINFERENCE,
+    OPENINFERENCE_AGNO,
+    OPENINFERENCE_OPENAI,
+    OPENINFERENCE_RERANK,
+)
+from infraprism.processor.dialects.openlit import (
+    OPENLIT,
+    OPENLIT_EXCLUSIVE,
+    OPENLIT_FORMER,
+    OPENLIT_GOOGLE,
+    OPENLIT_OLLAMA,
+    OPENLIT_OPENAI,
+)
+from infraprism.processor.dialects.openllmetry import (
+    OPENLLMETRY,
+    OPENLLMETRY_BEDROCK,
+    OPENLLMETRY_CHAT,
+    OPENLLMETRY_EXCLUSIVE,
+    OPENLLMETRY_IMAGES,
+)
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
 from infraprism.processor.dialects.sentry import SENTRY
@@ -31,17 +51,26 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     PYDANTIC_AI,
     STRANDS,
     GOOGLE_ADK,
+    BEDROCK,
+    MISTRAL,
     OPENLIT_OPENAI,
     OPENLIT_EXCLUSIVE,
     OPENLIT_GOOGLE,
+    OPENLIT_OLLAMA,
+    OPENLIT_FORMER,
     OPENLIT,
     SPRING_AI,
     OPENLLMETRY_IMAGES,
+    OPENLLMETRY_BEDROCK,
     OPENLLMETRY_EXCLUSIVE,
+    OPENLLMETRY_CHAT,
     AI_SDK_7,
     AI_SDK,
     LANGSMITH,
     MASTRA,
+    OPENINFERENCE_OPENAI,
+    OPENINFERENCE_RERANK,
+    OPENINFERENCE_AGNO,
     OPENINFERENCE,
     LANGFUSE,
     LITELLM,

@@ -13,7 +13,7 @@ from typing import Final
 
 from infraprism.processor.dialects import semconv
 from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, As, Beside, Dialect, Layer
-from infraprism.processor.dialects.values import Word, milliseconds
+from infraprism.processor.dialects.values import milliseconds, words
 
 _PROVIDER: Final = "ai.response.providerMetadata"
 _ANTHROPIC: Final = f"{_PROVIDER}.anthropic"
@@ -56,7 +56,7 @@ AI_SDK: Final = Dialect(
             cache_write_1h_tokens=(f"{_ANTHROPIC}.usage.cache_creation.ephemeral_1h_input_tokens",),
             service_tier=(f"{_ANTHROPIC}.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
             # A stream that breaks off ends well, but for this.
-            error=(As("ai.response.finishReason", Word("error", "_OTHER")),),
+            error=(As("ai.response.finishReason", words(error="_OTHER")),),
             session_on_span=("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.userId"),
         ),
         "operation": ("ai.operationId",),

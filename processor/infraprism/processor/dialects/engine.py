@@ -11,15 +11,21 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.dialects import DIALECTS, counts, values
-from infraprism.processor.dialects.table import Dialect, Layer, Said, layer_of
+from infraprism.processor.dialects.table import Dialect, Estimated, Layer, Said, layer_of
+from infraprism.processor.names import VAGUE, hint_of, operation_of
 from infraprism.processor.usage import Usage
 from infraprism.schema.fields import MAX_TOKENS, TAG_PREFIX
 
 MARKERS: Final = frozenset().union(*(dialect.markers for dialect in DIALECTS))
 """A span that has none of these keys is no LLM call of any dialect."""
+FIRST_CHUNKS: Final = {dialect.name: dialect.first_chunk_events for dialect in DIALECTS if dialect.first_chunk_events}
+"""For the dialects that have them the names of the span events that mark the first chunk of a stream."""
 
 _STREAMED: Final = Said._fields.index("streamed")
 _NOTHING: Final[list[Any]] = [None] * len(Said._fields)
+_REQUEST_MODEL: Final = Said._fields.index("request_model")
+_RESPONSE_MODEL: Final = Said._fields.index("response_model")
+_PROVIDER: Final = Said._fields.index("provider")
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
@@ -67,13 +73,15 @@ _PLANS: Final = tuple(map(_Plan, DIALECTS))
 class _Candidate(NamedTuple):
     """A dialect that spans of a scope may be of: they are not if they have none of its markers or signs.
 
-    `are_all_foreign` says the same of this dialect and of all before it.
+    `are_all_foreign` says the same of this dialect and of all before it. `hint` is the provider whose client the scope
+    is about, if its name tells one.
     """
 
     is_foreign: Callable[[Iterable[str]], bool]
     are_all_foreign: Callable[[Iterable[str]], bool]
     plan: _Plan
     layer: Layer
+    hint: str | None
 
 
 @lru_cache(maxsize=512)
@@ -87,30 +95,33 @@ def _candidates(scope: str) -> tuple[tuple[_Candidate, ...], _Candidate]:
         keys = dialect.markers if told else dialect.signs
         if keys:
             seen |= keys
-            found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, plan, layer_of(scope, dialect.layer)))
+            layer = layer_of(scope, dialect.layer)
+            hint = hint_of(scope) if layer is Layer.CLIENT else None
+            found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, plan, layer, hint))
     return tuple(found[:-1]), found[-1]
 
 
-def read(attributes: Mapping[str, Any], scope: str = "") -> Reading | None:
+def read(attributes: Mapping[str, Any], scope: str = "", name: str = "") -> Reading | None:
     """The billed call that these attributes are about, or None. The first dialect that recognises them decides.
 
-    `scope` is the name of the instrumentation scope that made the span.
+    `scope` is the name of the instrumentation scope that made the span, `name` the span's: it is compared with
+    constants only, since it may hold anything.
     """
     others, last = _candidates(scope)
     # Most spans follow the conventions: one look at the keys tells that no other dialect wrote them.
     if not others[-1].are_all_foreign(attributes):
-        for is_foreign, _, plan, layer in others:
-            if not is_foreign(attributes):
-                return _read(plan, layer, attributes)
-    return None if last.is_foreign(attributes) else _read(last.plan, last.layer, attributes)
+        for candidate in others:
+            if not candidate.is_foreign(attributes):
+                return _read(candidate.plan, candidate.layer, attributes, candidate.hint, name)
+    return None if last.is_foreign(attributes) else _read(last.plan, last.layer, attributes, last.hint, name)
 
 
 def read_by(dialect: Dialect, attributes: Mapping[str, Any]) -> Reading | None:
     """The billed call that these attributes are about as one table reads them, for trying out a table."""
-    return _read(_Plan(dialect), dialect.layer, attributes)
+    return _read(_Plan(dialect), dialect.layer, attributes, None, "")
 
 
-def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading | None:
+def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | None, name: str) -> Reading | None:
     dialect = plan.dialect
     found = _NOTHING.copy()
     ranks: dict[int, int] = {}
@@ -119,6 +130,27 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading |
     for text, (positions, tree) in plan.texts.items():
         if text in attributes and None in [found[position] for position in positions]:
             _take(plan, values.leaves(attributes[text], tree), found, ranks, {})
+    operation = _operation(dialect, found, attributes)
+    if operation is None or name in dialect.no_calls:
+        return None
+    if dialect.needed and all(found[position] is None for position in dialect.needed):
+        return None
+    if dialect.bills is not None:
+        found[_PROVIDER] = dialect.bills
+    elif hint is not None and (found[_PROVIDER] is None or found[_PROVIDER].lower() in VAGUE):
+        found[_PROVIDER] = hint
+    if found[0] in dialect.streams and found[_STREAMED] is None:
+        found[_STREAMED] = True
+    usage, contradicts = counts.usage(dialect, found, ranks)
+    if dialect.estimates is not None and _is_estimated(dialect.estimates, attributes, found):
+        usage, contradicts = Usage(), False
+    said = _tuple(Said, found)
+    reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))
+    return reading
+
+
+def _operation(dialect: Dialect, found: list[Any], attributes: Mapping[str, Any]) -> str | None:
+    """What kind of call it is, as one of the field table's operations; None if it is none."""
     name = found[0]
     if name is not None:
         operation = dialect.operations.get(name)
@@ -129,12 +161,18 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any]) -> Reading |
     for key, meant in dialect.operations_by_key.items():
         if key in attributes:
             operation = meant
-    if name in dialect.streams and found[_STREAMED] is None:
-        found[_STREAMED] = True
-    usage, contradicts = counts.usage(dialect, found, ranks)
-    said = _tuple(Said, found)
-    reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))
-    return reading
+    if dialect.operation_by_model:
+        return operation_of(found[_RESPONSE_MODEL] or found[_REQUEST_MODEL], operation)
+    return operation
+
+
+def _is_estimated(estimated: Estimated, attributes: Mapping[str, Any], found: list[Any]) -> bool:
+    model = found[_REQUEST_MODEL] or found[_RESPONSE_MODEL]
+    return (
+        attributes.get(estimated.key) == estimated.value
+        and model is not None
+        and estimated.models.search(model) is not None
+    )
 
 
 def _take(

@@ -12,7 +12,7 @@ from typing import Final
 
 from infraprism.processor.dialects import semconv
 from infraprism.processor.dialects.table import As, Dialect
-from infraprism.processor.dialects.values import Word
+from infraprism.processor.dialects.values import words
 
 _RAW: Final = "gen_ai.usage.raw"
 
@@ -50,7 +50,7 @@ LOGFIRE: Final = Dialect(
             total_tokens=(f"{_RAW}.total_tokens",),
             service_tier=(f"{_RAW}.service_tier",),
             web_searches=(f"{_RAW}.server_tool_use.web_search_requests",),
-            ends_stream=(As("logfire.span_type", Word("log", means=True)),),
+            ends_stream=(As("logfire.span_type", words(log=True)),),
             duration_ms=("duration",),
         ),
         "operation": ("logfire.msg_template", "gen_ai.operation.name"),

@@ -3,14 +3,16 @@
 Its spans are INTERNAL; only the kinds LLM and EMBEDDING are calls, all others repeat what those used. The prompt count
 includes the cache; older packages for Anthropic left it out, which the counts or the total prove where it shows. On
 errors the openai package names the model only in the JSON of the invocation parameters: of that text nothing else is
-read. There is no id of the answer, and no host.
+read. It says LLM of whatever its client asks for: lists of models, files and batches, which name no model, are no
+calls, and neither is moderation. There is no id of the answer, and no host.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from infraprism.processor.dialects.table import Dialect
+from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, Beside, Dialect
 
 _COUNT: Final = "llm.token_count"
 
@@ -30,6 +32,7 @@ OPENINFERENCE: Final = Dialect(
             "llm.response.model_name",
             "llm.model_name",
             "embedding.model_name",
+            "reranker.model_name",
             "llm.invocation_parameters.model",
             "embedding.invocation_parameters.model",
         ),
@@ -45,11 +48,42 @@ OPENINFERENCE: Final = Dialect(
         "reasoning_tokens": (f"{_COUNT}.completion_details.reasoning",),
         "audio_input_tokens": (f"{_COUNT}.prompt_details.audio",),
         "audio_output_tokens": (f"{_COUNT}.completion_details.audio",),
+        # Said by a span event, which the collector writes down under the conventions' names.
+        "streamed": ("gen_ai.request.stream",),
+        "time_to_first_token_ms": ("gen_ai.response.time_to_first_chunk",),
         "entity_type": ("infraprism.entity_type",),
         "entity_id": ("infraprism.entity_id",),
         "session_id": ("infraprism.session_id",),
         "session_on_span": ("session.id", "user.id"),
     },
     json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters", "metadata"}),
+    operation_by_model=True,
+    no_calls=frozenset({"messages.count_tokens", "FineTuningJob", "Assistant", "Run", "SyncCursorPage[FineTuningJob]"}),
+    first_chunk_events=frozenset({"First Token Stream Event"}),
     zero_is_unreported=True,
 )
+OPENINFERENCE_OPENAI: Final = replace(
+    OPENINFERENCE,
+    name="OpenInference for OpenAI",
+    scopes=("openinference.instrumentation.openai",),
+    needs=("request_model", "response_model"),
+)
+"""The same, where any request of the client is a span."""
+OPENINFERENCE_RERANK: Final = replace(
+    OPENINFERENCE,
+    name="OpenInference for clients that rerank",
+    scopes=("openinference.instrumentation.cohere",),
+    operations={**OPENINFERENCE.operations, "RERANKER": "rerank"},
+)
+"""The same, where a reranker is a call and not a step of a framework, which may well be a model of its own."""
+OPENINFERENCE_AGNO: Final = replace(
+    OPENINFERENCE,
+    name="OpenInference for Agno",
+    scopes=("openinference.instrumentation.agno",),
+    keys={
+        **OPENINFERENCE.keys,
+        "cache_read_tokens": (Beside(f"{_COUNT}.prompt_details.cache_read", CACHE_BESIDE_INPUT),),
+        "cache_write_tokens": (Beside(f"{_COUNT}.prompt_details.cache_write", CACHE_BESIDE_INPUT),),
+    },
+)
+"""The same, where the counts are those that Agno keeps, which are each provider's own."""

@@ -10,11 +10,12 @@ computed by itself, and not read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import Beside, Dialect
+from infraprism.processor.dialects.table import Beside, Dialect, Estimated
 
 OPENLIT: Final = Dialect(
     name="OpenLIT",
@@ -22,6 +23,7 @@ OPENLIT: Final = Dialect(
     scopes=("openlit", "openlit.", "@openlit/instrumentation-"),
     operations={
         **semconv.OPERATIONS,
+        "embedding": "embeddings",  # before it followed the conventions
         "image": "image",
         "audio": "audio",
         "speech_to_text": "audio",
@@ -67,3 +69,19 @@ OPENLIT_GOOGLE: Final = replace(
     },
 )
 """The same, where the output is what Google calls candidates."""
+OPENLIT_OLLAMA: Final = replace(
+    OPENLIT,
+    name="OpenLIT for Ollama",
+    scopes=("openlit.instrumentation.ollama",),
+    estimates=Estimated("gen_ai.operation.name", "embeddings", re.compile("")),
+)
+"""The same, where the counts of embeddings are estimates."""
+OPENLIT_FORMER: Final = replace(
+    OPENLIT,
+    name="OpenLIT of one scope",
+    scopes=("openlit.otel.tracing",),
+    estimates=Estimated(
+        "gen_ai.request.is_stream", value=True, models=re.compile("^(?:azure_|ft:)?(?:gpt-|chatgpt-|o[0-9])")
+    ),
+)
+"""The same up to 1.33, where all packages wrote in one scope and OpenAI's streams were always estimated."""

@@ -63,15 +63,20 @@ OPENLLMETRY: Final = Dialect(
 )
 OPENLLMETRY_EXCLUSIVE: Final = replace(
     OPENLLMETRY,
-    name="OpenLLMetry for Bedrock, and in Node for Anthropic",
-    scopes=(
-        *(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
-        "@traceloop/instrumentation-anthropic",
-    ),
+    name="OpenLLMetry for Anthropic in Node",
+    scopes=("@traceloop/instrumentation-anthropic",),
     signs=frozenset(),
     input_excludes_cache=True,
 )
-"""The same, where the input is what these providers call so."""
+"""The same, where the input is what this provider calls so."""
+OPENLLMETRY_BEDROCK: Final = replace(
+    OPENLLMETRY_EXCLUSIVE,
+    name="OpenLLMetry for Bedrock",
+    scopes=(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
+    operation_by_model=True,
+    bills="aws_bedrock",
+)
+"""The same, where the provider was once the name of the model's maker."""
 OPENLLMETRY_IMAGES: Final = Dialect(
     name="OpenLLMetry for images",
     markers=frozenset({"gen_ai.request.type"}),
@@ -84,3 +89,15 @@ OPENLLMETRY_IMAGES: Final = Dialect(
     rank=1,
 )
 """The same, where all counts are estimates."""
+_CHATS: Final = ("anthropic", "groq", "google_generativeai", "vertexai")
+OPENLLMETRY_CHAT: Final = replace(
+    OPENLLMETRY,
+    name="OpenLLMetry for clients that only chat",
+    scopes=(
+        *(_PREFIX + package for package in _CHATS),
+        "@traceloop/instrumentation-vertexai",
+    ),
+    signs=frozenset(),
+    operations={**OPENLLMETRY.operations, "completion": "chat", "text_completion": "chat"},
+)
+"""The same, where `completion` is the name of all calls."""

@@ -138,6 +138,14 @@ def key_of(entry: Entry) -> str:
     return entry if isinstance(entry, str) else entry.key
 
 
+class Estimated(NamedTuple):
+    """Calls whose counts are an estimate: a value under a key, and a pattern of the models that it is about."""
+
+    key: str
+    value: str | bool
+    models: re.Pattern[str]
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One way in which instrumentations write about an LLM call.
@@ -147,6 +155,11 @@ class Dialect:
     value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
     `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
     `streams`: the values of the operation that say that the answer was streamed.
+    `operation_by_model`: whether calls of all kinds are named as one, so that the model's name tells more: see
+    `infraprism.processor.names.operation_of`.
+    `no_calls`: constant names of spans that look like calls and are none, such as counting tokens.
+    `bills`: the provider that bills all its calls, where it writes the model's maker in that place.
+    `needs`: fields of `Said` of which a call has at least one; a span without any of them is no call.
     `keys`: for each field of `Said` its keys, best first.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
@@ -159,6 +172,8 @@ class Dialect:
     `total_is_its_own`: whether the total is a sum that the instrumentation made of the two counts: it proves nothing.
     `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
     `estimates_lack`: the field that a stream has if its counts were reported, and lacks if they are an estimate.
+    `estimates`: the calls of which all counts are an estimate: see `Estimated`.
+    `first_chunk_events`: names of span events that mark the first chunk of a stream.
     `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
     provider reported them, more is less.
 
@@ -173,17 +188,24 @@ class Dialect:
     unnamed_operation: str | None = None
     operations_by_key: Mapping[str, str] = field(default_factory=dict)
     streams: frozenset[str] = frozenset()
+    operation_by_model: bool = False
+    no_calls: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
+    bills: str | None = None
     json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()
     total_is_its_own: bool = False
     zero_is_unreported: bool = False
     estimates_lack: str | None = None
+    estimates: Estimated | None = None
+    first_chunk_events: frozenset[str] = frozenset()
     layer: Layer = Layer.CLIENT
     rank: int = 0
     slots: Mapping[str, Slot] = field(init=False, repr=False)
     beside: Mapping[int, Mapping[int, frozenset[str]]] = field(init=False, repr=False)
     other_markers: frozenset[str] = field(init=False, repr=False)
+    needed: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         slots: dict[str, Slot] = {}
@@ -199,6 +221,7 @@ class Dialect:
                 if isinstance(entry, Beside):
                     beside.setdefault(position, {})[rank] = entry.providers
         operation = {key for key, slot in slots.items() if slot.position == 0}
+        object.__setattr__(self, "needed", tuple(map(Said._fields.index, self.needs)))
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "beside", beside)
         object.__setattr__(self, "other_markers", self.markers - operation)

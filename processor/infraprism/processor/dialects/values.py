@@ -19,15 +19,19 @@ Reader = Callable[[object], object]
 
 
 @dataclass(frozen=True)
-class Word:
-    """Reads one constant word of an instrumentation as another value, and anything else as absent."""
+class Words:
+    """Reads constant words of an instrumentation as other values, and anything else as absent."""
 
-    word: str
-    means: object
+    means: tuple[tuple[str, object], ...]
 
     def __call__(self, value: object) -> object:
-        """The other value, if this is the word."""
-        return self.means if type(value) is str and value == self.word else None
+        """The other value, if this is one of the words."""
+        return next((means for word, means in self.means if word == value), None) if type(value) is str else None
+
+
+def words(**means: object) -> Words:
+    """Each word with what it means."""
+    return Words(tuple(means.items()))
 
 
 MAX_TEXT: Final = 512

@@ -54,8 +54,8 @@ def _texts() -> dict[str, Texts]:
 
 def _patterns(dialect: Dialect, field: str, entry: Entry) -> Iterator[re.Pattern[str]]:
     reader = entry.reader if isinstance(entry, As) else READERS[field]
-    if isinstance(reader, values.Word):
-        yield re.compile(re.escape(reader.word))
+    if isinstance(reader, values.Words):
+        yield re.compile("|".join(re.escape(word) for word, _ in reader.means))
     elif field == "response_id":
         yield _FINGERPRINT
     elif reader is values.money:

@@ -1,0 +1,44 @@
+"""What the mistralai package writes by itself wherever an application has a tracer provider.
+
+Its version 1 names the operation of the API and counts under the conventions' names of before and of after 1.27; it
+marks no errors. Version 2 follows the conventions, but calls the requests to an agent that Mistral runs `invoke_agent`,
+and what it answered `chat`: the request is the call, and only it has a host.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infraprism.processor.dialects import semconv
+from infraprism.processor.dialects.table import Dialect
+
+_AGENT: Final = "agents_api_v1_conversations_"
+
+MISTRAL: Final = Dialect(
+    name="Mistral",
+    markers=frozenset({"mistral_ai.operation.id", "gen_ai.operation.name"}),
+    scopes=("mistralai_sdk_tracer",),
+    operations={
+        "chat": "chat",
+        "invoke_agent": "chat",
+        "text_completion": "completion",
+        "embeddings": "embeddings",
+        "generate_content": "other",  # reading of documents
+        "chat_completion_v1_chat_completions_post": "chat",
+        "stream_chat": "chat",
+        "agents_completion_v1_agents_completions_post": "chat",
+        "stream_agents": "chat",
+        **{f"{_AGENT}{verb}{ending}": "chat" for verb in ("start", "append", "restart") for ending in ("", "_stream")},
+        "fim_completion_v1_fim_completions_post": "completion",
+        "stream_fim": "completion",
+        "embeddings_v1_embeddings_post": "embeddings",
+        "ocr_v1_ocr_post": "other",
+        "audio_api_v1_transcriptions_post": "audio",
+        "audio_api_v1_transcriptions_post_stream": "audio",
+    },
+    keys={
+        **semconv.keys_with(total_tokens=("mistral_ai.request.total_tokens",)),
+        "operation": ("mistral_ai.operation.id", "gen_ai.operation.name"),
+    },
+    needs=("host",),
+)
