@@ -46,6 +46,7 @@ _READ: Final = tuple(
 _TEXTS: Final = slice(0, _SAID.index("input_tokens"))
 _COUNTS: Final = slice(_SAID.index("input_tokens"), _SAID.index("web_searches") + 1)
 _NUMBERS: Final = slice(_COUNTS.start, _SAID.index("http_status") + 1)
+_HTTP_STATUS: Final = _SAID.index("http_status")
 _RESPONSE_ID: Final = _SAID.index("response_id")
 _BEYOND_SAID: Final = (None,) * (len(Usage._fields) - (_COUNTS.stop - _COUNTS.start))
 _is_text: Final = frozenset({str, type(None)}).issuperset
@@ -70,6 +71,7 @@ def read(attributes: Mapping[str, Any]) -> Reading | None:
         or max(map(len, filter(None, texts)), default=0) > values.MAX_TEXT
         or "" in texts
         or not _add_up(*counts)
+        or not 0 <= (found[_HTTP_STATUS] or 0) <= MAX_TOKENS
     ):
         return engine.read(attributes, OUR_SCOPE)
     operation = OPERATIONS.get(found[0])
