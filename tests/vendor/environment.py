@@ -31,6 +31,7 @@ class Environment:
         self.source = folder / suite.name
         self.python = folder / "environment" / "bin" / "python"
         self.folder = folder
+        self.variables = suite.variables
 
 
 def environment(suite: Suite) -> Environment:
@@ -39,7 +40,9 @@ def environment(suite: Suite) -> Environment:
     Raises subprocess.CalledProcessError or TimeoutExpired where the registry cannot be reached.
     """
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    made_from = repr((suite.name, suite.extras, suite.groups, ours, sys.version, Path(__file__).read_text()))
+    made_from = repr(
+        (suite.name, suite.extras, suite.groups, suite.also, ours, sys.version, Path(__file__).read_text())
+    )
     folder = KEPT / f"{suite.name}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
     made = Environment(folder, suite)
     done = folder / ".made"
@@ -70,7 +73,7 @@ def _install(suite: Suite, made: Environment) -> None:
     _run(sys.executable, "-m", "venv", str(made.folder / "environment"))
     pip = (str(made.python), "-m", "pip", "install", "-q")
     _run(*pip, "--upgrade", "pip")
-    _run(*pip, "-c", str(constraints), client, *groups, "--editable", str(ROOT))
+    _run(*pip, "-c", str(constraints), client, *groups, *suite.also, "--editable", str(ROOT))
 
 
 def _locked(lock: Path) -> Iterator[str]:

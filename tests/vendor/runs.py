@@ -63,6 +63,7 @@ def _pytest(environment: Environment, tests: list[str], reports: Path, *, observ
         "PYTHONPATH": str(PLUGIN),
         "INFRAPRISM_VENDOR_REPORTS": str(reports),
         "INFRAPRISM_VENDOR_OBSERVE": "1" if observe else "0",
+        **environment.variables,
     }
     plugins = ("-p", "infraprism_vendor", "-p", "no:cacheprovider")
     command = [str(environment.python), "-m", "pytest", "-q", "-n", str(workers), *plugins, "--tb=line", *tests]
