@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from infraprism.instrumentation.call import Call, swallow
+from infraprism.instrumentation.stand_ins import StandIn, like
 
 MAX_ANSWER_BYTES: Final = 32 * 2**20
 """A whole answer beyond this is not decoded a second time; its usage stays unknown."""
@@ -35,16 +36,19 @@ def watch(call: Call, response: Any) -> None:
     """Tell `call` when this open httpx response is closed, and of all that is read of it past the package's stream."""
     search = _search(call, response, live=True)
     # httpx decodes the transfer (gzip and the like) in this object, for reading in whatever way, sync or async.
-    response._decoder = _Decoder(response._get_content_decoder(), call, search)  # noqa: SLF001 - no public place
-    response.stream = _body_like(type(response.stream))(response.stream, call, search)
+    decoder, stream = response._get_content_decoder(), response.stream  # noqa: SLF001 - no public place
+    response._decoder = like(_Decoder, type(decoder))(decoder, call, search)  # noqa: SLF001 - see above
+    # httpx asks its class which kind of byte stream it is.
+    kinds = (kind for kind in type(stream).__mro__ if kind.__name__ in ("SyncByteStream", "AsyncByteStream"))
+    response.stream = like(_Body, type(stream), *kinds)(stream, call, search)
 
 
 def read_by_package(response: Any) -> None:
     """From here on the package's own stream reads this body, once and to its end: its bytes need no second look."""
     try:
         decoder = response.__dict__.get("_decoder")
-        if type(decoder) is _Decoder:
-            response._decoder = decoder._decoder  # noqa: SLF001 - no public place
+        if isinstance(decoder, _Decoder):
+            response._decoder = decoder._original  # noqa: SLF001 - no public place
     except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
         swallow("bodies.read_by_package")
 
@@ -135,20 +139,20 @@ class _Events:
 _Search = _Answer | _Events | _Nothing
 
 
-class _Decoder:
+class _Decoder(StandIn):
     """Stands before httpx's content decoder and shows what comes out of it: bytes, or in httpx2 pieces of bytes."""
 
     def __init__(self, decoder: Any, call: Call, search: _Search) -> None:
-        self._decoder = decoder
+        super().__init__(decoder)
         self._call = call
         self._search = search
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
-        decoded: bytes | Iterator[bytes] = self._decoder.decode(data)
+        decoded: bytes | Iterator[bytes] = self._original.decode(data)
         return decoded if self._call.reading else self._shown(decoded)
 
     def flush(self) -> bytes | Iterator[bytes]:
-        decoded: bytes | Iterator[bytes] = self._decoder.flush()
+        decoded: bytes | Iterator[bytes] = self._original.flush()
         return decoded if self._call.reading else self._shown(decoded)
 
     def _shown(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
@@ -161,28 +165,25 @@ class _Decoder:
             swallow("bodies.decoder")
         return piece
 
-    def __getattr__(self, name: str) -> Any:
-        return _of(self, "_decoder", name)
 
-
-class _Body:
+class _Body(StandIn):
     """Stands before the byte stream of a response: tells the call when it is closed, or fails while it is read."""
 
     def __init__(self, stream: Any, call: Call, search: _Search) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._call = call
         self._search = search
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream) if self._call.reading else self._watched()
+        return iter(self._original) if self._call.reading else self._watched()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks: AsyncIterator[bytes] = self._stream.__aiter__()
+        chunks: AsyncIterator[bytes] = self._original.__aiter__()
         return chunks if self._call.reading else self._watched_async(chunks)
 
     def _watched(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            yield from self._original
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -204,13 +205,13 @@ class _Body:
 
     def close(self) -> None:
         try:
-            self._stream.close()
+            self._original.close()
         finally:
             self._closed()
 
     async def aclose(self) -> None:
         try:
-            await self._stream.aclose()
+            await self._original.aclose()
         finally:
             self._closed()
 
@@ -222,32 +223,3 @@ class _Body:
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.closed")
         self._call.left()
-
-    def __getattr__(self, name: str) -> Any:
-        return _of(self, "_stream", name)
-
-    @property  # type: ignore[misc]  # what `isinstance` asks after the type itself
-    def __class__(self) -> type:
-        """Applications and other instrumentations tell their own byte streams by `isinstance`."""
-        stream = self.__dict__.get("_stream")
-        return type(self) if stream is None else type(stream)
-
-
-def _of(holder: object, inner: str, name: str) -> Any:
-    # Through the dictionary: copying asks an object without any fields yet.
-    if inner in holder.__dict__:
-        return getattr(holder.__dict__[inner], name)
-    raise AttributeError(name)
-
-
-def _body_like(stream: type) -> type[_Body]:
-    """A class of `_Body` that httpx takes for the kind of byte stream that `stream` is."""
-    made = _bodies.get(stream)
-    if made is None:
-        kinds = [base for base in stream.__mro__ if base.__name__ in ("SyncByteStream", "AsyncByteStream")]
-        names = {"__module__": stream.__module__, "__qualname__": stream.__qualname__}
-        made = _bodies[stream] = type(stream.__name__, (_Body, *kinds), names)
-    return made
-
-
-_bodies: Final[dict[type, type[_Body]]] = {}

@@ -6,11 +6,12 @@ on untouched and tells the call; order, exceptions and the way it ends are those
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 from infraprism.instrumentation.bodies import read_by_package, watch
 from infraprism.instrumentation.call import Call
+from infraprism.instrumentation.stand_ins import StandIn, like
 
 
 def follow(call: Call, stream: Any) -> None:
@@ -23,12 +24,15 @@ def follow(call: Call, stream: Any) -> None:
         watch(call, response)
     source: Any = getattr(stream, "_iterator", None)  # no public name; it is the same in every version
     if hasattr(source, "__anext__"):
-        stream._iterator = _AsyncChunks(source, call, response)  # noqa: SLF001 - see above
+        stream._iterator = like(_AsyncChunks, type(source))(source, call, response)  # noqa: SLF001 - see above
     elif hasattr(source, "__next__"):
-        stream._iterator = _chunks(source, call, response)  # noqa: SLF001 - see above
+        chunks: Any = _chunks(source, call, response)
+        chunks.__name__ = getattr(source, "__name__", chunks.__name__)
+        chunks.__qualname__ = getattr(source, "__qualname__", chunks.__qualname__)
+        stream._iterator = chunks  # noqa: SLF001 - see above
 
 
-def _chunks(source: Iterator[object], call: Call, response: Any) -> Iterator[object]:
+def _chunks(source: Iterator[object], call: Call, response: Any) -> Generator[object, None, None]:
     read_by_package(response)
     call.reading = True
     try:
@@ -43,18 +47,22 @@ def _chunks(source: Iterator[object], call: Call, response: Any) -> Iterator[obj
     except BaseException as error:
         call.failed(error)
         raise
+    finally:
+        # Somebody may have closed this one, or thrown into it: then the original ends now, and not some time later.
+        if (close := getattr(source, "close", None)) is not None:
+            close()
     call.answered()
 
 
-class _AsyncChunks:
+class _AsyncChunks(StandIn):
     """The same for asynchronous streams.
 
     A plain iterator and no generator: an unfinished asynchronous generator more would be one more for the event loop
-    to finalize.
+    to finalize. What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's.
     """
 
     def __init__(self, source: AsyncIterator[object], call: Call, response: Any) -> None:
-        self._source = source
+        super().__init__(source)
         self._call = call
         self._response = response
         self._started = False
@@ -69,7 +77,7 @@ class _AsyncChunks:
             self._started = True
         call.reading = True
         try:
-            chunk = await self._source.__anext__()
+            chunk = await self._original.__anext__()
         except StopAsyncIteration:
             call.answered()
             raise
@@ -87,7 +95,3 @@ class _AsyncChunks:
         """
         if self._started:
             self._call.left()
-
-    def __getattr__(self, name: str) -> Any:
-        """What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's."""
-        return getattr(self.__dict__["_source"], name)
