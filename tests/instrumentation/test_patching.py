@@ -6,6 +6,10 @@ import asyncio
 import copy
 import importlib
 import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,14 +141,10 @@ def test_status_says_what_is_instrumented_and_why_not(monkeypatch: pytest.Monkey
 
     versions = {"openai": "1.2.3", "anthropic": "99.0"}
     monkeypatch.setattr(instrumentor, "version", versions.__getitem__)
-    monkeypatch.setattr(instrumentor, "PackageNotFoundError", KeyError)
     old, new = status()
     assert (old.supported, new.supported) == (False, True)
     assert "1.2.3" in old.reason
     assert "1.55.3" in old.reason
-    del versions["openai"]
-    assert status()[0].reason == "it is not installed"
-    assert status()[0].installed_version is None
     instrument(TracerProvider())
     assert [one.instrumented for one in status()] == [False, True]
 
@@ -156,15 +156,108 @@ def test_a_version_is_compared_by_the_numbers_it_begins_with(text: str, release:
     assert instrumentor._release(text) == release
 
 
-def test_a_package_of_an_unknown_shape_is_left_alone_and_reported(
-    monkeypatch: pytest.MonkeyPatch, provider: LocalProvider
+_AS_IT_IS = """
+class SyncAPIClient:
+    def request(self, cast_to, options): ...
+class AsyncAPIClient:
+    async def request(self, cast_to, options): ...
+"""
+INSTALLATIONS = {
+    "missing": ("", "", None, "it is not installed"),
+    "a_folder_of_that_name": ("", "", "folder", "it is not installed"),
+    "too_old": ("1.2.3", "", None, "version 1.2.3 is too old: 1.55.3 is the oldest supported"),
+    "its_files_are_gone": ("99.0", "", None, "version 99.0 cannot be imported: ModuleNotFoundError"),
+    "its_import_fails": ("99.0", "1 / 0", "", "version 99.0 cannot be imported: ZeroDivisionError"),
+    "its_import_leaves": ("99.0", "raise SystemExit(3)", "", "version 99.0 cannot be imported: SystemExit"),
+    "newer_without_the_classes": ("99.0", "", "", "version 99.0 has a shape that InfraPrism does not know"),
+    "newer_with_one_class": (
+        "99.0",
+        "",
+        "class SyncAPIClient:\n def request(self, cast_to, options): ...",
+        "version 99.0 has a shape that InfraPrism does not know",
+    ),
+    "newer_without_options": (
+        "99.0",
+        "",
+        "class SyncAPIClient:\n def request(self, cast_to, call): ...\nAsyncAPIClient = SyncAPIClient",
+        "version 99.0 has a shape that InfraPrism does not know: request takes no options",
+    ),
+    "newer_with_a_static_method": (
+        "99.0",
+        "",
+        "class SyncAPIClient:\n request = staticmethod(print)\nAsyncAPIClient = SyncAPIClient",
+        "version 99.0 has a shape that InfraPrism does not know: request is no method",
+    ),
+    "newer_and_known": (
+        "99.0",
+        "",
+        _AS_IT_IS,
+        "",
+    ),
+    "nothing_says_its_version": (
+        "",
+        "",
+        _AS_IT_IS,
+        "",
+    ),
+    "what_is_left_of_its_metadata": ("broken", "", None, "it is not installed"),
+}
+_SAYS_STATUS = """
+import openai_before
+from infraprism.instrumentation import instrument, status, uninstrument
+instrument()
+found = status()[0]
+print(found.instrumented, found.reason)
+uninstrument()
+openai_before.check()
+"""
+_BEFORE = """
+import sys
+def check():
+    # What was replaced of a package that turned out to be another must be its own again.
+    base = sys.modules.get("openai._base_client")
+    for kind in (getattr(base, name, None) for name in ("SyncAPIClient", "AsyncAPIClient")):
+        assert kind is None or not hasattr(kind.request, "__wrapped__"), kind
+"""
+
+
+@pytest.mark.parametrize("found", INSTALLATIONS)
+def test_whatever_is_installed_under_the_name_nothing_is_raised_and_status_says_why_it_is_left_alone(
+    found: str, tmp_path: Path
 ) -> None:
-    monkeypatch.delattr(importlib.import_module("anthropic._base_client"), "AsyncAPIClient")
-    instrument(TracerProvider())
-    openai_status, anthropic_status = status()
-    assert openai_status.instrumented
-    assert not anthropic_status.instrumented
-    assert "shape" in anthropic_status.reason
+    metadata, package, base, reason = INSTALLATIONS[found]
+    if metadata:
+        about = tmp_path / "openai-99.dist-info"
+        about.mkdir()
+        if metadata != "broken":
+            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: openai\nVersion: {metadata}\n")
+    if base is not None:
+        (tmp_path / "openai").mkdir()
+    if base is not None and base != "folder":
+        (tmp_path / "openai" / "__init__.py").write_text(package)
+        (tmp_path / "openai" / "_base_client.py").write_text(base)
+    (tmp_path / "openai_before.py").write_text(_BEFORE)
+    # Only what InfraPrism needs, and this package, are to be found.
+    parts = [place for place in sys.path if place and "site-packages" not in place]
+    site = Path(next(place for place in sys.path if place.endswith("site-packages")))
+    for one in site.iterdir():
+        if not one.name.startswith(("openai", "anthropic")):
+            (tmp_path / one.name).symlink_to(one)
+    parts += [
+        line for file in site.glob("*infraprism*.pth") for line in file.read_text().splitlines() if Path(line).is_dir()
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _SAYS_STATUS],
+        env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *parts])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith(f"{not reason} {reason}".strip())
 
 
 def test_an_error_of_ours_never_reaches_the_application(

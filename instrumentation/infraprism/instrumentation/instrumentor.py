@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -16,16 +19,20 @@ from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Tracing
 
+UNKNOWN: Final = "unknown"
+"""The version of a package that is there, with nothing that says which one it is."""
+
 _lock: Final = threading.RLock()
 _applied: Final[dict[str, Patches]] = {}
-_unknown_shape: Final[set[str]] = set()
+_failures: Final[dict[str, str]] = {}
 _automatic: Final = Tracing()
 
 
 class ProviderStatus(NamedTuple):
     """What is the matter with one client package.
 
-    `reason` says in a sentence why it is not instrumented, and is empty where it is.
+    `reason` says in a sentence why it is not instrumented, and is empty where it is. `installed_version` is `unknown`
+    where the package is there without what package managers write about it.
     """
 
     name: str
@@ -77,35 +84,62 @@ def remove(packages: Iterable[ClientPackage]) -> None:
 
 
 def _apply(package: ClientPackage, tracing: Tracing) -> None:
-    _unknown_shape.discard(package.name)
+    _failures.pop(package.name, None)
+    try:
+        importlib.import_module(package.base_module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - some packages leave by SystemExit where a part of them is missing
+        _failed(package, f"cannot be imported: {type(error).__name__}: {error}")
+        return
     try:
         patches = package.patches(tracing)
         patches.apply()
-    except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-        # A version we do not know, or one that cannot be imported: the application must start all the same.
-        log.warning("InfraPrism does not observe %s: it has an unknown shape", package.name, exc_info=True)
-        tally.error(f"instrument.{package.name}")
-        _unknown_shape.add(package.name)
+    except Exception as error:  # noqa: BLE001 - rule: no error of ours reaches the application
+        _failed(package, f"has a shape that InfraPrism does not know: {error}")
     else:
         _applied[package.name] = patches
 
 
+def _failed(package: ClientPackage, reason: str) -> None:
+    """Say why this package is left alone, while handling the error: the application must start all the same."""
+    log.warning("InfraPrism does not observe %s: it %s", package.name, reason, exc_info=True)
+    tally.error(f"instrument.{package.name}")
+    _failures[package.name] = reason
+
+
 def _status(package: ClientPackage) -> ProviderStatus:
-    try:
-        installed = version(package.name)
-    except PackageNotFoundError:
-        return ProviderStatus(
-            package.name, package.name, None, supported=False, instrumented=False, reason="it is not installed"
-        )
-    supported = _release(installed) >= package.oldest
-    if not supported:
+    installed = _installed(package)
+    supported = installed is not None and (installed == UNKNOWN or _release(installed) >= package.oldest)
+    instrumented = package.name in _applied
+    if installed is None:
+        reason = "it is not installed"
+    elif not supported:
         oldest = ".".join(map(str, package.oldest))
         reason = f"version {installed} is too old: {oldest} is the oldest supported"
-    elif package.name in _unknown_shape:
-        reason = f"version {installed} has an unknown shape"
+    elif package.name in _failures:
+        reason = f"version {installed} {_failures[package.name]}"
     else:
-        reason = "" if package.name in _applied else "instrument() was not called"
-    return ProviderStatus(package.name, package.name, installed, supported, package.name in _applied, reason)
+        reason = "" if instrumented else "instrument() was not called"
+    return ProviderStatus(package.name, package.name, installed, supported, instrumented, reason)
+
+
+def _installed(package: ClientPackage) -> str | None:
+    """The version that is installed, `UNKNOWN` where nothing says it, or None. Imports nothing of the package."""
+    try:
+        found = version(package.name)
+    except Exception:  # noqa: BLE001 - not only PackageNotFoundError: what is left of a broken installation can be anything
+        found = None
+    if isinstance(found, str):
+        return found
+    # Bundled applications leave out what package managers write, and bring the package all the same.
+    try:
+        spec = find_spec(package.name)
+        places = None if spec is None else spec.submodule_search_locations
+        module = None if places is None else PathFinder.find_spec(package.base_module, places)
+    except Exception:  # noqa: BLE001 - a finder of somebody else, or a stand-in of a test in sys.modules
+        return None
+    return None if module is None else UNKNOWN
 
 
 def _release(text: str) -> tuple[int, ...]:

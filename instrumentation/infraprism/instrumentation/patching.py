@@ -50,9 +50,13 @@ class Patches:
         self._patches = patches
 
     def apply(self) -> None:
-        """Put all replacements in place, in order."""
-        for patch in self._patches:
-            patch.apply()
+        """Put all replacements in place, in order; where one cannot be, none of them stays, and the error is raised."""
+        try:
+            for patch in self._patches:
+                patch.apply()
+        except BaseException:
+            self.restore()
+            raise
 
     def restore(self) -> None:
         """Put all originals back, in reverse order."""
