@@ -107,6 +107,33 @@ def test_a_call_inside_a_measured_call_is_not_measured_again(provider: LocalProv
     inner.close()
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_task_that_a_hook_started_during_a_call_has_its_own_calls_measured_afterwards(
+    streamed: bool, provider: LocalProvider, delivered: Any
+) -> None:
+    async def run() -> None:
+        over, tasks = asyncio.Event(), []
+
+        async def background() -> None:
+            await over.wait()
+            async with client("anthropic", provider, asynchronous=True) as other:
+                await other.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
+
+        async def hook(request: Any) -> None:
+            tasks.append(asyncio.create_task(background()))
+
+        hooked = httpx.AsyncClient(event_hooks={"request": [hook]})
+        async with client("openai", provider, asynchronous=True, http_client=hooked) as opened:
+            stream = await opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=streamed)
+            over.set()
+            await tasks[0]  # before the stream is read
+            if streamed:
+                assert [chunk async for chunk in stream]
+
+    asyncio.run(run())
+    assert sorted(event.provider for event in delivered()) == ["anthropic", "openai"]
+
+
 def test_spans_that_the_client_package_makes_itself_are_no_second_event(
     provider: LocalProvider, delivered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ exist already are observed too. Of a request only its path and the keys `model` 
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from contextvars import Token
 from copy import copy
@@ -47,6 +48,11 @@ class ClientPackage:
     operations: Mapping[str, Operation]
     other_providers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def base_module(self) -> str:
+        """The module that all calls go through; to import it is to import the package."""
+        return f"{self.name}._base_client"
+
     def operation(self, method: str, url: str) -> Operation | None:
         """The billed call that a request is, or None."""
         if method.lower() != "post":
@@ -66,11 +72,13 @@ class ClientPackage:
         return self.provider
 
     def patches(self, tracing: Tracing) -> Patches:
-        """What to replace in the package, which is imported for it.
+        """What to replace in the package, which was imported.
 
-        Raises ImportError, AttributeError or KeyError where the package has another shape.
+        Raises ImportError, AttributeError, KeyError or TypeError where the package has another shape.
         """
-        base = importlib.import_module(f"{self.name}._base_client")
+        base = importlib.import_module(self.base_module)
+        for client in (base.SyncAPIClient, base.AsyncAPIClient):
+            _check(vars(client)["request"])
         observer = _Observer(self, tracing)
         return Patches(
             [
@@ -78,6 +86,15 @@ class ClientPackage:
                 Patch(base.AsyncAPIClient, "request", observer.asynchronous),
             ]
         )
+
+
+def _check(request: object) -> None:
+    """Raise TypeError if this is no method that takes the options of a request: then we would see nothing."""
+    if not callable(request) or isinstance(request, staticmethod | classmethod):
+        raise TypeError("request is no method")
+    parameters = inspect.signature(request).parameters
+    if "options" not in parameters and all(p.kind is not p.VAR_POSITIONAL for p in parameters.values()):
+        raise TypeError("request takes no options")
 
 
 @dataclass(frozen=True)
@@ -123,14 +140,15 @@ class _Observer:
             call, args = self._start(args, kwargs) if switch.on else (None, args)
             if call is None:
                 return original(*args, **kwargs)
-            entered = inside_call.set(True)
+            under_way = [call]
+            entered = inside_call.set(under_way)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
                 call.failed(error)
                 raise
             finally:
-                _leave(entered)
+                _leave(entered, under_way)
             self._follow(call, result)
             return result
 
@@ -144,14 +162,15 @@ class _Observer:
             call, args = self._start(args, kwargs) if switch.on else (None, args)
             if call is None:
                 return await original(*args, **kwargs)
-            entered = inside_call.set(True)
+            under_way = [call]
+            entered = inside_call.set(under_way)
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:
                 call.failed(error)
                 raise
             finally:
-                _leave(entered)
+                _leave(entered, under_way)
             self._follow(call, result)
             return result
 
@@ -229,7 +248,8 @@ class _Observer:
             call.left()
 
 
-def _leave(entered: Token[bool]) -> None:
+def _leave(entered: Token[object], under_way: list[Call]) -> None:
+    under_way.clear()  # see `inside_call`
     try:  # noqa: SIM105 - `suppress` costs as much as all else here
         inside_call.reset(entered)
     except ValueError:  # a coroutine that is closed from another context than it ran in; that one is gone

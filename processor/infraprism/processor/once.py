@@ -30,5 +30,9 @@ class Part(Enum):
     OF_A_CALL = "of a call"
 
 
-inside_call: Final[ContextVar[bool]] = ContextVar("infraprism.inside_call", default=False)
-"""True while a client call that our own instrumentation measures is under way in this context."""
+inside_call: Final[ContextVar[object]] = ContextVar("infraprism.inside_call", default=None)
+"""Something true while a client call that our own instrumentation measures is under way in this context.
+
+A task that an application starts meanwhile, from a hook of its HTTP client for example, copies the context and may
+outlive the call. So what is set must become untrue with the end of the call, in every copy: a list that is emptied.
+"""
