@@ -85,4 +85,4 @@ def _locked(lock: Path) -> Iterator[str]:
 
 def _run(*command: str) -> None:
     variables = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run(command, check=True, timeout=10 * _MINUTES, env=variables, cwd=ROOT)
+    subprocess.run(command, check=True, timeout=30 * _MINUTES, env=variables, cwd=ROOT)
