@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,15 @@ class Recorded:
 
     def clear(self) -> None:
         self._exporter.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _old_objects_are_left_out_of_collections() -> Iterator[None]:
+    """What is imported stays, and to look through it takes longer than all else when a test collects garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

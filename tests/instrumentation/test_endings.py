@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 from tests.instrumentation.conftest import Recorded
-from tests.kit.client_calls import MESSAGES, USAGE, client, entered, httpx, items, used, value
+from tests.kit.client_calls import MESSAGES, USAGE, client, httpx, used
+from tests.kit.reading import entered, items, value
 
 from infraprism.instrumentation import instrument, uninstrument
 from infraprism.local_provider import LocalProvider

@@ -13,8 +13,9 @@ import pytest
 from opentelemetry.trace import StatusCode
 from pydantic import BaseModel
 from tests.instrumentation.conftest import Recorded
-from tests.kit.client_calls import MESSAGES, WAYS, Way, client, httpx, shown, used, value
+from tests.kit.client_calls import MESSAGES, WAYS, Way, client, httpx, used
 from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
+from tests.kit.reading import shown, value
 
 from infraprism.instrumentation import uninstrument
 from infraprism.local_provider import LocalProvider

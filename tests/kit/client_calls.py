@@ -7,7 +7,6 @@ installed version decides which ways there are.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import anthropic
 import openai
 from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
+from tests.kit.reading import Steps, all_of, entered, listed, reading, value
 
 from infraprism.local_provider import LocalProvider
 
@@ -62,64 +62,10 @@ async def used(client: Any) -> AsyncIterator[Any]:
         await value(client.close())
 
 
-async def value(given: Any) -> Any:
-    """What a sync or async call returns."""
-    return await given if inspect.isawaitable(given) else given
-
-
-async def items(stream: Any) -> AsyncIterator[Any]:
-    """What a sync or async iterable yields."""
-    if hasattr(stream, "__aiter__"):
-        async for item in stream:
-            yield item
-    else:
-        for item in stream:
-            yield item
-
-
-async def listed(stream: Any) -> list[Any]:
-    """All that a sync or async iterable yields."""
-    return [item async for item in items(stream)]
-
-
-@asynccontextmanager
-async def entered(manager: Any) -> AsyncIterator[Any]:
-    """A sync or async context manager, entered."""
-    if hasattr(manager, "__aenter__"):
-        async with manager as inside:
-            yield inside
-    else:
-        with manager as inside:
-            yield inside
-
-
-_VOLATILE = re.compile(
-    r"(?<![a-z])(?:[a-z]+_)?(?:chatcmpl-|cmpl-)?[0-9a-f]{6,}|\b1[0-9]{9}(?:\.[0-9]+)?\b|\b[0-9]+\.[0-9]+\b"
-    r'|"obfuscation":"[^"]*"'
-)
-_LARGE = 1e9  # times and the like
-
-
-def shown(seen: object) -> object:
-    """What the application sees, as plain data without what differs between two answers to one request."""
-    if hasattr(seen, "model_dump"):
-        return type(seen).__name__, shown(seen.model_dump())
-    if isinstance(seen, dict):
-        return {key: shown(inner) for key, inner in seen.items() if key not in ("obfuscation", "signature")}
-    if isinstance(seen, list | tuple):
-        return [shown(inner) for inner in seen]
-    if isinstance(seen, BaseException):
-        return type(seen), shown(str(seen)), type(seen.__cause__)
-    if isinstance(seen, str | bytes):
-        return _VOLATILE.sub("*", seen if isinstance(seen, str) else seen.decode())
-    plain = isinstance(seen, bool | int | float | type | None)
-    return (seen if isinstance(seen, type) or not seen or seen < _LARGE else "*") if plain else type(seen)
-
-
 def streaming(make: Callable[[Any, str], Any]) -> Callable[[Any, str], Awaitable[list[object]]]:
     async def run(client: Any, model: str) -> list[object]:
         stream = await value(make(client, model))
-        return [type(stream), *[chunk async for chunk in items(stream)]]
+        return [type(stream), *await listed(stream)]
 
     return run
 
@@ -180,21 +126,16 @@ def _openai_ways() -> list[Way]:
     async def helper(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
         async with entered(chats.stream(model=model, messages=MESSAGES, **USAGE)) as stream:
-            seen = [event.type async for event in items(stream)]
-            return [type(stream), *seen, await value(stream.get_final_completion())]
+            seen = [event.type for event in await listed(stream)]
+            final = [await value(stream.get_final_completion())] if reading.get() is all_of else []
+            return [type(stream), *seen, *final]
 
     async def parse(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
         return [await value(chats.parse(model=model, messages=MESSAGES))]
 
     async def next_by_next(client: Any, model: str) -> list[object]:
-        stream = await value(_openai_chat(client, model, stream=True, **USAGE))
-        seen: list[object] = []
-        try:
-            while True:
-                seen.append(await stream.__anext__() if hasattr(stream, "__anext__") else next(stream))
-        except (StopIteration, StopAsyncIteration):
-            return seen
+        return await listed(Steps(await value(_openai_chat(client, model, stream=True, **USAGE))))
 
     def body(model: str, **more: Any) -> dict[str, Any]:
         return {"body": {"model": model, "messages": MESSAGES, **more}}
@@ -309,8 +250,9 @@ def _responses_ways() -> list[Way]:
 
     async def helper(client: Any, model: str) -> list[object]:
         async with entered(client.responses.stream(model=model, input=CANARY)) as stream:
-            seen = [event.type async for event in items(stream)]
-            return [type(stream), *seen, await value(stream.get_final_response())]
+            seen = [event.type for event in await listed(stream)]
+            final = [await value(stream.get_final_response())] if reading.get() is all_of else []
+            return [type(stream), *seen, *final]
 
     return [
         Way("responses", "openai", "responses", plain(make)),
@@ -342,8 +284,9 @@ def _anthropic_ways() -> list[Way]:
 
     async def helper(client: Any, model: str) -> list[object]:
         async with entered(client.messages.stream(model=model, **asked)) as stream:
-            seen = [event.type async for event in items(stream)]
-            return [type(stream), *seen, await value(stream.get_final_message())]
+            seen = [event.type for event in await listed(stream)]
+            final = [await value(stream.get_final_message())] if reading.get() is all_of else []
+            return [type(stream), *seen, *final]
 
     async def text_helper(client: Any, model: str) -> list[object]:
         async with entered(client.messages.stream(model=model, **asked)) as stream:

@@ -282,6 +282,8 @@ def _seen_before_parsing(options: Any, call: Call) -> Any:
         call.answer(answer)
         return parse(answer)
 
+    # The package's log shows the options, and the parser by its name.
+    seen.__qualname__ = getattr(parse, "__qualname__", seen.__qualname__)
     seen_options = copy(options)
     seen_options.post_parser = seen
     return seen_options
