@@ -152,7 +152,8 @@ class App:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             reading.set(ending.read)
-            got = await self._got(changed, MODELS[self._way.package] + ending.marker, cancelled=ending.cancelled)
+            model = MODELS[self._way.package] + ending.marker
+            got = await self._got(changed, model, cancelled=ending.cancelled)
             for _ in range(10):  # the event loop closes what was dropped one by one
                 await asyncio.sleep(0)
             gc.collect()
@@ -168,7 +169,9 @@ class App:
             "logged": list(self._logged) if ending.exact else [],
             "unhandled": list(self._unhandled),
             "responses": facts,
-            "requests": [_sent(exchange) for exchange in self._provider.exchanges] if ending.exact else [],
+            "requests": [_sent(one) for one in self._provider.exchanges if one.truth.model_asked == model]
+            if ending.exact
+            else [],  # a call that was given up may arrive late
         }
 
     async def _got(self, opened: Any, model: str, *, cancelled: bool) -> object:

@@ -54,7 +54,7 @@ SUITES: Final = (
             "tests/lib/test_fine_tuning_positional_arguments.py",
             "tests/lib/test_vector_store_polling.py",
         ),
-        fewest_passing=8_550,
+        fewest_passing=8_590,
         fewest_spans=3_000,
     ),
     Suite(
@@ -73,7 +73,8 @@ SUITES: Final = (
             "tests/test_open_telemetry.py",
             "tests/test_tracing.py",
         ),
-        # These hold that nothing at all in the process calls OpenTelemetry while the package's own spans are off.
+        # Beside the files that openai's suite has, three more that need no server and are about what we touch.
+        # This one holds that nothing at all in the process calls OpenTelemetry while the package's own spans are off.
         without=(
             "tests/test_open_telemetry.py::TestTracingFailures::test_disabled_spans_call_nothing_of_opentelemetry",
         ),
