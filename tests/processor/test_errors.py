@@ -53,6 +53,7 @@ def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any)
         ("UnrecognizedClientException", "authentication", None),
         ("aiohttp.client_exceptions.ClientConnectorError", "connection", None),
         ("azure.core.exceptions.ServiceRequestError", "connection", None),
+        ("semantic_kernel.exceptions.service_exceptions.ServiceResponseException", "other", None),
         ("APIResponseValidationError", "other", None),
         ("_OTHER", "other", None),
         ("openai.APIError", "other", None),

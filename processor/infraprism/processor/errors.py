@@ -132,7 +132,6 @@ CLASSES: Final = (
     ("connector", "connection"),
     ("disconnected", "connection"),
     ("servicerequest", "connection"),
-    ("serviceresponse", "connection"),
     ("brokenpipe", "connection"),
     ("gai", "connection"),  # gaierror, without its ending
     ("cancelled", "cancelled"),
