@@ -73,7 +73,7 @@ def run(sources: str) -> dict[str, Any]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "TRACELOOP_TRACE_CONTENT": "true"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr

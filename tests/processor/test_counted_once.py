@@ -18,6 +18,7 @@ from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor
 from infraprism.processor.attribution import attribution
 from infraprism.processor.once import OUR_SCOPE, inside_call
+from infraprism.processor.settling.settler import MAX_CALLS
 from infraprism.schema import Event
 
 CALL = {
@@ -167,6 +168,22 @@ def test_a_span_that_ends_while_the_stream_inside_it_goes_on_is_no_call_of_its_o
         route.flush()
         assert len(events) == 2
         assert {event.input_tokens for event in events} == {111}
+
+
+def test_of_a_burst_each_call_is_counted_once_or_said_to_be_dropped_and_memory_is_bounded() -> None:
+    kept = KeepsEvents()
+    processor = InfraPrismSpanProcessor(kept)
+    provider = provider_with(processor)
+    for _ in range(10_000):
+        outer = span(provider, LANGCHAIN, FRAMEWORK)
+        span(provider, CLIENT, CALL, outer).end()
+        outer.end()
+    assert processor.force_flush(60_000)
+    dropped = processor.tally.count("dropped", "queue_full")
+    assert 10_000 - dropped <= len(kept.events) <= 10_000
+    assert len({event.span_id for event in kept.events}) == len(kept.events)
+    assert len(processor._delivery._intake._settler._memory) <= MAX_CALLS
+    provider.shutdown()
 
 
 def test_a_forked_child_sends_nothing_of_what_its_parent_holds(route: Route) -> None:

@@ -91,6 +91,21 @@ def test_equal_calls_on_a_busy_machine_are_counted_once_though_two_frameworks_sp
     assert len(settle(*spans)) == 6
 
 
+# Streams of which nobody knows the counts, under a deployment's name and the model's: start and end, as recorded.
+STREAMS = ((11.5, 657.0), (40.5, 733.9), (14.0, 735.4), (21.6, 757.2), (30.7, 758.7), (37.5, 782.5))
+AROUND_THEM = ((0.0, 729.4), (2.2, 1091.7), (0.8, 1094.3), (1.4, 1095.4), (1.8, 1106.9), (3.5, 1426.2))
+
+
+def test_streams_without_counts_are_counted_once_where_a_deployment_is_named_after_its_model() -> None:
+    spans = [
+        *(candidate("client", *times, (None, None), model="gpt-4o-mini-2024-07-18") for times in STREAMS),
+        *(candidate("langchain", *t, (None, None), model="gpt-4o-mini-prod", layer=FRAMEWORK) for t in AROUND_THEM),
+    ]
+    assert len(settle(*spans)) == 6
+    others = [span._replace(reading=span.reading._replace(operation="embeddings")) for span in spans[6:]]
+    assert len(settle(*spans[:6], *others)) == 12
+
+
 def test_two_frameworks_spans_that_begin_and_end_in_turn_are_one_call_without_a_client_between_them() -> None:
     first, second = (candidate(name, at, at + 400, layer=FRAMEWORK) for name, at in (("a", 0), ("b", 35)))
     assert len(settle(first, second)) == 1

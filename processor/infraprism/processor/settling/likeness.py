@@ -18,8 +18,8 @@ from infraprism.processor.prices import table
 from infraprism.processor.settling.candidate import Candidate
 
 Evidence = tuple[int, ...]
-"""Same id; same model; how near in the traces; how well the counts agree; same outcome; how well inside in time; and
-the time between the starts or the ends, whichever is longer, in nanoseconds."""
+"""Same id; how the model is named; how near in the traces; how well the counts agree; same outcome; how well inside in
+time; and the time between the starts or the ends, whichever is longer, in nanoseconds."""
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -112,14 +112,14 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     nearness, counts = _nearness(a, b), _agreement(one, other)
     if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
         return None
-    other_name = not one.models & other.models
-    if other_name and not _aliases(one.models, other.models):
+    other_name = _other_name(one.models, other.models)
+    if other_name is None:
         return None
     if one.opens_stream or other.opens_stream:
         fits = _start_together(a, b)
     else:
         fits = not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS) and (
-            not counts or (_together(a, b) if other_name else _of_one_length(a, b))
+            not counts or (_together(a, b) if other_name == _ALIAS else _of_one_length(a, b))
         )
     differ = a.outcome.success is not b.outcome.success
     return (1, other_name, nearness, counts, differ, inside, gap_ns) if fits else None
@@ -206,9 +206,21 @@ def _inside(a: Candidate, b: Candidate) -> int:
     return 1 if nearly or in_turn else 2
 
 
-def _aliases(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two names may stand for one model: what is asked for can be a name that the user gave, as on Azure."""
-    return not all(map(_is_of_table, one)) or not all(map(_is_of_table, other)) or not one or not other
+_NAMED_AFTER: Final = 1
+_ALIAS: Final = 2
+
+
+def _other_name(one: frozenset[str], other: frozenset[str]) -> int | None:
+    """0 where two name the same model, 1 where one's name is made of the other's, 2 for others; None for two models.
+
+    What is asked for can be a name that the user gave, as on Azure, often after the model that it is.
+    """
+    if one & other:
+        return 0
+    if one and other and all(map(_is_of_table, one)) and all(map(_is_of_table, other)):
+        return None
+    named_after = any(a in b or b in a for a in one for b in other)
+    return _NAMED_AFTER if named_after else _ALIAS
 
 
 @lru_cache(maxsize=1024)
@@ -219,11 +231,13 @@ def _is_of_table(name: str) -> bool:
 
 
 def _start_together(a: Candidate, b: Candidate) -> bool:
-    return abs(a.start_ns - b.start_ns) <= 3 * SECOND // 10
+    longer = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
+    return abs(a.start_ns - b.start_ns) <= max(3 * SECOND // 10, longer * 3 // 10)
 
 
 def _together(a: Candidate, b: Candidate) -> bool:
-    return _start_together(a, b) and abs(a.end_ns - b.end_ns) <= SECOND // 10
+    longer = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
+    return _start_together(a, b) and abs(a.end_ns - b.end_ns) <= max(SECOND // 10, longer // 4)
 
 
 def _of_one_length(a: Candidate, b: Candidate) -> bool:
