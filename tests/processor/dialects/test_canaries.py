@@ -30,9 +30,9 @@ from infraprism.schema import Event, fields
 ATTRIBUTION = {fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.key}
 OURS = {field.key for field in fields.FIELDS if field.kind != "tags"}
 KEYS = sorted(
-    {key for each in DIALECTS for key in (*each.slots, *each.json_texts, *each.looked_for())}
-    | set(own._WRITTEN)
-    | {"server.port", "openai.api.type", fields.TAG_PREFIX + "CANARY prompt!"} - ATTRIBUTION - OURS
+    {key for each in DIALECTS for key in (*each.slots, *each.json_texts, *each.looked_for())}.union(
+        own._WRITTEN, {"server.port", "openai.api.type", fields.TAG_PREFIX + "CANARY prompt!"}
+    ).difference(ATTRIBUTION, OURS)
 )
 CALLS = [
     (scope, key, operation)
@@ -102,7 +102,7 @@ class Hostile:
 
 # Numbers that no field of an event can hold.
 NUMBERS = st.sampled_from([10**13 + 777777, -777777, 0.777777, float("nan"), float("inf"), 10**400, True])
-OTHERS = st.sampled_from([None, Number(), Text(WORD), Text("777777"), "777777" * 3, "-777777", WORD * 10_000])
+OTHERS = st.sampled_from([None, Number(), Text(WORD), Text("-777777"), "-777777", WORD * 10_000])
 VALUES = st.recursive(
     TEXTS | NUMBERS | OTHERS | TEXTS.map(str.encode),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2) | st.tuples(inner),
