@@ -29,6 +29,7 @@ STREAMED: Final = "gen_ai.request.stream"
 _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.count: lambda key: guards.integer(key, 0, MAX_TOKENS),
     values.flag: guards.flag,
+    values.failure: guards.flag,
     values.seconds: guards.number,
     values.milliseconds: guards.number,
     values.money: guards.money,

@@ -31,7 +31,7 @@ from infraprism.backend.ingest.dialects import cleaned
 from infraprism.processor import errors, names, to_event
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import As, key_of
-from infraprism.processor.dialects.values import Words
+from infraprism.processor.dialects.values import Words, failure
 from infraprism.schema import Event
 
 CANARY = "canary-77ab-a-prompt"
@@ -291,6 +291,8 @@ def test_every_word_that_the_collector_lets_leave_may_come() -> None:
                 key, said = key_of(entry), words.get(field, ())
                 if isinstance(entry, As) and isinstance(entry.reader, Words):
                     said = {word for word, _ in entry.reader.means}
+                elif isinstance(entry, As) and entry.reader is failure:
+                    said = ()  # only a flag leaves
                 elif field == "operation":
                     said = keys.operations_of(key)
                 refused += [(key, word) for word in said if _fault(key, word)]

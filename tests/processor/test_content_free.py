@@ -64,12 +64,12 @@ def span(scope: str = "opentelemetry.instrumentation.openai.v1", name: str = "ch
     return exporter.get_finished_spans()[0]
 
 
-def plain(**attributes: Any) -> ReadableSpan:
+def plain(scope: str = "shop", **attributes: Any) -> ReadableSpan:
     """A finished span of an application."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    with provider.get_tracer("shop").start_as_current_span("GET /orders", attributes=attributes):
+    with provider.get_tracer(scope).start_as_current_span("GET /orders", attributes=attributes):
         pass
     return exporter.get_finished_spans()[0]
 
@@ -175,6 +175,12 @@ def test_whatever_stands_under_known_keys_no_text_leaves_but_names(attributes: d
 )
 def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
     before = plain(**attributes)
+    (after,) = through(before)
+    assert after is before
+
+
+def test_a_scope_in_which_spans_of_all_kinds_are_made_does_not_tell_one_about_generative_ai() -> None:
+    before = plain("org.springframework.boot", **{"http.url": "/orders"})
     (after,) = through(before)
     assert after is before
 

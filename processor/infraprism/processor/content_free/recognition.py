@@ -50,6 +50,8 @@ _SCOPES: Final = (
     *("traceloop", "infraprism.instrumentation", "langsmith", "mcp", "smolagents", "agent_framework", "langchain"),
 )
 _SCOPE_NAMES: Final = frozenset({"ai"})
+_ANYTHING: Final = frozenset({"org.springframework.boot"})
+"""Scopes that tell a dialect, and that spans of all kinds are made in."""
 _INSTRUMENTED: Final = frozenset(
     {
         *("openai", "openai_v2", "openai_agents", "anthropic", "alephalpha", "bedrock", "cohere", "groq", "mistralai"),
@@ -140,7 +142,7 @@ def _is_genai_scope(name: str) -> bool:
     if name in _SCOPE_NAMES or name.startswith(_SCOPES):
         return True
     if any(dialect.is_scope(name) for dialect in DIALECTS):
-        return True
+        return name not in _ANYTHING
     rest = name.removeprefix("opentelemetry.instrumentation.").removeprefix("@opentelemetry/instrumentation-")
     return rest != name and not _INSTRUMENTED.isdisjoint([*_WORDS.split(rest), rest])
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.bedrock import BEDROCK
+from infraprism.processor.dialects.claude_code import CLAUDE_CODE
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE
 from infraprism.processor.dialects.langsmith import LANGSMITH
@@ -21,6 +22,7 @@ from infraprism.processor.dialects.mistral import MISTRAL
 from infraprism.processor.dialects.openinference import (
     OPENINFERENCE,
     OPENINFERENCE_AGNO,
+    OPENINFERENCE_EXCLUSIVE,
     OPENINFERENCE_OPENAI,
     OPENINFERENCE_RERANK,
 )
@@ -41,16 +43,17 @@ from infraprism.processor.dialects.openllmetry import (
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.processor.dialects.sentry import SENTRY
 from infraprism.processor.dialects.spring_ai import SPRING_AI
 from infraprism.processor.dialects.strands import STRANDS
 from infraprism.processor.dialects.table import Dialect
+from infraprism.processor.dialects.voltagent import VOLTAGENT
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
     LOGFIRE,
     PYDANTIC_AI,
     STRANDS,
     GOOGLE_ADK,
+    CLAUDE_CODE,
     BEDROCK,
     MISTRAL,
     OPENLIT_OPENAI,
@@ -68,6 +71,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     AI_SDK,
     LANGSMITH,
     MASTRA,
+    VOLTAGENT,
+    OPENINFERENCE_EXCLUSIVE,
     OPENINFERENCE_OPENAI,
     OPENINFERENCE_RERANK,
     OPENINFERENCE_AGNO,
@@ -75,6 +80,5 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     LANGFUSE,
     LITELLM,
     OPENLLMETRY,
-    SENTRY,
     SEMCONV,
 )

@@ -58,7 +58,10 @@ OPENINFERENCE: Final = Dialect(
     },
     json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters", "metadata"}),
     operation_by_model=True,
-    no_calls=frozenset({"messages.count_tokens", "FineTuningJob", "Assistant", "Run", "SyncCursorPage[FineTuningJob]"}),
+    no_calls=frozenset(
+        # Envoy's AI gateway has its own name for counting tokens.
+        {"CountTokens", "messages.count_tokens", "FineTuningJob", "Assistant", "Run", "SyncCursorPage[FineTuningJob]"}
+    ),
     first_chunk_events=frozenset({"First Token Stream Event"}),
     zero_is_unreported=True,
 )
@@ -87,3 +90,10 @@ OPENINFERENCE_AGNO: Final = replace(
     },
 )
 """The same, where the counts are those that Agno keeps, which are each provider's own."""
+OPENINFERENCE_EXCLUSIVE: Final = replace(
+    OPENINFERENCE,
+    name="OpenInference for Bedrock in Node",
+    scopes=("@arizeai/openinference-instrumentation-bedrock",),
+    input_excludes_cache=True,
+)
+"""The same, where the prompt is what Bedrock calls the input."""

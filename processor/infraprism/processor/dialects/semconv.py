@@ -71,17 +71,21 @@ def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
 
 
 _MORE: Final = {
-    # Spring AI; Semantic Kernel; Rig, in Rust; wrappers in many languages.
+    # Spring AI; Semantic Kernel; Rig, in Rust; TanStack AI; Gemini CLI; wrappers in many languages.
     "embedding": "embeddings",
     "completion": "completion",
     "chat.completions": "chat",
     "text.completions": "completion",
     "chat_streaming": "chat",
+    "llm_call": "chat",
     "responses": "chat",
     "image": "image",
     "image_generation": "image",
+    "audio_generation": "audio",
     "speech": "audio",
+    "text_to_speech": "audio",
     "transcription": "audio",
+    "video_generation": "other",
     "rerank": "rerank",
 }
 """Names of calls before there were conventions for them, or beside them."""
@@ -98,6 +102,11 @@ SEMCONV: Final = Dialect(
         # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
         input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
         output_tokens=("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
+        # Sentry, in Python and in Node.
+        cache_read_tokens=("gen_ai.usage.input_tokens.cached",),
+        cache_write_tokens=("gen_ai.usage.input_tokens.cache_write",),
+        reasoning_tokens=("gen_ai.usage.output_tokens.reasoning",),
+        streamed=("gen_ai.response.streaming",),
         # vLLM and SGLang, in seconds as well.
         time_to_first_token_ms=("gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token"),
     ),

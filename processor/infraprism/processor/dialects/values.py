@@ -103,6 +103,11 @@ def flag(value: object) -> bool | None:
     return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
 
 
+def failure(value: object) -> str | None:
+    """The conventions' word for an error without a name, where a flag of success says no."""
+    return "_OTHER" if flag(value) is False else None
+
+
 def milliseconds(value: object) -> int | None:
     """A duration in milliseconds, to the nearest whole one."""
     return _milliseconds(value, 1)

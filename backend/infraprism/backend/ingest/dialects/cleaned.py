@@ -32,7 +32,7 @@ _FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 _AMOUNT: Final = re.compile(r"[0-9][0-9.eE+-]{0,40}")
 _STATUS_TEXT: Final = re.compile(r"(?:Error code: [45][0-9]{2})?")
 _SCOPE: Final = re.compile(r"[A-Za-z0-9@._/-]{0,128}")
-_NUMBERS: Final = frozenset({values.count, values.flag, values.seconds, values.milliseconds})
+_NUMBERS: Final = frozenset({values.count, values.flag, values.failure, values.seconds, values.milliseconds})
 _SCALARS: Final = frozenset({"bool_value", "int_value", "double_value"})
 
 Texts = tuple[re.Pattern[str], ...]
