@@ -16,6 +16,8 @@ from tests.kit.client_calls import MESSAGES, USAGE, client, httpx, used
 from tests.kit.reading import entered, items, value
 
 from infraprism.instrumentation import instrument, uninstrument
+from infraprism.instrumentation.call import Call
+from infraprism.instrumentation.stand_ins import StandIn
 from infraprism.local_provider import LocalProvider
 from infraprism.processor import to_event
 
@@ -257,3 +259,29 @@ def test_a_call_under_way_is_seen_to_its_end_after_uninstrument(
     reported = provider.calls[0].reported
     assert reported is not None
     assert (recorded.only().attributes or {})["gen_ai.usage.output_tokens"] == reported.output_tokens
+
+
+@SIDES
+@PACKAGES
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # that is what dropping a stream means
+def test_nothing_of_ours_stays_in_memory_of_streams_that_are_dropped(
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+) -> None:
+    def ours() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), Call | StandIn) for one in gc.get_objects())
+
+    async def run() -> None:
+        async with used(client(package, provider, asynchronous=asynchronous)) as opened:
+            for read in (True, False) * 5:
+                stream = await stream_of(opened, package)
+                async for _ in items(stream):
+                    if read:
+                        break
+                del stream
+                await asyncio.sleep(0)
+
+    before = ours()
+    asyncio.run(run())
+    assert ours() == before
+    assert len(recorded.spans) == 10
