@@ -15,6 +15,7 @@ from infraprism.processor.dialects.claude_code import CLAUDE_CODE
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE
 from infraprism.processor.dialects.langsmith import LANGSMITH
+from infraprism.processor.dialects.langtrace import LANGTRACE
 from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
 from infraprism.processor.dialects.mastra import MASTRA
@@ -56,6 +57,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     CLAUDE_CODE,
     BEDROCK,
     MISTRAL,
+    LANGTRACE,
     OPENLIT_OPENAI,
     OPENLIT_EXCLUSIVE,
     OPENLIT_GOOGLE,
