@@ -352,3 +352,23 @@ def test_a_dialect_says_its_own_units_and_fields() -> None:
     assert made.slots["ttft"].reader(12.4) == 12
     with pytest.raises(ValueError, match="no field"):
         Dialect("x", frozenset({"k"}), {}, {"prompt": ("k",)})
+
+
+def test_calls_that_differ_in_their_numbers_alone_are_one_kind_and_each_has_its_own_numbers() -> None:
+    convert._kinds.clear()
+    few = event(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
+    many = event(gen_ai__usage__input_tokens=1000, gen_ai__usage__output_tokens=2000)
+    assert len(convert._kinds) == 1
+    assert (few.input_tokens, few.output_tokens) == (1, 2)
+    assert (many.input_tokens, many.output_tokens) == (1000, 2000)
+    assert few.cost_usd is not None
+    assert many.cost_usd == few.cost_usd * 1000
+    assert few.id != many.id
+
+
+def test_of_the_kinds_of_calls_a_bounded_number_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "MAX_KINDS", 4)
+    convert._kinds.clear()
+    made = [event(gen_ai__response__model=f"model-{number}") for number in range(10)]
+    assert [one.model for one in made] == [f"model-{number}" for number in range(10)]
+    assert len(convert._kinds) <= 4

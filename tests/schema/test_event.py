@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.kit.any_event import any_event
 from tests.kit.events import event
 
+from infraprism.processor import Usage
 from infraprism.schema import FIELDS, Event, cost_text, event_id, fields, wire
 from infraprism.schema.event import INVALID_MODEL, fits
 
@@ -256,3 +257,28 @@ def test_invisible_and_line_breaking_characters_are_in_no_free_text(character: s
 def test_names_in_all_scripts_are(text: str) -> None:
     made = event(entity_id=text, session_id=text, tags={"a": text})
     assert (made.entity_id, made.session_id, made.tags) == (text, text, (("a", text),))
+
+
+_WITH_A_CALL = (
+    "trace_id",
+    "span_id",
+    "timestamp_ns",
+    "latency_ms",
+    "cost_usd",
+    "cost_status",
+    "time_to_first_token_ms",
+)
+_COUNTED = tuple(Usage._fields[:9])
+
+
+@MORE
+@given(kind=any_event(), call=st.fixed_dictionaries(dict.fromkeys((*_WITH_A_CALL, *_COUNTED), ANYTHING)))
+def test_another_call_of_a_kind_is_the_event_that_all_its_values_would_make(kind: Event, call: dict[str, Any]) -> None:
+    counts = [call[name] for name in _COUNTED]
+    before = [call[name] for name in _WITH_A_CALL[:4]]
+    again = kind.again(*before, [*counts, None, None], *[call[name] for name in _WITH_A_CALL[4:]])
+
+    values = {name: value for name, value in kind._asdict().items() if name != "total_tokens"}
+    assert again == Event(**{**values, **call})
+    assert type(again) is Event
+    assert_in_the_table(again)

@@ -13,11 +13,12 @@ from functools import wraps
 from time import time_ns
 from typing import Concatenate, Final, ParamSpec
 
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
 from infraprism.instrumentation.answers import Attribute, Operation, StreamEvent, get, take
+from infraprism.instrumentation.call_span import AnySpan
 from infraprism.processor.tally import Tally
 
 log: Final = logging.getLogger("infraprism.instrumentation")
@@ -59,47 +60,52 @@ def _guarded(
 class Call:
     """One call that is under way.
 
-    `started_ns` is when its span started, by the clock of spans. `reading` is True while the client package itself is
+    `started_ns` is when its span started, by the clock of spans, and `last_chunk_ns` when the last chunk of a stream
+    came, 0 before the first. `reading` is True while the client package itself is
     at work on a stream, so that its closing of the response then is not taken for the application leaving.
     """
 
     __slots__ = (
+        "_events",
         "_first_chunk_ns",
         "_found",
-        "_last_chunk_ns",
         "_open",
         "_operation",
         "_started_ns",
+        "last_chunk_ns",
         "reading",
     )
 
-    def __init__(self, span: Span, operation: Operation, started_ns: int) -> None:
+    def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
         # The span is taken out by whoever ends the call: one operation that cannot happen twice, and needs no lock
         # that a finalizer could find taken.
         self._open = [span]
         self._operation = operation
+        self._events = operation.events
         self._started_ns = started_ns
         self._found: dict[str, Attribute] = {}
         self._first_chunk_ns = 0
-        self._last_chunk_ns = 0
+        self.last_chunk_ns = 0
         self.reading = False
 
     def chunk(self, chunk: object) -> None:
         """See one chunk of a stream, as the application will see it."""
-        # Written out, without helpers: it runs for every chunk.
+        # Written out, without helpers, and left as soon as can be: it runs for every chunk.
         try:
-            self._last_chunk_ns = now_ns = time_ns()
-            if not self._first_chunk_ns:
-                self._first_chunk_ns = now_ns
+            self.last_chunk_ns = time_ns()
             values = chunk if type(chunk) is dict else getattr(chunk, "__dict__", _NOTHING)
-            events = self._operation.events
-            if events:
-                event = events.get(values.get("type"))  # type: ignore[arg-type]  # anything may stand there
+            if self._events:
+                event = self._events.get(values.get("type"))  # type: ignore[arg-type]  # anything may stand there
                 if event is not None:
                     self._event(chunk, event)
+                elif self._first_chunk_ns:
+                    return
             elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
                 take(chunk, self._operation.plan, self._found)
+            elif self._first_chunk_ns:
+                return
+            self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("call.chunk")
 
@@ -118,10 +124,10 @@ class Call:
     @_guarded
     def line(self, event: object, *, live: bool) -> None:
         """See one event of a stream that the application reads as bytes; not `live` if it was all there at once."""
-        first, last = self._first_chunk_ns, self._last_chunk_ns
+        first, last = self._first_chunk_ns, self.last_chunk_ns
         self.chunk(event)
         if not live:
-            self._first_chunk_ns, self._last_chunk_ns = first, last
+            self._first_chunk_ns, self.last_chunk_ns = first, last
         error = get(event, "error")
         if error is not None:
             # Nothing comes after it, and whoever reads the bytes may never close the response.
@@ -131,8 +137,13 @@ class Call:
     @_guarded
     def bytes_arrived(self) -> None:
         """See that bytes of a stream came, whatever they are."""
-        self._last_chunk_ns = time_ns()
-        self._first_chunk_ns = self._first_chunk_ns or self._last_chunk_ns
+        self.last_chunk_ns = time_ns()
+        self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
+
+    @property
+    def waits_for_usage(self) -> bool:
+        """Whether of the chunks still to come one alone will tell something: that which has `usage`."""
+        return not self._events and bool(self._found)
 
     @property
     def knows_something(self) -> bool:
@@ -163,11 +174,11 @@ class Call:
                 self._describe(span, error)
             finally:
                 # A stream lasts until its last chunk, however late the application lets go of it.
-                span.end(self._last_chunk_ns if error is None and self._last_chunk_ns else None)
+                span.end(self.last_chunk_ns if error is None and self.last_chunk_ns else None)
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("call._end")
 
-    def _describe(self, span: Span, error: BaseException | None) -> None:
+    def _describe(self, span: AnySpan, error: BaseException | None) -> None:
         found = self._found
         if self._operation.cache_beside_input and key.INPUT_TOKENS in found:
             found[key.INPUT_TOKENS] = sum(found.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts

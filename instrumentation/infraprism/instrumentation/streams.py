@@ -7,11 +7,14 @@ on untouched and tells the call; order, exceptions and the way it ends are those
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any
+from time import time_ns
+from typing import Any, Final
 
 from infraprism.instrumentation.bodies import read_by_package, watch
 from infraprism.instrumentation.call import Call
 from infraprism.instrumentation.stand_ins import StandIn, like
+
+_NOTHING: Final[dict[str, object]] = {}
 
 
 def follow(call: Call, stream: Any) -> None:
@@ -34,10 +37,16 @@ def follow(call: Call, stream: Any) -> None:
 
 def _chunks(source: Iterator[object], call: Call, response: Any) -> Generator[object, None, None]:
     read_by_package(response)
+    see, waits = call.chunk, False
     call.reading = True
     try:
         for chunk in source:
-            call.chunk(chunk)
+            # A call for each chunk is half of what following a stream costs, so most of them are passed on without.
+            if waits and getattr(chunk, "__dict__", _NOTHING).get("usage") is None:
+                call.last_chunk_ns = time_ns()
+            else:
+                see(chunk)
+                waits = call.waits_for_usage and type(chunk) is not dict
             call.reading = False
             yield chunk
             call.reading = True

@@ -11,14 +11,15 @@ telemetry where nobody asked for it. So it goes, in this order of preference:
   application's telemetry then has that one alone, and the processor knows the call by both;
 - to a private provider of ours, which is never made the global one.
 
-In zero-code use the application asked for nothing, and it is always the private one.
+In zero-code use the application asked for nothing, and it is always the private one. Where a provider has our processor
+alone, so that nobody else could see the span, it is none of the SDK: see `call_span`.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NamedTuple
 
@@ -26,12 +27,13 @@ from opentelemetry import trace
 from opentelemetry.context import get_value
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, Tracer
 
 from infraprism.instrumentation.answers import Attribute
 from infraprism.instrumentation.call import log, tally
+from infraprism.instrumentation.call_span import AnySpan, CallSpan, Unseen
 from infraprism.processor import InfraPrismSpanProcessor, Tally
 from infraprism.processor.notes import AttributionRecorder
 from infraprism.processor.sink import EventExporter, takes_events
@@ -122,12 +124,8 @@ class Forwarding(SpanProcessor):
         return self.processor.force_flush(timeout_millis)
 
 
-class _Theirs(NamedTuple):
-    """What to use of an application's own provider, and instead of it where its sampler does not want a span."""
-
-    tracer: Tracer
-    counts_unsampled: bool
-    always_on: Tracer | None
+Starts = Callable[[str, dict[str, Attribute], int], AnySpan | None]
+"""Starts the span of a call, of a name, attributes that become its own, and a time in nanoseconds; or None."""
 
 
 class Tracing:
@@ -140,45 +138,39 @@ class Tracing:
         self._given = provider
         self._always_private = private
         self._lock = threading.Lock()
-        self._private: Tracer | None = None
+        self._private: Starts | None = None
         self._seen: tuple[object, ...] | None = None
-        self._theirs: _Theirs | None = None
+        self._theirs: Starts | None = None
 
-    def start_span(self, name: str, attributes: Mapping[str, Attribute], start_ns: int) -> Span | None:
-        """A span that records, or None where the SDK is switched off or the given provider does not want it."""
-        theirs = None if self._always_private else self._their_tracers()
-        if theirs is None:
-            return _start(self._private or self.prepare(), name, attributes, start_ns)
-        if theirs.always_on is not None and _is_announced():
-            return _start(theirs.always_on, name, attributes, start_ns)
-        span = theirs.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
-        if span.is_recording() and (theirs.counts_unsampled or span.get_span_context().trace_flags.sampled):
-            if not getattr(span, "attributes", None):
-                span.set_attributes(attributes)  # some samplers forget to hand on what they were shown
-            return span
-        return None if theirs.always_on is None else _start(theirs.always_on, name, attributes, start_ns)
+    def start_span(self, name: str, attributes: dict[str, Attribute], start_ns: int) -> AnySpan | None:
+        """A span that records, or None where the SDK is switched off or the given provider does not want it.
 
-    def prepare(self, processor: InfraPrismSpanProcessor | None = None, *, ours: bool = True) -> Tracer:
-        """Make the private provider now, rather than at the first call; `ours` as in `private_tracer`.
+        The attributes become the span's own.
+        """
+        start = None if self._always_private else self._their_start()
+        return (start or self._private or self.prepare())(name, attributes, start_ns)
+
+    def prepare(self, processor: InfraPrismSpanProcessor | None = None, *, ours: bool = True) -> Starts:
+        """Make the private provider now, rather than at the first call; `ours` as in `private_start`.
 
         Raises nothing.
         """
         with self._lock:
             if self._private is None:
                 try:
-                    self._private = private_tracer(processor, ours=ours)
+                    self._private = private_start(processor, ours=ours)
                 except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
                     # Once, not at every call: whatever it is that cannot be used will not be usable then either.
                     log.warning("InfraPrism cannot deliver events and records none", exc_info=True)
                     tally.error("tracing.prepare")
-                    self._private = trace.NoOpTracer()
+                    self._private = _nothing
             return self._private
 
     def is_ready(self) -> bool:
         """Whether the application's own provider takes the spans already, so that no private one is needed."""
-        return not self._always_private and self._their_tracers() is not None
+        return not self._always_private and self._their_start() is not None
 
-    def _their_tracers(self) -> _Theirs | None:
+    def _their_start(self) -> Starts | None:
         provider = self._given or trace.get_tracer_provider()
         processors = processors_of(provider)
         if processors is not self._seen:
@@ -186,12 +178,9 @@ class Tracing:
                 delivery = delivery_in(provider)
                 if delivery is not None:
                     record_attributions(provider, delivery)
-                    counts_unsampled = delivery.processor is not None
-                    self._theirs = _Theirs(_tracer(provider), counts_unsampled, always_on_tracer(delivery))
-                elif self._given is not None:
-                    self._theirs = _Theirs(_tracer(provider), counts_unsampled=True, always_on=None)
+                    self._theirs = _delivering(provider, delivery)
                 else:
-                    self._theirs = None
+                    self._theirs = None if self._given is None else _recording(_tracer(provider))
                 self._seen = processors_of(provider)
         return self._theirs
 
@@ -200,43 +189,96 @@ def _is_announced() -> bool:
     return get_value(ANNOUNCED[0]) is not None or get_value(ANNOUNCED[1]) is not None
 
 
-def _start(tracer: Tracer, name: str, attributes: Mapping[str, Attribute], start_ns: int) -> Span | None:
-    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
-    return span if span.is_recording() else None
+def _nothing(name: str, attributes: dict[str, Attribute], start_ns: int) -> None:  # noqa: ARG001 - as all `Starts`
+    return None
 
 
-def always_on_tracer(delivery: Delivery) -> Tracer:
-    """A tracer that samples everything and delivers where the application's own provider does."""
+def _delivering(provider: Any, delivery: Delivery) -> Starts:
+    """For a provider that has InfraPrism in it."""
+    tracer = _tracer(provider)
+    if not _records(tracer):
+        return _nothing
+    processors = processors_of(provider)
+    if type(provider) is TracerProvider and [type(each) for each in processors] == [InfraPrismSpanProcessor]:
+        return _start_unseen(provider, processors[0])  # type: ignore[arg-type]  # the type that was asked for
+    return _seen_by_others(tracer, delivery, _always_on(provider, delivery))
+
+
+def _start_unseen(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> Starts:
+    start_span = Unseen(provider, processor, InstrumentationScope(SCOPE, _version())).start_span
+
+    def start(name: str, attributes: dict[str, Attribute], start_ns: int) -> CallSpan:  # noqa: ARG001 - as all `Starts`
+        return start_span(attributes, start_ns)
+
+    return start
+
+
+def _records(tracer: Tracer) -> bool:
+    """Whether a tracer makes spans at all: the SDK, or this scope, can be switched off."""
+    is_enabled = getattr(tracer, "_is_enabled", None)
+    return not isinstance(tracer, trace.NoOpTracer) and (is_enabled is None or is_enabled() is True)
+
+
+def _recording(tracer: Tracer) -> Callable[[str, dict[str, Attribute], int], Span | None]:
+    """Spans of the SDK, of those that the provider's sampler wants recorded."""
+
+    def start(name: str, attributes: dict[str, Attribute], start_ns: int) -> Span | None:
+        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
+        if not span.is_recording():
+            return None
+        if not getattr(span, "attributes", None):
+            span.set_attributes(attributes)  # some samplers forget to hand on what they were shown
+        return span
+
+    return start
+
+
+def _seen_by_others(tracer: Tracer, delivery: Delivery, always_on: Starts) -> Starts:
+    """Spans of the SDK, and ones of ours where the sampler keeps them from us or another has made the call's span."""
+    recording = _recording(tracer)
+    counts_unsampled = delivery.processor is not None
+
+    def start(name: str, attributes: dict[str, Attribute], start_ns: int) -> AnySpan | None:
+        if _is_announced():
+            return always_on(name, attributes, start_ns)
+        span = recording(name, attributes, start_ns)
+        if span is not None and (counts_unsampled or span.get_span_context().trace_flags.sampled):
+            return span
+        return always_on(name, attributes, start_ns)
+
+    return start
+
+
+def _always_on(provider: TracerProvider, delivery: Delivery) -> Starts:
+    """Samples everything and delivers where the application's own provider does."""
     if delivery.processor is not None:
-        return private_tracer(delivery.processor, ours=False)
+        return _start_unseen(provider, delivery.processor)
     assert delivery.exporter is not None
-    return private_tracer(InfraPrismSpanProcessor(Borrowed(delivery.exporter)), ours=True)
+    return private_start(InfraPrismSpanProcessor(Borrowed(delivery.exporter)), ours=True, resource=provider.resource)
 
 
-def private_tracer(processor: InfraPrismSpanProcessor | None, *, ours: bool) -> Tracer:
-    """A tracer of a new provider that nobody else sees; `ours` if it is the one to shut the processor down."""
+def private_start(processor: InfraPrismSpanProcessor | None, *, ours: bool, resource: Resource | None = None) -> Starts:
+    """At a new provider that nobody else sees; `ours` if it is the one to shut the processor down.
+
+    `resource` is that of the environment unless given.
+
+    Raises what a processor with the default exporter raises.
+    """
     if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
-        return trace.NoOpTracer()
-    provider = TracerProvider(
-        sampler=ALWAYS_ON, resource=Resource.create(), span_limits=_NO_LIMITS, shutdown_on_exit=ours
-    )
-    provider.add_span_processor(processor or InfraPrismSpanProcessor())
-    return _tracer(provider)
-
-
-# The application's limits are for its own spans; ours hold a known handful of short attributes.
-_NO_LIMITS: Final = SpanLimits(
-    max_attributes=SpanLimits.UNSET,
-    max_span_attributes=SpanLimits.UNSET,
-    max_attribute_length=SpanLimits.UNSET,
-    max_span_attribute_length=SpanLimits.UNSET,
-)
+        return _nothing
+    provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=ours)
+    processor = processor or InfraPrismSpanProcessor()
+    provider.add_span_processor(processor)
+    return _start_unseen(provider, processor)
 
 
 def _tracer(provider: Any) -> Tracer:
-    try:
-        ours = version("infraprism-opentelemetry")
-    except PackageNotFoundError:  # a source tree that is not installed
-        ours = ""
-    tracer: Tracer = provider.get_tracer(SCOPE, ours)
+    tracer: Tracer = provider.get_tracer(SCOPE, _version())
     return tracer
+
+
+def _version() -> str:
+    try:
+        return version("infraprism-opentelemetry")
+    except PackageNotFoundError:  # a source tree that is not installed
+        return ""

@@ -13,7 +13,6 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -24,7 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from infraprism.processor import attribution, prices
-from infraprism.processor.convert import MARKERS
+from infraprism.processor.convert import MARKERS, attributes_of
 from infraprism.processor.delivery import Delivery
 from infraprism.processor.intake import Ended
 from infraprism.processor.nearby import Nearby
@@ -109,10 +108,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
             inside = _is_inside()
             if inside or _frame() is not None:
                 self._notes.start(span)
-            if self._scopes and not inside:
-                scope = span.instrumentation_scope
-                if scope is not None and scope.name in self._scopes:
-                    self._nearby.started(span)
+            if self._scopes and not inside and _scope_name(span) in self._scopes:
+                self._nearby.started(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_start")
 
@@ -122,14 +119,26 @@ class InfraPrismSpanProcessor(SpanProcessor):
             note = self._notes.take(span) if self._noted else None
             if note is Part.OF_A_CALL:
                 return
-            if not _no_marker_in(_keys(span)):
+            try:
+                # A third of the time of `span.attributes`, which most spans of an application would pay for nothing.
+                keys, context = span._attributes._dict, span._context  # type: ignore[union-attr]  # noqa: SLF001
+            except AttributeError:
+                keys, context = attributes_of(span), span.context
+            if not _no_marker_in(keys):
                 self._put(span, note, lasts=self._nearby.reported(span))
-            elif self._awaited and span.context.span_id in self._awaited:
+            elif self._awaited and context is not None and context.span_id in self._awaited:
                 self._nearby.passed(span)
                 if not self._closed and self._queue.qsize() < MAX_QUEUE:
                     self._put(span, None)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_end")
+
+    def on_call_end(self, span: ReadableSpan) -> None:
+        """The same for a span of which it is known that it is a call, from our own instrumentation."""
+        try:
+            self._put(span, self._notes.take(span) if self._noted else None, lasts=self._nearby.reported(span))
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            self.tally.error("processor.on_call_end")
 
     def _put(self, span: ReadableSpan, note: Note | None, *, lasts: bool = False) -> None:
         if self._pid != os.getpid():
@@ -159,7 +168,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         with suppress(Empty):
             while True:
                 item = self._queue.get_nowait()
-                if isinstance(item, tuple) and not _no_marker_in(_keys(item[0])):
+                if isinstance(item, tuple) and not _no_marker_in(attributes_of(item[0])):
                     self._delivery.drop("shut_down")
 
     # -- on the worker's thread ---------------------------------------------------------------------------------
@@ -265,13 +274,12 @@ class InfraPrismSpanProcessor(SpanProcessor):
             self._drop_waiting()
 
 
-def _keys(span: ReadableSpan) -> Iterable[str]:
+def _scope_name(span: Span) -> str | None:
     try:
-        # A third of the time of `span.attributes`, which most spans of an application would pay for nothing.
-        keys: Iterable[str] = span._attributes._dict  # type: ignore[union-attr]  # noqa: SLF001
+        return span._instrumentation_scope._name  # type: ignore[union-attr]  # noqa: SLF001 - half of the properties' time
     except AttributeError:
-        return span.attributes or ()
-    return keys
+        scope = span.instrumentation_scope
+        return None if scope is None else scope.name
 
 
 def _millis_until(deadline: float) -> int:

@@ -41,6 +41,11 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
         return Usage(), False
     counts = found[_FIRST:_BEHIND]
     contradicts = False
+    given, answered, read, written, _, reasoning, *_ = counts
+    plain = dialect.parts_are_within and found[_TOTAL] is None and given and answered
+    if plain and (read or 0) + (written or 0) <= given and (reasoning or 0) <= answered:
+        # Most calls: nothing to add, and nothing that speaks against it.
+        return _tuple(Usage, (*counts, None, None)), False
     if any(counts[2:]) or found[_TOTAL] is not None:
         if _beside(dialect, found, ranks, _CACHE_WRITE_1H):
             counts[_CACHE_WRITE - _FIRST] = found[_CACHE_WRITE] = (found[_CACHE_WRITE] or 0) + found[_CACHE_WRITE_1H]
@@ -49,8 +54,7 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
     if dialect.zero_is_unreported and not counts[0]:
         counts[0] = None
         counts[1] = counts[1] or None
-    whole: Usage = _tuple(Usage, (*counts, None, None))
-    return whole, contradicts
+    return _tuple(Usage, (*counts, None, None)), contradicts
 
 
 def _whole(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[int | None, int | None, bool]:

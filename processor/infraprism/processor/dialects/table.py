@@ -206,6 +206,7 @@ class Dialect:
     beside: Mapping[int, Mapping[int, frozenset[str]]] = field(init=False, repr=False)
     other_markers: frozenset[str] = field(init=False, repr=False)
     needed: tuple[int, ...] = field(init=False, repr=False)
+    parts_are_within: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         slots: dict[str, Slot] = {}
@@ -225,6 +226,7 @@ class Dialect:
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "beside", beside)
         object.__setattr__(self, "other_markers", self.markers - operation)
+        object.__setattr__(self, "parts_are_within", not (self.input_excludes_cache or beside))
 
     def is_scope(self, name: str) -> bool:
         """Whether an instrumentation scope of this name writes the dialect."""
