@@ -14,7 +14,15 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Status, StatusCode
 from tests.kit.spans import CALL, KeepsEvents, KeepsSpans, Kept, call, provider_with
 
-from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor, notes, sink, span_processor, to_event
+from infraprism.processor import (
+    AttributionRecorder,
+    InfraPrismSpanProcessor,
+    Tally,
+    notes,
+    sink,
+    span_processor,
+    to_event,
+)
 from infraprism.processor.attribution import attribution
 from infraprism.processor.once import inside_call
 from infraprism.schema import Event, wire
@@ -254,7 +262,7 @@ def test_more_spans_than_the_queue_holds_are_dropped_and_counted(monkeypatch: py
     processor = InfraPrismSpanProcessor(KeepsSpans(block))
     provider = provider_with(processor)
     call(provider)
-    processor._hurry.set()
+    processor._hurry.put(None)
     assert entered.wait(10)
     for _ in range(5):
         call(provider)
@@ -332,3 +340,41 @@ def test_many_threads_lose_nothing() -> None:
     processor.shutdown()
     counted = [event.entity_id for event in exporter.events]
     assert {name: counted.count(name) for name in set(counted)} == {f"c{n}": 100 for n in range(4)}
+
+
+def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_and_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exporter = KeepsEvents()
+    processor = InfraPrismSpanProcessor(exporter)
+    provider = provider_with(processor)
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == "infraprism-processor":
+            call(provider)  # as the garbage collector may, anywhere
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    calling = threading.Thread(target=call, args=(provider,), daemon=True)
+    calling.start()
+    calling.join(20)
+    assert not calling.is_alive()
+    assert processor.force_flush(10_000)
+    assert len(exporter.events) == 2
+    processor.shutdown()
+
+
+def test_a_count_that_a_finalizer_makes_while_another_is_made_holds_nobody_up() -> None:
+    tally = Tally()
+
+    def counting() -> None:
+        with tally._lock:
+            tally.accept()  # as the garbage collector may, within any allocation
+        tally.end("delivered")
+
+    thread = threading.Thread(target=counting, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert tally.snapshot()["events"] == {"accepted": 1, "pending": 0}

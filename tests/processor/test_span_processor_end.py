@@ -78,7 +78,7 @@ def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
     processor = InfraPrismSpanProcessor(KeepsSpans(block))
     provider = provider_with(processor)
     call(provider)
-    processor._hurry.set()
+    processor._hurry.put(None)
     assert entered.wait(10)
     call(provider)
     call(provider)

@@ -93,7 +93,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
         self._pid = os.getpid()
         self._delivery.restart()
         self._queue: SimpleQueue[Ended | _Flush | None] = SimpleQueue()
-        self._hurry = threading.Event()
+        # No Event: a finalizer that ends a call while the Event's lock is held by the same thread would wait for ever.
+        self._hurry: SimpleQueue[None] = SimpleQueue()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._shutdown_deadline = 0.0
@@ -149,20 +150,31 @@ class InfraPrismSpanProcessor(SpanProcessor):
             return
         self._queue.put((span, note, lasts))
         if self._worker is None:
-            self._start_worker()
-        elif waiting >= HURRY_AT and not self._hurry.is_set():
-            self._hurry.set()
+            self._start_worker_unless_starting()
+        elif waiting >= HURRY_AT and self._hurry.empty():
+            self._hurry.put(None)
         if self._closed:
             self._drop_waiting()  # shut down between the look and the put
 
+    def _start_worker_unless_starting(self) -> None:
+        # Whoever is starting it, another thread or this one before a finalizer interrupted it: it will find the span.
+        if self._starting.acquire(blocking=False):
+            try:
+                self._started()
+            finally:
+                self._starting.release()
+
     def _start_worker(self) -> threading.Thread:
         with self._starting:
-            if self._worker is None:
-                worker = threading.Thread(target=self._work, name="infraprism-processor", daemon=True)
-                worker.start()
-                self._worker = worker
-                before_end(_flush_all)
-            return self._worker
+            return self._started()
+
+    def _started(self) -> threading.Thread:
+        if self._worker is None:
+            worker = threading.Thread(target=self._work, name="infraprism-processor", daemon=True)
+            worker.start()
+            self._worker = worker
+            before_end(_flush_all)
+        return self._worker
 
     def _drop_waiting(self) -> None:
         with suppress(Empty):
@@ -178,9 +190,11 @@ class InfraPrismSpanProcessor(SpanProcessor):
         with suppress_instrumentation():
             while True:
                 item = self._next(queue)
-                if isinstance(item, tuple):
-                    hurry.wait(GATHER_SECONDS)
-                hurry.clear()
+                with suppress(Empty):
+                    if isinstance(item, tuple):
+                        hurry.get(timeout=GATHER_SECONDS)
+                    while True:
+                        hurry.get_nowait()
                 if not self._drain(queue, item):
                     return
 
@@ -243,7 +257,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
             return not worker.is_alive()
         flush = _Flush(deadline)
         self._queue.put(flush)
-        self._hurry.set()
+        self._hurry.put(None)
         return flush.done.wait(max(0.0, deadline - time.monotonic())) and flush.flushed
 
     def shutdown(self, timeout_millis: int = SHUTDOWN_MILLIS) -> None:
@@ -263,7 +277,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     def _finish(self) -> None:
         self._queue.put(None)
-        self._hurry.set()
+        self._hurry.put(None)
         try:
             worker = self._start_worker()
         except RuntimeError:

@@ -33,7 +33,8 @@ class Tally:
 
     def restart(self) -> None:
         """Start at nothing: in a forked child the parent's lock may be held for ever, and its events are not ours."""
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer that ends a call may run while a count is made, and count something itself.
+        self._lock = threading.RLock()
         self._outcomes: Counter[tuple[Outcome, str]] = Counter()
         self._errors: Counter[str] = Counter()
         self._accepted = 0
