@@ -22,7 +22,7 @@ from tests.kit.spans import START_NS
 from infraprism.exporter.encoder import request_bytes, span_bytes
 from infraprism.exporter.preview import as_json
 from infraprism.processor import convert, event_span, to_event
-from infraprism.processor.dialects import DIALECTS, own
+from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.once import OUR_SCOPE
 from infraprism.schema import Event, fields
 
@@ -31,7 +31,7 @@ ATTRIBUTION = {fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.k
 OURS = {field.key for field in fields.FIELDS if field.kind != "tags"}
 KEYS = sorted(
     {key for each in DIALECTS for key in (*each.slots, *each.json_texts, *each.looked_for())}.union(
-        own._WRITTEN, {"server.port", "openai.api.type", fields.TAG_PREFIX + "CANARY prompt!"}
+        {"server.port", "openai.api.type", fields.TAG_PREFIX + "CANARY prompt!"}
     ).difference(ATTRIBUTION, OURS)
 )
 CALLS = [
