@@ -6,6 +6,7 @@ So both runs are the same but for what is tested: with and without InfraPrism in
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -71,6 +72,15 @@ class Place:
         """Where the user has an OTLP endpoint."""
         return self._theirs.endpoint
 
+    def told(self) -> list[bytes]:
+        """What the user's endpoint was told so far, request by request."""
+        return [request.body for request in self._theirs.requests]
+
+    def forget(self) -> None:
+        """Begin anew, with the user's endpoint and the providers."""
+        self._theirs.requests.clear()
+        self.provider.clear()
+
     def run(self, *arguments: str, infraprism: bool, distro: bool = False, **variables: str) -> Ran:
         """Run this command to its end, which must be a good one."""
         before = len(self._theirs.requests)
@@ -87,13 +97,21 @@ class Place:
         return Ran(done.stdout, done.stderr, [request.body for request in self._theirs.requests[before:]])
 
     @contextmanager
-    def running(self, *arguments: str, log: Path, cwd: Path = APPS, **variables: str) -> Iterator[None]:
-        """Run this command with InfraPrism meanwhile; at the end it is asked to stop, and must do so."""
+    def running(
+        self,
+        *arguments: str,
+        log: Path,
+        cwd: Path = APPS,
+        infraprism: bool = True,
+        distro: bool = False,
+        **variables: str,
+    ) -> Iterator[None]:
+        """Run this command meanwhile; at the end it is asked to stop, and must do so."""
         with (
             log.open("w") as output,
             subprocess.Popen(
                 arguments,
-                env=self.environment(infraprism=True, **variables),
+                env=self.environment(infraprism=infraprism, distro=distro, **variables),
                 cwd=cwd,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -183,6 +201,9 @@ def said(telemetry: Sequence[bytes]) -> list[bytes]:
         span.start_time_unix_nano = span.end_time_unix_nano = 0
         whole = ExportTraceServiceRequest()
         one = whole.resource_spans.add(resource=of_resource.resource, schema_url=of_resource.schema_url)
+        for pair in one.resource.attributes:
+            if pair.key == "service.instance.id" and _DRAWN.fullmatch(pair.value.string_value):
+                pair.value.Clear()
         one.scope_spans.add(scope=of_scope.scope, schema_url=of_scope.schema_url, spans=[span])
         found.append(whole.SerializeToString(deterministic=True))
     return found
@@ -192,3 +213,5 @@ _CHANCE: Final = frozenset(
     {"gen_ai.response.id", "gen_ai.response.time_to_first_chunk", "server.port", "process.pid", "anthropic.request.id"}
 )
 """Attributes of others that differ from run to run."""
+_DRAWN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The SDK gives a forked process an instance id of its own, at random, even in the place of the user's."""

@@ -36,7 +36,15 @@ CASES = {
     "distro_otlp_and_the_app_instruments_too": (("instrument", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
     "no_distro_and_the_app_instruments_too": (("instrument", "provider", "calls"), {}, False),
     "fork": (("fork", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
-    "spawn": (("spawn", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
+    **{
+        way: ((way, "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True)
+        for way in ("spawn", "forkserver", "pool", "executor", "os_fork")
+    },
+}
+STARTED: dict[str, tuple[str, ...]] = {
+    "by_module": ("python", "-m", "shop", "calls"),
+    "by_text": ("python", "-c", "import shop; shop.calls(); print('done')"),
+    "by_console_script": ("./shop-calls",),
 }
 
 
@@ -69,6 +77,24 @@ def test_each_call_is_one_event_and_the_users_telemetry_is_as_before(place: Plac
     assert seen == bare
     if "otlp" in variables.get("OTEL_TRACES_EXPORTER", "") and "sampled_out" not in case:
         assert bare[1], "the user's endpoint was told nothing, so that nothing was compared"
+
+
+@pytest.mark.parametrize("started", STARTED)
+def test_however_an_app_is_started_each_call_is_one_event_and_the_users_telemetry_is_as_before(
+    place: Place, started: str
+) -> None:
+    program, *arguments = STARTED[started]
+    whole = (command("opentelemetry-instrument"), command(program) if program == "python" else program, *arguments)
+
+    bare = place.run(*whole, infraprism=False, distro=True, OTEL_TRACES_EXPORTER="otlp")
+    place.provider.clear()
+    seen = place.run(*whole, infraprism=True, distro=True, OTEL_TRACES_EXPORTER="otlp")
+
+    assert place.provider.calls
+    assert place.events() == place.billed()
+    assert bare.out == seen.out
+    assert said(bare.telemetry)
+    assert said(seen.telemetry) == said(bare.telemetry)
 
 
 def test_a_configuration_file_of_the_user_stays_in_force(place: Place, tmp_path: Path) -> None:

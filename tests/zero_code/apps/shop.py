@@ -6,7 +6,9 @@ python shop.py STEP ...
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import anthropic
@@ -60,6 +62,34 @@ def fork() -> None:
 def spawn() -> None:
     """A child that is started anew makes the calls."""
     _in_child("spawn")
+
+
+def forkserver() -> None:
+    """A child of a server that forks makes the calls."""
+    _in_child("forkserver")
+
+
+def pool() -> None:
+    """A process of a pool makes the calls, and the pool is closed as its documentation says."""
+    with multiprocessing.get_context("fork").Pool(1) as workers:
+        workers.apply(calls)
+        workers.close()
+        workers.join()
+
+
+def executor() -> None:
+    """A process of an executor makes the calls."""
+    with ProcessPoolExecutor(1) as workers:
+        workers.submit(calls).result(60)
+
+
+def os_fork() -> None:
+    """A child that nobody wraps makes the calls, and leaves as a script does."""
+    child = os.fork()
+    if not child:
+        calls()
+        sys.exit(0)
+    print("child ended with", os.waitpid(child, 0)[1])
 
 
 def _in_child(method: str) -> None:
