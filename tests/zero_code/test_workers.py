@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.zero_code.process import APPS, Place, command
+from tests.zero_code.process import APPS, Place, command, said
 
 INSTRUMENT = "opentelemetry-instrument"
 
@@ -47,6 +47,51 @@ def test_every_worker_of_gunicorn_has_its_calls_counted_once(
 
     assert len(place.provider.calls) == 12
     assert place.all_arrived(), log.read_text()
+
+
+SERVERS: dict[str, tuple[str, ...]] = {
+    "gunicorn_preload": ("gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:PORT", "web:application"),
+    "uvicorn_workers": (
+        *("uvicorn", "--workers", "2", "--port", "PORT", "web:asgi"),
+        *("--timeout-worker-healthcheck", "60"),
+    ),
+    "uvicorn_reload": ("uvicorn", "--reload", "--port", "PORT", "web:asgi"),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_telemetry_of_a_servers_workers_is_as_before_and_each_call_one_event(
+    place: Place, tmp_path: Path, server: str
+) -> None:
+    name, *options = SERVERS[server]
+    log = tmp_path / "log"
+
+    def served(*, infraprism: bool) -> list[bytes]:
+        place.forget()
+        port = _free_port()
+        asked = [option.replace("PORT", str(port)) for option in options]
+        with place.running(
+            command(INSTRUMENT),
+            command(name),
+            *asked,
+            log=log,
+            infraprism=infraprism,
+            distro=True,
+            OTEL_TRACES_EXPORTER="otlp",
+            OTEL_BSP_SCHEDULE_DELAY="200",
+        ):
+            for _ in range(2):
+                assert _fetched(port, log) == b"done"
+            until = time.monotonic() + 30
+            # Spans of the package's own come with the app's: all of a request, or they are still on their way.
+            while len(said(place.told())) < 4 and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not infraprism or place.all_arrived(), log.read_text()
+        return said(place.told())
+
+    bare = served(infraprism=False)
+    assert len(bare) == 4
+    assert served(infraprism=True) == bare
 
 
 @pytest.mark.parametrize("options", [(), ("--max-tasks-per-child", "1")], ids=["workers_stay", "workers_end"])
