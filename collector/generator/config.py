@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from collector.generator.statements import Lists
+from collector.generator.statements import Group, Lists
 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
@@ -45,9 +45,9 @@ def _items(indent: str, texts: Sequence[str]) -> Iterator[str]:
         yield f"{indent}- '{text.replace('$', '$$').replace(chr(39), chr(39) * 2)}'\n"
 
 
-def _groups(indent: str, groups: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    for condition, statements in groups:
+def _groups(indent: str, groups: Sequence[Group]) -> Iterator[str]:
+    for conditions, statements in groups:
         yield f"{indent}- context: span\n{indent}  conditions:\n"
-        yield from _items(indent + "    ", [condition])
+        yield from _items(indent + "    ", conditions)
         yield f"{indent}  statements:\n"
         yield from _items(indent + "    ", statements)

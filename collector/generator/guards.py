@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from collector.generator.ottl import CLEAN, SPAN, all_of, any_of, at, matches, put, text
+from collector.generator.ottl import CLEAN, COUNTS, SPAN, all_of, any_of, at, matches, put, text
 
 from infraprism.schema.fields import MAX_TOKENS, Field
 
@@ -23,6 +23,10 @@ class Kept:
     key: str
     copies: tuple[str, ...]
     proof: str
+    is_count: bool = False
+    """Whether the statements read the map COUNTS."""
+    is_plain_count: bool = False
+    """Whether it is a count and nothing else: those of a span are checked by one pattern."""
 
     @property
     def gate(self) -> str:
@@ -37,7 +41,8 @@ def either(guards: tuple[Kept, ...]) -> Kept:
     first, *others = guards
     free = f"{at(CLEAN, first.key)} == nil"
     later = (_only_if(free, statement) for kept in others for statement in kept.copies)
-    return Kept(first.key, (*first.copies, *later), any_of(*(f"({kept.proof})" for kept in guards)))
+    proof = any_of(*(f"({kept.proof})" for kept in guards))
+    return Kept(first.key, (*first.copies, *later), proof, any(kept.is_count for kept in guards))
 
 
 def _only_if(condition: str, statement: str) -> str:
@@ -76,27 +81,26 @@ def exact_choice(key: str, words: Iterable[str]) -> Kept:
     return pattern(key, one_of(words))
 
 
-def integer(key: str, minimum: int, maximum: int) -> Kept:
-    """A whole number, which some write as a double or as digits."""
+def _whole(key: str, digits: str, minimum: int, maximum: int) -> Kept:
     raw, clean = _from(key)
-    within = all_of(f"Int({raw}) >= {minimum}", f"Int({raw}) <= {maximum}")
-    digits = matches(raw, "^[0-9]{1,13}$")
-    # A double too large for a whole number becomes one out of bounds, or another than it was.
-    readable = (
-        any_of(f"IsInt({raw})", f"IsDouble({raw})", f"({digits})"),
-        within,
-        any_of(f"not IsDouble({raw})", f"Double(Int({raw})) == {raw}"),
-    )
+    said = at(COUNTS, key)
     proof = all_of(f"IsInt({raw})", f"{raw} >= {minimum}", f"{raw} <= {maximum}")
-    # First of all whether it is there: most keys are not, and one look is cheaper than three.
-    return Kept(key, (put(clean, f"Int({raw})", f"{raw} != nil", *readable),), proof)
+    return Kept(key, (put(clean, f"Int({said})", f"IsMatch({said}, {text(digits)})"),), proof, is_count=True)
 
 
-def whole(key: str) -> Kept:
-    """A whole number up to MAX_TOKENS, as the collector itself makes one out of a JSON text."""
-    raw, clean = _from(key)
-    proof = all_of(f"IsInt({raw})", f"{raw} >= 0", f"{raw} <= {MAX_TOKENS}")
-    return Kept(key, (put(clean, raw, proof),), proof)
+_COUNT: Final = f"(?:[0-9]{{1,{len(str(MAX_TOKENS)) - 1}}}|{MAX_TOKENS})"
+ALL_COUNTS: Final = rf"^\[(?:{_COUNT},?)*\]$"
+"""The pattern of a list of counts, as JSON: texts would stand in quotes."""
+
+
+def count(key: str) -> Kept:
+    """A whole number from 0 to MAX_TOKENS, which some write as a double or as digits."""
+    return replace(_whole(key, f"^{_COUNT}$", 0, MAX_TOKENS), is_plain_count=True)
+
+
+def http_status(key: str) -> Kept:
+    """A status of HTTP, which some write as digits."""
+    return _whole(key, "^[1-5][0-9]{2}$", 100, 599)
 
 
 def number(key: str) -> Kept:

@@ -15,7 +15,7 @@ from collector.generator.guards import Kept
 from infraprism.processor.dialects import DIALECTS, values
 from infraprism.processor.dialects.table import READERS, As, Dialect, key_of
 from infraprism.schema import fields
-from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, MAX_TOKENS, SESSION_ID
+from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID
 
 TIERS: Final = (*values.TIERS, values.UNKNOWN_TIER)
 ATTRIBUTION: Final = (ENTITY_TYPE.key, ENTITY_ID.key, SESSION_ID.key)
@@ -27,7 +27,7 @@ STREAMED: Final = "gen_ai.request.stream"
 """Where it stands that a stream began, and after how many seconds, that a span event told."""
 
 _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
-    values.count: lambda key: guards.integer(key, 0, MAX_TOKENS),
+    values.count: guards.count,
     values.flag: guards.flag,
     values.failure: guards.flag,
     values.seconds: guards.number,
@@ -37,7 +37,7 @@ _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.tier: lambda key: guards.choice(key, TIERS, other=values.UNKNOWN_TIER),
 }
 _BY_FIELD: Final[dict[str, Callable[[str], Kept]]] = {
-    "http_status": lambda key: guards.integer(key, 100, 599),
+    "http_status": guards.http_status,
     "request_model": lambda key: guards.pattern(key, fields.MODEL.re2),
     "response_model": lambda key: guards.pattern(key, fields.MODEL.re2),
     "provider": reductions.provider,
@@ -80,8 +80,6 @@ def _guard(dialect: Dialect, field: str, key: str, reader: object, dialects: Seq
         return ("words", *known), guards.exact_choice(key, known)
     if field == "operation":
         return field, guards.exact_choice(key, operations_of(key, dialects))
-    if reader is values.count and key.startswith(tuple(name + "." for name in dialect.json_texts)):
-        return "whole", guards.whole(key)
     by_field = _BY_FIELD.get(field) if reader is READERS[field] else None
     made = by_field or _BY_READER.get(reader)
     if made is None:

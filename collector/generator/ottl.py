@@ -12,6 +12,9 @@ from typing import Final
 SPAN: Final = "span.attributes"
 CLEAN: Final = "span.cache"
 """Where the attributes of the cleaned span are put together; it starts empty in each group of statements."""
+COUNTS_KEY: Final = "counts"
+COUNTS: Final = f'{CLEAN}["{COUNTS_KEY}"]'
+"""Where the counts stand as texts while they are copied."""
 RESOURCE: Final = "resource.attributes"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from collector.generator.guards import Kept, one_of
-from collector.generator.ottl import CLEAN, SPAN, all_of, at, matches, put, text
+from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
 from infraprism.processor import errors, names
 
@@ -114,7 +114,7 @@ def host(key: str) -> Kept:
     return kept
 
 
-def _to_status(target: str, before: str, *conditions: str) -> tuple[str, ...]:
+def _to_status(target: str, before: str, condition: str = "") -> tuple[str, ...]:
     """Statements that make of a message in a known wording its status, with `before` in front of it."""
     told = (
         rf"(?s)^{errors.STATUS_FIRST}.*$",
@@ -125,18 +125,15 @@ def _to_status(target: str, before: str, *conditions: str) -> tuple[str, ...]:
         for status, beginnings in errors.WORDED.items()
     )
     return tuple(
-        f"replace_pattern({target}, {text(pattern)}, {text(before + found)}) where {all_of(*conditions)}"
+        f"replace_pattern({target}, {text(pattern)}, {text(before + found)})"
+        + (f" where {condition}" if condition else "")
         for pattern, found in (*((pattern, "$1") for pattern in told), *worded)
     )
 
 
 def status_text() -> tuple[str, ...]:
-    """Statements that leave of a status message its code, in one of the wordings that it is read by, or nothing."""
-    message = "span.status.message"
-    return (
-        *_to_status(message, "Error code: ", "span.status.code == STATUS_CODE_ERROR", f'{message} != ""'),
-        put(message, '""', f"not IsMatch({message}, {text(STATUS_TEXT)})"),
-    )
+    """Statements that make of a status message its code, in one of the wordings that it is read by."""
+    return _to_status("span.status.message", "Error code: ")
 
 
 def status_in_text(key: str) -> Kept:

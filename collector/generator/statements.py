@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from collector.generator import json_counts, keys, reductions, scopes
-from collector.generator.guards import Kept, one_of, printable
-from collector.generator.ottl import CLEAN, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
+from collector.generator.families import Families
+from collector.generator.guards import ALL_COUNTS, Kept, one_of, printable
+from collector.generator.ottl import CLEAN, COUNTS, COUNTS_KEY, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import Dialect
@@ -26,8 +27,23 @@ _NAMES: Final = "names"
 _TAG_NAMES: Final = at(SPAN, _NAMES)
 """Where the list of the tags' keys stands while they are checked; no such key is kept before or after."""
 _EVENT_NAME: Final = f'Concat([{at(SPAN, fields.OPERATION.key)}, {at(SPAN, fields.MODEL.key)}], " ")'
+EVENT: Final = "event"
+"""The mark of an event of our own, until it has its name."""
+_NO_CALL: Final = "no call"
+_RECOGNISED: Final = "dialect"
+_KEPT: Final = at(SPAN, "kept")
+"""Where the cleaned attributes of a family stand until those that all share are added; no such key is kept before."""
+_REFUSED: Final = "refused"
+_TAGS: Final = "tags"
 _OWN: Final = (fields.COST_STATUS.key, fields.SUCCESS.key)
 """What each event of ours has, and no other span."""
+
+
+class Group(NamedTuple):
+    """Statements for the spans of which one of the conditions is true."""
+
+    conditions: tuple[str, ...]
+    statements: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,14 +63,36 @@ class Lists:
         names = (kept.key for kept in (*self._foreign, *keys.event_keys()))
         return sorted({*names, *keys.ATTRIBUTION})
 
-    def no_call(self) -> list[str]:
-        """The condition of spans that are no billed call; the first dialect that recognises them decides."""
-        is_call = "false"
-        for dialect in reversed(self.dialects):
-            recognised = _recognised(dialect)
-            is_call = any_of(f"({recognised} and {_billed(dialect)})", f"(not {recognised} and {is_call})")
-        is_event = all_of(_IS_EVENT, *(f"{at(SPAN, key)} != nil" for key in _OWN))
-        return ["not " + any_of(f"({is_event})", f"({_IS_NO_EVENT} and {is_call})")]
+    @property
+    def _families(self) -> Families:
+        return Families(self.dialects)
+
+    def recognise_events(self) -> list[str]:
+        """The statement that marks the events of our own."""
+        return [put("span.name", text(EVENT), *(f"{at(SPAN, key)} != nil" for key in _OWN))]
+
+    def told(self) -> list[str]:
+        """Statements that note on a scope which dialects it tells: once for all its spans."""
+        return [
+            put(_told(number), "true", f"IsMatch(scope.name, {text(scopes.of_dialect(dialect))})")
+            for number, dialect in enumerate(self.dialects)
+            if dialect.scopes
+        ]
+
+    def recognise(self) -> list[str]:
+        """Statements that mark the billed calls of others; the first dialect that recognises a span decides."""
+        statements = []
+        for number, (dialect, mark) in enumerate(zip(self.dialects, self._families.marks, strict=True)):
+            found = f"{_RECOGNISED} {number}"
+            free = f"span.name == {text(_NO_CALL)}"
+            statements.append(put("span.name", text(found), free, _recognised(dialect, _told(number))))
+            statements.append(put("span.name", text(mark), f"span.name == {text(found)}", _billed(dialect)))
+        return statements
+
+    def unmarked(self) -> list[str]:
+        """The condition of spans that are no billed call."""
+        marks = one_of({*self._families.marks, EVENT})
+        return [f"not IsMatch(span.name, {text(marks)})"]
 
     @property
     def _json_texts(self) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -116,9 +154,36 @@ class Lists:
             statements.append(put(at(CLEAN, SESSION_ID.key), f"String({session})", *said))
         return statements
 
-    def copy_foreign(self) -> list[str]:
-        """Statements that copy the dialects' keys."""
-        return [statement for kept in self._foreign for statement in kept.copies]
+    def families(self) -> list[Group]:
+        """For each family the mark of its spans, and the statements that copy its keys."""
+        return [
+            Group(
+                (f"span.name == {text(mark)}",),
+                (*self._taken_apart(own), *_copies(k for k in self._foreign if k.key in own), put(_KEPT, CLEAN)),
+            )
+            for mark, own in self._families.keys.items()
+            if own
+        ]
+
+    def _taken_apart(self, texts: Iterable[str]) -> Iterator[str]:
+        """Statements that make attributes of the counts in JSON texts."""
+        for key, paths in self._json_texts.items():
+            if key in texts:
+                yield from json_counts.statements(key, paths)
+
+    def json_texts(self) -> list[Group]:
+        """The JSON texts of no family, each with its condition and the statements that take it apart."""
+        shared = self._json_texts.keys() - self._families.special
+        return [Group((f"IsString({at(SPAN, key)})",), tuple(self._taken_apart([key]))) for key in sorted(shared)]
+
+    def keep_family(self) -> list[str]:
+        """The statement that adds what was kept of the family's keys."""
+        return [f'merge_maps({CLEAN}, {_KEPT}, "insert") where IsMap({_KEPT})']
+
+    def copy_shared(self) -> list[str]:
+        """Statements that copy the keys that all dialects share."""
+        special = self._families.special
+        return list(_copies(kept for kept in self._foreign if kept.key not in special))
 
     def copy_event(self) -> list[str]:
         """Statements that copy the fields of an event of our own."""
@@ -127,17 +192,6 @@ class Lists:
     def has_tags(self) -> list[str]:
         """Whether a span has tags."""
         return [_HAS_TAGS]
-
-    def json_texts(self) -> list[tuple[str, list[str]]]:
-        """For each JSON text with counts a condition, and the statements that take it apart."""
-        return [
-            group
-            for key, paths in self._json_texts.items()
-            for group in (
-                (json_counts.plain_condition(key), list(json_counts.plain_statements(key))),
-                (json_counts.condition(key, paths), list(json_counts.statements(key, paths))),
-            )
-        ]
 
     def is_event(self) -> list[str]:
         """Whether a span is an event of our own."""
@@ -151,13 +205,17 @@ class Lists:
         """The statement that names an event as its fields say."""
         return [put("span.name", _EVENT_NAME)]
 
-    def span_name(self) -> list[str]:
-        """The statement that names any other span."""
-        return [put("span.name", text(SPAN_NAME))]
+    def failed(self) -> list[str]:
+        """Whether a span has a status message that may tell a code."""
+        return ['span.status.code == STATUS_CODE_ERROR and span.status.message != ""']
 
     def status(self) -> list[str]:
-        """Statements that clean the status message."""
+        """Statements that make a code of a status message."""
         return list(reductions.status_text())
+
+    def no_status(self) -> list[str]:
+        """The statement that takes every other status message away."""
+        return [put("span.status.message", '""', f"not IsMatch(span.status.message, {text(reductions.STATUS_TEXT)})")]
 
     def exceptions(self) -> list[str]:
         """Statements that note on its span the class of a recorded exception."""
@@ -191,37 +249,45 @@ class Lists:
             put("scope.name", kept),
         ]
 
-    def gate_keys(self) -> list[str]:
-        """Conditions of spans that have a key which may not leave, or not from this scope."""
-        tags = _TAG_KEY.removeprefix("^").removesuffix("$")
-        own = sorted({*(kept.key for kept in keys.event_keys()), *keys.ATTRIBUTION})
-        foreign = sorted({*(kept.key for kept in self._foreign), *keys.ATTRIBUTION})
+    def check_marks(self) -> list[str]:
+        """The statement that refuses spans without a mark, and those with an attribute that stands twice."""
+        marks = one_of(self._families.marks)
         return [
-            f"{scope} and not IsMatch(Keys({SPAN}), {text(_key_list(names, tags))})"
-            for scope, names in ((_IS_EVENT, own), (_IS_NO_EVENT, foreign))
+            _refuse(_IS_NO_EVENT, f"not IsMatch(span.name, {text(marks)})"),
+            f'merge_maps({CLEAN}, {SPAN}, "insert")',
+            _refuse(f"Len({CLEAN}) != Len({SPAN})"),
         ]
 
-    def gate_values(self) -> list[str]:
-        """Conditions of spans that have a value which does not fit its key."""
-        every = {kept.key: kept for kept in (*self._foreign, *keys.event_keys())}
-        return [every[key].gate for key in sorted(every)]
+    def checks(self) -> list[Group]:
+        """For the events of our own and for each mark the statements that refuse what does not fit."""
+        families, events = self._families, keys.event_keys()
+        groups = [Group((_IS_EVENT,), (*_known(kept.key for kept in events), *_refusals(events)))]
+        for mark, own in families.keys.items():
+            may = (kept.key for kept in self._foreign if kept.key in own or kept.key not in families.special)
+            refusals = _refusals(kept for kept in self._foreign if kept.key in own)
+            groups.append(Group((f"{_IS_NO_EVENT} and span.name == {text(mark)}",), (*_known(may), *refusals)))
+        whose = [kept for kept in events if kept.key in keys.ATTRIBUTION]
+        shared = [kept for kept in self._foreign if kept.key not in families.special]
+        groups.append(Group((_IS_NO_EVENT,), tuple(_refusals([*whose, *shared]))))
+        groups.append(Group((_HAS_TAGS,), tuple(self._tag_refusals())))
+        return groups
 
-    def gate_tags(self) -> list[str]:
-        """The condition of spans that have a tag which does not fit, place by place, or one too many.
+    def _tag_refusals(self) -> Iterator[str]:
+        """Statements that refuse spans with a tag which does not fit, place by place, or one too many."""
+        tags = at(CLEAN, _TAGS)
+        yield put(tags, SPAN)
+        yield f"keep_matching_keys({tags}, {text('^infraprism[.]tags[.]')})"
+        yield _refuse(f"Len({tags}) > {self.max_tags}")
+        for place in range(self.max_tags):
+            fits = printable(f"{tags}[Keys({tags})[{place}]]", TAGS)
+            yield _refuse(f"Len({tags}) > {place}", f"not ({fits})")
 
-        The tags stand before all other keys: another condition says so.
-        """
-        bad = []
-        for place in range(self.max_tags + 1):
-            name = f"Keys({SPAN})[{place}]"
-            is_tag = f"Len({SPAN}) > {place} and IsMatch({name}, {text('^infraprism[.]tags[.]')})"
-            fits = printable(f"{SPAN}[{name}]", TAGS)
-            bad.append(f"({is_tag} and not ({fits}))" if place < self.max_tags else f"({is_tag})")
-        # One condition, so that spans without tags are looked at once and not once for each place.
-        return [f"{_HAS_TAGS} and {any_of(*bad)}"]
+    def passed(self) -> list[str]:
+        """The statement that names what passed."""
+        return [put("span.name", text(SPAN_NAME), _IS_NO_EVENT, f"span.name != {text(_REFUSED)}")]
 
     def gate_names(self) -> list[str]:
-        """The condition of spans whose name is not the one they must have."""
+        """The conditions of spans whose name is not the one they must have, as that of those that were refused."""
         return [f"{_IS_EVENT} and span.name != {_EVENT_NAME}", f"{_IS_NO_EVENT} and span.name != {text(SPAN_NAME)}"]
 
     def gate_status(self) -> list[str]:
@@ -236,17 +302,20 @@ class Lists:
         ]
 
 
-def _recognised(dialect: Dialect) -> str:
+def _told(number: int) -> str:
+    return f'scope.attributes["{number}"]'
+
+
+def _recognised(dialect: Dialect, noted: str) -> str:
     """Whether a span is of the dialect: by a marker where the scope tells it, or none has to; else by a sign."""
     marked = _any_key(dialect.markers)
     if not dialect.has_scope_or_sign():
         return marked
     if not dialect.scopes:
         return _any_key(dialect.signs)
-    told = f"IsMatch(scope.name, {text(scopes.of_dialect(dialect))})"
-    ways = [f"({told} and {marked})"]
+    ways = [f"({noted} != nil and {marked})"]
     if dialect.signs:
-        ways.append(f"(not {told} and {_any_key(dialect.signs)})")
+        ways.append(f"({noted} == nil and {_any_key(dialect.signs)})")
     return any_of(*ways)
 
 
@@ -273,7 +342,41 @@ def _identifier(value: str, field: Field) -> str:
     return any_of(f"IsInt({value})", f"({printable(value, field)})")
 
 
-def _key_list(names: Sequence[str], tags: str) -> str:
-    """The pattern of a JSON list of tags' keys, and of these keys behind them."""
-    exact = one_of(names).removeprefix("^(?:").removesuffix(")$")
-    return rf'^\[(?:"{tags}",?)*(?:"(?:{exact})",?)*\]$'
+def _copies(kept: Iterable[Kept]) -> Iterator[str]:
+    """Statements that copy keys; counts are made texts first, in a map of their own, so that one pattern is enough."""
+    found = tuple(kept)
+    counts = [one.key for one in found if one.is_count]
+    if counts:
+        yield put(COUNTS, SPAN)
+        yield f"keep_keys({COUNTS}, [{', '.join(map(text, counts))}])"
+        yield f"stringify_all({COUNTS})"
+    for one in found:
+        yield from one.copies
+    if counts:
+        yield f"delete_key({CLEAN}, {text(COUNTS_KEY)})"
+
+
+def _refuse(*conditions: str) -> str:
+    return put("span.name", text(_REFUSED), *conditions)
+
+
+def _refusals(kept: Iterable[Kept]) -> Iterator[str]:
+    found = tuple(kept)
+    counts = [one.key for one in found if one.is_plain_count]
+    if counts:
+        yield put(COUNTS, SPAN)
+        yield f"keep_keys({COUNTS}, [{', '.join(map(text, counts))}])"
+        yield _refuse(f"not IsMatch(Values({COUNTS}), {text(ALL_COUNTS)})")
+    for one in found:
+        if not one.is_plain_count:
+            yield _refuse(one.gate)
+
+
+def _known(names: Iterable[str]) -> Iterator[str]:
+    """Statements that refuse a span with a key that is neither one of these nor a tag's nor of the attribution."""
+    known, tags = at(CLEAN, "known"), at(CLEAN, _TAGS)
+    yield put(known, SPAN)
+    yield f"keep_keys({known}, [{', '.join(map(text, sorted({*names, *keys.ATTRIBUTION})))}])"
+    yield put(tags, SPAN)
+    yield f"keep_matching_keys({tags}, {text(_TAG_KEY)})"
+    yield _refuse(f"Len({known}) + Len({tags}) != Len({SPAN})")

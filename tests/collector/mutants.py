@@ -18,7 +18,8 @@ from tests.kit.collector import Config
 PIPELINE: Final = "traces/infraprism"
 _WHERE: Final = re.compile(r"^((?:set|merge_maps|replace_pattern)\(.*?\)) where .*$")
 _COPY: Final = re.compile(r'^set\((?:span\.cache\["|span\.attributes\[span\.attributes)')
-_REDUCTION: Final = re.compile(r"^replace_pattern\(span\.cache")
+_REDUCTION: Final = re.compile(r"^replace_pattern\(span\.")
+_REFUSAL: Final = re.compile(r'^set\(span\.name, "refused"\)')
 
 Processors = dict[str, Any]
 Mutant = tuple[str, Processors, list[str]]
@@ -49,11 +50,11 @@ def removed_groups(config: Config) -> Iterator[Mutant]:
 
 
 def removed_statements(config: Config) -> Iterator[Mutant]:
-    """Each statement taken out; copies of keys have mutants of their own below."""
+    """Each statement taken out; copies of keys have mutants of their own below, and refusals go in their groups."""
     for name, groups in _groups(config, "trace_statements"):
         for at, group in enumerate(groups):
             for number, statement in enumerate(group["statements"]):
-                if not _COPY.match(statement) and not _REDUCTION.match(statement):
+                if not any(kind.match(statement) for kind in (_COPY, _REDUCTION, _REFUSAL)):
                     fewer = {**group, "statements": _without(group["statements"], number)}
                     yield _changed(config, name, f"removed: {statement}", _swapped(groups, at, fewer))
 

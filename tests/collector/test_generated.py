@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from collector.generator import config_text, json_counts, keys
+from collector.generator.families import Families
+from collector.generator.guards import ALL_COUNTS
+from collector.generator.ottl import COUNTS
+from collector.generator.ottl import text as text_in_ottl
 from collector.generator.statements import Lists
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,20 +43,35 @@ def test_two_variables_are_enough() -> None:
 
 def test_an_error_of_a_statement_never_lets_a_span_through() -> None:
     processors = {name: made for name, made in load()["processors"].items() if name.startswith(("transform", "filter"))}
-    assert len(processors) == 5
+    assert len(processors) == 7
     for processor in processors.values():
         assert processor["error_mode"] == "propagate"
         for group in (*processor.get("trace_statements", ()), *processor.get("trace_conditions", ())):
             assert "error_mode" not in group
 
 
-def test_the_gate_is_last_and_checks_every_key_that_may_leave() -> None:
+def test_the_gate_is_last_and_every_key_that_may_leave_is_checked_before_it() -> None:
     config = load()
-    assert config["service"]["pipelines"]["traces/infraprism"]["processors"][-1] == "filter/gate"
-    (group,) = config["processors"]["filter/gate"]["trace_conditions"]
+    assert config["service"]["pipelines"]["traces/infraprism"]["processors"][-2:] == ["transform/check", "filter/gate"]
+    statements = [
+        statement
+        for group in config["processors"]["transform/check"]["trace_statements"]
+        for statement in group["statements"]
+    ]
+    counted = [one for one in statements if one.startswith('keep_keys(span.cache["counts"], [')]
     for key in Lists().exact:
-        guard = f'span.attributes["{key}"] != nil and not ('
-        assert any(condition.startswith(guard) for condition in group["conditions"]), key
+        guard = f'set(span.name, "refused") where span.attributes["{key}"] != nil and not ('
+        assert any(one.startswith(guard) for one in statements) or any(f'"{key}"' in one for one in counted), key
+    of_all_counts = f'set(span.name, "refused") where not IsMatch(Values({COUNTS}), {text_in_ottl(ALL_COUNTS)})'
+    assert statements.count(of_all_counts.replace("$", "$$")) == len(counted) > 1
+
+
+def test_a_span_is_checked_against_the_keys_of_its_own_family_alone() -> None:
+    families = Families(DIALECTS)
+    assert len(families.special) > len(Lists().exact) / 2
+    for dialect, mark in zip(DIALECTS, families.marks, strict=True):
+        reads = {*dialect.slots, *dialect.looked_for(), *dialect.json_texts}
+        assert reads & families.special == families.keys[mark] & reads, dialect.name
 
 
 def test_every_field_and_every_key_of_the_tables_may_leave_and_nothing_else() -> None:
@@ -143,15 +162,20 @@ _VALUES = st.recursive(
 
 @given(st.text(alphabet='{}[]",:0123456789eE+-.atruflsn \\\n', max_size=40) | _VALUES.map(json.dumps))
 def test_a_text_is_only_parsed_if_it_is_json(text: str) -> None:
-    # RE2 and Python read this pattern alike; the collector's parser is as strict as Python's is made here.
-    if _PYTHON_PATTERN.search(text):
+    if re.match(json_counts.OBJECT, text) and _reduced(text) == json_counts.WHOLE:
         json.loads(text, parse_constant=_refuse)
 
 
-# Compiled once, and not within the time of the first example.
-_PYTHON_PATTERN = re.compile(
-    json_counts.parsable(3).replace("[[]", r"\[").replace("$", r"\Z").replace(r"\x{fffd}", r"\ufffd")
-)
+def _reduced(text: str) -> str:
+    """The text as the collector reduces it: RE2 and Python read these patterns alike."""
+    for pattern, mark in json_counts.REDUCTIONS:
+        text = re.sub(pattern.replace(r"\x{fffd}", r"\ufffd"), mark, text)
+    return text
+
+
+def test_usage_as_providers_write_it_is_parsed() -> None:
+    deep = {"a": {"b": [{"c": {"d": [1, -2.5, 1e-7, True, None, "x"]}}]}, "": {}, "e": []}
+    assert _reduced(json.dumps(deep)) == _reduced(json.dumps(deep, indent=2)) == json_counts.WHOLE
 
 
 def _refuse(constant: str) -> None:

@@ -53,7 +53,7 @@ def test_no_canary_arrives_with_any_one_step_taken_out(tmp_path: Path) -> None:
     config = load()
     mutants: list[Mutant] = [
         ("nothing removed", {}, steps(config)),
-        ("all cleaning removed", {}, ["filter/llm_calls_only"]),
+        ("all cleaning removed", {}, ["transform/recognise", "filter/llm_calls_only"]),
         *removed_steps(config),
     ]
     arrived, leaking = _arrived_and_leaking(tmp_path, config, mutants, payloads.spans(_KINDS))
