@@ -30,6 +30,8 @@ _EVENT_NAME: Final = f'Concat([{at(SPAN, fields.OPERATION.key)}, {at(SPAN, field
 EVENT: Final = "event"
 """The mark of an event of our own, until it has its name."""
 _NO_CALL: Final = "no call"
+_NAME: Final = at(CLEAN, "name")
+"""Where a span's own name stands while it is recognised."""
 _RECOGNISED: Final = "dialect"
 _KEPT: Final = at(SPAN, "kept")
 """Where the cleaned attributes of a family stand until those that all share are added; no such key is kept before."""
@@ -69,7 +71,8 @@ class Lists:
 
     def recognise_events(self) -> list[str]:
         """The statement that marks the events of our own."""
-        return [put("span.name", text(EVENT), *(f"{at(SPAN, key)} != nil" for key in _OWN))]
+        is_event = (f"{at(SPAN, key)} != nil" for key in _OWN)
+        return [put("span.name", text(_NO_CALL)), put("span.name", text(EVENT), *is_event)]
 
     def told(self) -> list[str]:
         """Statements that note on a scope which dialects it tells: once for all its spans."""
@@ -81,7 +84,7 @@ class Lists:
 
     def recognise(self) -> list[str]:
         """Statements that mark the billed calls of others; the first dialect that recognises a span decides."""
-        statements = []
+        statements = [put(_NAME, "span.name"), put("span.name", text(_NO_CALL))]
         for number, (dialect, mark) in enumerate(zip(self.dialects, self._families.marks, strict=True)):
             found = f"{_RECOGNISED} {number}"
             free = f"span.name == {text(_NO_CALL)}"
@@ -334,7 +337,7 @@ def _billed(dialect: Dialect) -> str:
         calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
     billed = any_of(*(f"({call})" for call in calls))
     # The names do not leave, so that nobody after the collector could tell by them.
-    return all_of(f"not ({matches('span.name', one_of(dialect.no_calls))})", billed) if dialect.no_calls else billed
+    return all_of(f"not ({matches(_NAME, one_of(dialect.no_calls))})", billed) if dialect.no_calls else billed
 
 
 def _identifier(value: str, field: Field) -> str:
