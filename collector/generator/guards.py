@@ -89,8 +89,8 @@ def _whole(key: str, digits: str, minimum: int, maximum: int) -> Kept:
 
 
 _COUNT: Final = f"(?:[0-9]{{1,{len(str(MAX_TOKENS)) - 1}}}|{MAX_TOKENS})"
-ALL_COUNTS: Final = rf"^\[(?:{_COUNT},?)*\]$"
-"""The pattern of a list of counts, as JSON: texts would stand in quotes."""
+ALL_COUNTS: Final = rf"^\[\]?(?:{_COUNT}[],])*$"
+"""The pattern of a list of counts, as JSON: texts would stand in quotes. A count ends at a comma or with the list."""
 
 
 def count(key: str) -> Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
@@ -10,9 +11,11 @@ from collector.generator.keys import keys_of as key_names
 from collector.generator.statements import Lists
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.collector.conftest import CALL
 from tests.kit import otlp_canaries
-from tests.kit.otlp_canaries import in_each_key
+from tests.kit.collector import CONFIG
+from tests.kit.otlp_canaries import PROMPT, in_each_key, span, traces
 
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.semconv import SEMCONV
@@ -43,6 +46,10 @@ NAMED: Final = frozenset(
         fields.TAG_PREFIX + "key",
     }
 )
+# What statements set on a span or in its cache under a name of their own, for later ones.
+SCRATCH: Final = tuple(
+    sorted({*re.findall(r'set\(span\.(?:attributes|cache)\["([^"]+)"\]', CONFIG.read_text())} - {*Lists().exact})
+)
 JSON_TEXT: Final = "langfuse.observation.usage_details"
 JSON_DIALECT: Final = Dialect(
     name="json",
@@ -69,13 +76,20 @@ def keys(*, small: bool = False) -> list[str]:
         "infraprism.anything",
         "redaction.masked.keys",
         "gen_ai.prompt",
+        *SCRATCH,
     ]
 
 
 def _event_keys() -> list[str]:
     """Every key of an event, and some that none may have."""
     own = [field.key for field in fields.FIELDS if field.kind != "tags"]
-    return [*own, fields.TAG_PREFIX + "key", "infraprism.anything", "gen_ai.request.model", "gen_ai.prompt"]
+    return [*own, fields.TAG_PREFIX + "key", "infraprism.anything", "gen_ai.request.model", "gen_ai.prompt", *SCRATCH]
+
+
+def _in_scratch(base: dict[str, Any], names: list[str]) -> list[Span]:
+    """An application's own attributes of the statements' scratch names, with what the statements keep there."""
+    held = (dict.fromkeys(names, PROMPT), names, [PROMPT, *names])
+    return [span({**base, **dict.fromkeys(SCRATCH, value)}) for value in held]
 
 
 @cache
@@ -88,6 +102,8 @@ def spans(kinds: int | None = None, *, small: bool = False) -> tuple[ExportTrace
     return (
         *otlp_canaries.everywhere(CALL),
         *otlp_canaries.everywhere(EVENT, wire.SCOPE_NAME),
+        traces(_in_scratch(CALL, keys(small=small)), "openinference.instrumentation.openai"),
+        traces(_in_scratch(EVENT, _event_keys()), wire.SCOPE_NAME),
         *in_each_key(CALL, keys(small=small), NAMED, "openinference.instrumentation.openai", some),
         *in_each_key(EVENT, _event_keys(), NAMED, wire.SCOPE_NAME, some),
     )

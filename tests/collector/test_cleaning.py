@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from tests.collector.conftest import CALL, Route
+from tests.collector.payloads import SCRATCH
 from tests.kit.otlp_canaries import pairs, span, traces
 from tests.kit.otlp_spans import attributes, readable_spans
 
@@ -26,6 +27,12 @@ ATTRIBUTED = {
     "infraprism.entity_id": "search",
     "infraprism.session_id": "session 1",
     "infraprism.tags.feature": "chatbot",
+}
+LANGFUSE = {
+    "langfuse.observation.type": "generation",
+    "langfuse.observation.model.name": "gpt-4o-mini",
+    "langfuse.observation.usage_details": '{"input": 111, "output": 37}',
+    **ATTRIBUTED,
 }
 
 
@@ -301,6 +308,19 @@ def test_of_a_key_that_stands_twice_the_first_counts_and_the_second_goes(route: 
         ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
     ]
     assert [pair.value.string_value for pair in arrived.attributes if "tags" in pair.key] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "held", ["text", ["gen_ai.request.model"], {"gen_ai.usage.input_tokens": 9, "infraprism.tags.x": "y"}]
+)
+@pytest.mark.parametrize("base", [CALL, {**CALL, **ATTRIBUTED}, LANGFUSE], ids=["bare", "attributed", "of a family"])
+def test_attributes_that_the_statements_use_for_themselves_change_nothing_when_an_app_sends_them(
+    route: Route, base: dict[str, Any], held: object
+) -> None:
+    plain = _kept(route, base)
+    assert len(plain) >= len(CALL) - 2
+    assert _kept(route, {**dict.fromkeys(SCRATCH, held), **base}) == plain
+    assert _kept(route, {**base, **dict.fromkeys(SCRATCH, held)}) == plain
 
 
 def test_no_more_tags_arrive_than_an_event_may_have(route: Route) -> None:

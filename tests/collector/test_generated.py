@@ -28,6 +28,7 @@ from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.semconv import SEMCONV
 from infraprism.processor.dialects.table import As
 from infraprism.schema import fields
+from infraprism.schema.fields import MAX_TOKENS
 
 USAGE = JSON_TEXT
 
@@ -64,6 +65,17 @@ def test_the_gate_is_last_and_every_key_that_may_leave_is_checked_before_it() ->
         assert any(one.startswith(guard) for one in statements) or any(f'"{key}"' in one for one in counted), key
     of_all_counts = f'set(span.name, "refused") where not IsMatch(Values({COUNTS}), {text_in_ottl(ALL_COUNTS)})'
     assert statements.count(of_all_counts.replace("$", "$$")) == len(counted) > 1
+
+
+@pytest.mark.parametrize("counts", [[], [0], [1, 2], [MAX_TOKENS], [0, MAX_TOKENS, 7]])
+def test_a_list_of_counts_passes_the_check(counts: list[int]) -> None:
+    assert re.search(ALL_COUNTS, json.dumps(counts, separators=(",", ":")))
+
+
+@pytest.mark.parametrize("other", [MAX_TOKENS + 1, 10**17, -1, 1.5, "7", "", None, True, [7], {}, {"a": 7}])
+def test_a_list_with_anything_but_counts_does_not(other: object) -> None:
+    for values in ([other], [1, other], [other, 1], [1, other, 2]):
+        assert not re.search(ALL_COUNTS, json.dumps(values, separators=(",", ":")))
 
 
 def test_a_span_is_checked_against_the_keys_of_its_own_family_alone() -> None:

@@ -151,6 +151,7 @@ _SPOOFED = (
     "exception.message",
     "exception.stacktrace",
     "names",
+    "kept",
 )
 _ATTRIBUTION = ("infraprism.tags.prompt", "infraprism.entity_id", "infraprism.entity_type", "infraprism.session_id")
 
