@@ -126,6 +126,23 @@ def test_what_was_noted_and_never_stored_is_stored_when_it_is_sent_again(tmp_pat
         assert len(backend.events()) == 1
 
 
+def test_what_was_noted_and_never_stored_stays_new_whatever_is_stored_before_it_is_sent_again(tmp_path: Path) -> None:
+    (inner, outer), (other, around) = reported_twice(), reported_twice()
+    with killed(tmp_path) as backend:
+        assert send(backend, backend.key, inner, outer).rejected == 0
+    # As if the crash had come between the note and the store.
+    for path in sorted((tmp_path / "data" / "store").rglob("*"), reverse=True):
+        path.unlink() if not path.is_dir() or path.is_symlink() else path.rmdir()
+    with killed(tmp_path) as backend:
+        assert send(backend, backend.key, other, around).rejected == 0
+        # Another note, which also says that all before it are stored.
+        assert send(backend, backend.key, *reported_twice()).rejected == 0
+    with killed(tmp_path) as backend:
+        assert len(backend.events()) == 2
+        assert send(backend, backend.key, inner, outer).rejected == 0
+        assert len(backend.events()) == 3
+
+
 def test_what_is_remembered_of_an_account_is_bounded_and_holds_more_than_a_large_request(tmp_path: Path) -> None:
     one_after_another = itertools.count(step=2_000_000_000)
     with killed(tmp_path) as backend:

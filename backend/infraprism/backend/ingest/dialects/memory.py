@@ -91,6 +91,12 @@ class Memory:
         ).fetchall()
         unsure = [event for number, event, _ in rows if number > known]
         found = self._in_store(account_id, unsure)
+        # They are new when they come again, also after a later start, for which later calls vouch that all before them
+        # are stored.
+        self._db.executemany(
+            "DELETE FROM calls WHERE account = ? AND event = ? AND number > ?",
+            [(account_id, event, known) for event in unsure if event not in found],
+        )
         return [_read(spans) for number, event, spans in rows[-MAX_CALLS:] if number <= known or event in found]
 
     def _in_store(self, account_id: str, events: Sequence[str]) -> set[str]:
