@@ -1,7 +1,7 @@
 -- What is needed to know a call again: no attribution, no cost, and of the answer's id only the hash that came.
 CREATE TABLE IF NOT EXISTS calls
 (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: what is stored is told by it
     account TEXT NOT NULL,
     event TEXT NOT NULL, -- its id, in hexadecimal digits
     spans TEXT NOT NULL -- JSON: a list for each span
