@@ -163,29 +163,32 @@ class AsyncAPIClient:
     async def request(self, cast_to, options): ...
 """
 INSTALLATIONS = {
-    "missing": ("", "", None, "it is not installed"),
-    "a_folder_of_that_name": ("", "", "folder", "it is not installed"),
-    "too_old": ("1.2.3", "", None, "version 1.2.3 is too old: 1.55.3 is the oldest supported"),
-    "its_files_are_gone": ("99.0", "", None, "version 99.0 cannot be imported: ModuleNotFoundError"),
-    "its_import_fails": ("99.0", "1 / 0", "", "version 99.0 cannot be imported: ZeroDivisionError"),
-    "its_import_leaves": ("99.0", "raise SystemExit(3)", "", "version 99.0 cannot be imported: SystemExit"),
-    "newer_without_the_classes": ("99.0", "", "", "version 99.0 has a shape that InfraPrism does not know"),
+    "missing": ("", "", None, "ModuleNotFoundError", "it is not installed"),
+    "a_folder_of_that_name": ("", "", "folder", "ModuleNotFoundError", "it is not installed"),
+    "too_old": ("1.2.3", "", "", "", "version 1.2.3 is too old: 1.55.3 is the oldest supported"),
+    "its_files_are_gone": ("99.0", "", None, "ModuleNotFoundError", ""),
+    "its_import_fails": ("99.0", "1 / 0", "", "ZeroDivisionError", ""),
+    "its_import_leaves": ("99.0", "raise SystemExit(3)", "", "SystemExit", ""),
+    "newer_without_the_classes": ("99.0", "", "", "", "version 99.0 has a shape that InfraPrism does not know"),
     "newer_with_one_class": (
         "99.0",
         "",
         "class SyncAPIClient:\n def request(self, cast_to, options): ...",
+        "",
         "version 99.0 has a shape that InfraPrism does not know",
     ),
     "newer_without_options": (
         "99.0",
         "",
         "class SyncAPIClient:\n def request(self, cast_to, call): ...\nAsyncAPIClient = SyncAPIClient",
+        "",
         "version 99.0 has a shape that InfraPrism does not know: request takes no options",
     ),
     "newer_with_a_static_method": (
         "99.0",
         "",
         "class SyncAPIClient:\n request = staticmethod(print)\nAsyncAPIClient = SyncAPIClient",
+        "",
         "version 99.0 has a shape that InfraPrism does not know: request is no method",
     ),
     "newer_and_known": (
@@ -193,19 +196,33 @@ INSTALLATIONS = {
         "",
         _AS_IT_IS,
         "",
+        "",
     ),
     "nothing_says_its_version": (
         "",
         "",
         _AS_IT_IS,
         "",
+        "",
     ),
-    "what_is_left_of_its_metadata": ("broken", "", None, "it is not installed"),
+    "what_is_left_of_its_metadata": ("broken", "", None, "ModuleNotFoundError", "it is not installed"),
 }
 _SAYS_STATUS = """
+import sys
 import openai_before
 from infraprism.instrumentation import instrument, status, uninstrument
+def the_application_imports():
+    try:
+        import openai._base_client
+        print()
+    except BaseException as error:
+        print(type(error).__name__)
+if "before" in sys.argv:
+    the_application_imports()
 instrument()
+if "after" in sys.argv:
+    assert "openai._base_client" not in sys.modules
+    the_application_imports()
 found = status()[0]
 print(found.instrumented, found.reason)
 uninstrument()
@@ -221,11 +238,12 @@ def check():
 """
 
 
+@pytest.mark.parametrize("imported", ["before", "after"])
 @pytest.mark.parametrize("found", INSTALLATIONS)
-def test_whatever_is_installed_under_the_name_nothing_is_raised_and_status_says_why_it_is_left_alone(
-    found: str, tmp_path: Path
+def test_whatever_is_installed_under_the_name_the_application_imports_it_as_ever_and_status_says_why_it_is_left_alone(
+    found: str, imported: str, tmp_path: Path
 ) -> None:
-    metadata, package, base, reason = INSTALLATIONS[found]
+    metadata, package, base, error, reason = INSTALLATIONS[found]
     if metadata:
         about = tmp_path / "openai-99.dist-info"
         about.mkdir()
@@ -248,7 +266,7 @@ def test_whatever_is_installed_under_the_name_nothing_is_raised_and_status_says_
     ]
 
     done = subprocess.run(
-        [sys.executable, "-S", "-c", _SAYS_STATUS],
+        [sys.executable, "-S", "-c", _SAYS_STATUS, imported],
         env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *parts])},
         capture_output=True,
         text=True,
@@ -257,7 +275,9 @@ def test_whatever_is_installed_under_the_name_nothing_is_raised_and_status_says_
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().startswith(f"{not reason} {reason}".strip())
+    raised, said = done.stdout.splitlines()
+    assert raised == error
+    assert said.startswith(f"{not reason} {reason}")
 
 
 def test_an_error_of_ours_never_reaches_the_application(

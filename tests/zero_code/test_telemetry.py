@@ -97,6 +97,15 @@ def test_however_an_app_is_started_each_call_is_one_event_and_the_users_telemetr
     assert said(seen.telemetry) == said(bare.telemetry)
 
 
+def test_a_process_that_calls_no_model_imports_no_client_package(place: Place) -> None:
+    code = "import sys; print([name for name in ('openai', 'anthropic', 'httpx', 'httpx2') if name in sys.modules])"
+    python = command("python")
+
+    ran = place.run(command("opentelemetry-instrument"), python, "-c", code, infraprism=True)
+
+    assert ran.out == "[]\n"
+
+
 def test_a_configuration_file_of_the_user_stays_in_force(place: Place, tmp_path: Path) -> None:
     written = tmp_path / "telemetry.yaml"
     written.write_text(CONFIGURATION.replace("ENDPOINT", place.user_endpoint))

@@ -51,10 +51,7 @@ def test_every_worker_of_gunicorn_has_its_calls_counted_once(
 
 SERVERS: dict[str, tuple[str, ...]] = {
     "gunicorn_preload": ("gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:PORT", "web:application"),
-    "uvicorn_workers": (
-        *("uvicorn", "--workers", "2", "--port", "PORT", "web:asgi"),
-        *("--timeout-worker-healthcheck", "60"),
-    ),
+    "uvicorn_workers": (*("uvicorn", "--workers", "2", "--port", "PORT", "web:asgi"),),
     "uvicorn_reload": ("uvicorn", "--reload", "--port", "PORT", "web:asgi"),
 }
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Final, Literal, NamedTuple
 
@@ -106,14 +107,18 @@ def _switches() -> Iterator[Finding]:
 
 
 def _clients() -> Iterator[Finding]:
-    """Observe every client package for a moment, since only that tells whether it can be."""
+    """Import and observe every client package for a moment, since only that tells whether it can be."""
     instrument(NoOpTracerProvider())
     try:
+        broken = {client.package: _import_error(client.package) for client in status() if client.supported}
         clients = status()
     finally:
         uninstrument()
     for client in clients:
-        if client.instrumented:
+        if broken.get(client.package):
+            advice = f"pip install --upgrade --force-reinstall {client.package}"
+            yield Finding("problem", client.package, f"{client.installed_version} {broken[client.package]}", advice)
+        elif client.instrumented:
             yield Finding("ok", client.package, f"{client.installed_version}, is observed")
         elif client.installed_version is None:
             yield Finding("ok", client.package, "not installed, so there is nothing to observe")
@@ -126,6 +131,15 @@ def _clients() -> Iterator[Finding]:
             "none is installed in this environment",
             "Run `infraprism doctor` with the Python of the app.",
         )
+
+
+def _import_error(package: str) -> str:
+    """Why a package cannot be imported, or nothing."""
+    try:
+        import_module(package)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is what the application will meet
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return ""
 
 
 def _other_tracing() -> Iterator[Finding]:

@@ -7,13 +7,13 @@ exist already are observed too. Of a request only its path and the keys `model` 
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import sys
 from collections.abc import Mapping
 from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from time import time_ns
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -50,7 +50,7 @@ class ClientPackage:
 
     @property
     def base_module(self) -> str:
-        """The module that all calls go through; to import it is to import the package."""
+        """The module that all calls go through; who imports the package imports it."""
         return f"{self.name}._base_client"
 
     def operation(self, method: str, url: str) -> Operation | None:
@@ -71,12 +71,11 @@ class ClientPackage:
                 return self.other_providers[named]
         return self.provider
 
-    def patches(self, tracing: Tracing) -> Patches:
-        """What to replace in the package, which was imported.
+    def patches(self, base: Any, tracing: Tracing) -> Patches:
+        """What to replace in the package's `base_module`. Imports nothing: the package may be half imported.
 
-        Raises ImportError, AttributeError, KeyError or TypeError where the package has another shape.
+        Raises AttributeError, KeyError or TypeError where the package has another shape.
         """
-        base = importlib.import_module(self.base_module)
         for client in (base.SyncAPIClient, base.AsyncAPIClient):
             _check(vars(client)["request"])
         observer = _Observer(self, tracing)
@@ -103,23 +102,24 @@ class _Results:
 
     streams: tuple[type, ...]
     wrappers: tuple[type, ...]
-    responses: tuple[type, ...]
 
     @classmethod
     def of(cls, package: str) -> _Results:
+        """Those of a package that has made its first request, so that all of it that matters is imported."""
         return cls(
             _classes(f"{package}._streaming", "Stream", "AsyncStream"),
             _classes(f"{package}._response", "BaseAPIResponse")
             + _classes(f"{package}._legacy_response", "LegacyAPIResponse"),
-            _classes("httpx2", "Response") + _classes("httpx", "Response"),
         )
+
+    @staticmethod
+    def responses() -> tuple[type, ...]:
+        """Those of the HTTP libraries: an application can import another one at any time, and bring its client."""
+        return _classes("httpx2", "Response") + _classes("httpx", "Response")
 
 
 def _classes(module: str, *names: str) -> tuple[type, ...]:
-    try:
-        found = importlib.import_module(module)
-    except ImportError:
-        return ()
+    found = sys.modules.get(module)
     return tuple(getattr(found, name) for name in names if hasattr(found, name))
 
 
@@ -129,8 +129,11 @@ class _Observer:
     def __init__(self, package: ClientPackage, tracing: Tracing) -> None:
         self._package = package
         self._tracing = tracing
-        self._results = _Results.of(package.name)
         self._known: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
+
+    @cached_property
+    def _results(self) -> _Results:
+        return _Results.of(self._package.name)
 
     def sync(self, original: Function, switch: Switch) -> Function:
         """The replacement of `SyncAPIClient.request`."""
@@ -238,7 +241,7 @@ class _Observer:
                 streams.follow(call, result)
             elif issubclass(kind, results.wrappers):
                 bodies.follow(call, result.http_response)
-            elif issubclass(kind, results.responses):
+            elif issubclass(kind, results.responses()):
                 bodies.follow(call, result)
             else:
                 call.answer(result)

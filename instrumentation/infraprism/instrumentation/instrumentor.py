@@ -1,8 +1,14 @@
-"""Switch the observation of client packages on and off, and say what is observed and why not."""
+"""Switch the observation of client packages on and off, and say what is observed and why not.
+
+No client package is imported for it: one that the application has imported is observed at once, and any other as soon
+as the application imports it. A package's import lock may be held by a thread that waits for ours, so nothing is
+imported, nor waited for otherwise, while ours is held.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
@@ -12,6 +18,7 @@ from itertools import takewhile
 from typing import Final, NamedTuple
 
 from opentelemetry.trace import TracerProvider
+from wrapt import register_post_import_hook
 
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.call import log, tally
@@ -24,6 +31,10 @@ UNKNOWN: Final = "unknown"
 
 _lock: Final = threading.RLock()
 _applied: Final[dict[str, Patches]] = {}
+_awaited: Final[dict[str, Tracing]] = {}
+"""Where the calls of a package go that is observed as soon as the application imports it."""
+_hooked: Final[set[str]] = set()
+"""Packages whose import is heard of: a hook cannot be taken back, so there is one at a time."""
 _failures: Final[dict[str, str]] = {}
 _automatic: Final = Tracing()
 
@@ -31,8 +42,9 @@ _automatic: Final = Tracing()
 class ProviderStatus(NamedTuple):
     """What is the matter with one client package.
 
-    `reason` says in a sentence why it is not instrumented, and is empty where it is. `installed_version` is `unknown`
-    where the package is there without what package managers write about it.
+    `instrumented` is true as well of a package that the application has not imported yet, and that is observed as soon
+    as it does. `reason` says in a sentence why it is not instrumented, and is empty where it is. `installed_version` is
+    `unknown` where the package is there without what package managers write about it.
     """
 
     name: str
@@ -44,7 +56,9 @@ class ProviderStatus(NamedTuple):
 
 
 def instrument(tracer_provider: TracerProvider | None = None) -> None:
-    """Observe the calls of every supported client package that is installed. Raises nothing.
+    """Observe the calls of every supported client package that is installed. Imports none, and raises nothing.
+
+    A package that the application imports later is observed from then on.
 
     The spans go to `tracer_provider` if one is given. Otherwise they go to the application's global provider if that
     has an InfraPrism processor or exporter, and to a private one with an InfraPrism processor if not. What is
@@ -52,7 +66,7 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
     """
     tracing = _automatic if tracer_provider is None else Tracing(tracer_provider)
     apply(PACKAGES, tracing)
-    if tracer_provider is None and _applied and not tracing.is_ready():
+    if tracer_provider is None and (_applied or _awaited) and not tracing.is_ready():
         tracing.prepare()
 
 
@@ -67,51 +81,78 @@ def status() -> list[ProviderStatus]:
 
 
 def apply(packages: Iterable[ClientPackage], tracing: Tracing) -> None:
-    """Observe these packages where they are installed and new enough. Raises nothing."""
-    with _lock:
-        for package in packages:
-            if package.name not in _applied and _status(package).supported:
-                _apply(package, tracing)
+    """Observe these packages where they are installed and new enough, now or once they are imported. Raises nothing."""
+    for package in packages:
+        if _status(package).supported and _is_awaited(package, tracing):
+            if package.base_module in sys.modules:
+                _imported(package)
+            else:
+                _hear_of(package)
 
 
 def remove(packages: Iterable[ClientPackage]) -> None:
     """Put the originals of these packages back. Raises nothing."""
     with _lock:
         for package in packages:
+            _awaited.pop(package.name, None)
+            _failures.pop(package.name, None)
             patches = _applied.pop(package.name, None)
             if patches is not None:
                 patches.restore()
 
 
-def _apply(package: ClientPackage, tracing: Tracing) -> None:
-    _failures.pop(package.name, None)
+def _is_awaited(package: ClientPackage, tracing: Tracing) -> bool:
+    with _lock:
+        if package.name in _applied:
+            return False
+        _awaited.setdefault(package.name, tracing)
+        return True
+
+
+def _hear_of(package: ClientPackage) -> None:
+    with _lock:
+        if package.name in _hooked:
+            return
+        _hooked.add(package.name)
+
+    def imported(_: object) -> None:
+        _hooked.discard(package.name)
+        _imported(package)
+
+    register_post_import_hook(imported, package.base_module)
+
+
+def _imported(package: ClientPackage) -> None:
+    """Observe a package that the application has imported, or is importing in another thread: that is waited for.
+
+    Raises nothing, since what is raised here would come out of the application's import.
+    """
     try:
-        importlib.import_module(package.base_module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - some packages leave by SystemExit where a part of them is missing
-        _failed(package, f"cannot be imported: {type(error).__name__}: {error}")
-        return
-    try:
-        patches = package.patches(tracing)
-        patches.apply()
-    except Exception as error:  # noqa: BLE001 - rule: no error of ours reaches the application
+        base = importlib.import_module(package.base_module)
+        with _lock:
+            if package.name not in _awaited:
+                return
+            patches = package.patches(base, _awaited.pop(package.name))
+            patches.apply()
+            _applied[package.name] = patches
+            _failures.pop(package.name, None)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - rule: no error of ours reaches the application
         _failed(package, f"has a shape that InfraPrism does not know: {error}")
-    else:
-        _applied[package.name] = patches
 
 
 def _failed(package: ClientPackage, reason: str) -> None:
     """Say why this package is left alone, while handling the error: the application must start all the same."""
     log.warning("InfraPrism does not observe %s: it %s", package.name, reason, exc_info=True)
     tally.error(f"instrument.{package.name}")
-    _failures[package.name] = reason
+    with _lock:
+        _awaited.pop(package.name, None)
+        _failures[package.name] = reason
 
 
 def _status(package: ClientPackage) -> ProviderStatus:
     installed = _installed(package)
     supported = installed is not None and (installed == UNKNOWN or _release(installed) >= package.oldest)
-    instrumented = package.name in _applied
+    instrumented = package.name in _applied or package.name in _awaited
     if installed is None:
         reason = "it is not installed"
     elif not supported:
