@@ -9,9 +9,10 @@ from pathlib import Path
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.collector.conftest import CALL, QUICK
-from tests.kit.collector import Collector, Config, eventually, free_port
+from tests.kit.collector import Collector, Config, eventually
 from tests.kit.otlp_canaries import span, traces
 from tests.kit.otlp_sink import OtlpSink, Reply
+from tests.kit.ports import free_port
 
 _PER_REQUEST = 50
 

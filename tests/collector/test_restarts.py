@@ -13,8 +13,9 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import KEY, Backend
-from tests.kit.collector import Collector, Config, eventually, free_port
+from tests.kit.collector import Collector, Config, eventually
 from tests.kit.otlp_canaries import span, traces
+from tests.kit.ports import free_port
 
 from infraprism.schema.event import event_id
 

@@ -10,6 +10,7 @@ import pytest
 from tests.exporter.conftest import Make
 from tests.kit.events import event, events
 from tests.kit.otlp_sink import OtlpSink, Reply
+from tests.kit.ports import free_port
 
 from infraprism.exporter import InfraPrismSpanExporter, SettingsError, live
 from infraprism.schema.wire import attributes
@@ -281,8 +282,8 @@ def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, 
 
 @pytest.mark.usefixtures("short_waits")
 def test_an_endpoint_that_was_away_is_found_again(protocol: str, make: Make) -> None:
-    with OtlpSink(protocol) as first:
-        port = first.port
+    port = free_port()
+    with OtlpSink(protocol, port=port) as first:
         exporter = make(first.endpoint, max_delay_s=0)
         exporter.export_events(events(3))
         assert exporter.force_flush(5000)

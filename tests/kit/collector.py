@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import yaml
 from collector import build
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from tests.kit.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "collector-config.yaml"
@@ -66,14 +66,6 @@ def load(path: Path = CONFIG) -> Config:
     """A configuration as data."""
     loaded: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
     return loaded
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class Collector:

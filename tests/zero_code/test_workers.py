@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.kit.ports import free_port
 from tests.zero_code.process import APPS, Place, command, said
 
 INSTRUMENT = "opentelemetry-instrument"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _fetched(port: int, log: Path, timeout_s: float = 60.0) -> bytes:
@@ -38,7 +31,7 @@ def _fetched(port: int, log: Path, timeout_s: float = 60.0) -> bytes:
 def test_every_worker_of_gunicorn_has_its_calls_counted_once(
     place: Place, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    port, log = _free_port(), tmp_path / "log"
+    port, log = free_port(), tmp_path / "log"
     server = (command("gunicorn"), "--workers", "2", *options, "--bind", f"127.0.0.1:{port}", "web:application")
 
     with place.running(command(INSTRUMENT), *server, log=log):
@@ -65,7 +58,7 @@ def test_the_telemetry_of_a_servers_workers_is_as_before_and_each_call_one_event
 
     def served(*, infraprism: bool) -> list[bytes]:
         place.forget()
-        port = _free_port()
+        port = free_port()
         asked = [option.replace("PORT", str(port)) for option in options]
         with place.running(
             command(INSTRUMENT),
@@ -109,7 +102,7 @@ def test_every_prefork_worker_of_celery_has_its_calls_counted_once(
 
 
 def test_a_reloaded_uvicorn_has_its_calls_counted_once(place: Place, tmp_path: Path) -> None:
-    port, log, apps = _free_port(), tmp_path / "log", tmp_path / "apps"
+    port, log, apps = free_port(), tmp_path / "log", tmp_path / "apps"
     shutil.copytree(APPS, apps)
     server = (command("uvicorn"), "--reload", "--reload-dir", str(apps), "--port", str(port), "web:asgi")
 
