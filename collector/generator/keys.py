@@ -33,7 +33,7 @@ _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.seconds: guards.number,
     values.milliseconds: guards.number,
     values.money: guards.money,
-    values.status_in_text: reductions.status_in_text,
+    values.error_in_text: reductions.error_in_text,
     values.tier: lambda key: guards.choice(key, TIERS, other=values.UNKNOWN_TIER),
 }
 _BY_FIELD: Final[dict[str, Callable[[str], Kept]]] = {

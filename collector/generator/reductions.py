@@ -8,29 +8,24 @@ reduced text as from the whole one, and a test compares them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Final
 
 from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
-from infraprism.processor import errors, names
+from infraprism.processor import error_names, error_texts, names
+from infraprism.processor.error_texts import END, longest_first
 
 OTHER: Final = "other"
 OTHER_ERROR: Final = "_OTHER"
 """The conventions' word for an error without a name that is known."""
-_STATUS: Final = "[45][0-9]{2}"
+_STATUS: Final = error_texts.STATUS
 _BEDROCK: Final = "bedrock.any.amazonaws.com"
 """Stands for each host of Bedrock: names of regions and endpoints stay behind."""
 
 
-_ENDING: Final = "error"
-"""Keeps a class's end from being taken for a provider's code: `timeout` is one, `timeouterror` is none."""
-_ENDS: Final = frozenset(end for end, _ in errors.CLASSES)
-
-
-def _longest_first(words: Iterable[str]) -> str:
-    return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
+_ENDS: Final = frozenset(end for end, _ in error_names.CLASSES)
 
 
 def _class_ends() -> str:
@@ -38,13 +33,13 @@ def _class_ends() -> str:
     return "|".join("_*".join(end) for end in sorted(_ENDS, key=lambda end: (-len(end), end)))
 
 
-_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?(?:_?error|exception)?$"
-_CODE: Final = one_of(errors.CODES)
+_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?{error_names.ENDING}"
+_CODE: Final = one_of(error_names.CODES)
 ERROR_WORDS: Final = (
-    f"^(?:{_STATUS}|{OTHER_ERROR}|{_longest_first({*errors.CODES, *(end + _ENDING for end in _ENDS)})})$"
+    f"^(?:{_STATUS}|{OTHER_ERROR}|{longest_first({*error_names.CODES, *(end + END for end in _ENDS)})})$"
 )
 """All that an error's name can be once it is reduced."""
-STATUS_TEXT: Final = f"^(?:Error code: {_STATUS})?$"
+STATUS_TEXT: Final = f"^{error_texts.REDUCED}$"
 """All that a status message can be."""
 
 
@@ -59,7 +54,7 @@ def reduce_error(source: str, target: str) -> tuple[str, ...]:
         put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CLASS))),
         f'replace_pattern({target}, {text(_CLASS)}, "$1")',
         f'replace_pattern({target}, "_", "")',
-        f'replace_pattern({target}, "$", "{_ENDING}")',
+        f'replace_pattern({target}, "$", "{END}")',
         put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CODE))),
         put(target, source, matches(source, f"^{_STATUS}$")),
     )
@@ -92,7 +87,7 @@ def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
 
 def provider(key: str) -> Kept:
     """A provider's name: the longest known beginning of a dotted one."""
-    known = _longest_first(names.HINTS)
+    known = longest_first(names.HINTS)
     return _reduced(key, rf"(?s)^\s*({known})(?:[./].*)?\s*$", one_of({*names.HINTS, OTHER}))
 
 
@@ -101,7 +96,7 @@ def host(key: str) -> Kept:
     before, after = r"^\s*(?:.*://)?(?:[^/]*@)?", r"(?::[^/]*)?(?:/.*)?\s*$"
     clean = at(CLEAN, key)
     bare = f'replace_pattern({clean}, {text(f"(?s){before}([^/:@]*){after}")}, "$1")'
-    domain_of = f"^(?:[^.]*[.])*?({_longest_first(names.HOSTS)})[.]*$"
+    domain_of = f"^(?:[^.]*[.])*?({longest_first(names.HOSTS)})[.]*$"
     words = one_of({*names.HOSTS, OTHER, _BEDROCK})
     kept = _reduced(key, domain_of, words, f"{bare} where {matches(clean, '[/:@ ]')}")
     raw = at(SPAN, key)
@@ -114,47 +109,90 @@ def host(key: str) -> Kept:
     return kept
 
 
-def _to_status(target: str, before: str, condition: str = "") -> tuple[str, ...]:
-    """Statements that make of a message in a known wording its status, with `before` in front of it."""
-    told = (
-        rf"(?s)^{errors.STATUS_FIRST}.*$",
-        rf"""(?s)^(?:.*?[\s:('"])?(?:{"|".join(errors.STATUS_WORDINGS)})({_STATUS})(?:[^0-9].*)?$""",
-    )
+def _to_status(target: str) -> tuple[str, ...]:
+    """Statements that make of a message in a known wording its status."""
+    told = (rf"(?s)^(?:.*?(?:{pattern})).*$" for pattern in error_texts.STATUSES)
     worded = (
-        (rf"(?s)^{errors.RETRIED}(?:{_longest_first(beginnings)}).*$", str(status))
-        for status, beginnings in errors.WORDED.items()
+        (rf"(?s)^{error_texts.RETRIED}(?:{longest_first(beginnings)}).*$", str(status))
+        for status, beginnings in error_texts.WORDED.items()
     )
     return tuple(
-        f"replace_pattern({target}, {text(pattern)}, {text(before + found)})"
-        + (f" where {condition}" if condition else "")
+        f"replace_pattern({target}, {text(pattern)}, {text(found)}) where {target} != nil"
         for pattern, found in (*((pattern, "$1") for pattern in told), *worded)
     )
 
 
+def _without_others(key: str, pattern: str) -> str:
+    """The statement that takes away what stands under a key, unless it is of the pattern."""
+    return f"delete_key({CLEAN}, {text(key)}) where not ({matches(at(CLEAN, key), pattern)})"
+
+
+def _to_name(message: str, code: str, class_end: str, *conditions: str) -> Iterator[str]:
+    """Statements that find in a message a provider's code, or the end of a class name."""
+    for telling in error_texts.TELLINGS:
+        found, value = code if telling.is_code else class_end, text(telling.word) if telling.word else message
+        tells = f"IsMatch({message}, {text(telling.pattern)})"
+        yield put(found, value, *conditions, f"{code} == nil", f"{class_end} == nil", tells)
+        groups = "".join(f"${number}" for number in range(1, re.compile(telling.pattern).groups + 1))
+        if groups:
+            whole = text(rf"(?s)^(?:.*?(?:{telling.pattern})).*$")
+            yield f"replace_pattern({found}, {whole}, {text(groups)}) where {found} != nil"
+    for found in (code, class_end):
+        yield put(found, f'ConvertCase({found}, "lower")', f"{found} != nil")
+
+
 def status_text() -> tuple[str, ...]:
-    """Statements that make of a status message its code, in one of the wordings that it is read by."""
-    return _to_status("span.status.message", "Error code: ")
+    """Statements that make of a status message what an error's text is read for: its status, and one name."""
+    message, status, code, class_end = "span.status.message", *(at(CLEAN, key) for key in ("status", "code", "class"))
+    return (
+        put(status, message),
+        *_to_status(status),
+        _without_others("status", f"^{_STATUS}$"),
+        *_to_name(message, code, class_end),
+        put(message, '""'),
+        put(message, f'Concat([{class_end}, "{END}: "], "")', f"{class_end} != nil"),
+        put(message, f'Concat([{message}, "Error code: ", {status}], "")', f"{status} != nil"),
+        put(message, f"""Concat([{message}, " 'code': '", {code}, "'"], "")""", f"{code} != nil"),
+    )
 
 
-def status_in_text(key: str) -> Kept:
-    """A message: the status that it tells, or nothing."""
+def error_in_text(key: str) -> Kept:
+    """A message: the status that it tells, else a name, or nothing."""
     raw, clean = at(SPAN, key), at(CLEAN, key)
-    proof = matches(raw, f"^{_STATUS}$")
+    code, class_end = at(CLEAN, "code"), at(CLEAN, "class")
     return Kept(
         key,
         (
             put(clean, raw, f"IsString({raw})"),
-            *_to_status(clean, "", f"{clean} != nil"),
-            f"delete_key({CLEAN}, {text(key)}) where not ({matches(clean, f'^{_STATUS}$')})",
+            *_to_status(clean),
+            _without_others(key, f"^{_STATUS}$"),
+            put(clean, raw, f"{clean} == nil", matches(raw, ERROR_WORDS)),
+            *_to_name(raw, code, class_end, f"{clean} == nil", f"IsString({raw})"),
+            put(clean, code, f"{code} != nil"),
+            put(clean, f'Concat([{class_end}, "{END}"], "")', f"{class_end} != nil"),
+            f'delete_key({CLEAN}, "code")',
+            f'delete_key({CLEAN}, "class")',
         ),
-        proof,
+        matches(raw, ERROR_WORDS),
     )
 
 
 def exception_type(found: str) -> tuple[str, ...]:
-    """Statements, once per span event, that note the class of a recorded exception on the span; the last one counts."""
+    """Statements, once per span event, that note the class of a recorded exception on the span; the last one counts.
+
+    Where a failed span has no status message, the first exception's message takes its place, and is reduced as one.
+    """
     name, noted = 'spanevent.attributes["exception.type"]', 'spanevent.cache["reduced"]'
+    message, on_span = 'spanevent.attributes["exception.message"]', "span.status.message"
     return (
+        put(
+            on_span,
+            message,
+            'spanevent.name == "exception"',
+            "span.status.code == STATUS_CODE_ERROR",
+            f'{on_span} == ""',
+            f"IsString({message})",
+        ),
         *reduce_error(name, noted),
         put(found, noted, 'spanevent.name == "exception"', matches(noted, ERROR_WORDS)),
     )

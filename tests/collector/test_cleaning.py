@@ -14,10 +14,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from tests.collector.conftest import CALL, Route
 from tests.collector.payloads import SCRATCH
+from tests.kit.error_texts import TOLD, UNTOLD
 from tests.kit.otlp_canaries import pairs, span, traces
 from tests.kit.otlp_spans import attributes, readable_spans
 
-from infraprism.processor import errors, names, to_event
+from infraprism.processor import error_names, names, to_event
 from infraprism.processor.dialects.values import TIERS
 from infraprism.processor.spans import event_span
 from infraprism.schema import Event, fields
@@ -55,7 +56,15 @@ def _again(groups: list[ScopeSpans]) -> ExportTraceServiceRequest:
 
 
 def _errors() -> Iterator[dict[str, Any]]:
-    names_of_errors = {*errors.CODES, *(end for end, _ in errors.CLASSES), "_OTHER", "429", "503", "200", "timeout"}
+    names_of_errors = {
+        *error_names.CODES,
+        *(end for end, _ in error_names.CLASSES),
+        "_OTHER",
+        "429",
+        "503",
+        "200",
+        "timeout",
+    }
     for name in sorted(names_of_errors):
         yield {"error.type": name}
         yield {"error.type": f"some_client.errors.{name.title().replace('_', '')}Error"}
@@ -130,9 +139,16 @@ def _variations() -> Iterator[Span]:
         "no code",
         "x" * 195 + " Error code: 500",
         "line\nError code: 503",
+        *TOLD,
+        *UNTOLD,
     ):
         for code in (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_OK, Status.STATUS_CODE_UNSET):
             yield span(CALL, status=Status(code=code, message=message))
+    for message in (*TOLD, *UNTOLD, "429"):
+        generation = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o-mini"}
+        yield span(
+            {**generation, "langfuse.observation.level": "ERROR", "langfuse.observation.status_message": message}
+        )
     for kinds in (
         ["openai.RateLimitError"],
         ["ValueError", "x.APITimeoutError"],
@@ -144,6 +160,11 @@ def _variations() -> Iterator[Span]:
             for kind in kinds:
                 failed.events.add(name="exception").attributes.extend(pairs({"exception.type": kind}))
             yield failed
+    for message in ("Error code: 429 - a prompt", "a prompt"):
+        failed = span(CALL, status=Status(code=Status.STATUS_CODE_ERROR))
+        for text in (message, "Error code: 400 - a prompt"):
+            failed.events.add(name="exception").attributes.extend(pairs({"exception.message": text}))
+        yield failed
 
 
 def _mixed(count: int, seed: int) -> Iterator[Span]:

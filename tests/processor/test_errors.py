@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import Status, StatusCode
+from tests.kit.error_texts import TOLD, UNTOLD
 from tests.kit.spans import CALL, ended
 
 from infraprism.processor import to_event
-from infraprism.processor.errors import CODES, STATUSES, error_of
+from infraprism.processor.error_names import CLASSES, CODES
+from infraprism.processor.error_texts import GENERAL, LOOKED_AT
+from infraprism.processor.errors import MAX_NAME, STATUSES, error_of
 from infraprism.schema.fields import ERROR_CODE, ERROR_TYPES
 
 FAILED = Status(StatusCode.ERROR)
@@ -143,6 +146,75 @@ def test_each_client_has_its_wording_of_a_status(text: str) -> None:
 )
 def test_other_digits_in_a_text_are_not_taken(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
+
+
+@pytest.mark.parametrize(("text", "told"), TOLD.items())
+def test_what_a_client_says_of_an_error_tells_type_and_code_wherever_it_stands(
+    text: str, told: tuple[str, str | None]
+) -> None:
+    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, *told)
+    assert outcome(status=Status(StatusCode.ERROR, text), error__type="openai.APIError") == (False, *told)
+    exception = [("exception", {"exception.type": "Exception", "exception.message": text})]
+    assert outcome(events=exception) == (False, *told)
+    if len(text) <= MAX_NAME:
+        assert outcome(error__type=text) == (False, *told)
+
+
+@pytest.mark.parametrize(("text", "told"), TOLD.items())
+def test_a_message_under_a_key_of_its_own_tells_the_same(text: str, told: tuple[str, str | None]) -> None:
+    generation = {"langfuse.observation.type": "generation", "langfuse.observation.level": "ERROR"}
+    event = to_event(ended({**generation, "langfuse.observation.status_message": text}))
+    assert event is not None
+    exact = told[1] is not None and told[1].isdigit()  # a key has room for one word: the status
+    assert event.error_code == told[1]
+    assert event.error_type == (told[0] if not exact else error_of(None, int(str(told[1])), [], [])[0])
+
+
+@pytest.mark.parametrize("text", UNTOLD)
+def test_no_number_or_word_is_taken_that_does_not_stand_where_clients_write_it(text: str) -> None:
+    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
+
+
+@pytest.mark.parametrize("text", [*TOLD, *UNTOLD])
+def test_a_known_status_or_an_exact_name_is_believed_before_a_text(text: str) -> None:
+    exact = outcome(status=Status(StatusCode.ERROR, text), error__type="RateLimitError", http__status_code=418)
+    assert exact == (False, "rate_limit", "418")
+
+
+def test_a_class_end_that_says_little_is_not_taken_for_one_that_says_more() -> None:
+    vague = [end for end, kind in CLASSES if kind in (*GENERAL, "other")]
+    exact = [end for end, kind in CLASSES if kind not in (*GENERAL, "other")]
+    assert [(end, more) for end in vague for more in exact if end.endswith(more)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("org.springframework.web.client.HttpClientErrorException$TooManyRequests", "rate_limit"),
+        ("java.net.UnknownHostException", "connection"),
+        ("dev.langchain4j.exception.ContentFilteredException", "content_filter"),
+        ("System.Threading.Tasks.TaskCanceledException", "cancelled"),
+        ("Azure.Identity.AuthenticationFailedException", "authentication"),
+        ("context.deadlineExceededError", "timeout"),
+        ("*net.DNSError", "connection"),
+        ("tower::timeout::error::Elapsed", "timeout"),
+        ("grpc.StatusCode.UNAVAILABLE", "overloaded"),
+        ("google.api_core.exceptions.ResourceExhausted", "rate_limit"),
+        ("ModelErrorException", "server_error"),
+        ("AI_LoadAPIKeyError", "authentication"),
+        ("ENOTFOUND", "connection"),
+        ("ECONNRESET", "connection"),
+        ("ResourceNotFoundException", "not_found"),
+        ("<class 'openai.RateLimitError'>", "rate_limit"),
+    ],
+)
+def test_the_errors_of_other_languages_and_libraries_have_their_types(name: str, kind: str) -> None:
+    assert outcome(error__type=name)[:2] == (False, kind)
+
+
+def test_a_long_text_is_searched_at_its_beginning_only() -> None:
+    for before in ("x" * LOOKED_AT, '"code": "' * 5000, "a." * 50_000, "(" * 50_000):
+        assert error_of(None, None, [], [before + " Error code: 429"]) == ("other", None)
 
 
 def test_the_class_of_a_recorded_exception_counts_where_nothing_else_says_it() -> None:

@@ -237,23 +237,23 @@ def _outcome(span: ReadableSpan, said: Said) -> Outcome:
     failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
     if not failed and name is None:
         return SUCCESS
-    text = getattr(span.status, "description", None)
     names = [said.error_code] if said.error_code is not None else []
-    kind, code = error_of(
-        name, said.http_status, [*names, *_exception_types(span)], [text] if type(text) is str else []
-    )
+    types, message = _exceptions(span)
+    text = getattr(span.status, "description", None) or message
+    kind, code = error_of(name, said.http_status, [*names, *types], [text] if type(text) is str else [])
     return Outcome(success=False, error_type=kind, error_code=code)
 
 
-def _exception_types(span: ReadableSpan) -> list[str]:
-    """The classes of the exceptions recorded, last first; their messages and stack traces are not looked at."""
+def _exceptions(span: ReadableSpan) -> tuple[list[str], object]:
+    """The classes of the exceptions recorded, last first, and the message of the first; no stack trace is looked at."""
     try:
         recorded = [event.attributes for event in span.events[-_MAX_EVENTS_LOOKED_AT:] if event.name == "exception"]
         names = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
+        message = next((attributes.get("exception.message") for attributes in recorded if attributes), None)
     except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
-        tally.error("exception_types")
-        return []
-    return [name for name in names if type(name) is str and len(name) <= MAX_TEXT]
+        tally.error("exceptions")
+        return [], None
+    return [name for name in names if type(name) is str and len(name) <= MAX_TEXT], message
 
 
 def _attribution(span: ReadableSpan, reading: Reading, noted: Attribution) -> Attribution:

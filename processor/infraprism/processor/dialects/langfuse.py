@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects.table import As, Beside, Dialect
-from infraprism.processor.dialects.values import status_in_text, words
+from infraprism.processor.dialects.values import error_in_text, words
 
 _USAGE: Final = "langfuse.observation.usage_details"
 
@@ -27,7 +27,7 @@ LANGFUSE: Final = Dialect(
         "host": ("server.address",),
         # What went wrong stands in the status message, of which only a status code is taken.
         "error": ("error.type", As("langfuse.observation.level", words(ERROR="_OTHER"))),
-        "error_code": (As("langfuse.observation.status_message", status_in_text),),
+        "error_code": (As("langfuse.observation.status_message", error_in_text),),
         "input_tokens": (
             f"{_USAGE}.prompt_tokens",
             f"{_USAGE}.input_tokens",

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
 
-from infraprism.processor import errors
+from infraprism.processor import error_texts
+from infraprism.processor.error_names import CODES
 from infraprism.schema.fields import MAX_TOKENS
 
 Reader = Callable[[object], object]
@@ -77,14 +78,15 @@ def text(value: object) -> str | None:
     return text(str.__str__(value)) if isinstance(value, str) else None
 
 
-def status_in_text(value: object) -> str | None:
-    """The digits of the HTTP status that an error's message tells, in one of the known wordings; or just digits."""
+def error_in_text(value: object) -> str | None:
+    """What an error's message tells: the digits of an HTTP status, else a name, in known wordings; or just that."""
     if not isinstance(value, str):
         return None
-    status = errors.status_in(value)
+    status = error_texts.status_in(value)
     if status is not None:
         return str(status)
-    return value if len(value) == len("429") and value.isascii() and value.isdigit() else None
+    is_reduced = value in CODES or (len(value) == len("429") and value.isascii() and value.isdigit())
+    return value if is_reduced else error_texts.name_in(value)
 
 
 _NO_MODEL: Final = frozenset({"none", "null", "undefined", "unknown"})
