@@ -28,43 +28,35 @@ _BEDROCK: Final = "bedrock.any.amazonaws.com"
 _ENDS: Final = frozenset(end for end, _ in error_names.CLASSES)
 
 
-def _class_ends() -> str:
-    """The ends of class names that tell a kind, with underscores wherever the name may have them."""
-    return "|".join("_*".join(end) for end in sorted(_ENDS, key=lambda end: (-len(end), end)))
-
-
-_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({_class_ends()})_*?{error_names.ENDING}"
+_FOUND: Final = "E"
+"""Marks what a pattern found in a text that has been lower-cased, so has no such letter."""
+# All underscores are gone when this is looked for.
+_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({longest_first(_ENDS)}){error_names.ENDING}"
 _CODE: Final = one_of(error_names.CODES)
-ERROR_WORDS: Final = (
-    f"^(?:{_STATUS}|{OTHER_ERROR}|{longest_first({*error_names.CODES, *(end + END for end in _ENDS)})})$"
-)
+ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{longest_first(error_names.CODES)}|(?:{longest_first(_ENDS)}){END})$"
 """All that an error's name can be once it is reduced."""
 STATUS_TEXT: Final = f"^{error_texts.REDUCED}$"
 """All that a status message can be."""
 
 
-def _lower(pattern: str) -> str:
-    """The pattern for texts of any case."""
-    return pattern.replace("(?s)", "(?is)", 1) if pattern.startswith("(?s)") else "(?i)" + pattern
-
-
 def reduce_error(source: str, target: str) -> tuple[str, ...]:
-    """Statements that set `target` to the word which the error name `source` comes down to, if it does to one."""
+    """Statements that set `target` to the word which the error name `source` comes down to, or OTHER_ERROR."""
+    is_text = f"IsString({source})", f'{source} != ""'
     return (
-        put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CLASS))),
-        f'replace_pattern({target}, {text(_CLASS)}, "$1")',
+        put(target, f'ConvertCase({source}, "lower")', *is_text),
         f'replace_pattern({target}, "_", "")',
-        f'replace_pattern({target}, "$", "{END}")',
-        put(target, f'ConvertCase({source}, "lower")', matches(source, _lower(_CODE))),
+        f'replace_pattern({target}, {text(_CLASS)}, "{_FOUND}${{1}}{END}")',
+        put(target, f'"{OTHER_ERROR}"', *is_text, f'not IsMatch({target}, "^{_FOUND}")'),
+        f'replace_pattern({target}, "^{_FOUND}", "")',
+        put(target, f'ConvertCase({source}, "lower")', matches(source, "(?i)" + _CODE)),
         put(target, source, matches(source, f"^{_STATUS}$")),
     )
 
 
 def error(key: str) -> Kept:
     """An error's name; one that tells nothing still says that there was an error."""
-    raw, clean = at(SPAN, key), at(CLEAN, key)
-    said = put(clean, f'"{OTHER_ERROR}"', f"{clean} == nil", f"IsString({raw})", f'{raw} != ""')
-    return Kept(key, (*reduce_error(raw, clean), said), matches(raw, ERROR_WORDS))
+    raw = at(SPAN, key)
+    return Kept(key, reduce_error(raw, at(CLEAN, key)), matches(raw, ERROR_WORDS))
 
 
 def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
@@ -109,6 +101,13 @@ def host(key: str) -> Kept:
     return kept
 
 
+_MARK: Final = "~"
+_NO_MARK: Final = "#"
+"""Signs that no pattern has, so that the one is as good as the other."""
+_IS_CODE: Final = _MARK + "0"
+_IS_CLASS: Final = _MARK + "1"
+
+
 def _to_status(target: str) -> tuple[str, ...]:
     """Statements that make of a message in a known wording its status."""
     told = (rf"(?s)^(?:.*?(?:{pattern})).*$" for pattern in error_texts.STATUSES)
@@ -128,17 +127,24 @@ def _without_others(key: str, pattern: str) -> str:
 
 
 def _to_name(message: str, code: str, class_end: str, *conditions: str) -> Iterator[str]:
-    """Statements that find in a message a provider's code, or the end of a class name."""
+    """Statements that find in a message a provider's code, or the end of a class name, and set the one or the other.
+
+    What is found takes the place of the text, with a mark in front: the text has had that sign taken out.
+    """
+    told = at(CLEAN, "told")
+    yield put(told, message, *conditions)
+    yield f'replace_pattern({told}, "{_MARK}", "{_NO_MARK}") where {told} != nil'
     for telling in error_texts.TELLINGS:
-        found, value = code if telling.is_code else class_end, text(telling.word) if telling.word else message
-        tells = f"IsMatch({message}, {text(telling.pattern)})"
-        yield put(found, value, *conditions, f"{code} == nil", f"{class_end} == nil", tells)
-        groups = "".join(f"${number}" for number in range(1, re.compile(telling.pattern).groups + 1))
-        if groups:
-            whole = text(rf"(?s)^(?:.*?(?:{telling.pattern})).*$")
-            yield f"replace_pattern({found}, {whole}, {text(groups)}) where {found} != nil"
-    for found in (code, class_end):
-        yield put(found, f'ConvertCase({found}, "lower")', f"{found} != nil")
+        kind = _IS_CODE if telling.is_code else _IS_CLASS
+        groups = re.compile(telling.pattern).groups
+        found = telling.word or "".join(f"${{{number}}}" for number in range(1, groups + 1))
+        whole = text(rf"(?s)^(?:.*?(?:{telling.pattern})).*$")
+        untold = f'{told} != nil and not IsMatch({told}, "^{_MARK}")'
+        yield f'replace_pattern({told}, {whole}, "{kind}{found}") where {untold}'
+    for target, kind in ((code, _IS_CODE), (class_end, _IS_CLASS)):
+        yield put(target, f'ConvertCase({told}, "lower")', f"{told} != nil", f'IsMatch({told}, "^{kind}")')
+        yield f'replace_pattern({target}, "^{kind}", "") where {target} != nil'
+    yield f'delete_key({CLEAN}, "told")'
 
 
 def status_text() -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def exception_type(found: str) -> tuple[str, ...]:
             f"IsString({message})",
         ),
         *reduce_error(name, noted),
-        put(found, noted, 'spanevent.name == "exception"', matches(noted, ERROR_WORDS)),
+        put(found, noted, 'spanevent.name == "exception"', matches(noted, ERROR_WORDS), f'{noted} != "{OTHER_ERROR}"'),
     )
 
 

@@ -28,7 +28,7 @@ from tests.kit.search import files
 from tests.kit.search import traces as traces_of
 
 from infraprism.backend.ingest.dialects import cleaned
-from infraprism.processor import errors, names, to_event
+from infraprism.processor import error_names, names, to_event
 from infraprism.processor.dialects import DIALECTS
 from infraprism.processor.dialects.table import As, key_of
 from infraprism.processor.dialects.values import Words, failure
@@ -279,7 +279,12 @@ def test_every_word_that_the_collector_lets_leave_may_come() -> None:
     words: dict[str, Iterable[str]] = {
         "provider": {*names.HINTS, reductions.OTHER},
         "host": {*names.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
-        "error": {*error_names.CODES, *(end + "error" for end, _ in error_names.CLASSES), reductions.OTHER_ERROR, "429"},
+        "error": {
+            *error_names.CODES,
+            *(end + "error" for end, _ in error_names.CLASSES),
+            reductions.OTHER_ERROR,
+            "429",
+        },
         "service_tier": {*keys.TIERS} - {""},
         "request_model": {"gpt-4o", "anthropic/claude-sonnet-4.5:beta", "models/x@1+2"},
         "response_id": {"0123456789abcdef" * 4},

@@ -10,6 +10,7 @@ from tests.kit.error_texts import TOLD, UNTOLD
 from tests.kit.spans import CALL, ended
 
 from infraprism.processor import to_event
+from infraprism.processor.dialects.values import count
 from infraprism.processor.error_names import CLASSES, CODES
 from infraprism.processor.error_texts import GENERAL, LOOKED_AT
 from infraprism.processor.errors import MAX_NAME, STATUSES, error_of
@@ -246,3 +247,14 @@ def test_whatever_is_said_type_and_code_are_closed(
     kind, code = error_of(name, status, exceptions, texts)
     assert kind in ERROR_TYPES
     assert code is None or code in CODES or (code.isdigit() and 400 <= int(code) <= 599)
+
+
+class _Unreadable:
+    """A value whose own code fails."""
+
+    def __index__(self) -> int:
+        raise ZeroDivisionError
+
+
+def test_a_value_that_cannot_be_read_as_a_number_is_none() -> None:
+    assert count(_Unreadable()) is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -66,8 +67,10 @@ def count(value: object) -> int | None:
         return int(value) if len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit() else None
     if isinstance(value, float):
         return int(value) if value.is_integer() and 0 <= value <= MAX_TOKENS else None
-    index = getattr(type(value), "__index__", None)
-    whole = index(value) if index is not None else None
+    try:
+        whole = operator.index(value)  # type: ignore[arg-type]  # whatever type it is of
+    except Exception:  # noqa: BLE001 - a value's own code runs here
+        return None
     return whole if type(whole) is int and 0 <= whole <= MAX_TOKENS else None
 
 
@@ -82,6 +85,7 @@ def error_in_text(value: object) -> str | None:
     """What an error's message tells: the digits of an HTTP status, else a name, in known wordings; or just that."""
     if not isinstance(value, str):
         return None
+    value = str.__str__(value)
     status = error_texts.status_in(value)
     if status is not None:
         return str(status)
