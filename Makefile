@@ -5,8 +5,8 @@ OLDEST := .venv-oldest
 LIVE := .venv-live
 ZERO_CODE := .venv-zero-code
 BIN := $(VENV)/bin
-# A file's tests stay together, with the server they share.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
+# In groups and in the order that tests/conftest.py gives them.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 

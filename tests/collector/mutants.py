@@ -1,9 +1,12 @@
 """The configuration with one step taken out, or one guard taken off, in as many ways as there are steps and guards.
 
-All mutants run in one collector, each as a pipeline of its own with an exporter of its own path, and all get the
-same requests. Some changes are made together, because together they let through whatever each of them would alone:
-taking a whole filter out takes out each of its conditions; and the payloads spoil one key at a time, so that taking
-the guards off all keys tells of each.
+What a collector takes long for is to read its configuration. So whatever sees spans is changed in one pipeline for all
+mutants: a change is made for the spans of one trace id, and each mutant gets the requests with an id of its own. Where
+no span is seen, each mutant is a pipeline of its own in the same collector, with an exporter of its own path.
+
+Some changes are made together, because together they let through whatever each of them would alone: taking a whole
+filter out takes out each of its conditions; and the payloads spoil one key at a time, so that taking the guards off
+all keys tells of each.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from typing import Any, Final
 from tests.kit.collector import Config
 
 PIPELINE: Final = "traces/infraprism"
-_WHERE: Final = re.compile(r"^((?:set|merge_maps|replace_pattern)\(.*?\)) where .*$")
+_WHERE: Final = re.compile(r"^set\(.*?\) where ")
 _COPY: Final = re.compile(r'^set\((?:span\.cache\["|span\.attributes\[span\.attributes)')
 _REDUCTION: Final = re.compile(r"^replace_pattern\(span\.")
+_SEES_SPANS: Final = ("span", "spanevent")
 _REFUSAL: Final = re.compile(r'^set\(span\.name, "refused"\)')
 
 Processors = dict[str, Any]
@@ -38,46 +42,92 @@ def removed_steps(config: Config) -> Iterator[Mutant]:
         yield f"without {name}", {}, [other for other in steps(config) if other != name]
 
 
-def removed_groups(config: Config) -> Iterator[Mutant]:
-    """Each group of statements taken out, and each group's condition."""
-    for name, groups in _groups(config, "trace_statements"):
+def removed_around_spans(config: Config) -> Iterator[Mutant]:
+    """Each group that sees no span taken out, and each of its statements."""
+    for name, groups in _groups(config):
         for at, group in enumerate(groups):
-            yield _changed(config, name, f"group {at} removed", _without(groups, at))
-            if "conditions" in group:
-                bare = {key: value for key, value in group.items() if key != "conditions"}
-                whole = [bare if other == at else one for other, one in enumerate(groups)]
-                yield _changed(config, name, f"condition of group {at} removed", whole)
-
-
-def removed_statements(config: Config) -> Iterator[Mutant]:
-    """Each statement taken out; copies of keys have mutants of their own below, and refusals go in their groups."""
-    for name, groups in _groups(config, "trace_statements"):
-        for at, group in enumerate(groups):
-            for number, statement in enumerate(group["statements"]):
-                if not any(kind.match(statement) for kind in (_COPY, _REDUCTION, _REFUSAL)):
+            if group["context"] not in _SEES_SPANS:
+                assert "conditions" not in group
+                yield _changed(config, name, f"group {at} removed", _without(groups, at))
+                for number, statement in enumerate(group["statements"]):
                     fewer = {**group, "statements": _without(group["statements"], number)}
-                    yield _changed(config, name, f"removed: {statement}", _swapped(groups, at, fewer))
+                    whole = [fewer if other == at else one for other, one in enumerate(groups)]
+                    yield _changed(config, name, f"removed: {statement}", whole)
 
 
-def unguarded_copies(config: Config) -> Iterator[Mutant]:
-    """For each group: all keys copied whatever their value, the texts of all keys not reduced, and both."""
-    for name, groups in _groups(config, "trace_statements"):
-        for at, group in enumerate(groups):
-            statements = group["statements"]
-            bare = [_unguarded(statement) if _COPY.match(statement) else statement for statement in statements]
-            for done, changed in (
-                ("guards off", bare),
-                ("reductions removed", [one for one in statements if not _REDUCTION.match(one)]),
-                ("guards off, reductions removed", [one for one in bare if not _REDUCTION.match(one)]),
-            ):
-                if changed != statements:
-                    whole = _swapped(groups, at, {**group, "statements": changed})
-                    yield _changed(config, name, f"{done} in group {at}", whole)
+class Switched:
+    """The configuration with every change of what sees spans; number N is made for spans of `trace_id(N)` alone.
+
+    `names[N]` says what was done; to number 0, nothing.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.names = ["nothing removed"]
+        self.config = copy.deepcopy(config)
+        for name, groups in _groups(self.config):
+            for at, group in enumerate(groups):
+                if group["context"] in _SEES_SPANS:
+                    self._switch(group, name, at)
+
+    def _switch(self, group: dict[str, Any], name: str, at: int) -> None:
+        """Each group and each condition of one; each statement, but copies and reductions of keys all at once.
+
+        Refusals go in their groups.
+        """
+        conditions = [self._kept(f"{name}: group {at} removed")]
+        if "conditions" in group:
+            either = [f"({condition})" for condition in group["conditions"]]
+            either.append(self._added(f"{name}: condition of group {at} removed"))
+            conditions.append(f"({' or '.join(either)})")
+        group["conditions"] = [" and ".join(conditions)]
+        guarded = [statement for statement in group["statements"] if _is_guarded_copy(statement)]
+        reduced = [statement for statement in group["statements"] if _REDUCTION.match(statement)]
+        added = [self._added(f"{name}: guards off in group {at}")] if guarded else []
+        kept = [self._kept(f"{name}: reductions removed in group {at}")] if reduced else []
+        if guarded and reduced:
+            added.append(self._added(f"{name}: guards off, reductions removed in group {at}"))
+            kept.append(_not_of(len(self.names) - 1))
+        for number, statement in enumerate(group["statements"]):
+            if statement in guarded:
+                group["statements"][number] = _when(statement, "or", added)
+            elif statement in reduced:
+                group["statements"][number] = _when(statement, "and", kept)
+            elif not (_COPY.match(statement) or _REFUSAL.match(statement)):
+                group["statements"][number] = _when(statement, "and", [self._kept(f"{name}: removed: {statement}")])
+
+    def _added(self, name: str) -> str:
+        """The condition of what is done to a new mutant alone."""
+        self.names.append(name)
+        return _not_of(len(self.names) - 1).replace("!=", "==")
+
+    def _kept(self, name: str) -> str:
+        """The condition of what is done to all but a new mutant."""
+        self.names.append(name)
+        return _not_of(len(self.names) - 1)
 
 
-def _unguarded(statement: str) -> str:
+def trace_id(number: int) -> bytes:
+    """The trace id of the spans that a mutant of Switched gets."""
+    return (number + 1).to_bytes(16, "big")
+
+
+def _not_of(number: int) -> str:
+    return f"span.trace_id != TraceID(0x{trace_id(number).hex()})"
+
+
+def _when(statement: str, operator: str, conditions: list[str]) -> str:
+    """A statement with these conditions beside its own."""
+    done, where, condition = statement.partition(") where ")
+    assert ") where " not in condition
+    if not where:
+        assert operator == "and", "without a condition it is done anyhow"
+        return f"{statement} where {' and '.join(conditions)}"
+    return f"{done}) where {f' {operator} '.join([f'({condition})', *conditions])}"
+
+
+def _is_guarded_copy(statement: str) -> bool:
     # What makes a number a text would make one of anything: there the condition is a part of the conversion.
-    return statement if ", String(" in statement else _WHERE.sub(r"\1", statement)
+    return bool(_COPY.match(statement) and _WHERE.match(statement)) and ", String(" not in statement
 
 
 def side_by_side(config: Config, mutants: list[Mutant], endpoint: str) -> Config:
@@ -105,10 +155,10 @@ def side_by_side(config: Config, mutants: list[Mutant], endpoint: str) -> Config
     return made
 
 
-def _groups(config: Config, kind: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _groups(config: Config) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for name in steps(config):
-        if kind in (config["processors"][name] or {}):
-            yield name, config["processors"][name][kind]
+        if "trace_statements" in (config["processors"][name] or {}):
+            yield name, config["processors"][name]["trace_statements"]
 
 
 def _changed(config: Config, name: str, done: str, groups: list[dict[str, Any]]) -> Mutant:
@@ -117,7 +167,3 @@ def _changed(config: Config, name: str, done: str, groups: list[dict[str, Any]])
 
 def _without(items: list[Any], at: int) -> list[Any]:
     return [item for number, item in enumerate(items) if number != at]
-
-
-def _swapped(groups: list[dict[str, Any]], at: int, group: dict[str, Any]) -> list[dict[str, Any]]:
-    return [group if number == at else one for number, one in enumerate(groups)]

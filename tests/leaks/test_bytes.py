@@ -22,6 +22,7 @@ from tests.kit.search import traces
 from tests.leaks import app
 from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, known_exactly, run_app
 
+pytestmark = pytest.mark.early
 ROUTES = ["processor", "exporter", "zero_code"]
 
 

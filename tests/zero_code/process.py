@@ -133,7 +133,6 @@ class Place:
             "PATH": f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),
             "PYTHONPATH": os.pathsep.join(path),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "OPENAI_BASE_URL": self.provider.openai_base_url,
             "OPENAI_API_KEY": OPENAI_KEY,
             "ANTHROPIC_BASE_URL": self.provider.anthropic_base_url,
