@@ -7,11 +7,14 @@ ZERO_CODE := .venv-zero-code
 BIN := $(VENV)/bin
 # In groups and in the order that tests/conftest.py gives them.
 SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+# Each environment is made by a pip that mostly waits. What is said meanwhile stays in whole lines, where make can do so.
+AT_ONCE := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test zero-code-environment vendor-tests check format prices collector collector-config clean
+.PHONY: environments collector-for-tests checked tested
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,22 +22,33 @@ help: ## list the targets
 demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
 	@$(BIN)/infraprism demo $(ARGS)
 
-test: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made ## run all tests: newest and oldest client packages, and beside other instrumentations
-	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
+test: ## run all tests: newest and oldest client packages, and beside other instrumentations
+	@$(MAKE) $(AT_ONCE) environments
+	@$(MAKE) --no-print-directory tested
+
+tested:
 	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
 	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
 	$(LIVE)/bin/pytest tests/live $(ARGS)
+
+environments: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made collector-for-tests
+
+collector-for-tests:
+	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 
 zero-code-environment: $(ZERO_CODE)/.made ## make the environment that the processes of tests/zero_code run in
 
 vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
 	$(BIN)/python -m tests.vendor $(ARGS)
 
-check: $(VENV)/.check ## format, lint, strict types, then the tests
+check: ## format, lint, strict types, then the tests
+	@$(MAKE) $(AT_ONCE) checked environments
+	@$(MAKE) --no-print-directory tested
+
+checked: $(VENV)/.check
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(PARTS) collector
-	@$(MAKE) --no-print-directory test
 
 format: $(VENV)/.check ## format the code
 	$(BIN)/ruff format $(CODE)

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.vendor.comparison import Comparison, candidates, compare
 from tests.vendor.environment import Environment, environment
@@ -24,9 +25,8 @@ MAX_ALONE = 300
 """More differences than these are no accident, and are not run again."""
 
 
-def judge(suite: Suite) -> list[str]:
+def judge(suite: Suite, place: Environment) -> list[str]:
     """Run a suite both ways; the complaints."""
-    place = environment(suite)
     arguments = [
         *suite.tests,
         *(f"--{'deselect' if '::' in without else 'ignore'}={without}" for without in suite.without),
@@ -78,7 +78,10 @@ def _summary(found: Run) -> str:
 
 def main(names: list[str]) -> int:
     """Judge the suites of these packages, or all."""
-    complaints = [complaint for suite in SUITES if not names or suite.package in names for complaint in judge(suite)]
+    suites = [suite for suite in SUITES if not names or suite.package in names]
+    with ThreadPoolExecutor() as pool:  # to make an environment is mostly to wait for the registry
+        places = list(pool.map(environment, suites))
+    complaints = [complaint for suite, place in zip(suites, places, strict=True) for complaint in judge(suite, place)]
     for complaint in complaints:
         print(complaint)
     print("Exactly the same tests pass." if not complaints else f"{len(complaints)} complaints.")
