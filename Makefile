@@ -14,7 +14,7 @@ CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test zero-code-environment vendor-tests check format prices collector collector-config clean
-.PHONY: environments collector-for-tests checked tested
+.PHONY: environments collector-for-tests checked
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -24,9 +24,6 @@ demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the 
 
 test: ## run all tests: newest and oldest client packages, and beside other instrumentations
 	@$(MAKE) $(AT_ONCE) environments
-	@$(MAKE) --no-print-directory tested
-
-tested:
 	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
 	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
 	$(LIVE)/bin/pytest tests/live $(ARGS)
@@ -43,7 +40,7 @@ vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: t
 
 check: ## format, lint, strict types, then the tests
 	@$(MAKE) $(AT_ONCE) checked environments
-	@$(MAKE) --no-print-directory tested
+	@$(MAKE) --no-print-directory test
 
 checked: $(VENV)/.check
 	$(BIN)/ruff format --check $(CODE)
