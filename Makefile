@@ -5,8 +5,8 @@ OLDEST := .venv-oldest
 LIVE := .venv-live
 ZERO_CODE := .venv-zero-code
 BIN := $(VENV)/bin
-# In groups and in the order that tests/conftest.py gives them.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+# A file's tests stay together, with the server they share; tests/conftest.py says which need not, and what begins first.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # Each environment is made by a pip that mostly waits. What is said meanwhile stays in whole lines, where make can do so.
 AT_ONCE := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 PARTS := schema processor exporter instrumentation backend local_provider cli

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 from collector.generator import config_text
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -24,8 +23,6 @@ from tests.kit import search
 from tests.kit.collector import Collector, Config, load
 from tests.kit.otlp_canaries import CANARY
 from tests.kit.otlp_sink import OtlpSink, Request
-
-pytestmark = [pytest.mark.early, pytest.mark.each_alone]
 
 _KINDS = 6
 """Types of values that a canary is put into; the leak tests use all of them on the configuration as it is."""

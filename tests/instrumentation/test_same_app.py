@@ -23,7 +23,6 @@ from infraprism.instrumentation.call import tally
 from infraprism.local_provider import Exchange, LocalProvider
 from infraprism.processor.once import inside_call
 
-pytestmark = pytest.mark.each_alone
 MODELS = {"openai": "gpt-4o-mini-chunks3", "anthropic": "claude-haiku-4-5-chunks3"}
 LOGGERS = ("openai", "anthropic", "httpx", "httpx2", "asyncio")
 SAID_ANEW = ("date", "idempotency", "x-stainless-read-timeout", "x-stainless-timeout", "host")

@@ -22,7 +22,6 @@ from tests.kit.search import traces
 from tests.leaks import app
 from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, known_exactly, run_app
 
-pytestmark = pytest.mark.early
 ROUTES = ["processor", "exporter", "zero_code"]
 
 

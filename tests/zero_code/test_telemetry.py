@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from tests.zero_code.process import OTHERS, Place, command, said
 
-pytestmark = pytest.mark.each_alone
 UNSAID = "nothing-of-this-name"
 CONFIGURATION = """
 file_format: "1.0"

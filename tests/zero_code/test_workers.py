@@ -12,7 +12,6 @@ import pytest
 from tests.kit.ports import free_port
 from tests.zero_code.process import APPS, Place, command, said
 
-pytestmark = pytest.mark.each_alone
 INSTRUMENT = "opentelemetry-instrument"
 
 
