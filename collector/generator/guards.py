@@ -65,6 +65,21 @@ def pattern(key: str, regex: str) -> Kept:
     return Kept(key, (put(clean, raw, matches(raw, regex)),), matches(raw, regex))
 
 
+def quoted(key: str, regex: str) -> Kept:
+    """A text of one pattern, which some write as a JSON text, in quotes: they are taken off."""
+    raw, clean = _from(key)
+    bare = pattern(key, regex)
+    inside = regex.removeprefix("^").removesuffix("$")
+    return replace(
+        bare,
+        copies=(
+            *bare.copies,
+            put(clean, raw, f"{clean} == nil", matches(raw, f'^"{inside}"$')),
+            f"""replace_pattern({clean}, {text('^"|"$')}, "") where {matches(clean, '^"')}""",
+        ),
+    )
+
+
 def choice(key: str, words: Iterable[str], *, other: str = "") -> Kept:
     """A text of a closed list, in any case of letters; each other text becomes `other`, or is left out."""
     raw, clean = _from(key)

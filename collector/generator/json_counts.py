@@ -61,6 +61,7 @@ def statements(key: str, paths: Paths) -> Iterator[str]:
     for pattern, mark in REDUCTIONS:
         yield f'replace_pattern({_SHAPE}, {text(pattern)}, {text(mark)}) where {_SHAPE} != ""'
     yield put(_PARSED, f"ParseJSON({raw})", f"{_SHAPE} == {text(WHOLE)}")
+    yield put(_PARSED, raw, f"IsMap({raw})")
     is_parsed = f"IsMap({_PARSED})"
     names = ", ".join(text(".".join((key, *path))) for path in paths)
     yield f"flatten({_PARSED}, {text(key)}) where {is_parsed}"

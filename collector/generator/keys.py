@@ -28,6 +28,7 @@ STREAMED: Final = "gen_ai.request.stream"
 
 _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.count: guards.count,
+    values.quoted_model: lambda key: guards.quoted(key, fields.MODEL.re2),
     values.flag: guards.flag,
     values.failure: guards.flag,
     values.seconds: guards.number,

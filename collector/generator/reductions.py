@@ -80,7 +80,7 @@ def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
 def provider(key: str) -> Kept:
     """A provider's name: the longest known beginning of a dotted one."""
     known = longest_first(names.HINTS)
-    return _reduced(key, rf"(?s)^\s*({known})(?:[./].*)?\s*$", one_of({*names.HINTS, OTHER}))
+    return _reduced(key, rf'(?s)^\s*"?({known})(?:[./].*)?"?\s*$', one_of({*names.HINTS, OTHER}))
 
 
 def host(key: str) -> Kept:

@@ -337,7 +337,9 @@ def _billed(dialect: Dialect) -> str:
         calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
     billed = any_of(*(f"({call})" for call in calls))
     # The names do not leave, so that nobody after the collector could tell by them.
-    return all_of(f"not ({matches(_NAME, one_of(dialect.no_calls))})", billed) if dialect.no_calls else billed
+    ends = "".join(f"|^(?s).*{re.escape(end)}$" for end in dialect.no_call_ends)
+    no_call = one_of(dialect.no_calls) + ends
+    return all_of(f"not ({matches(_NAME, no_call)})", billed) if dialect.no_calls else billed
 
 
 def _identifier(value: str, field: Field) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+from opentelemetry.sdk.trace import ReadableSpan
 from tests.collector.conftest import Route
 from tests.kit.dialects import CANARY, Case, cases, ended
 from tests.kit.otlp_spans import readable_spans
@@ -35,3 +38,18 @@ def test_every_span_of_the_fixtures_is_the_same_event_behind_the_collector(route
     differences = [line for case, here in expected.items() for line in _differences(case, here, found.get(here.id))]
     assert not differences, "\n".join(differences)
     assert len(found) == len(expected)
+
+
+def test_usage_that_is_a_map_is_read_in_the_process_and_behind_the_collector(route: Route) -> None:
+    usage = {"prompt_tokens": 111, "completion_tokens": 37, "prompt_tokens_details": {"cached_tokens": 40}, "x": CANARY}
+    plain = ended({"name": "call", "scope": "app", "kind": "CLIENT", "duration_ms": 9, "attributes": {}})
+    attributes: dict[str, Any] = {"llm.usage": usage, "llm.model": "gpt-4o-mini"}
+    span = ReadableSpan("call", plain.context, attributes=attributes, start_time=plain.start_time)
+    cleaned = _cleaned(route, encode_spans([span]))
+    assert CANARY.encode() not in cleaned.SerializeToString()
+    (behind,) = map(to_event, readable_spans(cleaned))
+    here = to_event(span)
+    assert here is not None
+    assert behind is not None
+    for event in (here, behind):
+        assert (event.input_tokens, event.output_tokens, event.cache_read_tokens) == (111, 37, 40)

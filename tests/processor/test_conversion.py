@@ -75,9 +75,6 @@ def test_inference_and_embeddings_are_billed(operation: str, name: str) -> None:
         "search_memory",
         "agent_step",
         "something new",
-        "",
-        None,
-        ["chat"],
         "CHAT",
     ],
 )
@@ -85,8 +82,17 @@ def test_no_other_operation_is_billed(operation: Any) -> None:
     assert to_event(ended({**CALL, "gen_ai.operation.name": operation})) is None
 
 
-def test_a_span_without_an_operation_is_not_billed() -> None:
-    assert to_event(ended({key: value for key, value in CALL.items() if "operation" not in key})) is None
+@pytest.mark.parametrize("operation", ["", None, ["chat"]])
+def test_a_span_that_names_a_model_and_an_output_and_no_operation_is_billed(operation: Any) -> None:
+    event = to_event(ended({**CALL, "gen_ai.operation.name": operation}))
+    assert event is not None
+    assert event.operation == "other"
+
+
+def test_a_span_without_an_operation_is_not_billed_where_it_lacks_a_model_or_an_output() -> None:
+    unnamed = {key: value for key, value in CALL.items() if "operation" not in key}
+    for lacking in (".model", "output_tokens"):
+        assert to_event(ended({key: value for key, value in unnamed.items() if not key.endswith(lacking)})) is None
     assert to_event(ended({})) is None
     assert to_event(ended({"http.request.method": "POST", "server.address": "api.openai.com"})) is None
 

@@ -263,8 +263,11 @@ def _by_host(host: str) -> str | None:
 
 
 def _by_hint(hint: str) -> str | None:
-    """A name, or the longest known beginning of a dotted one: `openai.chat` is `openai`, as is `openai/gpt-4o`."""
-    name = hint.strip().lower().partition("/")[0]
+    """A name, or the longest known beginning of a dotted one: `openai.chat` is `openai`, as is `openai/gpt-4o`.
+
+    Also as a JSON text, in quotes.
+    """
+    name = hint.strip().strip('"').lower().partition("/")[0]
     while name:
         if name in HINTS:
             return HINTS[name]

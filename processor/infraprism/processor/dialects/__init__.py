@@ -2,7 +2,7 @@
 
 A new dialect is one file with one table, named here. The order matters: the first dialect that recognises a span
 decides what it is. Those that are told by their scope come first, since others write more keys on their spans; then
-those with an operation key of their own; then what looks like the conventions.
+those with an operation key of their own; then what looks like the conventions, in names of nobody's and in their own.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE
 from infraprism.processor.dialects.mastra import MASTRA
 from infraprism.processor.dialects.mistral import MISTRAL
+from infraprism.processor.dialects.mlflow import MLFLOW
 from infraprism.processor.dialects.openinference import (
     OPENINFERENCE,
     OPENINFERENCE_AGNO,
     OPENINFERENCE_EXCLUSIVE,
+    OPENINFERENCE_LLAMA_INDEX,
     OPENINFERENCE_OPENAI,
     OPENINFERENCE_RERANK,
 )
@@ -43,7 +45,8 @@ from infraprism.processor.dialects.openllmetry import (
     OPENLLMETRY_IMAGES,
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
-from infraprism.processor.dialects.semconv import SEMCONV
+from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_TANSTACK
+from infraprism.processor.dialects.spellings import SPELLINGS
 from infraprism.processor.dialects.spring_ai import SPRING_AI
 from infraprism.processor.dialects.strands import STRANDS
 from infraprism.processor.dialects.table import Dialect
@@ -57,6 +60,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     CLAUDE_CODE,
     BEDROCK,
     MISTRAL,
+    MLFLOW,
     LANGTRACE,
     OPENLIT_OPENAI,
     OPENLIT_EXCLUSIVE,
@@ -78,9 +82,12 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENINFERENCE_OPENAI,
     OPENINFERENCE_RERANK,
     OPENINFERENCE_AGNO,
+    OPENINFERENCE_LLAMA_INDEX,
     OPENINFERENCE,
     LANGFUSE,
     LITELLM,
     OPENLLMETRY,
+    SEMCONV_TANSTACK,
+    SPELLINGS,
     SEMCONV,
 )

@@ -131,7 +131,7 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
         if text in attributes and None in [found[position] for position in positions]:
             _take(plan, values.leaves(attributes[text], tree), found, ranks, {})
     operation = _operation(dialect, found, attributes)
-    if operation is None or name in dialect.no_calls:
+    if operation is None or name in dialect.no_calls or name.endswith(dialect.no_call_ends):
         return None
     if dialect.needed and all(found[position] is None for position in dialect.needed):
         return None
@@ -154,6 +154,8 @@ def _operation(dialect: Dialect, found: list[Any], attributes: Mapping[str, Any]
     name = found[0]
     if name is not None:
         operation = dialect.operations.get(name)
+    elif dialect.needed_unnamed and all(found[position] is None for position in dialect.needed_unnamed):
+        operation = None
     else:
         operation = None if dialect.other_markers.isdisjoint(attributes) else dialect.unnamed_operation
     if operation is None:

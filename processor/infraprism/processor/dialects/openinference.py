@@ -79,6 +79,13 @@ OPENINFERENCE_RERANK: Final = replace(
     operations={**OPENINFERENCE.operations, "RERANKER": "rerank"},
 )
 """The same, where a reranker is a call and not a step of a framework, which may well be a model of its own."""
+OPENINFERENCE_LLAMA_INDEX: Final = replace(
+    OPENINFERENCE,
+    name="OpenInference for LlamaIndex",
+    scopes=("openinference.instrumentation.llama_index",),
+    no_call_ends=("._prepare_chat_with_tools",),
+)
+"""The same, where what an agent prepares for a call has the kind of one."""
 OPENINFERENCE_AGNO: Final = replace(
     OPENINFERENCE,
     name="OpenInference for Agno",

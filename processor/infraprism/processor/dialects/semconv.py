@@ -9,6 +9,7 @@ reads and writes, output includes reasoning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects.table import Dialect, Entry
@@ -86,18 +87,34 @@ _MORE: Final = {
     "text_to_speech": "audio",
     "transcription": "audio",
     "video_generation": "other",
+    **dict.fromkeys(("LLM", "llm"), "chat"),
+    "EMBEDDING": "embeddings",
     "rerank": "rerank",
 }
 """Names of calls before there were conventions for them, or beside them."""
 
+_KINDS: Final = ("gen_ai.request.type", "gen_ai.span.kind")
+"""Where the operation stands with AgentOps; with FutureAGI and Alibaba's agents."""
+_STEPS: Final = ("lmnr.span.type", "traceloop.span.kind", "agentops.span.kind")
+"""Where it stands that a span is a step around calls, whatever it counts."""
+
 SEMCONV: Final = Dialect(
     name="semconv",
-    # Before 1.27 there was no operation, and the counts had these names.
-    markers=frozenset({"gen_ai.operation.name", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"}),
+    # Before 1.27 there was no operation, and the counts had other names; some leave it out to this day.
+    markers=frozenset(
+        {
+            *("gen_ai.operation.name", *_KINDS),
+            *("gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"),
+            # Not the input: counting tokens has that as well.
+            "gen_ai.usage.output_tokens",
+        }
+    ),
     unnamed_operation="other",
+    unnamed_needs=("request_model", "response_model"),
     operations={**OPERATIONS, **_MORE},
     streams=frozenset({"chat_streaming"}),
     keys=keys_with(
+        operation=(*_KINDS, *_STEPS),
         session_on_span=("user.id",),
         # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
         input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
@@ -106,8 +123,20 @@ SEMCONV: Final = Dialect(
         cache_read_tokens=("gen_ai.usage.input_tokens.cached",),
         cache_write_tokens=("gen_ai.usage.input_tokens.cache_write",),
         reasoning_tokens=("gen_ai.usage.output_tokens.reasoning",),
-        streamed=("gen_ai.response.streaming",),
-        # vLLM and SGLang, in seconds as well.
-        time_to_first_token_ms=("gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token"),
+        streamed=("gen_ai.response.streaming", "gen_ai.request.streaming"),
+        # vLLM, SGLang and AgentOps, in seconds as well.
+        time_to_first_token_ms=(
+            "gen_ai.server.time_to_first_token",
+            "gen_ai.latency.time_to_first_token",
+            "gen_ai.streaming.time_to_first_token",
+        ),
     ),
 )
+SEMCONV_TANSTACK: Final = replace(
+    SEMCONV,
+    name="semconv of TanStack AI",
+    markers=frozenset({"gen_ai.operation.name", "tanstack.ai.iterations"}),
+    signs=frozenset({"tanstack.ai.iterations"}),
+    unnamed_operation=None,
+)
+"""The same, where a span without an operation is the sum of several requests."""

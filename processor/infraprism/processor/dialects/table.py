@@ -153,19 +153,21 @@ class Dialect:
     `markers`: keys of which each span of a billed call of this dialect has at least one.
     `operations`: the values of the operation that are billed calls, and what an event calls them. Spans with another
     value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
+    `unnamed_needs`: fields of `Said` of which a call without an operation has at least one, as agents have no model.
     `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
     `streams`: the values of the operation that say that the answer was streamed.
     `operation_by_model`: whether calls of all kinds are named as one, so that the model's name tells more: see
     `infraprism.processor.names.operation_of`.
     `no_calls`: constant names of spans that look like calls and are none, such as counting tokens.
+    `no_call_ends`: the same, where the class of the application's model stands before it.
     `bills`: the provider that bills all its calls, where it writes the model's maker in that place.
     `needs`: fields of `Said` of which a call has at least one; a span without any of them is no call.
     `keys`: for each field of `Said` its keys, best first.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
     `signs`: keys that only this dialect writes, by which it is told in any other scope.
-    `json_texts`: keys whose value is a JSON text with counts in it, taken apart where a field that it may fill is not
-    known otherwise. A number in it is named in `keys` by the key and
+    `json_texts`: keys whose value is a JSON text, or a map, with counts in it, taken apart where a field that it may
+    fill is not known otherwise. A number in it is named in `keys` by the key and
     the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
     `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
     added if the counts prove it.
@@ -186,10 +188,12 @@ class Dialect:
     keys: Mapping[str, tuple[Entry, ...]]
     input_excludes_cache: bool = False
     unnamed_operation: str | None = None
+    unnamed_needs: tuple[str, ...] = ()
     operations_by_key: Mapping[str, str] = field(default_factory=dict)
     streams: frozenset[str] = frozenset()
     operation_by_model: bool = False
     no_calls: frozenset[str] = frozenset()
+    no_call_ends: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     bills: str | None = None
     json_texts: frozenset[str] = frozenset()
@@ -206,6 +210,7 @@ class Dialect:
     beside: Mapping[int, Mapping[int, frozenset[str]]] = field(init=False, repr=False)
     other_markers: frozenset[str] = field(init=False, repr=False)
     needed: tuple[int, ...] = field(init=False, repr=False)
+    needed_unnamed: tuple[int, ...] = field(init=False, repr=False)
     parts_are_within: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -223,6 +228,7 @@ class Dialect:
                     beside.setdefault(position, {})[rank] = entry.providers
         operation = {key for key, slot in slots.items() if slot.position == 0}
         object.__setattr__(self, "needed", tuple(map(Said._fields.index, self.needs)))
+        object.__setattr__(self, "needed_unnamed", tuple(map(Said._fields.index, self.unnamed_needs)))
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "beside", beside)
         object.__setattr__(self, "other_markers", self.markers - operation)

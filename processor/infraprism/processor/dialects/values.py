@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
@@ -102,6 +102,11 @@ def model(value: object) -> str | None:
     return None if name is None or name.lower() in _NO_MODEL else name
 
 
+def quoted_model(value: object) -> str | None:
+    """The name of a model as a JSON text, or as it is."""
+    return model(value[1:-1] if type(value) is str and len(value) > 1 and value[0] == value[-1] == '"' else value)
+
+
 def flag(value: object) -> bool | None:
     """True or False, also as text."""
     if value is True or value is False:
@@ -172,10 +177,14 @@ def tree(text: str, keys: Iterable[str]) -> Tree:
 
 
 def leaves(value: object, wanted: Tree) -> list[tuple[str, object]]:
-    """What a JSON object given as text, or as Python prints one, has at the wanted names, each under its key.
+    """What a map, or a JSON object given as text or as Python prints one, has at the wanted names, each under its key.
 
     Empty for anything else: whatever stands there, this returns.
     """
+    found: list[tuple[str, object]] = []
+    if isinstance(value, Mapping):
+        _gather(value, wanted, found)
+        return found
     if type(value) is not str or not 1 < len(value) <= MAX_JSON or value[0] != "{":
         return []
     if value[1] == "'":
@@ -185,16 +194,15 @@ def leaves(value: object, wanted: Tree) -> list[tuple[str, object]]:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
         return []
-    found: list[tuple[str, object]] = []
     _gather(parsed, wanted, found)
     return found
 
 
-def _gather(parsed: dict[str, object], wanted: Tree, found: list[tuple[str, object]]) -> None:
-    for name, value in parsed.items():
-        want = wanted.get(name)
-        if want is not None and value is not None:
+def _gather(parsed: Mapping[str, object], wanted: Tree, found: list[tuple[str, object]]) -> None:
+    for name, want in wanted.items():
+        value = parsed.get(name)
+        if value is not None:
             if type(want) is str:
                 found.append((want, value))
-            elif type(value) is dict and type(want) is dict:
+            elif isinstance(value, Mapping) and type(want) is dict:
                 _gather(value, want, found)
