@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from infraprism.processor.dialects import semconv
 from infraprism.processor.dialects.table import CACHE_BESIDE_INPUT, Beside, Dialect
 
 _COUNT: Final = "llm.token_count"
@@ -27,7 +28,8 @@ OPENINFERENCE: Final = Dialect(
     },
     keys={
         "operation": ("openinference.span.kind",),
-        "request_model": ("llm.request.model_name",),
+        # Where an application writes its kind beside the conventions' names, these are read behind its own.
+        "request_model": ("llm.request.model_name", *semconv.KEYS["request_model"]),
         "response_model": (
             "llm.response.model_name",
             "llm.model_name",
@@ -35,17 +37,18 @@ OPENINFERENCE: Final = Dialect(
             "reranker.model_name",
             "llm.invocation_parameters.model",
             "embedding.invocation_parameters.model",
+            *semconv.KEYS["response_model"],
         ),
         # The provider is where the client was pointed at, the system whose client it is.
         # LangChain in Node says it only in the metadata of its run.
-        "provider": ("llm.provider", "llm.system", "metadata.ls_provider"),
+        "provider": ("llm.provider", "llm.system", "metadata.ls_provider", *semconv.KEYS["provider"]),
         "error": ("error.type",),
-        "input_tokens": (f"{_COUNT}.prompt",),
-        "output_tokens": (f"{_COUNT}.completion",),
-        "total_tokens": (f"{_COUNT}.total",),
-        "cache_read_tokens": (f"{_COUNT}.prompt_details.cache_read",),
-        "cache_write_tokens": (f"{_COUNT}.prompt_details.cache_write",),
-        "reasoning_tokens": (f"{_COUNT}.completion_details.reasoning",),
+        "input_tokens": (f"{_COUNT}.prompt", *semconv.KEYS["input_tokens"]),
+        "output_tokens": (f"{_COUNT}.completion", *semconv.KEYS["output_tokens"]),
+        "total_tokens": (f"{_COUNT}.total", *semconv.KEYS["total_tokens"]),
+        "cache_read_tokens": (f"{_COUNT}.prompt_details.cache_read", *semconv.KEYS["cache_read_tokens"]),
+        "cache_write_tokens": (f"{_COUNT}.prompt_details.cache_write", *semconv.KEYS["cache_write_tokens"]),
+        "reasoning_tokens": (f"{_COUNT}.completion_details.reasoning", *semconv.REASONING_TOKENS),
         "audio_input_tokens": (f"{_COUNT}.prompt_details.audio",),
         "audio_output_tokens": (f"{_COUNT}.completion_details.audio",),
         # Said by a span event, which the collector writes down under the conventions' names.

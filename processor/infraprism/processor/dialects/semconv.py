@@ -87,8 +87,12 @@ _MORE: Final = {
     "text_to_speech": "audio",
     "transcription": "audio",
     "video_generation": "other",
-    **dict.fromkeys(("LLM", "llm"), "chat"),
-    "EMBEDDING": "embeddings",
+    # Names of functions of clients, and of kinds, which wrappers take for the operation.
+    **dict.fromkeys(("LLM", "llm", "generate", "generation", "generate_text", "text_generation"), "chat"),
+    **dict.fromkeys(("chat_completion", "chat_completions", "chat.completion", "chat.completions.create"), "chat"),
+    **dict.fromkeys(("messages", "messages.create", "responses.create", "chat_stream"), "chat"),
+    **dict.fromkeys(("completions", "completions.create"), "completion"),
+    **dict.fromkeys(("EMBEDDING", "embed", "embeddings.create", "create_embedding"), "embeddings"),
     "rerank": "rerank",
 }
 """Names of calls before there were conventions for them, or beside them."""
@@ -112,7 +116,7 @@ SEMCONV: Final = Dialect(
     unnamed_operation="other",
     unnamed_needs=("request_model", "response_model"),
     operations={**OPERATIONS, **_MORE},
-    streams=frozenset({"chat_streaming"}),
+    streams=frozenset({"chat_streaming", "chat_stream"}),
     keys=keys_with(
         operation=(*_KINDS, *_STEPS),
         session_on_span=("user.id",),
