@@ -395,3 +395,10 @@ def test_a_call_that_fails_because_one_failed_while_it_was_read_is_a_call() -> N
     outer = candidate("agentops", 0, 900, (None, None), span_id=1, trace_id=1, outcome=RATE_LIMITED)
     inner = candidate("agentops", 400, 880, (None, None), span_id=2, parent_id=1, trace_id=1, outcome=RATE_LIMITED)
     assert len(settle(outer, inner)) == 2
+
+
+def test_an_agent_of_the_same_scope_that_names_no_operation_repeats_the_call_that_it_counts() -> None:
+    inner = candidate("app", 300, 400, trace_id=1, span_id=2, parent_id=1)
+    outer = candidate("app", 0, 900, trace_id=1, span_id=1, operation="other")
+    assert settle(inner, outer) == [inner]
+    assert len(settle(inner, candidate("app", 0, 900, (50, 20), trace_id=1, span_id=1, operation="other"))) == 2

@@ -88,6 +88,7 @@ AI_SDK: Final = Dialect(
     },
     json_texts=frozenset({_PROVIDER}),
     total_is_its_own=True,
+    total_of=frozenset({"aws_bedrock"}),
     zero_is_unreported=True,
     layer=Layer.FRAMEWORK,
 )

@@ -78,7 +78,8 @@ def _whole(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[i
         return input_tokens, output_tokens, False
     if total == reported_input + reported_output:
         # Either the parts are within their wholes after all, or somebody added the two up and called it the total.
-        proven = cached == 0 or dialect.total_is_its_own or dialect.input_excludes_cache
+        added_up = dialect.total_is_its_own and not (dialect.total_of and _billing(found) in dialect.total_of)
+        proven = added_up or dialect.input_excludes_cache or (cached == 0 and not dialect.total_is_its_own)
         return (input_tokens, output_tokens, False) if proven else (reported_input, reported_output, False)
     for more_input, more_output in ((cached, 0), (0, reasoning), (cached, reasoning)):
         if input_tokens + more_input + output_tokens + more_output == total:

@@ -172,6 +172,8 @@ class Dialect:
     `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
     added if the counts prove it.
     `total_is_its_own`: whether the total is a sum that the instrumentation made of the two counts: it proves nothing.
+    `total_of`: providers whose own total it is all the same, with the cache in it: the two counts that add up to it
+    leave nothing out.
     `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
     `estimates_lack`: the field that a stream has if its counts were reported, and lacks if they are an estimate.
     `estimates`: the calls of which all counts are an estimate: see `Estimated`.
@@ -200,6 +202,7 @@ class Dialect:
     scopes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()
     total_is_its_own: bool = False
+    total_of: frozenset[str] = frozenset()
     zero_is_unreported: bool = False
     estimates_lack: str | None = None
     estimates: Estimated | None = None

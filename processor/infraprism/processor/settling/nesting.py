@@ -32,8 +32,16 @@ def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
     if len(alike) > 1 and _is_sum(outer, alike):
         return Around.ALL
     if not _fills(outer, alike):
-        alike = [call for call in alike if outer.candidate.scope not in call.scopes]
+        scope = outer.candidate.scope
+        alike = [call for call in alike if scope not in call.scopes or _repeats_unnamed(outer, call)]
     return _by_counts(outer, alike) if alike else Around.A_CALL
+
+
+def _repeats_unnamed(outer: Member, call: Call) -> bool:
+    """Whether a span that does not say what it is counts what a call inside it does, which says it."""
+    if outer.candidate.reading.operation != "other" or outer.counts_nothing:
+        return False
+    return any(m.candidate.reading.operation != "other" and _counts_equal(outer, m) for m in call.members)
 
 
 def _fills(outer: Member, calls: Sequence[Call]) -> bool:
