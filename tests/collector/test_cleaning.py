@@ -360,7 +360,7 @@ def test_text_that_is_no_utf8_is_left_out_so_that_the_backend_can_read_the_rest(
     [
         {"http.request.method": "POST", "url.full": "https://api.openai.com/v1/chat/completions"},
         {**CALL, "gen_ai.operation.name": "invoke_agent"},
-        {**CALL, "gen_ai.operation.name": ["chat"]},
+        {"gen_ai.operation.name": ["chat"], "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 9},
         {"infraprism.model": "gpt-4o"},
         {},
     ],
