@@ -18,6 +18,11 @@ def tokens(calls: list[Candidate]) -> list[tuple[int | None, int | None]]:
     return sorted(((c.reading.usage.input_tokens, c.reading.usage.output_tokens) for c in calls), key=str)
 
 
+def unread(start: float, end: float, scope: str = FRAMEWORK) -> Candidate:
+    """What is ended with the headers of a stream, by an instrumentation that then sees no chunk of it."""
+    return candidate(scope, start, end, (None, None), streamed=True)
+
+
 def opening(start: float, end: float) -> Candidate:
     return candidate(LOGFIRE, start, end, (None, None))
 
@@ -75,3 +80,38 @@ def test_a_stream_that_was_never_read_is_one_call_without_counts() -> None:
     assert settler.flush() == []
     assert settler.settled(STREAM_HOLD_S - 1) == []
     assert tokens(settler.settled(STREAM_HOLD_S + 1)) == [(None, None)]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_span_that_saw_no_chunk_of_a_stream_is_no_second_call_however_long_the_stream_lasts(late: bool) -> None:
+    settler = Settler()
+    whole = candidate(CLIENT, 20, 60_000)  # begun later than it can be on a machine with time for both
+    spans = [(unread(0, 210), 0.3), (whole, 60.1)]
+    calls = []
+    for span, now_s in reversed(spans) if late else spans:
+        settler.add(span, now_s)
+        calls += settler.settled(now_s)
+    calls += settler.settled(62) + settler.flush() + settler.settled(STREAM_HOLD_S + 100) + settler.close()
+    assert tokens(calls) == [(111, 37)]
+
+
+def test_streams_at_once_of_which_one_instrumentation_saw_no_chunk_are_each_one_call() -> None:
+    spans = [span for at in range(6) for span in (unread(at, at + 200), candidate(CLIENT, at + 4, 5_000 + at))]
+    assert len(settle(*spans)) == 6
+
+
+def test_a_stream_of_which_nobody_else_says_anything_is_given_back_when_asked_for() -> None:
+    settler = Settler()
+    settler.add(unread(0, 4), now_s=0)
+    assert settler.settled(5) == []
+    assert tokens(settler.flush()) == [(None, None)]
+    assert settler.close() == []
+
+
+def test_a_stream_that_another_instrumentation_may_still_read_is_waited_for() -> None:
+    settler = Settler()
+    settler.add(candidate(CLIENT, -9_000, -8_000), now_s=0)
+    settler.add(unread(0, 4), now_s=0)
+    assert tokens(settler.flush()) == [(111, 37)]
+    settler.add(candidate(CLIENT, 1, 5_000), now_s=5)
+    assert tokens(settler.flush() + settler.close()) == [(111, 37)]

@@ -53,6 +53,7 @@ class Member:
     """A candidate with what it is compared by worked out. A count of 0 tokens tells nothing and is None here."""
 
     __slots__ = (
+        "another_comes",
         "candidate",
         "ends_stream",
         "input_tokens",
@@ -71,22 +72,30 @@ class Member:
         self.output_tokens = usage.output_tokens or None
         self.models = frozenset(plain_model(name) for name in (said.response_model, said.request_model) if name)
         self.ends_stream = said.ends_stream is True
-        self.opens_stream = not self.ends_stream and self._opens_stream(lasts=lasts)
+        self.another_comes = lasts or candidate.scope.startswith("logfire.")
+        self.opens_stream = not self.ends_stream and self._opens_stream()
 
-    def _opens_stream(self, *, lasts: bool) -> bool:
-        """Whether what counts is still to come, from another span.
+    def _opens_stream(self) -> bool:
+        """Whether what counts is still to come, from another span: certainly (`another_comes`) or possibly.
 
         Logfire ends the span of a streamed call when the headers are there, and writes another one at its end. Others
-        end it then where they do not know the stream, since another instrumentation has wrapped it, whose span lasts.
+        end it then where they do not know the stream, since another instrumentation has wrapped it, whose span lasts;
+        and so they have seen no chunk of it.
         """
         found = self.candidate
         return (
-            (lasts or found.scope.startswith("logfire."))
+            not self.is_ours
+            and (self.another_comes or self._saw_no_chunk)
             and found.outcome.success
             and self.counts_nothing
             and found.reading.said.response_id is None
             and found.reading.operation in ("chat", "completion")
         )
+
+    @property
+    def _saw_no_chunk(self) -> bool:
+        said = self.candidate.reading.said
+        return said.streamed is True and said.response_model is None
 
     def began_with(self, opening: Member) -> None:
         """It ends the stream of which this is the beginning: the two are one span."""
@@ -110,12 +119,13 @@ def evidence(one: Member, other: Member) -> Evidence | None:
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
     nearness, counts = _nearness(a, b), _agreement(one, other)
-    if inside > 1 or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
+    opens = one.opens_stream or other.opens_stream
+    if (inside > 1 and not opens) or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
         return None
     other_name = _other_name(one.models, other.models)
     if other_name is None:
         return None
-    if one.opens_stream or other.opens_stream:
+    if opens:
         fits = _start_together(a, b)
     else:
         fits = not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS) and (
@@ -161,6 +171,11 @@ def _nearness(a: Candidate, b: Candidate) -> int:
         related = a.parent_id in (b.parent_id, b.span_id) or b.parent_id == a.span_id
         return 0 if related else _SAME_TRACE
     return _ROOTED if not a.parent_id or not b.parent_id else _ROOTED + 1
+
+
+def counts_equal(one: Member, other: Member) -> bool:
+    """Whether two say the same of input and output."""
+    return (one.input_tokens, one.output_tokens) == (other.input_tokens, other.output_tokens)
 
 
 _SLIPPED: Final = 2

@@ -38,6 +38,10 @@ class Memory:
     def __len__(self) -> int:
         return len(self._recent)
 
+    def knows_other_than(self, scope: str) -> bool:
+        """Whether any call is remembered that another instrumentation reports."""
+        return any(scopes != {scope} for scopes in self._by_scopes)
+
     # -- calls and their spans
 
     def add(self, call: Call) -> Call | None:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from enum import Enum
 
 from infraprism.processor.settling.call import Call
-from infraprism.processor.settling.likeness import AFTER_NS, MILLISECOND, Member, ids_differ, same_operation
+from infraprism.processor.settling.likeness import (
+    AFTER_NS,
+    MILLISECOND,
+    Member,
+    counts_equal,
+    ids_differ,
+    same_operation,
+)
 
 
 class Around(Enum):
@@ -67,7 +74,7 @@ def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:
     if outer.counts_nothing:
         failed_alone = not outer.candidate.outcome.success and not any(map(_failed, alike))
         return Around.A_CALL if failed_alone and not _of_its_model(outer, alike) else _last(outer, alike)
-    equal = [call for call in alike if any(_counts_equal(outer, m) for m in call.members)]
+    equal = [call for call in alike if any(counts_equal(outer, m) for m in call.members)]
     if equal:
         return _last(outer, equal)
     of_its_model = _of_its_model(outer, alike)
@@ -98,10 +105,6 @@ def _failed(call: Call) -> bool:
 def _could_have_counted(outer: Member, call: Call) -> bool:
     """Whether a call has no counts, but ended as the span around it did."""
     return all(m.counts_nothing for m in call.members) and outer.candidate.outcome.success is not _failed(call)
-
-
-def _counts_equal(one: Member, other: Member) -> bool:
-    return (one.input_tokens, one.output_tokens) == (other.input_tokens, other.output_tokens)
 
 
 def _is_sum(outer: Member, calls: Sequence[Call]) -> bool:

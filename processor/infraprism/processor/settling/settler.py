@@ -18,7 +18,15 @@ from infraprism.processor.attribution import NOTHING
 from infraprism.processor.once import OUR_SCOPE
 from infraprism.processor.settling.call import Call
 from infraprism.processor.settling.candidate import Candidate
-from infraprism.processor.settling.likeness import AFTER_NS, Evidence, Member, evidence, ids_differ, plain_model
+from infraprism.processor.settling.likeness import (
+    AFTER_NS,
+    Evidence,
+    Member,
+    counts_equal,
+    evidence,
+    ids_differ,
+    plain_model,
+)
 from infraprism.processor.settling.memory import MAX_CALLS, Memory
 from infraprism.processor.settling.nesting import Around, wrapped
 
@@ -104,10 +112,16 @@ class Settler:
         return self._take_ready()
 
     def flush(self) -> list[Candidate]:
-        """All calls; streams are still waited for whose end another span will tell."""
+        """All calls; streams are still waited for whose end another span will tell, or can have told."""
         while self._held:
             self._release(self._held.popleft(), None)
+        for opening in [each for each in self._openings if self._may_be_all(each.members[0])]:
+            self._openings.remove(opening)
+            self._release(opening, None, at_last=True)
         return self._take_ready()
+
+    def _may_be_all(self, opening: Member) -> bool:
+        return not opening.another_comes and not self._memory.knows_other_than(opening.candidate.scope)
 
     def close(self) -> list[Candidate]:
         """All calls, those too of which only the beginning is known."""
@@ -239,7 +253,8 @@ class Settler:
         """The call that another span of the same scope was taken for, which can be one of another call as well.
 
         Of equal calls at once the spans do not come in the order in which they ended, and the first found takes what
-        only fits the next; and the one that it could be of may be taken in the same way.
+        only fits the next; and the one that it could be of may be taken in the same way. Of a call that was given back
+        nothing is taken but for a span that says the same: its counts are given away already.
         """
         scope = member.candidate.scope
         if next(self._memory.near(member.candidate, without=[scope]), None) is None:
@@ -247,14 +262,16 @@ class Settler:
         for call in self._memory.near(member.candidate, having=scope):
             if len(tried) >= MAX_EXCHANGES:
                 break
-            if call.released or len(call.members) < 2 or call in but or call in tried:  # noqa: PLR2004 - it and another
+            if len(call.members) < 2 or call in but or call in tried:  # noqa: PLR2004 - it and another
                 continue
             tried.add(call)
             taken = next(m for m in call.members if m.candidate.scope == scope)
+            if call.released and not counts_equal(taken, member):
+                continue
             if _evidence(member, call, besides=taken) is None:
                 continue
             other = self._alike(taken, [call]) or self._exchanged(taken, [call], tried)
-            if other is not None and not other.released:
+            if other is not None:
                 call.leave(taken)
                 self._memory.regroup(call)
                 self._join(other, taken, other.due_s)
