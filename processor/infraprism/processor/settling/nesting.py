@@ -39,8 +39,16 @@ def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
     if len(alike) > 1 and _is_sum(outer, alike):
         return Around.ALL
     if not _fills(outer, alike):
-        alike = [call for call in alike if outer.candidate.scope not in call.scopes]
+        scope = outer.candidate.scope
+        alike = [call for call in alike if scope not in call.scopes or _repeats_unnamed(outer, call)]
     return _by_counts(outer, alike) if alike else Around.A_CALL
+
+
+def _repeats_unnamed(outer: Member, call: Call) -> bool:
+    """Whether a span that does not say what it is counts what a call inside it does, which says it."""
+    if outer.candidate.reading.operation != "other" or outer.counts_nothing:
+        return False
+    return any(m.candidate.reading.operation != "other" and counts_equal(outer, m) for m in call.members)
 
 
 def _fills(outer: Member, calls: Sequence[Call]) -> bool:
@@ -54,10 +62,11 @@ def _fills(outer: Member, calls: Sequence[Call]) -> bool:
         return True
     inside = [m.candidate for call in calls for m in call.members]
     margin_ns = max(3 * MILLISECOND, (found.end_ns - found.start_ns) // 10)
-    return (
-        min(c.start_ns for c in inside) - found.start_ns <= margin_ns
-        and found.end_ns - max(c.end_ns for c in inside) <= margin_ns
-    )
+    if min(c.start_ns for c in inside) - found.start_ns > margin_ns:
+        return False
+    # What failed at once and counted nothing has only the error to pass on, however long that takes.
+    passes_on = outer.counts_nothing and not found.outcome.success and all(map(_failed, calls))
+    return passes_on or found.end_ns - max(c.end_ns for c in inside) <= margin_ns
 
 
 def _is_within(inner: Member, outer: Member) -> bool:
