@@ -50,6 +50,27 @@ def test_equal_calls_at_once_are_counted_right_under_any_number_of_layers(
     assert Counter(call.scope for call in settled) == {f"scope.{layers - 1}": calls}
 
 
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6), calls=st.integers(1, 12), given_back=st.booleans())
+def test_equal_calls_on_a_busy_machine_are_counted_once_however_long_each_layer_waits_for_its_turn(
+    seed: int, calls: int, given_back: bool
+) -> None:
+    chance = random.Random(seed)
+    settler = Settler(hold_s=0.0 if given_back else 1.0)
+    clients, frameworks = [], []
+    for _ in range(calls):
+        start, end = chance.uniform(0, 30), chance.uniform(700, 800)
+        frameworks.append(candidate("framework", start, end, (None, None), layer=FRAMEWORK))
+        inner = start + chance.uniform(0, 20), end - chance.uniform(0, 80)
+        clients.append(candidate("client", *inner, (None, None)))
+    settled = []
+    for now_s, spans in enumerate((clients, frameworks)):
+        for span in sorted(spans, key=lambda span: span.end_ns):
+            settler.add(span, now_s=now_s / 2)
+        settled += settler.settled(now_s / 2)
+    assert len(settled + settler.close()) == calls
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), calls=st.integers(1, 12), layers=st.integers(2, 4))
 def test_calls_that_only_some_layers_saw_are_counted_right_by_what_they_used(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from infraprism.processor.attribution import NOTHING
@@ -38,6 +39,8 @@ MAX_OURS: Final = 256
 """Calls of our own instrumentation that are remembered while no other instrumentation was seen."""
 MAX_DEPTH: Final = 64
 MAX_EXCHANGES: Final = 64
+MAX_LOOKED_AT: Final = 256
+"""Calls looked at for each exchange."""
 
 
 class Settler:
@@ -259,17 +262,17 @@ class Settler:
         scope = member.candidate.scope
         if next(self._memory.near(member.candidate, without=[scope]), None) is None:
             return None  # nobody is without
-        for call in self._memory.near(member.candidate, having=scope):
+        for call in islice(self._memory.near(member.candidate, having=scope), MAX_LOOKED_AT):
             if len(tried) >= MAX_EXCHANGES:
                 break
             if len(call.members) < 2 or call in but or call in tried:  # noqa: PLR2004 - it and another
                 continue
-            tried.add(call)
             taken = next(m for m in call.members if m.candidate.scope == scope)
             if call.released and not counts_equal(taken, member):
                 continue
             if _evidence(member, call, besides=taken) is None:
                 continue
+            tried.add(call)  # and not before: another span may fit where this one does not
             other = self._alike(taken, [call]) or self._exchanged(taken, [call], tried)
             if other is not None:
                 call.leave(taken)
