@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
-from infraprism.instrumentation import bodies
+from infraprism.instrumentation import bodies, streams
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation.answers import Operation, StreamEvent, Table, read
 from infraprism.instrumentation.call import Call
@@ -53,6 +53,33 @@ def test_reading_anything_gives_only_known_keys_with_values_of_their_kind(answer
             assert len(value) <= 400
             assert value.isprintable()
     call.left()
+
+
+class Chunk:
+    """A chunk as a client package makes it: with the fields that the answer had, and code for those it had not."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError if name == "usage" else AttributeError(name)
+
+
+def test_chunks_pass_untouched_whichever_fields_they_have_and_the_last_usage_counts() -> None:
+    chunks = [
+        Chunk(model="gpt-4o", usage=None),
+        Chunk(model="gpt-4o", usage=None),
+        Chunk(model="gpt-4o"),
+        Chunk(usage=SimpleNamespace(prompt_tokens=1, completion_tokens=2)),
+        Chunk(usage=None),
+        {"usage": None},
+        SimpleNamespace(usage=SimpleNamespace(prompt_tokens=3, completion_tokens=4)),
+    ]
+    call = new_call(next(o for o in OPERATIONS if o.name == "chat" and not o.events))
+    stream = SimpleNamespace(response=SimpleNamespace(is_closed=True), _iterator=iter(chunks))
+    streams.follow(call, stream)
+    assert list(stream._iterator) == chunks
+    assert (call._found[key.INPUT_TOKENS], call._found[key.OUTPUT_TOKENS]) == (3, 4)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ MAX_ANSWER_BYTES: Final = 32 * 2**20
 MAX_LINE_BYTES: Final = 4 * 2**20
 """A line of a stream beyond this is not held to look for its usage."""
 _MAX_TRIES: Final = 8
+_BYTE_STREAMS: Final = ("SyncByteStream", "AsyncByteStream")
+"""By these classes httpx tells which kind of byte stream it has."""
 
 
 def follow(call: Call, response: Any) -> None:
@@ -26,7 +28,7 @@ def follow(call: Call, response: Any) -> None:
     if not response.is_closed:
         watch(call, response)
         return
-    search = _search(call, response, live=False)
+    search = _search(call, response.headers, live=False)
     search.feed(response.content)
     search.end()
     call.answered()
@@ -34,13 +36,11 @@ def follow(call: Call, response: Any) -> None:
 
 def watch(call: Call, response: Any) -> None:
     """Tell `call` when this open httpx response is closed, and of all that is read of it past the package's stream."""
-    search = _search(call, response, live=True)
+    watched = _Watch(call, response.headers)
     # httpx decodes the transfer (gzip and the like) in this object, for reading in whatever way, sync or async.
     decoder, stream = response._get_content_decoder(), response.stream  # noqa: SLF001 - no public place
-    response._decoder = like(_Decoder, type(decoder))(decoder, call, search)  # noqa: SLF001 - see above
-    # httpx asks its class which kind of byte stream it is.
-    kinds = (kind for kind in type(stream).__mro__ if kind.__name__ in ("SyncByteStream", "AsyncByteStream"))
-    response.stream = like(_Body, type(stream), *kinds)(stream, call, search)
+    response._decoder = like(_Decoder, type(decoder))(decoder, watched)  # noqa: SLF001 - see above
+    response.stream = like(_Body, type(stream), _BYTE_STREAMS)(stream, watched)
 
 
 def read_by_package(response: Any) -> None:
@@ -53,8 +53,8 @@ def read_by_package(response: Any) -> None:
         swallow("bodies.read_by_package")
 
 
-def _search(call: Call, response: Any, *, live: bool) -> _Search:
-    content_type = response.headers.get("content-type", "json")
+def _search(call: Call, headers: Any, *, live: bool) -> _Search:
+    content_type = headers.get("content-type", "json")
     if content_type.startswith("text/event-stream"):
         return _Events(call, live=live)
     return _Answer(call) if "json" in content_type or content_type.startswith("text/") else _Nothing()
@@ -139,28 +139,47 @@ class _Events:
 _Search = _Answer | _Events | _Nothing
 
 
+class _Watch:
+    """A call, and the search of the body that it gets its answer in, which is made once somebody reads that."""
+
+    __slots__ = ("_headers", "_search", "call")
+
+    def __init__(self, call: Call, headers: Any) -> None:
+        self.call = call
+        self._headers = headers
+        self._search: _Search | None = None
+
+    def feed(self, piece: bytes) -> None:
+        if self._search is None:
+            self._search = _search(self.call, self._headers, live=True)
+        self._search.feed(piece)
+
+    def end(self) -> None:
+        if self._search is not None:
+            self._search.end()
+
+
 class _Decoder(StandIn):
     """Stands before httpx's content decoder and shows what comes out of it: bytes, or in httpx2 pieces of bytes."""
 
-    def __init__(self, decoder: Any, call: Call, search: _Search) -> None:
-        super().__init__(decoder)
-        self._call = call
-        self._search = search
+    def __init__(self, decoder: Any, watch: _Watch) -> None:
+        self._original = decoder
+        self._watch = watch
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
         decoded: bytes | Iterator[bytes] = self._original.decode(data)
-        return decoded if self._call.reading else self._shown(decoded)
+        return decoded if self._watch.call.reading else self._shown(decoded)
 
     def flush(self) -> bytes | Iterator[bytes]:
         decoded: bytes | Iterator[bytes] = self._original.flush()
-        return decoded if self._call.reading else self._shown(decoded)
+        return decoded if self._watch.call.reading else self._shown(decoded)
 
     def _shown(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
         return self._piece(decoded) if isinstance(decoded, bytes) else map(self._piece, decoded)
 
     def _piece(self, piece: bytes) -> bytes:
         try:
-            self._search.feed(piece)
+            self._watch.feed(piece)
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.decoder")
         return piece
@@ -169,10 +188,10 @@ class _Decoder(StandIn):
 class _Body(StandIn):
     """Stands before the byte stream of a response: tells the call when it is closed, or fails while it is read."""
 
-    def __init__(self, stream: Any, call: Call, search: _Search) -> None:
-        super().__init__(stream)
-        self._call = call
-        self._search = search
+    def __init__(self, stream: Any, watch: _Watch) -> None:
+        self._original = stream
+        self._call = watch.call
+        self._watch = watch
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._original) if self._call.reading else self._watched()
@@ -219,7 +238,7 @@ class _Body(StandIn):
         if self._call.reading:
             return
         try:
-            self._search.end()
+            self._watch.end()
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.closed")
         self._call.left()

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from functools import wraps
 from time import time_ns
-from typing import Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec
 
 from opentelemetry.trace import Status, StatusCode
 
@@ -42,6 +42,14 @@ def swallow(where: str) -> None:
         pass
 
 
+def _told_by_usage(chunk: object) -> type[Any] | None:
+    """The class of a chunk, if asking its objects for `usage` reads a field and runs no code of others."""
+    kind = type(chunk)
+    if "usage" not in getattr(chunk, "__dict__", _NOTHING):
+        return None
+    return None if hasattr(kind, "usage") or kind.__getattribute__ is not object.__getattribute__ else kind
+
+
 def _guarded(
     method: Callable[Concatenate[Call, _P], None],
 ) -> Callable[Concatenate[Call, _P], None]:
@@ -63,6 +71,7 @@ class Call:
     `started_ns` is when its span started, by the clock of spans, and `last_chunk_ns` when the last chunk of a stream
     came, 0 before the first. `reading` is True while the client package itself is
     at work on a stream, so that its closing of the response then is not taken for the application leaving.
+    `told_by_usage`: chunks of this class tell nothing more, as long as their `usage` is None.
     """
 
     __slots__ = (
@@ -74,6 +83,7 @@ class Call:
         "_started_ns",
         "last_chunk_ns",
         "reading",
+        "told_by_usage",
     )
 
     def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
@@ -87,6 +97,7 @@ class Call:
         self._first_chunk_ns = 0
         self.last_chunk_ns = 0
         self.reading = False
+        self.told_by_usage: type[Any] | None = None
 
     def chunk(self, chunk: object) -> None:
         """See one chunk of a stream, as the application will see it."""
@@ -103,6 +114,8 @@ class Call:
             elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
                 take(chunk, self._operation.plan, self._found)
+                if self._found and self.told_by_usage is None:
+                    self.told_by_usage = _told_by_usage(chunk)
             elif self._first_chunk_ns:
                 return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
@@ -139,11 +152,6 @@ class Call:
         """See that bytes of a stream came, whatever they are."""
         self.last_chunk_ns = time_ns()
         self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
-
-    @property
-    def waits_for_usage(self) -> bool:
-        """Whether of the chunks still to come one alone will tell something: that which has `usage`."""
-        return not self._events and bool(self._found)
 
     @property
     def knows_something(self) -> bool:

@@ -6,6 +6,7 @@ trackers read `str(type(stream._iterator))` to tell an asynchronous stream), by 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 _Kind = TypeVar("_Kind", bound="StandIn")
@@ -33,10 +34,11 @@ class StandIn:
         return type(fields["_original"]) if "_original" in fields else type(self)
 
 
-def like(stand_in: type[_Kind], original: type, *bases: type) -> type[_Kind]:
-    """The class of this stand-in by the name of the original's, which has these bases of the original's as well."""
+def like(stand_in: type[_Kind], original: type, bases: Collection[str] = ()) -> type[_Kind]:
+    """The class of this stand-in by the name of the original's, which has those of its bases as well that are named."""
     found = _made.get((stand_in, original))
     if found is None:
         names = {"__module__": original.__module__, "__qualname__": original.__qualname__}
-        found = _made[stand_in, original] = type(original.__name__, (stand_in, *bases), names)
+        shared = (base for base in original.__mro__ if base.__name__ in bases)
+        found = _made[stand_in, original] = type(original.__name__, (stand_in, *shared), names)
     return found

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
 from time import time_ns
-from typing import Any, Final
+from typing import Any
 
 from infraprism.instrumentation.bodies import read_by_package, watch
 from infraprism.instrumentation.call import Call
 from infraprism.instrumentation.stand_ins import StandIn, like
-
-_NOTHING: Final[dict[str, object]] = {}
 
 
 def follow(call: Call, stream: Any) -> None:
@@ -35,18 +33,20 @@ def follow(call: Call, stream: Any) -> None:
         stream._iterator = chunks  # noqa: SLF001 - see above
 
 
-def _chunks(source: Iterator[object], call: Call, response: Any) -> Generator[object, None, None]:
+def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, None, None]:
     read_by_package(response)
-    see, waits = call.chunk, False
+    see = call.chunk
     call.reading = True
     try:
         for chunk in source:
             # A call for each chunk is half of what following a stream costs, so most of them are passed on without.
-            if waits and getattr(chunk, "__dict__", _NOTHING).get("usage") is None:
-                call.last_chunk_ns = time_ns()
-            else:
+            try:
+                if type(chunk) is call.told_by_usage and chunk.usage is None:
+                    call.last_chunk_ns = time_ns()
+                else:
+                    see(chunk)
+            except Exception:  # noqa: BLE001 - an object of its class without that field, which runs code of others
                 see(chunk)
-                waits = call.waits_for_usage and type(chunk) is not dict
             call.reading = False
             yield chunk
             call.reading = True
