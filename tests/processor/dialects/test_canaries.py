@@ -100,8 +100,8 @@ class Hostile:
     __iter__ = __getitem__ = __contains__ = __lt__ = __le__ = __gt__ = __ge__ = __fail
 
 
-# Numbers that no field of an event can hold.
-NUMBERS = st.sampled_from([10**13 + 777777, -777777, 0.777777, float("nan"), float("inf"), 10**400, True])
+# Numbers that no field of an event can hold, and a fraction, which only a cost can be.
+NUMBERS = st.sampled_from([10**13 + 777777, -777777, -0.777777, 0.5, float("nan"), float("inf"), 10**400, True])
 OTHERS = st.sampled_from([None, Number(), Text(WORD), Text("-777777"), "-777777", WORD * 10_000])
 VALUES = st.recursive(
     TEXTS | NUMBERS | OTHERS | TEXTS.map(str.encode),
