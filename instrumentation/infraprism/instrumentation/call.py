@@ -25,6 +25,7 @@ log: Final = logging.getLogger("infraprism.instrumentation")
 tally: Final = Tally()
 """Counts the errors of ours that were kept from the application, by the place they happened in."""
 
+Fields = Callable[[object], dict[str, Any]]
 _P = ParamSpec("_P")
 _FAILED: Final = Status(StatusCode.ERROR)
 _NOTHING: Final[dict[str, object]] = {}
@@ -42,12 +43,10 @@ def swallow(where: str) -> None:
         pass
 
 
-def _told_by_usage(chunk: object) -> type[Any] | None:
-    """The class of a chunk, if asking its objects for `usage` reads a field and runs no code of others."""
-    kind = type(chunk)
-    if "usage" not in getattr(chunk, "__dict__", _NOTHING):
-        return None
-    return None if hasattr(kind, "usage") or kind.__getattribute__ is not object.__getattribute__ else kind
+def _fields_of(kind: type) -> Fields | None:
+    """What gives the `__dict__` of a class's objects without a look into the class for each, or for anything else."""
+    kept = next((base.__dict__["__dict__"] for base in kind.__mro__ if "__dict__" in base.__dict__), None)
+    return getattr(kept, "__get__", None)
 
 
 def _guarded(
@@ -71,7 +70,7 @@ class Call:
     `started_ns` is when its span started, by the clock of spans, and `last_chunk_ns` when the last chunk of a stream
     came, 0 before the first. `reading` is True while the client package itself is
     at work on a stream, so that its closing of the response then is not taken for the application leaving.
-    `told_by_usage`: chunks of this class tell nothing more, as long as their `usage` is None.
+    `fields_of` gives the fields of a chunk, once there is no more to be told by chunks whose `usage` is None.
     """
 
     __slots__ = (
@@ -81,9 +80,9 @@ class Call:
         "_open",
         "_operation",
         "_started_ns",
+        "fields_of",
         "last_chunk_ns",
         "reading",
-        "told_by_usage",
     )
 
     def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
@@ -97,7 +96,7 @@ class Call:
         self._first_chunk_ns = 0
         self.last_chunk_ns = 0
         self.reading = False
-        self.told_by_usage: type[Any] | None = None
+        self.fields_of: Fields | None = None
 
     def chunk(self, chunk: object) -> None:
         """See one chunk of a stream, as the application will see it."""
@@ -114,8 +113,8 @@ class Call:
             elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
                 take(chunk, self._operation.plan, self._found)
-                if self._found and self.told_by_usage is None:
-                    self.told_by_usage = _told_by_usage(chunk)
+                if self._found and self.fields_of is None:
+                    self.fields_of = _fields_of(type(chunk))
             elif self._first_chunk_ns:
                 return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
