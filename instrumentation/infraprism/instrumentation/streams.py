@@ -42,12 +42,12 @@ def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, 
             # A call for each chunk is half of what following a stream costs, and asking an object for its attributes
             # costs as much again where CPython's memory of classes is full: most chunks are passed on without both.
             try:
-                if fields_of is not None and fields_of(chunk)["usage"] is None:
+                if fields_of is not None and fields_of(chunk).get("usage") is None:
                     call.last_chunk_ns = time_ns()
                 else:
                     see(chunk)
                     fields_of = call.fields_of
-            except Exception:  # noqa: BLE001 - an object of another class, or without that field
+            except Exception:  # noqa: BLE001 - an object of another class
                 see(chunk)
             call.reading = False
             yield chunk
