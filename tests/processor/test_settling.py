@@ -383,22 +383,3 @@ def test_two_spans_of_one_call_are_united_by_the_span_between_them_that_ends_las
     assert scopes(settle(outer, inner, between)) == [OUR_SCOPE]
     other_inner = inner._replace(scope=NATIVE)
     assert scopes(settle(outer, other_inner, between)) == [NATIVE]
-
-
-def test_a_failure_that_one_instrumentation_reports_around_itself_is_one_however_late_it_is_passed_on() -> None:
-    outer = candidate("agentops", 0, 30, (None, None), span_id=1, trace_id=1, outcome=RATE_LIMITED)
-    inner = candidate("agentops", 0.2, 12, (None, None), span_id=2, parent_id=1, trace_id=1, outcome=RATE_LIMITED)
-    assert len(settle(outer, inner)) == 1
-
-
-def test_a_call_that_fails_because_one_failed_while_it_was_read_is_a_call() -> None:
-    outer = candidate("agentops", 0, 900, (None, None), span_id=1, trace_id=1, outcome=RATE_LIMITED)
-    inner = candidate("agentops", 400, 880, (None, None), span_id=2, parent_id=1, trace_id=1, outcome=RATE_LIMITED)
-    assert len(settle(outer, inner)) == 2
-
-
-def test_an_agent_of_the_same_scope_that_names_no_operation_repeats_the_call_that_it_counts() -> None:
-    inner = candidate("app", 300, 400, trace_id=1, span_id=2, parent_id=1)
-    outer = candidate("app", 0, 900, trace_id=1, span_id=1, operation="other")
-    assert settle(inner, outer) == [inner]
-    assert len(settle(inner, candidate("app", 0, 900, (50, 20), trace_id=1, span_id=1, operation="other"))) == 2
