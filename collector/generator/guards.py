@@ -156,6 +156,13 @@ def presence(key: str) -> Kept:
     return Kept(key, (put(clean, "true", f"{raw} != nil"),), f"IsBool({raw})")
 
 
+def noted(key: str, regex: str) -> Kept:
+    """That a text of one pattern stands there: true leaves instead of it."""
+    raw, clean = _from(key)
+    copies = (put(clean, "true", matches(raw, regex)), put(clean, "true", f"IsBool({raw})", f"{raw} == true"))
+    return Kept(key, copies, f"IsBool({raw})")
+
+
 _FINGERPRINT: Final = "^[0-9a-f]{64}$"
 
 

@@ -30,6 +30,7 @@ _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.count: guards.count,
     values.quoted_model: lambda key: guards.quoted(key, fields.MODEL.re2),
     values.flag: guards.flag,
+    values.stream_object: lambda key: guards.noted(key, values.STREAM_OBJECT),
     values.failure: guards.flag,
     values.seconds: guards.number,
     values.milliseconds: guards.number,

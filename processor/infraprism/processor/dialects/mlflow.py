@@ -2,7 +2,8 @@
 
 Each value is a JSON text, so that names stand in quotes. Its usage includes the cache and has no thoughts; before 3.5
 Anthropic's input left the cache out, which nothing tells. Spans of others that pass through it have its keys as well,
-and are told by their scopes. A failed call names its model only among the arguments of the function.
+and are told by their scopes. A failed call names its model only among the arguments of the function. A stream of the
+anthropic package is handed on unread: the span ends with its headers, and prints the object in place of an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects.table import As, Dialect
-from infraprism.processor.dialects.values import quoted_model
+from infraprism.processor.dialects.values import quoted_model, stream_object
 
 _USAGE: Final = "mlflow.chat.tokenUsage"
 
@@ -26,7 +27,7 @@ MLFLOW: Final = Dialect(
         "request_model": (As("mlflow.llm.model", quoted_model), As("model", quoted_model)),
         "provider": ("mlflow.llm.provider", "mlflow.message.format"),
         "error": ("error.type",),
-        "streamed": ("stream",),
+        "streamed": ("stream", As("mlflow.spanOutputs", stream_object)),
         "input_tokens": (f"{_USAGE}.input_tokens",),
         "output_tokens": (f"{_USAGE}.output_tokens",),
         "total_tokens": (f"{_USAGE}.total_tokens",),

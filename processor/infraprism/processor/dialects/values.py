@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -112,6 +113,21 @@ def flag(value: object) -> bool | None:
     if value is True or value is False:
         return value
     return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+STREAM_OBJECT: Final = (
+    r'^"?<(?:[A-Za-z_]{1,40}[.]){1,8}[A-Za-z_]{0,40}Stream[A-Za-z_]{0,40} object at 0x[0-9a-fA-F]{1,16}>"?$'
+)
+"""How Python prints a stream that was handed on unread; the collector matches it as well."""
+_STREAM_OBJECT: Final = re.compile(STREAM_OBJECT)
+
+
+def stream_object(value: object) -> bool | None:
+    """That what stands for the answer is a stream as Python prints one, or what the collector made of that."""
+    if value is True:
+        return True
+    found = text(value)
+    return True if found is not None and _STREAM_OBJECT.match(found) else None
 
 
 def failure(value: object) -> str | None:
