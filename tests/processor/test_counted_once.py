@@ -34,6 +34,12 @@ FRAMEWORK = {
     "llm.token_count.prompt": 111,
     "llm.token_count.completion": 37,
 }
+UNREAD = {
+    "mlflow.spanType": '"CHAT_MODEL"',
+    "mlflow.llm.model": '"gpt-4o-mini"',
+    "mlflow.spanOutputs": '"<openai.AsyncStream object at 0x7f2a86a75c10>"',
+}
+LLAMA_INDEX = "openinference.instrumentation.llama_index"
 CLIENT, LANGCHAIN = "opentelemetry.instrumentation.genai.openai", "openinference.instrumentation.langchain"
 
 
@@ -114,6 +120,31 @@ def test_an_outer_span_without_model_and_counts_is_told_by_the_spans_between(rou
         ended.end()
     route.flush()
     assert len(events) == 2
+
+
+def test_a_stream_whose_span_ended_before_the_request_was_made_is_one_event(route: Route) -> None:
+    provider, events, _ = route
+    start = time.time_ns() - 2_000_000_000
+    lazy = provider.get_tracer(LLAMA_INDEX).start_span("x", attributes=FRAMEWORK, start_time=start)
+    client = provider.get_tracer(CLIENT).start_span("x", attributes=CALL, start_time=start + 300_000_000)
+    lazy.add_event("First Token Stream Event", timestamp=start + 400_000_000)
+    client.end(start + 1_500_000_000)
+    lazy.end(start + 6_000_000)
+    route.flush()
+    (event,) = events
+    assert event.span_id == client.get_span_context().span_id
+
+
+def test_a_stream_that_was_handed_on_unread_is_one_event(route: Route) -> None:
+    provider, events, _ = route
+    start = time.time_ns() - 2_000_000_000
+    unread = provider.get_tracer("mlflow.tracing.provider").start_span("x", attributes=UNREAD, start_time=start)
+    client = provider.get_tracer(CLIENT).start_span("x", attributes=CALL, start_time=start + 3_000_000)
+    unread.end(start + 40_000_000)
+    client.end(start + 1_500_000_000)
+    route.flush()
+    (event,) = events
+    assert (event.input_tokens, event.output_tokens) == (111, 37)
 
 
 def test_two_equal_calls_of_one_instrumentation_are_two(route: Route) -> None:

@@ -115,3 +115,43 @@ def test_a_stream_that_another_instrumentation_may_still_read_is_waited_for() ->
     assert tokens(settler.flush()) == [(111, 37)]
     settler.add(candidate(CLIENT, 1, 5_000), now_s=5)
     assert tokens(settler.flush() + settler.close()) == [(111, 37)]
+
+
+def lazy(start: float, first_chunk: float, counts: tuple[int | None, int | None] = (111, 37)) -> Candidate:
+    """What a framework says of a generator that it handed on unread: nothing of it is known after the first chunk."""
+    first_ms = int(first_chunk - start)
+    return candidate(
+        FRAMEWORK, start, first_chunk, counts, time_to_first_token_ms=first_ms, layer=Layer.FRAMEWORK, rank=1
+    )
+
+
+def given_at_once(*spans: Candidate) -> list[Candidate]:
+    """The calls that these are, in the order in which they are given: the framework's come when the stream is over."""
+    settler = Settler()
+    for span in spans:
+        settler.add(span, now_s=61)
+    return settler.close()
+
+
+@pytest.mark.parametrize("counts", [(111, 37), (None, None)])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_stream_known_up_to_its_first_chunk_is_one_call_with_the_client_that_read_it(
+    counts: tuple[int | None, int | None], late: bool
+) -> None:
+    spans = [candidate(CLIENT, 800, 60_000, counts, time_to_first_token_ms=95), lazy(0, 900, counts)]
+    (call,) = given_at_once(*(reversed(spans) if late else spans))
+    assert tokens([call]) == [counts]
+    assert call.scope == CLIENT
+
+
+def test_streams_at_once_known_up_to_their_first_chunk_are_each_the_client_that_read_it() -> None:
+    ids = [f"chatcmpl-{at}" for at in range(6)]
+    read = [
+        candidate(CLIENT, 800 + 10 * at, 5_000 - at, response_id=ids[at], time_to_first_token_ms=98) for at in range(6)
+    ]
+    calls = given_at_once(*read, *(lazy(at, 900 + 10 * at) for at in range(6)))
+    assert sorted(str(call.reading.said.response_id) for call in calls) == ids
+
+
+def test_a_call_that_began_after_a_streams_first_chunk_is_another() -> None:
+    assert len(given_at_once(candidate(CLIENT, 950, 2_000), lazy(0, 900))) == 2

@@ -75,13 +75,20 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
     reading = engine.read(attributes, scope, _name(span))
     if reading is None:
         return None
+    first_ms = None
     if reading.dialect in engine.FIRST_CHUNKS:
         reading = _with_first_chunk(span, reading)
+        first_ms = reading.said.time_to_first_token_ms
     start, end, parent = span.start_time, span.end_time, span.parent
     start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
     if reading.said.duration_ms is not None and type(end) is int:
         # Written when the call was over, and without a duration of its own.
         start_ns = max(1, end - reading.said.duration_ms * _NS_PER_MS)
+    # The clock may have gone backwards.
+    end_ns = end if type(end) is int and end > start_ns else start_ns
+    if first_ms is not None:
+        # A generator that is handed on unread may end the span before the stream begins.
+        end_ns = max(end_ns, start_ns + first_ms * _NS_PER_MS)
     found: Candidate = _tuple(
         Candidate,
         (
@@ -90,8 +97,7 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
             0 if parent is None else parent.span_id,
             scope,
             start_ns,
-            # The clock may have gone backwards.
-            end if type(end) is int and end > start_ns else start_ns,
+            end_ns,
             reading,
             _outcome(span, reading.said),
             _attribution(span, reading, note or NOTHING),

@@ -56,6 +56,7 @@ class Member:
         "another_comes",
         "candidate",
         "ends_stream",
+        "first_chunk_ns",
         "input_tokens",
         "is_ours",
         "models",
@@ -72,6 +73,7 @@ class Member:
         self.output_tokens = usage.output_tokens or None
         self.models = frozenset(plain_model(name) for name in (said.response_model, said.request_model) if name)
         self.ends_stream = said.ends_stream is True
+        self.first_chunk_ns = _end_at_first_chunk(candidate)
         self.another_comes = lasts or candidate.scope.startswith("logfire.")
         self.opens_stream = not self.ends_stream and self._opens_stream()
 
@@ -113,8 +115,9 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     a, b = one.candidate, other.candidate
     if not same_operation(a, b) or ids_differ(a, b):
         return None
-    inside = _inside(a, b)
-    gap_ns = max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
+    lazy_gap_ns = _lazy_gap(one, other)
+    inside = _inside(a, b) if lazy_gap_ns is None else 1
+    gap_ns = lazy_gap_ns or max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
     if _same_id(a, b):
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
@@ -125,7 +128,9 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     other_name = _other_name(one.models, other.models)
     if other_name is None:
         return None
-    if opens:
+    if lazy_gap_ns is not None:
+        fits = other_name != _ALIAS
+    elif opens:
         fits = _start_together(a, b)
     else:
         fits = not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS) and (
@@ -219,6 +224,32 @@ def _inside(a: Candidate, b: Candidate) -> int:
     apart_ns = max(abs(before), abs(after))
     in_turn = a.reading.layer == b.reading.layer == Layer.FRAMEWORK and apart_ns <= IN_TURN_NS
     return 1 if nearly or in_turn else 2
+
+
+def _end_at_first_chunk(found: Candidate) -> int | None:
+    """When the first chunk came, if that is all that is known of when the call ended, in nanoseconds.
+
+    A framework that hands on a generator may end its span, by its clock, before the request is even made: that happens
+    when the generator is first read. `convert` lets such a call last until its first chunk.
+    """
+    first_ms = found.reading.said.time_to_first_token_ms
+    if first_ms is None or found.end_ns - found.start_ns != first_ms * MILLISECOND:
+        return None
+    return found.end_ns
+
+
+def _lazy_gap(one: Member, other: Member) -> int | None:
+    """How long between the first chunks of two spans, of which one is known up to that alone and the other saw it."""
+    lazy, client = (one, other) if one.first_chunk_ns is not None else (other, one)
+    if lazy.first_chunk_ns is None or client.first_chunk_ns is not None:
+        return None
+    read = client.candidate
+    if read.start_ns < lazy.candidate.start_ns - BEFORE_NS or not (
+        read.start_ns <= lazy.first_chunk_ns <= read.end_ns + AFTER_NS
+    ):
+        return None
+    first_ms = read.reading.said.time_to_first_token_ms
+    return abs(lazy.first_chunk_ns - read.start_ns - (first_ms or 0) * MILLISECOND)
 
 
 _NAMED_AFTER: Final = 1
