@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, set_value
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult
@@ -35,6 +35,29 @@ class EventSpans(Events, SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.export_events([event for span in spans if (event := to_event(span))])
         return SpanExportResult.SUCCESS
+
+
+class Before(SpanProcessor):
+    """Stands before another processor, and keeps spans from it."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self.processor = processor
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self.processor.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        self.processor.shutdown()
+
+
+class StandsFor(trace.TracerProvider):
+    """The global provider of an application that keeps the SDK's behind it."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self.provider = provider
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        return self.provider.get_tracer(*args, **kwargs)
 
 
 class Application:
@@ -96,6 +119,36 @@ def test_the_same_holds_for_our_exporter_in_its_batch_processor(application: App
     application.provider.add_span_processor(BatchSpanProcessor(application.events))
     application.call(Tracing())
     assert application.counts() == (int(sampler == "on"), 1, 0)
+
+
+@SAMPLERS
+@pytest.mark.parametrize("ours", [InfraPrismSpanProcessor, BatchSpanProcessor])
+def test_what_is_ours_behind_processors_of_others_gets_the_call_once_whatever_those_keep_from_it(
+    application: Application, sampler: str, ours: type[Any]
+) -> None:
+    several = SynchronousMultiSpanProcessor()
+    several.add_span_processor(ours(application.events))
+    application.provider.add_span_processor(Before(Before(several)))
+    application.call(Tracing())
+    assert application.counts() == (0, 1, 0)
+
+
+def test_a_processor_in_the_provider_behind_the_global_one_gets_the_call_and_the_application_sees_it(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: StandsFor(application.provider))
+    application.call(Tracing())
+    assert application.counts() == (1, 1, 0)
+
+
+def test_processors_that_hold_each_other_are_looked_through_to_an_end(application: Application) -> None:
+    one = Before(SynchronousMultiSpanProcessor())
+    one.processor = Before(one)
+    one.force_flush = one.shutdown = lambda *_: True  # type: ignore[method-assign,assignment]  # they would never end
+    application.provider.add_span_processor(one)
+    application.call(Tracing())
+    assert application.counts() == (0, 0, 1)
 
 
 @pytest.mark.parametrize("key", ANNOUNCED)

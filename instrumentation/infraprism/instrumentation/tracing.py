@@ -8,7 +8,8 @@ telemetry where nobody asked for it. So it goes, in this order of preference:
   application says that it wants these spans among its own. If its sampler does not want this one, the span goes to a
   provider of ours that shares the processor: what a call costs is not sampled. It goes there as well while an official
   instrumentation has said, by the context key of opentelemetry-util-genai, that the call has its span already: the
-  application's telemetry then has that one alone, and the processor knows the call by both;
+  application's telemetry then has that one alone, and the processor knows the call by both. The same holds where
+  somebody's processor stands before ours and may keep spans from it, as Logfire's does inside of its own calls;
 - to a private provider of ours, which is never made the global one.
 
 In zero-code use the application asked for nothing, and it is always the private one. Where a provider has our processor
@@ -44,24 +45,47 @@ ANNOUNCED: Final = ("opentelemetry.genai.client.inference.context", "opentelemet
 """`CLIENT_INFERENCE_CONTEXT_KEY` and `CLIENT_EMBEDDING_CONTEXT_KEY` of opentelemetry-util-genai."""
 
 
+MAX_WRAPPED: Final = 64
+"""Processors looked at in one provider, with those inside of others."""
+
+
 class Delivery(NamedTuple):
-    """What InfraPrism has in a tracer provider: a processor, or an exporter in somebody's batch processor."""
+    """What InfraPrism has in a tracer provider: a processor, or an exporter in somebody's batch processor.
+
+    `is_wrapped`: another processor stands before it, which may keep spans from it, as Logfire's does.
+    """
 
     processor: InfraPrismSpanProcessor | None
     exporter: EventExporter | None
+    is_wrapped: bool = False
 
 
 def delivery_in(provider: object) -> Delivery | None:
     """What InfraPrism has in this provider, or None."""
-    for processor in processors_of(provider):
+    outermost = processors_of(provider)
+    looked_at = list(outermost)
+    for number, processor in enumerate(looked_at):  # what is found inside of one is appended
+        is_wrapped = number >= len(outermost)
         if isinstance(processor, InfraPrismSpanProcessor):
-            return Delivery(processor, None)
+            return Delivery(processor, None, is_wrapped)
         if isinstance(processor, Forwarding):
-            return Delivery(processor.processor, None)
+            return Delivery(processor.processor, None, is_wrapped)
         exporter = getattr(processor, "span_exporter", None)
         if takes_events(exporter):
-            return Delivery(None, exporter)
+            return Delivery(None, exporter, is_wrapped)
+        if len(looked_at) < MAX_WRAPPED:
+            looked_at += _inside(processor)
     return None
+
+
+def _inside(processor: object) -> list[SpanProcessor]:
+    """The processors that one passes its spans to: as the SDK's that has several, or as a wrapper has its one."""
+    try:
+        held = list(vars(processor).values())
+    except TypeError:  # it has slots
+        return []
+    several = getattr(processor, "_span_processors", None)
+    return [each for each in [*held, *(several or ())] if isinstance(each, SpanProcessor) and each is not processor]
 
 
 def record_attributions(provider: Any, delivery: Delivery) -> None:
@@ -73,9 +97,17 @@ def record_attributions(provider: Any, delivery: Delivery) -> None:
 
 def processors_of(provider: object) -> tuple[object, ...]:
     """The span processors of an SDK provider; a new tuple whenever one was added."""
-    active = getattr(provider, "_active_span_processor", None)
+    active = getattr(_of_the_sdk(provider), "_active_span_processor", None)
     processors = getattr(active, "_span_processors", ())
     return processors if isinstance(processors, tuple) else ()
+
+
+def _of_the_sdk(provider: Any) -> Any:
+    """The SDK's provider, which the global one may stand for, as Logfire's does."""
+    if isinstance(provider, TracerProvider):
+        return provider
+    behind = getattr(provider, "provider", None)
+    return behind if isinstance(behind, TracerProvider) else provider
 
 
 class Borrowed:
@@ -198,10 +230,13 @@ def _delivering(provider: Any, delivery: Delivery) -> Starts:
     tracer = _tracer(provider)
     if not _records(tracer):
         return _nothing
+    always_on = _always_on(_of_the_sdk(provider), delivery)
+    if delivery.is_wrapped:
+        return always_on
     processors = processors_of(provider)
     if type(provider) is TracerProvider and [type(each) for each in processors] == [InfraPrismSpanProcessor]:
         return _start_unseen(provider, processors[0])  # type: ignore[arg-type]  # the type that was asked for
-    return _seen_by_others(tracer, delivery, _always_on(provider, delivery))
+    return _seen_by_others(tracer, delivery, always_on)
 
 
 def _start_unseen(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> Starts:
