@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kit.candidates import EPOCH_NS, candidate, settle
 
+from infraprism.processor.attribution import NOTHING, Attribution
 from infraprism.processor.dialects.table import Layer
 from infraprism.processor.settling.candidate import Candidate
 from infraprism.processor.settling.settler import STREAM_HOLD_S, Settler
@@ -40,6 +41,14 @@ def test_a_stream_in_two_parts_is_one_call_from_the_first_to_the_last() -> None:
 def test_streams_in_two_parts_at_once_stay_apart() -> None:
     parts = [part for at in range(5) for part in (opening(at, at + 4), ending(at + 5, 3000 + at, (100 + at, 37)))]
     assert tokens(settle(*parts)) == [(100 + at, 37) for at in range(5)]
+
+
+@pytest.mark.parametrize("mine", [Attribution("customer", "acme", "s-1", (("a", "b"),)), NOTHING])
+def test_a_stream_in_two_parts_is_for_whom_it_began_whatever_holds_where_it_ends(mine: Attribution) -> None:
+    others = Attribution("customer", "globex", "s-2", (("c", "d"),))
+    begun = opening(0, 4)._replace(whose=mine)
+    (call,) = settle(begun, ending(5, 900)._replace(whose=others))
+    assert call.whose == begun.whose
 
 
 def test_a_stream_in_two_parts_under_another_instrumentation_is_one_call() -> None:

@@ -100,9 +100,14 @@ class Member:
         return said.streamed is True and said.response_model is None
 
     def began_with(self, opening: Member) -> None:
-        """It ends the stream of which this is the beginning: the two are one span."""
-        start_ns = min(self.candidate.start_ns, opening.candidate.start_ns)
-        self.candidate = self.candidate._replace(start_ns=start_ns)
+        """It ends the stream of which this is the beginning: the two are one span.
+
+        Whose the call is was said when it was made. A stream that is just left ends when it is collected as garbage,
+        which may be while somebody else's is made.
+        """
+        begun = opening.candidate
+        start_ns = min(self.candidate.start_ns, begun.start_ns)
+        self.candidate = self.candidate._replace(start_ns=start_ns, whose=begun.whose)
 
     @property
     def counts_nothing(self) -> bool:
