@@ -155,6 +155,26 @@ def test_two_equal_calls_of_one_instrumentation_are_two(route: Route) -> None:
     assert len(events) == 2
 
 
+USAGE, LANGCHAINS = "langfuse.observation.usage_details", "langfuse.observation.metadata.ls_model_type"
+LANGFUSE = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o-mini"}
+WRAPPER = {**LANGFUSE, USAGE: '{"prompt_tokens": 111, "completion_tokens": 37, "total_tokens": 148}'}
+HANDLER = {**LANGFUSE, LANGCHAINS: '"chat"', USAGE: '{"input": 111, "output": 37, "total": 148}'}
+
+
+@pytest.mark.parametrize("wrapper", [WRAPPER, LANGFUSE], ids=["with usage", "without"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_call_that_two_instrumentations_report_in_one_scope_is_one_event(
+    route: Route, wrapper: dict[str, Any], nested: bool
+) -> None:
+    for _ in range(2):
+        outer = span(route.provider, "langfuse-sdk", HANDLER)
+        inner = span(route.provider, "langfuse-sdk", wrapper, outer if nested else None)
+        inner.end()
+        outer.end()
+    route.flush()
+    assert [event.input_tokens for event in route.events] == [111, 111]
+
+
 def test_an_event_leaves_within_two_seconds_without_a_flush(route: Route) -> None:
     provider, events, _ = route
     started = span(provider, CLIENT, CALL)

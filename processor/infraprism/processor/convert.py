@@ -95,7 +95,7 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
             context.trace_id,
             context.span_id,
             0 if parent is None else parent.span_id,
-            scope,
+            engine.SETTLES_AS.get(reading.dialect, scope),
             start_ns,
             end_ns,
             reading,

@@ -13,7 +13,7 @@ from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.bedrock import BEDROCK
 from infraprism.processor.dialects.claude_code import CLAUDE_CODE
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
-from infraprism.processor.dialects.langfuse import LANGFUSE
+from infraprism.processor.dialects.langfuse import LANGFUSE, LANGFUSE_LANGCHAIN
 from infraprism.processor.dialects.langsmith import LANGSMITH
 from infraprism.processor.dialects.langtrace import LANGTRACE
 from infraprism.processor.dialects.litellm import LITELLM
@@ -84,6 +84,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENINFERENCE_AGNO,
     OPENINFERENCE_LLAMA_INDEX,
     OPENINFERENCE,
+    LANGFUSE_LANGCHAIN,
     LANGFUSE,
     LITELLM,
     OPENLLMETRY,

@@ -20,6 +20,8 @@ MARKERS: Final = frozenset().union(*(dialect.markers for dialect in DIALECTS))
 """A span that has none of these keys is no LLM call of any dialect."""
 FIRST_CHUNKS: Final = {dialect.name: dialect.first_chunk_events for dialect in DIALECTS if dialect.first_chunk_events}
 """For the dialects that have them the names of the span events that mark the first chunk of a stream."""
+SETTLES_AS: Final = {dialect.name: dialect.settles_as for dialect in DIALECTS if dialect.settles_as}
+"""For the dialects that have one what stands for the scope when calls are settled."""
 
 _STREAMED: Final = Said._fields.index("streamed")
 _NOTHING: Final[list[Any]] = [None] * len(Said._fields)

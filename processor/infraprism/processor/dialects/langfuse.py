@@ -3,14 +3,18 @@
 Shapes: OpenAI's and Anthropic's usage objects as they came, Google's, Bedrock's, and Langfuse's own `input`, `output`,
 `total` with `input_...` and `output_...` parts, which it takes out of the two. There is no provider, so that only the
 model tells who bills, and no id of the answer. Its cost is its own, and not read. Observations of other types than
-generation and embedding are no calls.
+generation and embedding are no calls, nor are those that say no more than that.
+
+The handler for LangChain and the wrapper of the openai package write in one scope, and importing the wrapper makes it
+observe LangChain's client too: only the handler's spans have LangChain's own metadata.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from infraprism.processor.dialects.table import As, Beside, Dialect
+from infraprism.processor.dialects.table import As, Beside, Dialect, Layer
 from infraprism.processor.dialects.values import error_in_text, words
 
 _USAGE: Final = "langfuse.observation.usage_details"
@@ -86,6 +90,7 @@ LANGFUSE: Final = Dialect(
         "reasoning_tokens": (
             f"{_USAGE}.completion_tokens_details.reasoning_tokens",
             f"{_USAGE}.output_tokens_details.reasoning_tokens",
+            f"{_USAGE}.output_tokens_details.thinking_tokens",
             f"{_USAGE}.output_token_details.reasoning",
             Beside(f"{_USAGE}.output_reasoning"),
             Beside(f"{_USAGE}.output_reasoning_tokens"),
@@ -109,6 +114,15 @@ LANGFUSE: Final = Dialect(
         "session_id": ("infraprism.session_id",),
         "session_on_span": ("session.id", "user.id"),
     },
+    needs=("request_model", "response_model", "input_tokens", "output_tokens", "error"),
     json_texts=frozenset({_USAGE}),
     zero_is_unreported=True,
 )
+LANGFUSE_LANGCHAIN: Final = replace(
+    LANGFUSE,
+    name="Langfuse for LangChain",
+    signs=frozenset({"langfuse.observation.metadata.ls_model_type", "langfuse.observation.metadata.ls_provider"}),
+    settles_as="langfuse.langchain",
+    layer=Layer.FRAMEWORK,
+)
+"""The same, of LangChain's handler."""

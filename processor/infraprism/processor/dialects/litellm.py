@@ -57,6 +57,7 @@ LITELLM: Final = Dialect(
             reasoning_tokens=(
                 f"{_USAGE}.completion_tokens_details.reasoning_tokens",
                 f"{_USAGE}.output_tokens_details.reasoning_tokens",
+                f"{_USAGE}.output_tokens_details.thinking_tokens",
             ),
             audio_input_tokens=(f"{_USAGE}.prompt_tokens_details.audio_tokens",),
             audio_output_tokens=(f"{_USAGE}.completion_tokens_details.audio_tokens",),

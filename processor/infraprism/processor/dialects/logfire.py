@@ -44,6 +44,7 @@ LOGFIRE: Final = Dialect(
             reasoning_tokens=(
                 f"{_RAW}.completion_tokens_details.reasoning_tokens",
                 f"{_RAW}.output_tokens_details.reasoning_tokens",
+                f"{_RAW}.output_tokens_details.thinking_tokens",
             ),
             audio_input_tokens=(f"{_RAW}.prompt_tokens_details.audio_tokens",),
             audio_output_tokens=(f"{_RAW}.completion_tokens_details.audio_tokens",),

@@ -42,6 +42,7 @@ _WORDS: Final = {
     "reasoning_tokens": (
         "completion_tokens_details.reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
+        "output_tokens_details.thinking_tokens",
         "reasoning_tokens",
         "reasoningTokens",
     ),

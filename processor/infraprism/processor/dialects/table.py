@@ -178,6 +178,8 @@ class Dialect:
     `estimates_lack`: the field that a stream has if its counts were reported, and lacks if they are an estimate.
     `estimates`: the calls of which all counts are an estimate: see `Estimated`.
     `first_chunk_events`: names of span events that mark the first chunk of a stream.
+    `settles_as`: what stands for the scope of its spans when calls are settled, where another instrumentation, which
+    may report the same calls, writes in the same scope.
     `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
     provider reported them, more is less.
 
@@ -207,6 +209,7 @@ class Dialect:
     estimates_lack: str | None = None
     estimates: Estimated | None = None
     first_chunk_events: frozenset[str] = frozenset()
+    settles_as: str | None = None
     layer: Layer = Layer.CLIENT
     rank: int = 0
     slots: Mapping[str, Slot] = field(init=False, repr=False)
