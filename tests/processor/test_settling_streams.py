@@ -8,7 +8,7 @@ from tests.kit.candidates import EPOCH_NS, candidate, settle
 from infraprism.processor.attribution import NOTHING, Attribution
 from infraprism.processor.dialects.table import Layer
 from infraprism.processor.settling.candidate import Candidate
-from infraprism.processor.settling.settler import STREAM_HOLD_S, Settler
+from infraprism.processor.settling.settler import STREAM_HOLD_S, UNREAD_HOLD_S, Settler
 
 CLIENT = "opentelemetry.instrumentation.genai.openai"
 FRAMEWORK = "opentelemetry.instrumentation.langchain"
@@ -117,12 +117,23 @@ def test_a_stream_of_which_nobody_else_says_anything_is_given_back_when_asked_fo
     assert settler.close() == []
 
 
+def test_a_stream_of_which_nobody_else_says_anything_is_given_back_by_itself_before_long() -> None:
+    settler = Settler()
+    settler.add(unread(0, 4), now_s=0)
+    assert settler.next_due_s == UNREAD_HOLD_S
+    assert settler.settled(UNREAD_HOLD_S - 1) == []
+    assert tokens(settler.settled(UNREAD_HOLD_S)) == [(None, None)]
+    assert settler.next_due_s is None
+    assert settler.close() == []
+
+
 def test_a_stream_that_another_instrumentation_may_still_read_is_waited_for() -> None:
     settler = Settler()
     settler.add(candidate(CLIENT, -9_000, -8_000), now_s=0)
     settler.add(unread(0, 4), now_s=0)
     assert tokens(settler.flush()) == [(111, 37)]
-    settler.add(candidate(CLIENT, 1, 5_000), now_s=5)
+    assert settler.settled(UNREAD_HOLD_S + 1) == []
+    settler.add(candidate(CLIENT, 1, 5_000), now_s=UNREAD_HOLD_S + 2)
     assert tokens(settler.flush() + settler.close()) == [(111, 37)]
 
 

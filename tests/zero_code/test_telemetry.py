@@ -17,27 +17,33 @@ tracer_provider:
     - batch: {schedule_delay: 200, exporter: {otlp_http: {endpoint: "ENDPOINT/v1/traces"}}}
 """
 CALLS = ("calls",)
+ONE = {"SHOP_ASKS": "openai"}
+"""One client package is enough where it matters how the process is made, or where its spans go."""
 BOTH = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": UNSAID}
 """The official instrumentation of the openai package is at work too."""
 CASES = {
     "no_distro": (CALLS, {}, False),
     "no_distro_provider_early": (("provider", "calls"), {}, False),
     "no_distro_provider_late": (("calls", "provider", "calls"), {}, False),
-    "no_distro_provider_twice": (("provider", "provider", "calls"), {}, False),
+    "no_distro_provider_twice": (("provider", "provider", "calls"), ONE, False),
     "no_distro_provider_beside_another_instrumentation": (("provider", "calls"), BOTH, False),
-    "distro_unset": (CALLS, {}, True),
-    "distro_none": (CALLS, {"OTEL_TRACES_EXPORTER": "none"}, True),
+    "distro_unset": (CALLS, ONE, True),
+    "distro_none": (CALLS, {"OTEL_TRACES_EXPORTER": "none", **ONE}, True),
     "distro_otlp": (CALLS, {"OTEL_TRACES_EXPORTER": "otlp"}, True),
     "distro_console": (CALLS, {"OTEL_TRACES_EXPORTER": "console"}, True),
-    "distro_console_and_otlp": (CALLS, {"OTEL_TRACES_EXPORTER": "console,otlp"}, True),
-    "distro_provider_too": (("provider", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
-    "distro_otlp_sampled_out": (CALLS, {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always_off"}, True),
+    "distro_console_and_otlp": (CALLS, {"OTEL_TRACES_EXPORTER": "console,otlp", **ONE}, True),
+    "distro_provider_too": (("provider", "calls"), {"OTEL_TRACES_EXPORTER": "otlp", **ONE}, True),
+    "distro_otlp_sampled_out": (
+        CALLS,
+        {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always_off", **ONE},
+        True,
+    ),
     "distro_otlp_beside_another_instrumentation": (CALLS, {"OTEL_TRACES_EXPORTER": "otlp", **BOTH}, True),
     "distro_otlp_and_the_app_instruments_too": (("instrument", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
     "no_distro_and_the_app_instruments_too": (("instrument", "provider", "calls"), {}, False),
     "fork": (("fork", "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True),
     **{
-        way: ((way, "calls"), {"OTEL_TRACES_EXPORTER": "otlp"}, True)
+        way: ((way, "calls"), {"OTEL_TRACES_EXPORTER": "otlp", **ONE}, True)
         for way in ("spawn", "forkserver", "pool", "executor", "os_fork")
     },
 }
@@ -86,9 +92,9 @@ def test_however_an_app_is_started_each_call_is_one_event_and_the_users_telemetr
     program, *arguments = STARTED[started]
     whole = (command("opentelemetry-instrument"), command(program) if program == "python" else program, *arguments)
 
-    bare = place.run(*whole, infraprism=False, distro=True, OTEL_TRACES_EXPORTER="otlp")
+    bare = place.run(*whole, infraprism=False, distro=True, OTEL_TRACES_EXPORTER="otlp", **ONE)
     place.provider.clear()
-    seen = place.run(*whole, infraprism=True, distro=True, OTEL_TRACES_EXPORTER="otlp")
+    seen = place.run(*whole, infraprism=True, distro=True, OTEL_TRACES_EXPORTER="otlp", **ONE)
 
     assert place.provider.calls
     assert place.events() == place.billed()

@@ -13,6 +13,8 @@ from tests.kit.ports import free_port
 from tests.zero_code.process import APPS, Place, command, said
 
 INSTRUMENT = "opentelemetry-instrument"
+ASKS = "openai"
+"""One client package: the workers differ in how they are made, not in whom they call. Each request is two calls."""
 
 
 def _fetched(port: int, log: Path, timeout_s: float = 60.0) -> bytes:
@@ -34,11 +36,11 @@ def test_every_worker_of_gunicorn_has_its_calls_counted_once(
     port, log = free_port(), tmp_path / "log"
     server = (command("gunicorn"), "--workers", "2", *options, "--bind", f"127.0.0.1:{port}", "web:application")
 
-    with place.running(command(INSTRUMENT), *server, log=log):
+    with place.running(command(INSTRUMENT), *server, log=log, SHOP_ASKS=ASKS):
         for _ in range(4):
             assert _fetched(port, log) == b"done"
 
-    assert len(place.provider.calls) == 12
+    assert len(place.provider.calls) == 8
     assert place.all_arrived(), log.read_text()
 
 
@@ -84,21 +86,51 @@ def test_the_telemetry_of_a_servers_workers_is_as_before_and_each_call_one_event
     assert served(infraprism=True) == bare
 
 
+def _broker(folder: Path) -> str:
+    for name in ("queue", "control", "results"):
+        (folder / name).mkdir(parents=True)
+    return str(folder)
+
+
+CELERY = ("celery", "-A", "tasks", "worker", "--pool", "prefork", "--without-mingle", "-c")
+
+
 @pytest.mark.parametrize("options", [(), ("--max-tasks-per-child", "1")], ids=["workers_stay", "workers_end"])
 def test_every_prefork_worker_of_celery_has_its_calls_counted_once(
     place: Place, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    broker, log = tmp_path / "broker", tmp_path / "log"
-    for name in ("queue", "control", "results"):
-        (broker / name).mkdir(parents=True)
-    worker = ("celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", "2", *options, "--without-mingle")
+    log = tmp_path / "log"
+    shop = {"SHOP_BROKER": _broker(tmp_path / "broker"), "SHOP_ASKS": ASKS}
+    worker = (command(INSTRUMENT), command(CELERY[0]), *CELERY[1:], "2", *options)
 
-    with place.running(command(INSTRUMENT), command(worker[0]), *worker[1:], log=log, SHOP_BROKER=str(broker)):
-        asked = place.run(command("python"), "tasks.py", "3", infraprism=False, SHOP_BROKER=str(broker))
+    with place.running(*worker, log=log, **shop):
+        asked = place.run(command("python"), "tasks.py", "3", infraprism=False, **shop)
 
     assert asked.out == "done\n" * 3, log.read_text()
-    assert len(place.provider.calls) == 9
+    assert len(place.provider.calls) == 6
     assert place.all_arrived(), log.read_text()
+
+
+def test_the_telemetry_of_a_celery_worker_is_as_before_and_each_call_one_event(place: Place, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    worker = (command(INSTRUMENT), command(CELERY[0]), *CELERY[1:], "1")
+    told = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "200"}
+
+    def worked(*, infraprism: bool) -> list[bytes]:
+        place.forget()
+        shop = {"SHOP_BROKER": _broker(tmp_path / f"broker-{infraprism}"), "SHOP_ASKS": ASKS}
+        with place.running(*worker, log=log, infraprism=infraprism, distro=True, **shop, **told):
+            asked = place.run(command("python"), "tasks.py", "2", infraprism=False, **shop)
+            assert asked.out == "done\n" * 2, log.read_text()
+            until = time.monotonic() + 30
+            while len(said(place.told())) < 2 and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not infraprism or place.all_arrived(), log.read_text()
+        return said(place.told())
+
+    bare = worked(infraprism=False)
+    assert len(bare) == 2
+    assert worked(infraprism=True) == bare
 
 
 def test_a_reloaded_uvicorn_has_its_calls_counted_once(place: Place, tmp_path: Path) -> None:
@@ -107,7 +139,7 @@ def test_a_reloaded_uvicorn_has_its_calls_counted_once(place: Place, tmp_path: P
     server = (command("uvicorn"), "--reload", "--reload-dir", str(apps), "--port", str(port), "web:asgi")
 
     # A uvicorn that is told to stop ends by that signal itself, which leaves nobody time: so events are waited for.
-    with place.running(command(INSTRUMENT), *server, log=log, cwd=apps):
+    with place.running(command(INSTRUMENT), *server, log=log, cwd=apps, SHOP_ASKS=ASKS):
         assert _fetched(port, log) == b"done"
         assert place.all_arrived(), log.read_text()
         app = apps / "web.py"
@@ -119,4 +151,4 @@ def test_a_reloaded_uvicorn_has_its_calls_counted_once(place: Place, tmp_path: P
         assert _fetched(port, log) == b"done again"
         assert place.all_arrived(), log.read_text()
 
-    assert len(place.provider.calls) == 6
+    assert len(place.provider.calls) == 4

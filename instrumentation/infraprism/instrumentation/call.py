@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from functools import wraps
 from time import time_ns
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 from opentelemetry.trace import Status, StatusCode
 
@@ -25,7 +25,6 @@ log: Final = logging.getLogger("infraprism.instrumentation")
 tally: Final = Tally()
 """Counts the errors of ours that were kept from the application, by the place they happened in."""
 
-Fields = Callable[[object], dict[str, Any]]
 _P = ParamSpec("_P")
 _FAILED: Final = Status(StatusCode.ERROR)
 _NOTHING: Final[dict[str, object]] = {}
@@ -41,12 +40,6 @@ def swallow(where: str) -> None:
         log.debug("InfraPrism could not observe a call: %s", where)
     except Exception:  # noqa: BLE001, S110 - nothing may get out of here, not even from a logging handler
         pass
-
-
-def _fields_of(kind: type) -> Fields | None:
-    """What gives the `__dict__` of a class's objects without a look into the class for each, or for anything else."""
-    kept = next((base.__dict__["__dict__"] for base in kind.__mro__ if "__dict__" in base.__dict__), None)
-    return getattr(kept, "__get__", None)
 
 
 def _guarded(
@@ -68,9 +61,9 @@ class Call:
     """One call that is under way.
 
     `started_ns` is when its span started, by the clock of spans, and `last_chunk_ns` when the last chunk of a stream
-    came, 0 before the first. `reading` is True while the client package itself is
-    at work on a stream, so that its closing of the response then is not taken for the application leaving.
-    `fields_of` gives the fields of a chunk, once there is no more to be told by chunks whose `usage` is None.
+    came, 0 before the first. `reading` is True while the client package itself is at work on a
+    stream, so that its closing of the response then is not taken for the application leaving.
+    `waits_for_usage` is True once there is no more to be told by chunks whose `usage`, a plain field, is None.
     """
 
     __slots__ = (
@@ -80,9 +73,9 @@ class Call:
         "_open",
         "_operation",
         "_started_ns",
-        "fields_of",
         "last_chunk_ns",
         "reading",
+        "waits_for_usage",
     )
 
     def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
@@ -96,7 +89,7 @@ class Call:
         self._first_chunk_ns = 0
         self.last_chunk_ns = 0
         self.reading = False
-        self.fields_of: Fields | None = None
+        self.waits_for_usage = False
 
     def chunk(self, chunk: object) -> None:
         """See one chunk of a stream, as the application will see it."""
@@ -113,8 +106,7 @@ class Call:
             elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
                 take(chunk, self._operation.plan, self._found)
-                if self._found and self.fields_of is None:
-                    self.fields_of = _fields_of(type(chunk))
+                self.waits_for_usage = bool(self._found) and "usage" in values and not hasattr(type(chunk), "usage")
             elif self._first_chunk_ns:
                 return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns

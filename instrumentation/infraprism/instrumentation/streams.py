@@ -35,18 +35,17 @@ def follow(call: Call, stream: Any) -> None:
 
 def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, None, None]:
     read_by_package(response)
-    see, fields_of = call.chunk, call.fields_of
+    see, waits_for_usage = call.chunk, call.waits_for_usage
     call.reading = True
     try:
         for chunk in source:
-            # A call for each chunk is half of what following a stream costs, and asking an object for its attributes
-            # costs as much again where CPython's memory of classes is full: most chunks are passed on without both.
+            # A call for each chunk is half of what following a stream costs: most chunks are passed on without.
             try:
-                if fields_of is not None and fields_of(chunk).get("usage") is None:
+                if waits_for_usage and chunk.usage is None:
                     call.last_chunk_ns = time_ns()
                 else:
                     see(chunk)
-                    fields_of = call.fields_of
+                    waits_for_usage = call.waits_for_usage
             except Exception:  # noqa: BLE001 - an object of another class
                 see(chunk)
             call.reading = False

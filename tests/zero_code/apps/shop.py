@@ -1,6 +1,8 @@
 """An ordinary app that knows nothing of InfraPrism, and does the steps that it is told to, in their order.
 
-python shop.py STEP ...
+    python shop.py STEP ...
+
+`SHOP_ASKS` names the client packages that it calls: "openai", or "openai,anthropic", which is the default.
 """
 
 from __future__ import annotations
@@ -11,15 +13,19 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-import anthropic
 import openai
 from opentelemetry import trace
+
+ASKS_BOTH = os.environ.get("SHOP_ASKS", "openai,anthropic") == "openai,anthropic"
+"""The anthropic package is slow to import, so an app that need not show it goes without."""
+if ASKS_BOTH:
+    import anthropic
 
 MESSAGES: list[Any] = [{"role": "user", "content": "How do I return my order?"}]
 
 
 def calls() -> None:
-    """Three calls, beneath a span of the app's own."""
+    """Three calls, or the two of openai alone, beneath a span of the app's own."""
     with trace.get_tracer("shop").start_as_current_span("order", attributes={"order.items": 3}):
         with openai.OpenAI() as client:
             client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
@@ -28,8 +34,9 @@ def calls() -> None:
             )
             for _ in stream:
                 pass
-        with anthropic.Anthropic() as client:
-            client.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
+        if ASKS_BOTH:
+            with anthropic.Anthropic() as client:
+                client.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
 
 
 def provider() -> None:

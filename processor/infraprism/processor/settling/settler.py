@@ -35,6 +35,8 @@ HOLD_S: Final = 1.0
 """How long a call is held."""
 STREAM_HOLD_S: Final = 600.0
 """How long the beginning of a stream waits for the span that says how it ended, before it counts as a call."""
+UNREAD_HOLD_S: Final = 120.0
+"""The same, where nobody was seen to report calls who could tell the end."""
 MAX_OURS: Final = 256
 """Calls of our own instrumentation that are remembered while no other instrumentation was seen."""
 MAX_DEPTH: Final = 64
@@ -75,8 +77,8 @@ class Settler:
         """When the next call is due; None where nothing is held."""
         if self._ready:
             return 0.0
-        first = [calls[0].due_s for calls in (self._held, self._openings) if calls]
-        return min(first) if first else None
+        first = [call.due_s for call in islice(self._held, 1)] + [self._due_s(opening) for opening in self._openings]
+        return min(first, default=None)
 
     def add(self, found: Candidate, now_s: float, *, lasts: bool = False) -> None:
         """Take in what a span that has ended says about a call; `lasts` where spans inside it have not ended."""
@@ -109,9 +111,11 @@ class Settler:
 
     def settled(self, now_s: float) -> list[Candidate]:
         """The calls that are due."""
-        for held in (self._held, self._openings):
-            while held and (held[0].due_s <= now_s or held[0].released):
-                self._release(held.popleft(), now_s)
+        while self._held and (self._held[0].due_s <= now_s or self._held[0].released):
+            self._release(self._held.popleft(), now_s)
+        for opening in [each for each in self._openings if each.released or self._due_s(each) <= now_s]:
+            self._openings.remove(opening)
+            self._release(opening, now_s, at_last=True)
         return self._take_ready()
 
     def flush(self) -> list[Candidate]:
@@ -122,6 +126,11 @@ class Settler:
             self._openings.remove(opening)
             self._release(opening, None, at_last=True)
         return self._take_ready()
+
+    def _due_s(self, opening: Call) -> float:
+        if opening.is_opening and self._may_be_all(opening.members[0]):
+            return opening.due_s - STREAM_HOLD_S + UNREAD_HOLD_S
+        return opening.due_s
 
     def _may_be_all(self, opening: Member) -> bool:
         return not opening.another_comes and not self._memory.knows_other_than(opening.candidate.scope)
