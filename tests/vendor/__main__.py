@@ -35,8 +35,8 @@ def judge(suite: Suite, place: Environment) -> list[str]:
     for observe in (False, True):
         began = time.monotonic()
         runs.append(run(place, arguments, observe=observe, workers=os.cpu_count() or 2))
-        print(f"{suite.name} {'observed' if observe else 'alone':9}{_summary(runs[-1])}", end="")
-        print(f" ({time.monotonic() - began:.0f} s)", flush=True)
+        way, took_s = "observed" if observe else "alone", time.monotonic() - began
+        print(f"{suite.name} {way:9}{_summary(runs[-1])} ({took_s:.0f} s)", flush=True)
     without, observed = runs
     compared = _compared(place, without, observed)
     for test in compared.unstable:
@@ -79,9 +79,9 @@ def _summary(found: Run) -> str:
 def main(names: list[str]) -> int:
     """Judge the suites of these packages, or all."""
     suites = [suite for suite in SUITES if not names or suite.package in names]
-    with ThreadPoolExecutor() as pool:  # to make an environment is mostly to wait for the registry
+    with ThreadPoolExecutor() as pool:  # many of their tests only wait, as making an environment does
         places = list(pool.map(environment, suites))
-    complaints = [complaint for suite, place in zip(suites, places, strict=True) for complaint in judge(suite, place)]
+        complaints = [complaint for found in pool.map(judge, suites, places) for complaint in found]
     for complaint in complaints:
         print(complaint)
     print("Exactly the same tests pass." if not complaints else f"{len(complaints)} complaints.")
