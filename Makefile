@@ -9,14 +9,12 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # Each environment is made by a pip that mostly waits. What is said meanwhile stays in whole lines, where make can do so.
 AT_ONCE := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
-# Two runs of tests at once: what each says stays whole, where make can do so.
-BOTH := --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test zero-code-environment vendor-tests check format prices collector collector-config clean
-.PHONY: environments collector-for-tests checked tested-with-oldest tested-beside-others
+.PHONY: environments collector-for-tests checked
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -27,12 +25,7 @@ demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the 
 test: ## run all tests: newest and oldest client packages, and beside other instrumentations
 	@$(MAKE) $(AT_ONCE) environments
 	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
-	@$(MAKE) $(BOTH) tested-with-oldest tested-beside-others
-
-tested-with-oldest:
 	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
-
-tested-beside-others:
 	$(LIVE)/bin/pytest tests/live $(ARGS)
 
 environments: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made collector-for-tests
