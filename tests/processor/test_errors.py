@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -258,3 +260,13 @@ class _Unreadable:
 
 def test_a_value_that_cannot_be_read_as_a_number_is_none() -> None:
     assert count(_Unreadable()) is None
+
+
+def test_the_patterns_of_texts_are_compiled_at_the_first_error_and_not_by_an_import() -> None:
+    code = """
+from infraprism.processor import InfraPrismSpanProcessor, error_texts
+assert error_texts._compiled.cache_info().currsize == 0
+assert error_texts.status_in("Error code: 429 - slow down") == 429
+assert error_texts._compiled.cache_info().currsize > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

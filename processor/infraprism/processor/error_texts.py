@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, NamedTuple
 
 from infraprism.processor.error_names import CLASSES, CODES
@@ -158,27 +159,27 @@ REDUCED: Final = (
 )
 """All that a text comes down to that tells the same as a whole one: how the collector leaves it."""
 
-_STATUSES: Final = tuple(map(re.compile, STATUSES))
 _WORDED: Final = tuple(
-    (status, re.compile(RETRIED + "(?:" + longest_first(beginnings) + ")")) for status, beginnings in WORDED.items()
+    (status, RETRIED + "(?:" + longest_first(beginnings) + ")") for status, beginnings in WORDED.items()
 )
-_TELLINGS: Final = tuple((re.compile(telling.pattern), telling) for telling in TELLINGS)
+_compiled: Final = cache(re.compile)
+"""Compiled at the first error that has a text: all of them take longer than importing all else of ours."""
 
 
 def status_in(text: str) -> int | None:
     """The HTTP status of an error that a text tells, in one of the known wordings."""
     looked_at = text[:LOOKED_AT]
-    found = next(filter(None, (pattern.search(looked_at) for pattern in _STATUSES)), None)
+    found = next(filter(None, (_compiled(pattern).search(looked_at) for pattern in STATUSES)), None)
     if found:
         return int(found[1])
-    return next((status for status, worded in _WORDED if worded.match(looked_at)), None)
+    return next((status for status, worded in _WORDED if _compiled(worded).match(looked_at)), None)
 
 
 def name_in(text: str) -> str | None:
     """The provider's code that a text has, or the end of a class name and `END`; both in small letters."""
     looked_at = text[:LOOKED_AT]
-    for pattern, telling in _TELLINGS:
-        found = pattern.search(looked_at)
+    for telling in TELLINGS:
+        found = _compiled(telling.pattern).search(looked_at)
         if found:
             name = telling.word or next(filter(None, found.groups()))
             return name.lower() if telling.is_code else name.lower() + END
