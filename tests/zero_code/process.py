@@ -72,8 +72,14 @@ class Place:
         return self._theirs.endpoint
 
     def told(self) -> list[bytes]:
-        """What the user's endpoint was told so far, request by request."""
-        return [request.body for request in self._theirs.requests]
+        """What the user's endpoint was told so far, as `said` gives it."""
+        return said([request.body for request in self._theirs.requests])
+
+    def wait_until_told(self, spans: int, timeout_s: float = 30.0) -> None:
+        """Wait until the user's endpoint was told of so many spans, or the time is over."""
+        until = time.monotonic() + timeout_s
+        while len(self.told()) < spans and time.monotonic() < until:
+            time.sleep(0.1)
 
     def forget(self) -> None:
         """Begin anew, with the user's endpoint and the providers."""

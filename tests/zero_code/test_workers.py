@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.kit.ports import free_port
-from tests.zero_code.process import APPS, Place, command, said
+from tests.zero_code.process import APPS, Place, command
 
 INSTRUMENT = "opentelemetry-instrument"
 ASKS = "openai"
@@ -74,12 +74,10 @@ def test_the_telemetry_of_a_servers_workers_is_as_before_and_each_call_one_event
         ):
             for _ in range(2):
                 assert _fetched(port, log) == b"done"
-            until = time.monotonic() + 30
             # Spans of the package's own come with the app's: all of a request, or they are still on their way.
-            while len(said(place.told())) < 4 and time.monotonic() < until:
-                time.sleep(0.1)
+            place.wait_until_told(spans=4)
             assert not infraprism or place.all_arrived(), log.read_text()
-        return said(place.told())
+        return place.told()
 
     bare = served(infraprism=False)
     assert len(bare) == 4
@@ -122,11 +120,9 @@ def test_the_telemetry_of_a_celery_worker_is_as_before_and_each_call_one_event(p
         with place.running(*worker, log=log, infraprism=infraprism, distro=True, **shop, **told):
             asked = place.run(command("python"), "tasks.py", "2", infraprism=False, **shop)
             assert asked.out == "done\n" * 2, log.read_text()
-            until = time.monotonic() + 30
-            while len(said(place.told())) < 2 and time.monotonic() < until:
-                time.sleep(0.1)
+            place.wait_until_told(spans=2)
             assert not infraprism or place.all_arrived(), log.read_text()
-        return said(place.told())
+        return place.told()
 
     bare = worked(infraprism=False)
     assert len(bare) == 2

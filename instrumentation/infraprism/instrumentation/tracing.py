@@ -231,12 +231,9 @@ def _delivering(provider: Any, delivery: Delivery) -> Starts:
     if not _records(tracer):
         return _nothing
     always_on = _always_on(_of_the_sdk(provider), delivery)
-    if delivery.is_wrapped:
-        return always_on
-    processors = processors_of(provider)
-    if type(provider) is TracerProvider and [type(each) for each in processors] == [InfraPrismSpanProcessor]:
-        return _start_unseen(provider, processors[0])  # type: ignore[arg-type]  # the type that was asked for
-    return _seen_by_others(tracer, delivery, always_on)
+    kinds = [type(each) for each in processors_of(provider)]
+    nobody_else = type(provider) is TracerProvider and kinds == [InfraPrismSpanProcessor]
+    return always_on if nobody_else or delivery.is_wrapped else _seen_by_others(tracer, delivery, always_on)
 
 
 def _start_unseen(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> Starts:
