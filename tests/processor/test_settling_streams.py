@@ -175,3 +175,16 @@ def test_streams_at_once_known_up_to_their_first_chunk_are_each_the_client_that_
 
 def test_a_call_that_began_after_a_streams_first_chunk_is_another() -> None:
     assert len(given_at_once(candidate(CLIENT, 950, 2_000), lazy(0, 900))) == 2
+
+
+def test_of_two_clients_the_one_whose_first_chunk_came_at_that_very_moment_read_the_stream() -> None:
+    released: list[set[tuple[str, str | None]]] = []
+    settler = Settler(
+        on_release=lambda spans: released.append({(each.scope, each.reading.said.response_id) for each in spans})
+    )
+    for response_id, first_chunk in (("near", 105), ("exact", 100)):
+        span = candidate(CLIENT, 800, 5_000, response_id=response_id, time_to_first_token_ms=first_chunk)
+        settler.add(span, now_s=61)
+    settler.add(lazy(0, 900), now_s=61)
+    settler.close()
+    assert {(CLIENT, "exact"), (FRAMEWORK, None)} in released

@@ -121,8 +121,10 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     if not same_operation(a, b) or ids_differ(a, b):
         return None
     lazy_gap_ns = _lazy_gap(one, other)
-    inside = _inside(a, b) if lazy_gap_ns is None else 1
-    gap_ns = lazy_gap_ns or max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
+    if lazy_gap_ns is None:
+        inside, gap_ns = _inside(a, b), max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
+    else:
+        inside, gap_ns = 1, lazy_gap_ns
     if _same_id(a, b):
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
