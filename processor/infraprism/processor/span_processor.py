@@ -45,6 +45,7 @@ END_MILLIS: Final = 2000
 _frame: Final = attribution.current.get
 _is_inside: Final = inside_call.get
 _no_marker_in: Final = MARKERS.isdisjoint
+_OF_A_CALL: Final = Part.OF_A_CALL
 
 
 class _Flush:
@@ -109,25 +110,33 @@ class InfraPrismSpanProcessor(SpanProcessor):
             inside = _is_inside()
             if inside or _frame() is not None:
                 self._notes.start(span)
-            if self._scopes and not inside and _scope_name(span) in self._scopes:
-                self._nearby.started(span)
+            if self._scopes and not inside:
+                try:
+                    # Half of the time of `span.instrumentation_scope.name`.
+                    scope = span._instrumentation_scope._name  # type: ignore[union-attr]  # noqa: SLF001
+                except AttributeError:
+                    scope = getattr(span.instrumentation_scope, "name", None)
+                if scope in self._scopes:
+                    self._nearby.started(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.tally.error("processor.on_start")
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span if it may be a call."""
         try:
-            note = self._notes.take(span) if self._noted else None
-            if note is Part.OF_A_CALL:
-                return
+            note = None
+            if self._noted:
+                note = self._notes.take(span)
+                if note is _OF_A_CALL:
+                    return
             try:
                 # A third of the time of `span.attributes`, which most spans of an application would pay for nothing.
-                keys, context = span._attributes._dict, span._context  # type: ignore[union-attr]  # noqa: SLF001
+                keys = span._attributes._dict  # type: ignore[union-attr]  # noqa: SLF001
             except AttributeError:
-                keys, context = attributes_of(span), span.context
+                keys = attributes_of(span)
             if not _no_marker_in(keys):
                 self._put(span, note, lasts=self._nearby.reported(span))
-            elif self._awaited and context is not None and context.span_id in self._awaited:
+            elif self._awaited and (context := span.context) is not None and context.span_id in self._awaited:
                 self._nearby.passed(span)
                 if not self._closed and self._queue.qsize() < MAX_QUEUE:
                     self._put(span, None)
@@ -286,14 +295,6 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if worker is not threading.current_thread():
             worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
             self._drop_waiting()
-
-
-def _scope_name(span: Span) -> str | None:
-    try:
-        return span._instrumentation_scope._name  # type: ignore[union-attr]  # noqa: SLF001 - half of the properties' time
-    except AttributeError:
-        scope = span.instrumentation_scope
-        return None if scope is None else scope.name
 
 
 def _millis_until(deadline: float) -> int:

@@ -15,6 +15,8 @@ MAX_LINKS: Final = 8192
 MAX_INSIDE: Final = 64
 """Calls inside one span that are told from it."""
 MAX_COMPARED: Final = 1024
+MAX_OF_ID: Final = 64
+"""Calls remembered by one response id, the latest of them: where more have it, it tells nothing."""
 MAX_OUTSIDE: Final = 64
 """Calls that ended too early to be the same, after which none is looked for that ended still earlier."""
 
@@ -83,7 +85,8 @@ class Memory:
         response_id = found.reading.said.response_id
         if response_id is not None:
             calls = self._by_response.setdefault(response_id, [])
-            if call not in calls and len(calls) < MAX_COMPARED:
+            if call not in calls:
+                del calls[: 1 - MAX_OF_ID]
                 calls.append(call)
 
     def of_span(self, trace_id: int, span_id: int) -> Call | None:
