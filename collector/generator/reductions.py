@@ -96,7 +96,7 @@ def host(key: str) -> Kept:
         domain = next((name for name, of in names.HOSTS.items() if of == provider_name), _BEDROCK)
         if names.provider_of(domain, None, None) != provider_name:
             raise LookupError(f"no domain stands for the hosts of {provider_name}")
-        found = f'{clean} == "{OTHER}"', matches(raw, f"(?is){before}(?:{pattern.pattern})[.]*{after}")
+        found = f'{clean} == "{OTHER}"', matches(raw, f"(?is){before}(?:{pattern})[.]*{after}")
         kept = Kept(key, (*kept.copies, put(clean, f'"{domain}"', *found)), kept.proof)
     return kept
 

@@ -13,8 +13,8 @@ from tests.kit.spans import CALL, ended
 
 from infraprism.processor import to_event
 from infraprism.processor.dialects.values import count
-from infraprism.processor.error_names import CLASSES, CODES
-from infraprism.processor.error_texts import GENERAL, LOOKED_AT
+from infraprism.processor.error_names import CLASSES, CODES, GENERAL
+from infraprism.processor.error_texts import LOOKED_AT
 from infraprism.processor.errors import MAX_NAME, STATUSES, error_of
 from infraprism.schema.fields import ERROR_CODE, ERROR_TYPES
 
@@ -262,11 +262,12 @@ def test_a_value_that_cannot_be_read_as_a_number_is_none() -> None:
     assert count(_Unreadable()) is None
 
 
-def test_the_patterns_of_texts_are_compiled_at_the_first_error_and_not_by_an_import() -> None:
+def test_patterns_are_compiled_when_a_text_is_first_searched_and_not_by_an_import() -> None:
     code = """
 from infraprism.processor import InfraPrismSpanProcessor, error_texts
-assert error_texts._compiled.cache_info().currsize == 0
+from infraprism.processor.patterns import compiled
+assert compiled.cache_info().currsize == 0
 assert error_texts.status_in("Error code: 429 - slow down") == 429
-assert error_texts._compiled.cache_info().currsize > 0
+assert compiled.cache_info().currsize > 0
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -39,7 +39,7 @@ _MAX_COUNT: Final = fields.MAX_TOKENS
 _NONE: Final[dict[str, Any]] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StreamEvent:
     """A kind of stream event that carries numbers: the fields to walk to them (`path`), and their table."""
 
@@ -52,7 +52,7 @@ class StreamEvent:
         return steps(self.table)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Operation:
     """One kind of billed call.
 

@@ -15,7 +15,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from time import time_ns
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -33,7 +33,7 @@ _MAX_KNOWN: Final = 256
 """Clients whose address is kept; an application that makes one for every call must not fill the memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClientPackage:
     """One client package, as data.
 
@@ -96,8 +96,7 @@ def _check(request: object) -> None:
         raise TypeError("request takes no options")
 
 
-@dataclass(frozen=True)
-class _Results:
+class _Results(NamedTuple):
     """The classes that tell what a request returned."""
 
     streams: tuple[type, ...]

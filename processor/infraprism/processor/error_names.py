@@ -238,6 +238,9 @@ CLASSES: Final = (
     ("aborted", "cancelled"),
 )
 
+GENERAL: Final = frozenset({"invalid_request", "server_error"})
+"""Kinds that say little: what else a text tells is more exact, such as that the context was too long."""
+
 _LONGEST_FIRST: Final = sorted(CLASSES, key=lambda entry: -len(entry[0]))
 ENDING: Final = r"(?:_?error|exception)?(?:'>)?$"
 """What ends the name of a class beyond its meaning; `'>` where Python printed the class itself."""

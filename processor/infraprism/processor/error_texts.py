@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Final, NamedTuple
 
-from infraprism.processor.error_names import CLASSES, CODES
+from infraprism.processor.error_names import CLASSES, CODES, GENERAL
+from infraprism.processor.patterns import compiled
 
 LOOKED_AT: Final = 2000
 """How much of a text is searched."""
@@ -71,8 +71,6 @@ The AI SDK up to version 6 writes a message and no status. That a message begins
 """
 RETRIED: Final = r"(?:Failed after [0-9]+ attempts[.] Last error: )?"
 
-GENERAL: Final = frozenset({"invalid_request", "server_error"})
-"""Kinds that say little: what else a text tells is more exact, such as that the context was too long."""
 END: Final = "error"
 """Stands behind the end of a class name, which is no provider's code: `timeout` is one, `timeouterror` is none."""
 
@@ -162,24 +160,22 @@ REDUCED: Final = (
 _WORDED: Final = tuple(
     (status, RETRIED + "(?:" + longest_first(beginnings) + ")") for status, beginnings in WORDED.items()
 )
-_compiled: Final = cache(re.compile)
-"""Compiled at the first error that has a text: all of them take longer than importing all else of ours."""
 
 
 def status_in(text: str) -> int | None:
     """The HTTP status of an error that a text tells, in one of the known wordings."""
     looked_at = text[:LOOKED_AT]
-    found = next(filter(None, (_compiled(pattern).search(looked_at) for pattern in STATUSES)), None)
+    found = next(filter(None, (compiled(pattern).search(looked_at) for pattern in STATUSES)), None)
     if found:
         return int(found[1])
-    return next((status for status, worded in _WORDED if _compiled(worded).match(looked_at)), None)
+    return next((status for status, worded in _WORDED if compiled(worded).match(looked_at)), None)
 
 
 def name_in(text: str) -> str | None:
     """The provider's code that a text has, or the end of a class name and `END`; both in small letters."""
     looked_at = text[:LOOKED_AT]
     for telling in TELLINGS:
-        found = _compiled(telling.pattern).search(looked_at)
+        found = compiled(telling.pattern).search(looked_at)
         if found:
             name = telling.word or next(filter(None, found.groups()))
             return name.lower() if telling.is_code else name.lower() + END

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from infraprism.processor.error_names import CODES, kind_of
-from infraprism.processor.error_texts import GENERAL, name_in, status_in
+from infraprism.processor.error_names import CODES, GENERAL, kind_of
 
 OTHER: Final = "other"
 MAX_NAME: Final = 200
@@ -45,6 +44,8 @@ def error_of(
     errors where they stand in a known wording. What says more is believed first: a name that tells the kind, wherever
     it stands, then one that tells it roughly, then the status.
     """
+    from infraprism.processor.error_texts import name_in, status_in  # noqa: PLC0415 - most calls do not fail
+
     names = [known for known in (name, *exceptions) if known and len(known) <= MAX_NAME]
     told = [*texts, *names]
     status = _error_status(http_status) or next(filter(None, map(_error_status, map(_digits, names))), None)

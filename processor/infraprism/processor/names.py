@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from infraprism.processor.patterns import compiled
 from infraprism.schema import fields
 
 OTHER: Final = "other"
@@ -80,12 +81,10 @@ HOSTS: Final = {
 
 HOST_PATTERNS: Final = (
     (
-        re.compile(
-            r"(?:.*[.-])?bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:.*\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
-        ),
+        r"(?:.*[.-])?bedrock(?:-runtime|-mantle)?(?:-fips)?\.[a-z0-9-]+\.(?:.*\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)",
         "aws_bedrock",
     ),
-    (re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com"), "google_vertex"),
+    (r"[a-z0-9-]+-aiplatform\.googleapis\.com", "google_vertex"),
 )
 
 HINTS: Final = {
@@ -183,44 +182,38 @@ HINTS: Final = {
 VAGUE: Final = frozenset({"google", "gcp.gen_ai", "gcp.vertex.agent"})
 """Names of the owner of two services, or of its framework; what else says who it was is better."""
 
-_MODELS: Final = tuple(
-    (re.compile(pattern), provider)
-    for pattern, provider in (
-        (
-            r"(?:[a-z-]+\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai|stability)\.[a-z].*",
-            "aws_bedrock",
-        ),
-        (r"arn:aws[a-z-]*:bedrock:.*", "aws_bedrock"),
-        (r"claude-[^@]*", "anthropic"),
-        (r"(?:claude-.*@.*|(?:projects/.*/)?publishers/.*)", "google_vertex"),
-        (r"(?:ft:)?(?:gpt-(?:3|4|5|6|image|audio|realtime|live).*|chatgpt-.*|o[134](?:-.*)?)", "openai"),
-        (r"(?:text-embedding-(?:3|ada).*|dall-e-.*|whisper-1|tts-1.*)", "openai"),
-        (r"grok-[0-9].*", "xai"),
-        (r"deepseek-(?:chat|reasoner)", "deepseek"),
-        (r"(?:mistral-(?:large|medium|small)|codestral|magistral-(?:small|medium))-(?:latest|[0-9]{4})", "mistral"),
-        (r"command-.*|embed-(?:english|multilingual|v4).*|rerank-(?:english|multilingual|v3|v4).*", "cohere"),
-        (r"sonar(?:-.*)?", "perplexity"),
-        (r"accounts/fireworks/.*", "fireworks"),
-        (r"voyage-.*", "voyage"),
-        (r"jina-.*", "jina"),
-        (r"moonshot-v1.*", "moonshot"),
-    )
+_MODELS: Final = (
+    (
+        r"(?:[a-z-]+\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai|stability)\.[a-z].*",
+        "aws_bedrock",
+    ),
+    (r"arn:aws[a-z-]*:bedrock:.*", "aws_bedrock"),
+    (r"claude-[^@]*", "anthropic"),
+    (r"(?:claude-.*@.*|(?:projects/.*/)?publishers/.*)", "google_vertex"),
+    (r"(?:ft:)?(?:gpt-(?:3|4|5|6|image|audio|realtime|live).*|chatgpt-.*|o[134](?:-.*)?)", "openai"),
+    (r"(?:text-embedding-(?:3|ada).*|dall-e-.*|whisper-1|tts-1.*)", "openai"),
+    (r"grok-[0-9].*", "xai"),
+    (r"deepseek-(?:chat|reasoner)", "deepseek"),
+    (r"(?:mistral-(?:large|medium|small)|codestral|magistral-(?:small|medium))-(?:latest|[0-9]{4})", "mistral"),
+    (r"command-.*|embed-(?:english|multilingual|v4).*|rerank-(?:english|multilingual|v3|v4).*", "cohere"),
+    (r"sonar(?:-.*)?", "perplexity"),
+    (r"accounts/fireworks/.*", "fireworks"),
+    (r"voyage-.*", "voyage"),
+    (r"jina-.*", "jina"),
+    (r"moonshot-v1.*", "moonshot"),
 )
 """Models that one provider alone serves under this name. Gemini is not among them: two services of Google bill it."""
 
 
-_OPERATIONS: Final = tuple(
-    (re.compile(pattern), operation)
-    for pattern, operation in (
-        (r"(?:.*[-/])?moderation(?:-.*)?", None),
-        (r".*rerank.*", "rerank"),
-        (r".*embed.*|(?:text-)?(?:similarity|search)-.*-(?:doc|query|code|text)-.*|voyage-[^/]*", "embeddings"),
-        (
-            r"(?:.*[./])?(?:dall-e|(?:chat)?gpt-image|imagen|imagegeneration|stable-|sd3|sdxl|titan-image|nova-canvas|flux).*",
-            "image",
-        ),
-        (r"(?:.*[./])?(?:whisper|distil-whisper|tts-1|gpt-4o(?:-mini)?-(?:transcribe|tts)).*", "audio"),
-    )
+_OPERATIONS: Final = (
+    (r"(?:.*[-/])?moderation(?:-.*)?", None),
+    (r".*rerank.*", "rerank"),
+    (r".*embed.*|(?:text-)?(?:similarity|search)-.*-(?:doc|query|code|text)-.*|voyage-[^/]*", "embeddings"),
+    (
+        r"(?:.*[./])?(?:dall-e|(?:chat)?gpt-image|imagen|imagegeneration|stable-|sd3|sdxl|titan-image|nova-canvas|flux).*",
+        "image",
+    ),
+    (r"(?:.*[./])?(?:whisper|distil-whisper|tts-1|gpt-4o(?:-mini)?-(?:transcribe|tts)).*", "audio"),
 )
 """Models that do one kind of work alone. Moderation is not billed."""
 
@@ -229,7 +222,7 @@ _OPERATIONS: Final = tuple(
 def operation_of(model: str | None, otherwise: str) -> str | None:
     """What a call of this model is, if its name tells, or None if it is not billed; else what was said of it."""
     name = (model or "").lower()
-    return next((operation for pattern, operation in _OPERATIONS if pattern.fullmatch(name)), otherwise)
+    return next((operation for pattern, operation in _OPERATIONS if compiled(pattern).fullmatch(name)), otherwise)
 
 
 def hint_of(scope: str) -> str | None:
@@ -259,7 +252,7 @@ def _by_host(host: str) -> str | None:
         if suffix in HOSTS:
             return HOSTS[suffix]
         suffix = suffix.partition(".")[2]
-    return next((provider for pattern, provider in HOST_PATTERNS if pattern.fullmatch(name)), None)
+    return next((provider for pattern, provider in HOST_PATTERNS if compiled(pattern).fullmatch(name)), None)
 
 
 def _by_hint(hint: str) -> str | None:
@@ -277,4 +270,4 @@ def _by_hint(hint: str) -> str | None:
 
 def _by_model(model: str) -> str | None:
     name = model.lower()
-    return next((provider for pattern, provider in _MODELS if pattern.fullmatch(name)), None)
+    return next((provider for pattern, provider in _MODELS if compiled(pattern).fullmatch(name)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -13,19 +14,19 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from infraprism.schema import Event, wire
 
-
-def _version() -> str:
-    try:
-        return version("infraprism-opentelemetry")
-    except PackageNotFoundError:
-        return ""
-
-
-SCOPE: Final = InstrumentationScope(wire.SCOPE_NAME, _version())
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE: Final = Resource({})
 _OK: Final = Status(StatusCode.UNSET)
 _FAILED: Final = Status(StatusCode.ERROR)
+
+
+@cache
+def _scope() -> InstrumentationScope:
+    # Not when this is imported: to find the version, the standard library reads files.
+    try:
+        return InstrumentationScope(wire.SCOPE_NAME, version("infraprism-opentelemetry"))
+    except PackageNotFoundError:
+        return InstrumentationScope(wire.SCOPE_NAME, "")
 
 
 def usage_detail_wanted() -> bool:
@@ -62,6 +63,6 @@ class _EventSpan(ReadableSpan):
             status=_OK if event.success else _FAILED,
             start_time=event.timestamp_ns,
             end_time=event.timestamp_ns + event.latency_ms * 1_000_000,
-            instrumentation_scope=SCOPE,
+            instrumentation_scope=_scope(),
         )
         return getattr(self, name)

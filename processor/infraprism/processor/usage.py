@@ -1,7 +1,5 @@
 """What one call used, as the provider's usage object says."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

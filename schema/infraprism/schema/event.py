@@ -5,12 +5,9 @@ value is checked when the event is made, there is no other way to make one, and 
 afterwards. A value that does not fit is left out; it is never trimmed, masked or escaped into something that fits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
-from hashlib import sha256
 from typing import Any, Final, NamedTuple, Self
 
 from infraprism.schema import fields
@@ -260,6 +257,8 @@ _NO_DETAIL: Final[dict[str, Any]] = {field.name: None for field in fields.USAGE_
 
 def event_id(trace_id: int, span_id: int) -> str:
     """The identity of a call, from the ids of its span. The store computes the same in SQL."""
+    from hashlib import sha256  # noqa: PLC0415 - brings OpenSSL with it, for those alone who ask
+
     digest = sha256(trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")).hexdigest()
     return f"evt_{digest[:32]}"
 

@@ -97,7 +97,7 @@ PROVIDERS: Final = (
 """Who bills. A closed list; what is not in it is `other`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Field:
     r"""One field of the event.
 

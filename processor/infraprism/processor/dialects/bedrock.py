@@ -7,7 +7,6 @@ the text. A model that makes embeddings or images is called with the same operat
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from infraprism.processor.dialects import semconv
@@ -29,5 +28,5 @@ BEDROCK: Final = Dialect(
         ),
     ),
     input_excludes_cache=True,
-    estimates=Estimated("rpc.method", "InvokeModel", re.compile(r"(?:^|[./])(?:cohere\.command|mistral\.)")),
+    estimates=Estimated("rpc.method", "InvokeModel", r"(?:^|[./])(?:cohere\.command|mistral\.)"),
 )

@@ -4,15 +4,14 @@ This runs for every call of the application, so it is written for few instructio
 only for a value that is not of the type it should be.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.dialects import DIALECTS, counts, values
 from infraprism.processor.dialects.table import Dialect, Estimated, Layer, Said, layer_of
 from infraprism.processor.names import VAGUE, hint_of, operation_of
+from infraprism.processor.patterns import compiled
 from infraprism.processor.usage import Usage
 from infraprism.schema.fields import MAX_TOKENS, TAG_PREFIX
 
@@ -52,7 +51,7 @@ class Reading(NamedTuple):
 
 
 class _Plan:
-    """A dialect in the form that is quick to read."""
+    """A dialect in the form that is quick to read; made for those alone that spans turn out to be of."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -69,7 +68,7 @@ class _Plan:
         }
 
 
-_PLANS: Final = tuple(map(_Plan, DIALECTS))
+_plan: Final = cache(_Plan)
 
 
 class _Candidate(NamedTuple):
@@ -81,7 +80,7 @@ class _Candidate(NamedTuple):
 
     is_foreign: Callable[[Iterable[str]], bool]
     are_all_foreign: Callable[[Iterable[str]], bool]
-    plan: _Plan
+    dialect: Dialect
     layer: Layer
     hint: str | None
 
@@ -91,15 +90,14 @@ def _candidates(scope: str) -> tuple[tuple[_Candidate, ...], _Candidate]:
     """The dialects that a scope's spans can be of, in order: all but the last, and the last."""
     found: list[_Candidate] = []
     seen: frozenset[str] = frozenset()
-    for plan in _PLANS:
-        dialect = plan.dialect
+    for dialect in DIALECTS:
         told = not dialect.has_scope_or_sign() or dialect.is_scope(scope)
         keys = dialect.markers if told else dialect.signs
         if keys:
             seen |= keys
             layer = layer_of(scope, dialect.layer)
             hint = hint_of(scope) if layer is Layer.CLIENT else None
-            found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, plan, layer, hint))
+            found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, dialect, layer, hint))
     return tuple(found[:-1]), found[-1]
 
 
@@ -114,8 +112,8 @@ def read(attributes: Mapping[str, Any], scope: str = "", name: str = "") -> Read
     if not others[-1].are_all_foreign(attributes):
         for candidate in others:
             if not candidate.is_foreign(attributes):
-                return _read(candidate.plan, candidate.layer, attributes, candidate.hint, name)
-    return None if last.is_foreign(attributes) else _read(last.plan, last.layer, attributes, last.hint, name)
+                return _read(_plan(candidate.dialect), candidate.layer, attributes, candidate.hint, name)
+    return None if last.is_foreign(attributes) else _read(_plan(last.dialect), last.layer, attributes, last.hint, name)
 
 
 def read_by(dialect: Dialect, attributes: Mapping[str, Any]) -> Reading | None:
@@ -175,7 +173,7 @@ def _is_estimated(estimated: Estimated, attributes: Mapping[str, Any], found: li
     return (
         attributes.get(estimated.key) == estimated.value
         and model is not None
-        and estimated.models.search(model) is not None
+        and compiled(estimated.models).search(model) is not None
     )
 
 

@@ -10,7 +10,6 @@ computed by itself, and not read.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Final
 
@@ -73,15 +72,13 @@ OPENLIT_OLLAMA: Final = replace(
     OPENLIT,
     name="OpenLIT for Ollama",
     scopes=("openlit.instrumentation.ollama",),
-    estimates=Estimated("gen_ai.operation.name", "embeddings", re.compile("")),
+    estimates=Estimated("gen_ai.operation.name", "embeddings", ""),
 )
 """The same, where the counts of embeddings are estimates."""
 OPENLIT_FORMER: Final = replace(
     OPENLIT,
     name="OpenLIT of one scope",
     scopes=("openlit.otel.tracing",),
-    estimates=Estimated(
-        "gen_ai.request.is_stream", value=True, models=re.compile("^(?:azure_|ft:)?(?:gpt-|chatgpt-|o[0-9])")
-    ),
+    estimates=Estimated("gen_ai.request.is_stream", value=True, models="^(?:azure_|ft:)?(?:gpt-|chatgpt-|o[0-9])"),
 )
 """The same up to 1.33, where all packages wrote in one scope and OpenAI's streams were always estimated."""

@@ -3,13 +3,12 @@
 A dialect is one file with one `Dialect`; the engine has no knowledge of any of them.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from infraprism.processor.dialects import values
@@ -59,6 +58,8 @@ class Said(NamedTuple):
     ends_stream: bool | None
     duration_ms: int | None
 
+
+_POSITIONS: Final = {name: position for position, name in enumerate(Said._fields)}
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
@@ -143,10 +144,10 @@ class Estimated(NamedTuple):
 
     key: str
     value: str | bool
-    models: re.Pattern[str]
+    models: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dialect:
     """One way in which instrumentations write about an LLM call.
 
@@ -212,33 +213,58 @@ class Dialect:
     settles_as: str | None = None
     layer: Layer = Layer.CLIENT
     rank: int = 0
-    slots: Mapping[str, Slot] = field(init=False, repr=False)
-    beside: Mapping[int, Mapping[int, frozenset[str]]] = field(init=False, repr=False)
-    other_markers: frozenset[str] = field(init=False, repr=False)
-    needed: tuple[int, ...] = field(init=False, repr=False)
-    needed_unnamed: tuple[int, ...] = field(init=False, repr=False)
-    parts_are_within: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name in (*self.keys, *self.needs, *self.unnamed_needs):
+            if name not in _POSITIONS:
+                raise ValueError(f"{self.name} has keys for {name}, which is no field")
+
+    # What follows is worked out for the dialects that spans of this process turn out to be of.
+
+    @cached_property
+    def slots(self) -> Mapping[str, Slot]:
+        """Where the value of each key goes."""
         slots: dict[str, Slot] = {}
+        for name, entries in self.keys.items():
+            for rank, entry in self._ranked(entries):
+                reader = entry.reader if isinstance(entry, As) else READERS[name]
+                slots[key_of(entry)] = Slot(_POSITIONS[name], rank, reader)
+        return slots
+
+    @cached_property
+    def beside(self) -> Mapping[int, Mapping[int, frozenset[str]]]:
+        """For fields with parts beside their whole: the ranks of the keys of such parts, with their providers."""
         beside: dict[int, dict[int, frozenset[str]]] = {}
         for name, entries in self.keys.items():
-            if name not in Said._fields:
-                raise ValueError(f"{self.name} has keys for {name}, which is no field")
-            position = Said._fields.index(name)
-            # From 1 where a key says more than its value: only ranks above 0 are remembered.
-            first = 1 if any(isinstance(entry, Beside) for entry in entries) else 0
-            for rank, entry in enumerate(entries, first):
-                slots[key_of(entry)] = Slot(position, rank, entry.reader if isinstance(entry, As) else READERS[name])
-                if isinstance(entry, Beside):
-                    beside.setdefault(position, {})[rank] = entry.providers
-        operation = {key for key, slot in slots.items() if slot.position == 0}
-        object.__setattr__(self, "needed", tuple(map(Said._fields.index, self.needs)))
-        object.__setattr__(self, "needed_unnamed", tuple(map(Said._fields.index, self.unnamed_needs)))
-        object.__setattr__(self, "slots", slots)
-        object.__setattr__(self, "beside", beside)
-        object.__setattr__(self, "other_markers", self.markers - operation)
-        object.__setattr__(self, "parts_are_within", not (self.input_excludes_cache or beside))
+            parts = {rank: entry.providers for rank, entry in self._ranked(entries) if isinstance(entry, Beside)}
+            if parts:
+                beside[_POSITIONS[name]] = parts
+        return beside
+
+    @staticmethod
+    def _ranked(entries: tuple[Entry, ...]) -> Iterable[tuple[int, Entry]]:
+        # From 1 where a key says more than its value: only ranks above 0 are remembered.
+        return enumerate(entries, 1 if any(isinstance(entry, Beside) for entry in entries) else 0)
+
+    @cached_property
+    def other_markers(self) -> frozenset[str]:
+        """The markers that are not keys of the operation."""
+        return self.markers - {key for key, slot in self.slots.items() if slot.position == 0}
+
+    @cached_property
+    def needed(self) -> tuple[int, ...]:
+        """The positions of `needs` in `Said`."""
+        return tuple(_POSITIONS[name] for name in self.needs)
+
+    @cached_property
+    def needed_unnamed(self) -> tuple[int, ...]:
+        """The same of `unnamed_needs`."""
+        return tuple(_POSITIONS[name] for name in self.unnamed_needs)
+
+    @cached_property
+    def parts_are_within(self) -> bool:
+        """Whether every part is counted within its whole."""
+        return not (self.input_excludes_cache or self.beside)
 
     def is_scope(self, name: str) -> bool:
         """Whether an instrumentation scope of this name writes the dialect."""

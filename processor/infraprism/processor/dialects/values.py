@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import math
 import operator
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
 
-from infraprism.processor import error_texts
 from infraprism.processor.error_names import CODES
+from infraprism.processor.patterns import compiled
 from infraprism.schema.fields import MAX_TOKENS
 
 Reader = Callable[[object], object]
@@ -86,6 +85,8 @@ def error_in_text(value: object) -> str | None:
     """What an error's message tells: the digits of an HTTP status, else a name, in known wordings; or just that."""
     if not isinstance(value, str):
         return None
+    from infraprism.processor import error_texts  # noqa: PLC0415 - most calls do not fail
+
     value = str.__str__(value)
     status = error_texts.status_in(value)
     if status is not None:
@@ -119,7 +120,6 @@ STREAM_OBJECT: Final = (
     r'^"?<(?:[A-Za-z_]{1,40}[.]){1,8}[A-Za-z_]{0,40}Stream[A-Za-z_]{0,40} object at 0x[0-9a-fA-F]{1,16}>"?$'
 )
 """How Python prints a stream that was handed on unread; the collector matches it as well."""
-_STREAM_OBJECT: Final = re.compile(STREAM_OBJECT)
 
 
 def stream_object(value: object) -> bool | None:
@@ -127,7 +127,7 @@ def stream_object(value: object) -> bool | None:
     if value is True:
         return True
     found = text(value)
-    return True if found is not None and _STREAM_OBJECT.match(found) else None
+    return True if found is not None and compiled(STREAM_OBJECT).match(found) else None
 
 
 def failure(value: object) -> str | None:

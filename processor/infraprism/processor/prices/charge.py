@@ -7,8 +7,6 @@ alone. A count without a rate, or counts that contradict each other, leave the c
 instead of the lines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple

@@ -4,8 +4,6 @@ The first look-up of a name reads the table; what it found is kept, with the tim
 is a dictionary's. What is kept is bounded: a stream of made-up names can cost time, never memory.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
@@ -248,7 +246,7 @@ def _deployed(known: table.Provider, model: table.Model, tier: str, region: str,
     return Plan(model.provider, model.id, tier, priced, note)
 
 
-def _like(row: Row, override: Override) -> Row:
+def _like(row: Row, override: "Override") -> Row:
     row = rows.scaled(row, override.factor) if override.factor else row
     said = " ".join(
         (f"as {override.like}" if override.like else "", f"times {override.factor}" if override.factor else "")

@@ -11,8 +11,6 @@ search context. A rate with limits is `[base, [limit, rate], ...]`, where the li
 tokens, cache included, and the rate beyond it applies to all tokens of the call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple

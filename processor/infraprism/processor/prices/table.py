@@ -5,8 +5,6 @@
 first model that a name matches is meant. Rows are described in `rows`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

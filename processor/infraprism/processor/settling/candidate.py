@@ -1,7 +1,5 @@
 """A span that says it is a billed call, before it is known whether other spans say the same of that call."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from infraprism.processor.attribution import Attribution

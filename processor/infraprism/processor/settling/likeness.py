@@ -7,13 +7,13 @@ the stronger the smaller its tuple.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Final
 
 from infraprism.processor.dialects.table import Layer
 from infraprism.processor.names import provider_of
 from infraprism.processor.once import OUR_SCOPE
+from infraprism.processor.patterns import compiled
 from infraprism.processor.prices import table
 from infraprism.processor.settling.candidate import Candidate
 
@@ -36,17 +36,17 @@ SAME_ID_GAP_NS: Final = 10 * SECOND
 MAX_OUTPUT_SLIP: Final = 8
 """Some add the count that a stream begins with, a few tokens, to the one that it ends with."""
 
-_DATE: Final = re.compile(r"[-@](?:20\d\d-?\d\d-?\d\d|\d{4}|\d{3}|latest)$")
-_BEDROCK: Final = re.compile(r"^(?:[a-z-]{2,8}\.)?(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai|qwen)\.")
-_BEDROCK_VERSION: Final = re.compile(r"-v\d+(?::\d+)*$")
+_DATE: Final = r"[-@](?:20\d\d-?\d\d-?\d\d|\d{4}|\d{3}|latest)$"
+_BEDROCK: Final = r"^(?:[a-z-]{2,8}\.)?(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai|qwen)\."
+_BEDROCK_VERSION: Final = r"-v\d+(?::\d+)*$"
 
 
 @lru_cache(maxsize=1024)
 def plain_model(name: str) -> str:
     """A model's name without the provider before it and the date behind it."""
     plain = name.lower().rpartition("/")[2]
-    plain = _BEDROCK_VERSION.sub("", _BEDROCK.sub("", plain))
-    return _DATE.sub("", plain.partition(":")[0])
+    plain = compiled(_BEDROCK_VERSION).sub("", compiled(_BEDROCK).sub("", plain))
+    return compiled(_DATE).sub("", plain.partition(":")[0])
 
 
 class Member:
@@ -161,14 +161,16 @@ def ids_differ(a: Candidate, b: Candidate) -> bool:
     one, other = a.reading.said.response_id, b.reading.said.response_id
     if one is None or other is None or one == other:
         return False
-    return a.scope == b.scope or _ID_KIND.split(one, 1)[0] == _ID_KIND.split(other, 1)[0]
+    return a.scope == b.scope or _kind_of(one) == _kind_of(other)
 
 
 def _same_id(a: Candidate, b: Candidate) -> bool:
     return a.reading.said.response_id is not None and a.reading.said.response_id == b.reading.said.response_id
 
 
-_ID_KIND: Final = re.compile(r"[-_]")
+def _kind_of(response_id: str) -> str:
+    return response_id.replace("_", "-").partition("-")[0]
+
 
 _SAME_TRACE: Final = 1
 _ROOTED: Final = 2
