@@ -17,8 +17,10 @@ import anthropic
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import StatusCode
 from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, client
+from wrapt import wrap_function_wrapper
 
 from infraprism.instrumentation import (
     answers,
@@ -108,6 +110,45 @@ def test_a_wrapper_of_somebody_else_on_top_of_ours_survives_uninstrument(provide
         assert (len(seen), len(recorded.spans)) == (1, 0)
     finally:
         base.request = original
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_a_wrapper_that_stood_on_a_client_class_before_ours_does_not_pass_ours_by(
+    provider: LocalProvider, *, asynchronous: bool
+) -> None:
+    """OpenInference wraps `OpenAI.request`, which it inherits, with the `request` that it finds."""
+    owner: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+    seen: list[object] = []
+
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(instance)
+        return wrapped(*args, **kwargs)
+
+    wrap_function_wrapper("openai", f"{owner.__name__}.request", theirs)
+    wrapper = vars(owner)["request"]
+    try:
+        recorded = Recorded()
+        instrument(recorded.provider)
+        opened = client("openai", provider, asynchronous=asynchronous)
+
+        async def ask() -> None:
+            for one in (opened, opened.with_options(max_retries=1)):
+                answer = one.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+                if asynchronous:
+                    await answer
+            if asynchronous:
+                await opened.close()
+            else:
+                opened.close()
+
+        asyncio.run(ask())
+        assert [type(one) for one in seen] == [owner, owner]
+        assert [span.status.status_code for span in recorded.spans] == [StatusCode.UNSET] * 2
+        uninstrument()
+        assert vars(owner)["request"] is wrapper
+        assert wrapper.__wrapped__ is vars(owner.__mro__[1])["request"]
+    finally:
+        del owner.request
 
 
 def test_patches_come_back_in_reverse_order() -> None:

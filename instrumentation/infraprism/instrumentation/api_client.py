@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
@@ -19,12 +19,13 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from wrapt import FunctionWrapper
 
 from infraprism.instrumentation import bodies, streams
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation.answers import Attribute, Operation, get, name
 from infraprism.instrumentation.call import Call, swallow
-from infraprism.instrumentation.patching import Function, Patch, Patches, Switch
+from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
 from infraprism.instrumentation.tracing import Tracing
 from infraprism.processor.once import inside_call
 
@@ -76,15 +77,13 @@ class ClientPackage:
 
         Raises AttributeError, KeyError or TypeError where the package has another shape.
         """
-        for client in (base.SyncAPIClient, base.AsyncAPIClient):
-            _check(vars(client)["request"])
         observer = _Observer(self, tracing)
-        return Patches(
-            [
-                Patch(base.SyncAPIClient, "request", observer.sync),
-                Patch(base.AsyncAPIClient, "request", observer.asynchronous),
-            ]
-        )
+        patches: list[Patch] = []
+        for client, replaced in ((base.SyncAPIClient, observer.sync), (base.AsyncAPIClient, observer.asynchronous)):
+            _check(vars(client)["request"])
+            patches.append(Patch(client, "request", replaced))
+            patches += [Patch(wrapper, WRAPPED, replaced) for wrapper in _wrapped_already(client)]
+        return Patches(patches)
 
 
 def _check(request: object) -> None:
@@ -94,6 +93,30 @@ def _check(request: object) -> None:
     parameters = inspect.signature(request).parameters
     if "options" not in parameters and all(p.kind is not p.VAR_POSITIONAL for p in parameters.values()):
         raise TypeError("request takes no options")
+
+
+def _wrapped_already(client: type[Any]) -> list[Any]:
+    """Wrappers that somebody has put on the method in classes below the base class, as OpenInference does.
+
+    They call what stood there then, and would pass ours by. What they return may be something else than the package's
+    own answers, so ours goes below them.
+    """
+    original = vars(client)["request"]
+    return [found for one in _below(client) if (found := _lowest(vars(one).get("request"), original)) is not None]
+
+
+def _below(client: type[Any]) -> Iterator[type[Any]]:
+    for one in client.__subclasses__():
+        yield one
+        yield from _below(one)
+
+
+def _lowest(found: Any, original: Function) -> Any:
+    while issubclass(type(found), FunctionWrapper):  # such a wrapper says that it is a function
+        if found.__wrapped__ is original:
+            return found
+        found = found.__wrapped__
+    return None
 
 
 class _Results(NamedTuple):

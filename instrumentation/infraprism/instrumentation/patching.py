@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 Function = Callable[..., Any]
+WRAPPED: Final = "__wrapped__"
+"""Where the wrappers of `wrapt` have what they call."""
 
 
 class Switch:
@@ -28,7 +30,7 @@ class Patch:
         """Raises KeyError if the owner itself has no such name."""
         self._owner = owner
         self._name = name
-        self._original: Function = vars(owner)[name]
+        self._original = _own(owner, name)[name]
         self._switch = Switch()
         self._replacement = make(self._original, self._switch)
 
@@ -39,8 +41,13 @@ class Patch:
     def restore(self) -> None:
         """Put the original back in its place."""
         self._switch.on = False
-        if vars(self._owner).get(self._name) is self._replacement:
+        if _own(self._owner, self._name).get(self._name) is self._replacement:
             setattr(self._owner, self._name, self._original)
+
+
+def _own(owner: Any, name: str) -> Mapping[str, Function]:
+    """What the owner itself has; a wrapper's `vars` are those of what it wraps."""
+    return {name: getattr(owner, name)} if name == WRAPPED else vars(owner)
 
 
 class Patches:
