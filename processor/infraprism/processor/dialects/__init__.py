@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from infraprism.processor.dialects.ag2 import AG2
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.bedrock import BEDROCK
 from infraprism.processor.dialects.claude_code import CLAUDE_CODE
@@ -31,6 +32,7 @@ from infraprism.processor.dialects.openinference import (
 )
 from infraprism.processor.dialects.openlit import (
     OPENLIT,
+    OPENLIT_AG2,
     OPENLIT_EXCLUSIVE,
     OPENLIT_FORMER,
     OPENLIT_GOOGLE,
@@ -57,11 +59,13 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     PYDANTIC_AI,
     STRANDS,
     GOOGLE_ADK,
+    AG2,
     CLAUDE_CODE,
     BEDROCK,
     MISTRAL,
     MLFLOW,
     LANGTRACE,
+    OPENLIT_AG2,
     OPENLIT_OPENAI,
     OPENLIT_EXCLUSIVE,
     OPENLIT_GOOGLE,

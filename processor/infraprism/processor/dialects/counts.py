@@ -24,7 +24,6 @@ _REASONING: Final = _POSITION["reasoning_tokens"]
 _AUDIO_IN: Final = _POSITION["audio_input_tokens"]
 _AUDIO_OUT: Final = _POSITION["audio_output_tokens"]
 _TOTAL: Final = _POSITION["total_tokens"]
-_STREAMED: Final = _POSITION["streamed"]
 _HOST: Final = _POSITION["host"]
 _PROVIDER: Final = _POSITION["provider"]
 _MODELS: Final = (_POSITION["response_model"], _POSITION["request_model"])
@@ -37,8 +36,6 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
 
     `ranks` says for the fields which of a dialect's keys they came from.
     """
-    if dialect.estimates_lack is not None and found[_STREAMED] and found[_POSITION[dialect.estimates_lack]] is None:
-        return Usage(), False
     counts = found[_FIRST:_BEHIND]
     contradicts = False
     given, answered, read, written, _, reasoning, *_ = counts

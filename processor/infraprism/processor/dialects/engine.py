@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.dialects import DIALECTS, counts, values
-from infraprism.processor.dialects.table import Dialect, Estimated, Layer, Said, layer_of
+from infraprism.processor.dialects.table import Dialect, Estimated, Lacking, Layer, Said, layer_of
 from infraprism.processor.names import VAGUE, hint_of, operation_of
 from infraprism.processor.patterns import compiled
 from infraprism.processor.usage import Usage
@@ -142,7 +142,10 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
     if found[0] in dialect.streams and found[_STREAMED] is None:
         found[_STREAMED] = True
     usage, contradicts = counts.usage(dialect, found, ranks)
-    if dialect.estimates is not None and _is_estimated(dialect.estimates, attributes, found):
+    estimates, lacking = dialect.estimates, dialect.estimates_lack
+    if (estimates is not None and _is_estimated(estimates, attributes, found)) or (
+        lacking is not None and found[_STREAMED] and _lacks(lacking, attributes, found)
+    ):
         usage, contradicts = Usage(), False
     said = _tuple(Said, found)
     reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))
@@ -175,6 +178,16 @@ def _is_estimated(estimated: Estimated, attributes: Mapping[str, Any], found: li
         and model is not None
         and compiled(estimated.models).search(model) is not None
     )
+
+
+def _lacks(lacking: Lacking, attributes: Mapping[str, Any], found: list[Any]) -> bool:
+    if found[Said._fields.index(lacking.field)] is not None:
+        return False
+    names = (found[_REQUEST_MODEL], found[_RESPONSE_MODEL])
+    if lacking.models is not None and not any(name and compiled(lacking.models).search(name) for name in names):
+        return False
+    # Behind the collector the text is taken apart.
+    return lacking.text is None or any(key.startswith(lacking.text) for key in attributes if type(key) is str)
 
 
 def _take(

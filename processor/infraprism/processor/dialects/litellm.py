@@ -2,9 +2,10 @@
 
 Where a span is under way it writes on that one, so that it is told by keys of its own as well; if that span
 has ended by then, nothing is written and the call cannot be seen. Its setting USE_OTEL_LITELLM_REQUEST_SPAN helps.
-The child span `raw_gen_ai_request` names no operation and is no call. A stream without usage has zeros. Cached and
-reasoning tokens stand only in `metadata.usage_object`, the usage as Python prints it. Its costs are computed by
-itself, and not read.
+The child span `raw_gen_ai_request` names no operation and is no call. Cached and reasoning tokens stand only in
+`metadata.usage_object`, the usage as Python prints it. A stream without usage has zeros, or what its own tokenizer
+counts: that has no details of the prompt, which OpenAI itself always gives. Its costs are computed by itself, and not
+read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import Dialect, Layer
+from infraprism.processor.dialects.table import Dialect, Lacking, Layer
 
 _USAGE: Final = "metadata.usage_object"
 _CALLS: Final = {
@@ -61,12 +62,14 @@ LITELLM: Final = Dialect(
             ),
             audio_input_tokens=(f"{_USAGE}.prompt_tokens_details.audio_tokens",),
             audio_output_tokens=(f"{_USAGE}.completion_tokens_details.audio_tokens",),
+            total_tokens=(f"{_USAGE}.total_tokens",),
             service_tier=(f"{_USAGE}.service_tier",),
         ),
         # By default the operation is always chat, whatever was called.
         "operation": ("llm.request.type", "gen_ai.operation.name"),
     },
     json_texts=frozenset({_USAGE}),
+    estimates_lack=Lacking("cache_read_tokens", "^(?:ft:)?(?:gpt-[0-9]|chatgpt-|o[0-9])", _USAGE),
     zero_is_unreported=True,
     layer=Layer.WRAPPER,
 )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import Beside, Dialect, Estimated
+from infraprism.processor.dialects.table import Beside, Dialect, Estimated, Lacking
 
 OPENLIT: Final = Dialect(
     name="OpenLIT",
@@ -41,7 +41,7 @@ OPENLIT_OPENAI: Final = replace(
     OPENLIT,
     name="OpenLIT for OpenAI",
     scopes=("openlit.instrumentation.openai",),
-    estimates_lack="cache_read_tokens",
+    estimates_lack=Lacking("cache_read_tokens"),
     rank=0,
 )
 """The same, where an estimate can be told."""
@@ -75,6 +75,13 @@ OPENLIT_OLLAMA: Final = replace(
     estimates=Estimated("gen_ai.operation.name", "embeddings", ""),
 )
 """The same, where the counts of embeddings are estimates."""
+OPENLIT_AG2: Final = replace(
+    OPENLIT,
+    name="OpenLIT for AG2",
+    scopes=("openlit.instrumentation.ag2",),
+    operations={name: meant for name, meant in OPENLIT.operations.items() if meant != "chat"},
+)
+"""The same, where what agents send each other is called a chat, with counts that are estimates."""
 OPENLIT_FORMER: Final = replace(
     OPENLIT,
     name="OpenLIT of one scope",

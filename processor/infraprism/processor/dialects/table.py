@@ -147,6 +147,18 @@ class Estimated(NamedTuple):
     models: str
 
 
+class Lacking(NamedTuple):
+    """Streams whose counts are an estimate where a field is not known that stands beside reported ones, be it 0.
+
+    Only those of `models`, if they are given: those whose provider always says it. `text`: the JSON text that says it,
+    if any; where that is not on the span nothing can be told.
+    """
+
+    field: str
+    models: str | None = None
+    text: str | None = None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dialect:
     """One way in which instrumentations write about an LLM call.
@@ -176,7 +188,7 @@ class Dialect:
     `total_of`: providers whose own total it is all the same, with the cache in it: the two counts that add up to it
     leave nothing out.
     `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
-    `estimates_lack`: the field that a stream has if its counts were reported, and lacks if they are an estimate.
+    `estimates_lack`: what a stream has if its counts were reported, and lacks if they are an estimate: see `Lacking`.
     `estimates`: the calls of which all counts are an estimate: see `Estimated`.
     `first_chunk_events`: names of span events that mark the first chunk of a stream.
     `settles_as`: what stands for the scope of its spans when calls are settled, where another instrumentation, which
@@ -207,7 +219,7 @@ class Dialect:
     total_is_its_own: bool = False
     total_of: frozenset[str] = frozenset()
     zero_is_unreported: bool = False
-    estimates_lack: str | None = None
+    estimates_lack: Lacking | None = None
     estimates: Estimated | None = None
     first_chunk_events: frozenset[str] = frozenset()
     settles_as: str | None = None
