@@ -10,19 +10,20 @@ process, so that nothing but the client and its instrumentation costs anything.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-COUNTS: Final = {"chat": (20, 120), "stream": (5, 30)}
+COUNTS: Final = {"chat": (20, 120), "stream": (5, 30), "async-stream": (5, 30)}
 WARM: Final = 20
 CHUNKS: Final = 101
 USAGE: Final = {
@@ -78,22 +79,31 @@ def chunks() -> Iterator[bytes]:
     yield f"data: {json.dumps({**shared, 'choices': [], 'usage': USAGE})}\n\ndata: [DONE]\n\n".encode()
 
 
-def client() -> Any:
+def clients() -> tuple[Any, Any]:
+    """A client of each kind, synchronous and asynchronous."""
     import httpx2  # noqa: PLC0415 - after the instrumentation, as in an application
-    from openai import OpenAI  # noqa: PLC0415
+    from openai import AsyncOpenAI, OpenAI  # noqa: PLC0415
 
     whole, pieces = answer(), list(chunks())
 
-    class Pieces(httpx2.SyncByteStream):
+    class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
             return iter(pieces)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         if b'"stream":true' in request.content:
             return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
         return httpx2.Response(200, headers={"content-type": "application/json"}, content=whole)
 
-    return OpenAI(api_key="none", http_client=httpx2.Client(transport=httpx2.MockTransport(respond)))
+    transport = httpx2.MockTransport(respond)
+    return (
+        OpenAI(api_key="none", http_client=httpx2.Client(transport=transport)),
+        AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=transport)),
+    )
 
 
 def batching() -> TracerProvider:
@@ -152,16 +162,28 @@ VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
 
 def callers(variant: str, provider: TracerProvider) -> dict[str, Callable[[], None]]:
     """One call of each kind."""
-    create = client().chat.completions.create
+    create, create_async = (client.chat.completions.create for client in clients())
     asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
     tracer = provider.get_tracer("benchmark") if variant == "span" else None
 
     def chat() -> None:
         assert create(**asked).usage.total_tokens == 148
 
+    streamed = {**asked, "stream": True, "stream_options": {"include_usage": True}}
+
     def stream() -> None:
-        options = {"include_usage": True}
-        assert sum(1 for _ in create(**asked, stream=True, stream_options=options)) == CHUNKS
+        assert sum(1 for _ in create(**streamed)) == CHUNKS
+
+    async def read() -> None:
+        count = 0
+        async for _ in await create_async(**streamed):
+            count += 1
+        assert count == CHUNKS
+
+    loop = asyncio.new_event_loop()
+
+    def async_stream() -> None:
+        loop.run_until_complete(read())
 
     def spanned(call: Callable[[], None]) -> Callable[[], None]:
         if tracer is None:
@@ -175,7 +197,7 @@ def callers(variant: str, provider: TracerProvider) -> dict[str, Callable[[], No
 
         return run
 
-    return {"chat": spanned(chat), "stream": spanned(stream)}
+    return {"chat": spanned(chat), "stream": spanned(stream), "async-stream": spanned(async_stream)}
 
 
 def count_from_now() -> None:

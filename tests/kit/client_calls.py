@@ -109,6 +109,15 @@ def streaming_response(
     return run
 
 
+async def _raw_pieces(response: Any) -> list[Any]:
+    """The body as it came over the wire, in one piece, since how it was cut is chance; and what else was seen of it."""
+    got = response.http_response
+    seen = await listed(got.aiter_raw() if type(response).__name__.startswith("Async") else got.iter_raw())
+    others = [each for each in seen if not isinstance(each, bytes)]
+    distinct = [each for number, each in enumerate(others) if each not in others[:number]]
+    return [b"".join(each for each in seen if isinstance(each, bytes)), *distinct]
+
+
 def _openai_chat(client: Any, model: str, **asked: Any) -> Any:
     return client.chat.completions.create(model=model, messages=MESSAGES, **asked)
 
@@ -189,7 +198,7 @@ def _openai_ways() -> list[Way]:
                     lambda c, m: c.chat.completions.with_streaming_response.create(model=m, messages=MESSAGES), read
                 ),
             )
-            for name, read in (("lines", lines), ("json", json), ("parsed", parsed))
+            for name, read in (("lines", lines), ("json", json), ("parsed", parsed), ("raw", _raw_pieces))
         ),
         *(
             Way(
@@ -204,7 +213,7 @@ def _openai_ways() -> list[Way]:
                 ),
                 streamed=True,
             )
-            for name, read in (("lines", lines), ("parsed", parsed))
+            for name, read in (("lines", lines), ("parsed", parsed), ("raw", _raw_pieces))
         ),
         Way(
             "post",
@@ -331,7 +340,7 @@ def _anthropic_ways() -> list[Way]:
                 "chat",
                 streaming_response(lambda c, m: c.messages.with_streaming_response.create(model=m, **asked), read),
             )
-            for name, read in (("lines", lines), ("json", json))
+            for name, read in (("lines", lines), ("json", json), ("raw", _raw_pieces))
         ),
         Way(
             "messages streaming response of a stream",

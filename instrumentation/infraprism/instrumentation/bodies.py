@@ -140,19 +140,37 @@ _Search = _Answer | _Events | _Nothing
 
 
 class _Watch:
-    """A call, and the search of the body that it gets its answer in, which is made once somebody reads that."""
+    """A call, and the search of the body that it gets its answer in, which is made once somebody reads that.
 
-    __slots__ = ("_headers", "_search", "call")
+    `decoded`: whether the decoder was given the piece that came over the wire last.
+    """
+
+    __slots__ = ("_headers", "_search", "call", "decoded")
 
     def __init__(self, call: Call, headers: Any) -> None:
         self.call = call
         self._headers = headers
         self._search: _Search | None = None
+        self.decoded = False
 
     def feed(self, piece: bytes) -> None:
         if self._search is None:
             self._search = _search(self.call, self._headers, live=True)
         self._search.feed(piece)
+
+    def passed(self, piece: bytes) -> None:
+        """See a piece as it came over the wire, after the application had it: only where nobody decoded it.
+
+        Whoever reads a response raw, as `iter_raw` does, and had it compressed, decodes it out of our sight.
+        """
+        decoded, self.decoded = self.decoded, False
+        if decoded or self.call.reading:
+            return
+        try:
+            if self._headers.get("content-encoding", "identity") == "identity":
+                self.feed(piece)
+        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
+            swallow("bodies.raw")
 
     def end(self) -> None:
         if self._search is not None:
@@ -167,6 +185,7 @@ class _Decoder(StandIn):
         self._watch = watch
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
+        self._watch.decoded = True
         decoded: bytes | Iterator[bytes] = self._original.decode(data)
         return decoded if self._watch.call.reading else self._shown(decoded)
 
@@ -190,8 +209,7 @@ class _Body(StandIn):
 
     def __init__(self, stream: Any, watch: _Watch) -> None:
         self._original = stream
-        self._call = watch.call
-        self._watch = watch
+        self._call, self._watch = watch.call, watch
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._original) if self._call.reading else self._watched()
@@ -201,18 +219,29 @@ class _Body(StandIn):
         return chunks if self._call.reading else self._watched_async(chunks)
 
     def _watched(self) -> Iterator[bytes]:
+        pieces = iter(self._original)
         try:
-            yield from self._original
+            for piece in pieces:
+                try:
+                    yield piece
+                finally:
+                    self._watch.passed(piece)
         except GeneratorExit:
             raise
         except BaseException as error:
             self._call.failed(error)
             raise
+        finally:
+            if (close := getattr(pieces, "close", None)) is not None:
+                close()
 
     async def _watched_async(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
-            async for chunk in chunks:
-                yield chunk
+            async for piece in chunks:
+                try:
+                    yield piece
+                finally:
+                    self._watch.passed(piece)
         except GeneratorExit:
             raise
         except BaseException as error:

@@ -71,7 +71,7 @@ class _AsyncChunks(StandIn):
     to finalize. What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's.
     """
 
-    def __init__(self, source: AsyncIterator[object], call: Call, response: Any) -> None:
+    def __init__(self, source: AsyncIterator[Any], call: Call, response: Any) -> None:
         super().__init__(source)
         self._call = call
         self._response = response
@@ -80,7 +80,7 @@ class _AsyncChunks(StandIn):
     def __aiter__(self) -> AsyncIterator[object]:
         return self
 
-    async def __anext__(self) -> object:
+    async def __anext__(self) -> Any:
         call = self._call
         if not self._started:
             read_by_package(self._response)
@@ -94,7 +94,13 @@ class _AsyncChunks(StandIn):
         except BaseException as error:
             call.failed(error)
             raise
-        call.chunk(chunk)
+        try:  # as in `_chunks`
+            if call.waits_for_usage and chunk.usage is None:
+                call.last_chunk_ns = time_ns()
+            else:
+                call.chunk(chunk)
+        except Exception:  # noqa: BLE001 - an object of another class
+            call.chunk(chunk)
         call.reading = False
         return chunk
 
