@@ -75,6 +75,7 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
     "Connection error.": ("connection", None),
     "Request timed out.": ("timeout", None),
     "Request was aborted.": ("cancelled", None),
+    "abandoned stream": ("cancelled", None),
     "connect ECONNREFUSED 127.0.0.1:80": ("connection", None),
     'Post "https://example.com": dial tcp 127.0.0.1:443: connect: connection refused': ("connection", None),
     'Post "https://example.com": context deadline exceeded': ("timeout", None),

@@ -197,6 +197,8 @@ def test_a_class_end_that_says_little_is_not_taken_for_one_that_says_more() -> N
         ("java.net.UnknownHostException", "connection"),
         ("dev.langchain4j.exception.ContentFilteredException", "content_filter"),
         ("System.Threading.Tasks.TaskCanceledException", "cancelled"),
+        ("BLOCKED_SAFETY", "content_filter"),
+        ("BLOCKED_PROHIBITED_CONTENT", "content_filter"),
         ("Azure.Identity.AuthenticationFailedException", "authentication"),
         ("context.deadlineExceededError", "timeout"),
         ("*net.DNSError", "connection"),

@@ -221,6 +221,15 @@ def test_a_framework_that_tries_again_repeats_its_last_attempt_alone() -> None:
     assert len(apart) == 2
 
 
+def test_a_failure_passed_on_late_in_a_trace_of_its_own_is_one_with_the_call_that_failed_so() -> None:
+    client = candidate(CLIENT, 15, 23, (None, None), outcome=RATE_LIMITED)
+    wrapper = candidate("litellm", 0, 1490, (None, None), outcome=RATE_LIMITED)
+    assert len(settle(client, wrapper)) == 1
+    assert len(settle(client, wrapper._replace(outcome=FAILED))) == 2
+    attempts = [candidate(CLIENT, at, at + 8, (None, None), outcome=RATE_LIMITED) for at in (15, 700, 1480)]
+    assert len(settle(*attempts, wrapper)) == 3
+
+
 def test_separate_attempts_stay_separate() -> None:
     attempts = [
         candidate("ai", at, at + 9, (None, None), trace_id=1, parent_id=1, outcome=RATE_LIMITED) for at in (0, 20)

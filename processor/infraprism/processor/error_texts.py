@@ -143,7 +143,8 @@ TELLINGS: Final = (
         "connection",
     ),
     Telling(
-        r"context canceled$|operation was (?:aborted|cancell?ed)|^Request was aborted|task was cancell?ed",
+        r"context canceled$|operation was (?:aborted|cancell?ed)|^Request was aborted|task was cancell?ed"
+        r"|^abandoned stream$",
         "cancelled",
     ),
     Telling(_named(_GENERAL_ENDS)),  # no underscore: Sentry calls any failure an `internal_error`

@@ -18,7 +18,7 @@ from infraprism.processor.dialects.langfuse import LANGFUSE, LANGFUSE_LANGCHAIN
 from infraprism.processor.dialects.langsmith import LANGSMITH
 from infraprism.processor.dialects.langtrace import LANGTRACE
 from infraprism.processor.dialects.litellm import LITELLM
-from infraprism.processor.dialects.logfire import LOGFIRE
+from infraprism.processor.dialects.logfire import LOGFIRE, LOGFIRE_AGENTS
 from infraprism.processor.dialects.mastra import MASTRA
 from infraprism.processor.dialects.mistral import MISTRAL
 from infraprism.processor.dialects.mlflow import MLFLOW
@@ -47,7 +47,7 @@ from infraprism.processor.dialects.openllmetry import (
     OPENLLMETRY_IMAGES,
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
-from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_TANSTACK
+from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK
 from infraprism.processor.dialects.spellings import SPELLINGS
 from infraprism.processor.dialects.spring_ai import SPRING_AI
 from infraprism.processor.dialects.strands import STRANDS
@@ -56,6 +56,7 @@ from infraprism.processor.dialects.voltagent import VOLTAGENT
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
     LOGFIRE,
+    LOGFIRE_AGENTS,
     PYDANTIC_AI,
     STRANDS,
     GOOGLE_ADK,
@@ -93,6 +94,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     LITELLM,
     OPENLLMETRY,
     SEMCONV_TANSTACK,
+    SEMCONV_GOOGLE,
     SPELLINGS,
     SEMCONV,
 )

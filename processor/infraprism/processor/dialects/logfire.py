@@ -3,7 +3,9 @@
 What a span is about is said by its message template, a constant of the instrumentation: spans of other endpoints, such
 as counting tokens, have the template of an unnamed call. Input includes the cache; the parts stand only in the
 provider's usage object, a JSON text. A stream is two spans: one of the request, which ends when the answer begins, and
-one of no duration when the stream is over, which has the counts and says how long it took.
+one of no duration when the stream is over, which has the counts and says how long it took. Its spans of OpenAI Agents
+name no operation for chats, and have the parts of the counts in the usage that Agents keeps, a JSON text as well; turns
+and tasks repeat it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import As, Dialect
+from infraprism.processor.dialects.table import As, Dialect, Layer
 from infraprism.processor.dialects.values import words
 
 _RAW: Final = "gen_ai.usage.raw"
@@ -58,4 +60,29 @@ LOGFIRE: Final = Dialect(
     },
     json_texts=frozenset({_RAW}),
     zero_is_unreported=True,
+)
+_KEPT: Final = "usage"
+
+LOGFIRE_AGENTS: Final = Dialect(
+    name="Logfire for OpenAI Agents",
+    markers=frozenset({"logfire.msg_template"}),
+    scopes=("logfire.openai_agents",),
+    operations={
+        "Chat completion with {gen_ai.request.model!r}": "chat",
+        "Responses API with {gen_ai.request.model!r}": "chat",
+        "Responses API": "chat",
+        "Speech → Text with {gen_ai.request.model!r}": "audio",
+        "Text → Speech": "audio",
+    },
+    keys={
+        **semconv.keys_with(
+            cache_read_tokens=(f"{_KEPT}.input_tokens_details.cached_tokens",),
+            cache_write_tokens=(f"{_KEPT}.input_tokens_details.cache_write_tokens",),
+            reasoning_tokens=(f"{_KEPT}.output_tokens_details.reasoning_tokens",),
+        ),
+        "operation": ("logfire.msg_template",),
+    },
+    json_texts=frozenset({_KEPT}),
+    zero_is_unreported=True,
+    layer=Layer.FRAMEWORK,
 )

@@ -144,3 +144,13 @@ SEMCONV_TANSTACK: Final = replace(
     unnamed_operation=None,
 )
 """The same, where a span without an operation is the sum of several requests."""
+SEMCONV_GOOGLE: Final = replace(
+    SEMCONV,
+    name="semconv of Google GenAI before 1.0",
+    markers=frozenset({"code.function.name"}),
+    scopes=("opentelemetry.instrumentation.google_genai",),
+    unnamed_operation=None,
+    zero_is_unreported=True,
+    rank=1,
+)
+"""The same, where counts that were not reported are 0, and the output leaves thoughts out, of which it says nothing."""

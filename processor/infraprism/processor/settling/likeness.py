@@ -140,8 +140,9 @@ def evidence(one: Member, other: Member) -> Evidence | None:
     elif opens:
         fits = _start_together(a, b)
     else:
-        fits = not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS) and (
-            not counts or (_together(a, b) if other_name == _ALIAS else _of_one_length(a, b))
+        fits = _fail_alike(one, other) or (
+            not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS)
+            and (not counts or (_together(a, b) if other_name == _ALIAS else _of_one_length(a, b)))
         )
     differ = a.outcome.success is not b.outcome.success
     return (1, other_name, nearness, counts, differ, inside, gap_ns) if fits else None
@@ -221,6 +222,13 @@ def _outcomes_contradict(one: Member, other: Member) -> bool:
         return False
     answered, failed = (one, other) if one.candidate.outcome.success else (other, one)
     return answered.output_tokens is not None and failed.output_tokens is None
+
+
+def _fail_alike(one: Member, other: Member) -> bool:
+    """Whether both began together and failed in the same way without any count: that is passed on however late."""
+    a, b = one.candidate, other.candidate
+    same = not a.outcome.success and a.outcome == b.outcome and a.outcome.error_type != "other"
+    return same and one.counts_nothing and other.counts_nothing and _start_together(a, b)
 
 
 def _inside(a: Candidate, b: Candidate) -> int:
