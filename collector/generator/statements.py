@@ -337,9 +337,12 @@ def _billed(dialect: Dialect) -> str:
         calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
     billed = any_of(*(f"({call})" for call in calls))
     # The names do not leave, so that nobody after the collector could tell by them.
-    ends = "".join(f"|^(?s).*{re.escape(end)}$" for end in dialect.no_call_ends)
-    no_call = one_of(dialect.no_calls) + ends
-    return all_of(f"not ({matches(_NAME, no_call)})", billed) if dialect.no_calls else billed
+    no_calls = [one_of(dialect.no_calls)] if dialect.no_calls else []
+    no_calls += [f"^(?s).*{re.escape(end)}$" for end in dialect.no_call_ends]
+    no_calls += [f"^{re.escape(beginning)}" for beginning in dialect.no_call_begins]
+    asks = [f"{at(SPAN, key)} != {text(nothing)}" for key, nothing in dialect.no_call_texts.items()]
+    named = [f"not ({matches(_NAME, '|'.join(no_calls))})"] if no_calls else []
+    return all_of(*named, *asks, billed)
 
 
 def _identifier(value: str, field: Field) -> str:

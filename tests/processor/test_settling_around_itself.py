@@ -22,3 +22,14 @@ def test_an_agent_of_the_same_scope_that_names_no_operation_repeats_the_call_tha
     outer = candidate("app", 0, 900, trace_id=1, span_id=1, operation="other")
     assert settle(inner, outer) == [inner]
     assert len(settle(inner, candidate("app", 0, 900, (50, 20), trace_id=1, span_id=1, operation="other"))) == 2
+
+
+def test_a_note_of_a_call_written_when_it_was_over_is_that_call() -> None:
+    client = candidate("openai", 0, 800, trace_id=1, span_id=2, parent_id=1)
+    note = candidate("ag2", 930, 930.2, trace_id=1, span_id=3, parent_id=1)
+    assert settle(client, note) == [client]
+    assert len(settle(client, note._replace(start_ns=note.start_ns - 400_000_000))) == 2
+    assert len(settle(client, note._replace(trace_id=9))) == 2
+    assert len(settle(client, candidate("ag2", 930, 930.2, (111, 38), trace_id=1, span_id=3, parent_id=1))) == 2
+    two = candidate("openai", 100, 900, trace_id=1, span_id=4, parent_id=1)
+    assert len(settle(client, two, note, note._replace(span_id=5, start_ns=note.start_ns + 1000))) == 2

@@ -45,6 +45,7 @@ from infraprism.processor.dialects.openllmetry import (
     OPENLLMETRY_CHAT,
     OPENLLMETRY_EXCLUSIVE,
     OPENLLMETRY_IMAGES,
+    OPENLLMETRY_OPENAI,
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK
@@ -78,6 +79,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLLMETRY_BEDROCK,
     OPENLLMETRY_EXCLUSIVE,
     OPENLLMETRY_CHAT,
+    OPENLLMETRY_OPENAI,
     AI_SDK_7,
     AI_SDK,
     LANGSMITH,

@@ -131,7 +131,7 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
         if text in attributes and None in [found[position] for position in positions]:
             _take(plan, values.leaves(attributes[text], tree), found, ranks, {})
     operation = _operation(dialect, found, attributes)
-    if operation is None or name in dialect.no_calls or name.endswith(dialect.no_call_ends):
+    if operation is None or _is_no_call(dialect, attributes, name):
         return None
     if dialect.needed and all(found[position] is None for position in dialect.needed):
         return None
@@ -150,6 +150,14 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
     said = _tuple(Said, found)
     reading: Reading = _tuple(Reading, (operation, said, usage, tags, contradicts, dialect.name, layer, dialect.rank))
     return reading
+
+
+def _is_no_call(dialect: Dialect, attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether a span that looks like a call says somewhere that it is none."""
+    if name in dialect.no_calls or name.endswith(dialect.no_call_ends) or name.startswith(dialect.no_call_begins):
+        return True
+    texts = dialect.no_call_texts
+    return bool(texts) and any(attributes.get(key) == text for key, text in texts.items())
 
 
 def _operation(dialect: Dialect, found: list[Any], attributes: Mapping[str, Any]) -> str | None:

@@ -73,8 +73,9 @@ OPENINFERENCE_OPENAI: Final = replace(
     name="OpenInference for OpenAI",
     scopes=("openinference.instrumentation.openai",),
     needs=("request_model", "response_model"),
+    no_call_texts={"llm.invocation_parameters": "{}"},
 )
-"""The same, where any request of the client is a span."""
+"""The same, where any request of the client is a span, that too which only fetches or cancels an answer."""
 OPENINFERENCE_RERANK: Final = replace(
     OPENINFERENCE,
     name="OpenInference for clients that rerank",

@@ -41,10 +41,11 @@ OPENLIT_OPENAI: Final = replace(
     OPENLIT,
     name="OpenLIT for OpenAI",
     scopes=("openlit.instrumentation.openai",),
+    no_call_begins=("responses.retrieve ", "responses.cancel ", "responses.token_count ", "chat.messages.list "),
     estimates_lack=Lacking("cache_read_tokens"),
     rank=0,
 )
-"""The same, where an estimate can be told."""
+"""The same, where an estimate can be told, and what only fetches or counts is called a chat as well."""
 OPENLIT_EXCLUSIVE: Final = replace(
     OPENLIT,
     name="OpenLIT for Anthropic and Bedrock",

@@ -89,6 +89,14 @@ OPENLLMETRY_IMAGES: Final = Dialect(
     rank=1,
 )
 """The same, where all counts are estimates."""
+OPENLLMETRY_OPENAI: Final = replace(
+    OPENLLMETRY,
+    name="OpenLLMetry for OpenAI",
+    scopes=(f"{_PREFIX}openai", f"{_PREFIX}openai."),
+    signs=frozenset(),
+    needs=("request_model",),
+)
+"""The same, where answers that are only fetched have a span, without the model that was asked."""
 _CHATS: Final = ("anthropic", "groq", "google_generativeai", "vertexai")
 OPENLLMETRY_CHAT: Final = replace(
     OPENLLMETRY,

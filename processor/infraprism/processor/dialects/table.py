@@ -172,7 +172,9 @@ class Dialect:
     `operation_by_model`: whether calls of all kinds are named as one, so that the model's name tells more: see
     `infraprism.processor.names.operation_of`.
     `no_calls`: constant names of spans that look like calls and are none, such as counting tokens.
-    `no_call_ends`: the same, where the class of the application's model stands before it.
+    `no_call_ends`: the same, where the class of the application's model stands before it; `no_call_begins`: where the
+    model stands behind it.
+    `no_call_texts`: keys, and the text under each that says that nothing was asked of a model.
     `bills`: the provider that bills all its calls, where it writes the model's maker in that place.
     `needs`: fields of `Said` of which a call has at least one; a span without any of them is no call.
     `keys`: for each field of `Said` its keys, best first.
@@ -211,6 +213,8 @@ class Dialect:
     operation_by_model: bool = False
     no_calls: frozenset[str] = frozenset()
     no_call_ends: tuple[str, ...] = ()
+    no_call_begins: tuple[str, ...] = ()
+    no_call_texts: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     bills: str | None = None
     json_texts: frozenset[str] = frozenset()

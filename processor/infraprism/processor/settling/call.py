@@ -8,7 +8,7 @@ from typing import Any, Final
 from infraprism.processor.dialects.table import Said
 from infraprism.processor.names import provider_of
 from infraprism.processor.settling.candidate import Candidate
-from infraprism.processor.settling.likeness import Member
+from infraprism.processor.settling.likeness import Member, is_note
 from infraprism.processor.usage import Usage
 
 _TAKEN_OVER: Final = (
@@ -93,13 +93,14 @@ class Call:
         )
 
 
-def _innermost_first(member: Member) -> tuple[bool, bool, int, bool, int]:
+def _innermost_first(member: Member) -> tuple[bool, bool, int, bool, bool, int]:
     found = member.candidate
     return (
         not member.is_ours,
         member.opens_stream or member.ends_stream,
         found.reading.layer,
         member.opens_stream,
+        is_note(found),
         -found.start_ns,
     )
 

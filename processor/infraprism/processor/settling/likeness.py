@@ -32,6 +32,10 @@ IN_TURN_NS: Final = SECOND // 5
 END_GAP_NS: Final = SECOND
 """How long after the call itself a span around it may end that is not related to it: it has only the answer to pass on.
 Before the call it may have waited for its turn."""
+NOTE_NS: Final = MILLISECOND
+"""What took no longer is no call but a note of one, written when that was over."""
+NOTE_GAP_NS: Final = SECOND
+"""How long after."""
 SAME_ID_GAP_NS: Final = 10 * SECOND
 MAX_OUTPUT_SLIP: Final = 8
 """Some add the count that a stream begins with, a few tokens, to the one that it ends with."""
@@ -129,6 +133,8 @@ def evidence(one: Member, other: Member) -> Evidence | None:
         apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
     nearness, counts = _nearness(a, b), _agreement(one, other)
+    if inside > 1 and not counts and nearness <= _SAME_TRACE and (_is_note_of(a, b) or _is_note_of(b, a)):
+        inside = 1
     opens = one.opens_stream or other.opens_stream
     if (inside > 1 and not opens) or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
         return None
@@ -241,6 +247,15 @@ def _inside(a: Candidate, b: Candidate) -> int:
     apart_ns = max(abs(before), abs(after))
     in_turn = a.reading.layer == b.reading.layer == Layer.FRAMEWORK and apart_ns <= IN_TURN_NS
     return 1 if nearly or in_turn else 2
+
+
+def is_note(found: Candidate) -> bool:
+    """Whether a span is the note of a call, by how long it took."""
+    return found.end_ns - found.start_ns <= NOTE_NS
+
+
+def _is_note_of(note: Candidate, call: Candidate) -> bool:
+    return is_note(note) and not is_note(call) and 0 <= note.start_ns - call.end_ns <= NOTE_GAP_NS
 
 
 def _end_at_first_chunk(found: Candidate) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from infraprism.processor.settling.call import Call
 from infraprism.processor.settling.candidate import Candidate
-from infraprism.processor.settling.likeness import AFTER_NS, SAME_ID_GAP_NS
+from infraprism.processor.settling.likeness import AFTER_NS, NOTE_GAP_NS, SAME_ID_GAP_NS, is_note
 
 MAX_CALLS: Final = 2048
 """Calls remembered; the oldest is released and forgotten for each further one."""
@@ -124,7 +124,7 @@ class Memory:
         response_id = found.reading.said.response_id
         if response_id is not None and having is None:
             yield from [c for c in self._by_response.get(response_id, ()) if c.scopes.isdisjoint(without)]
-        start_ns = found.start_ns - AFTER_NS
+        start_ns = found.start_ns - (NOTE_GAP_NS if is_note(found) else AFTER_NS)
         compared = 0
         for scopes, calls in self._by_scopes.items():
             if not scopes.isdisjoint(without) or (having is not None and having not in scopes):
