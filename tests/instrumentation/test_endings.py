@@ -227,6 +227,42 @@ def test_a_stream_closed_by_another_thread_ends_once(package: str, provider: Loc
     assert len(recorded.spans) == 1
 
 
+@PACKAGES
+def test_an_error_thrown_into_a_stream_closes_it_at_once(package: str, provider: LocalProvider) -> None:
+    def run() -> bool:
+        opened = client(package, provider, asynchronous=False)
+        stream = asyncio.run(stream_of(opened, package))
+        next(stream)
+        with pytest.raises(ZeroDivisionError) as caught:
+            stream._iterator.throw(ZeroDivisionError())
+        is_closed: bool = stream.response.is_closed  # while the error still holds the frames it went through
+        assert caught.tb
+        opened.close()
+        return is_closed
+
+    bare = run()
+    instrument(Recorded().provider)
+    assert run() == bare
+
+
+@PACKAGES
+def test_a_stream_that_is_dropped_in_an_event_loop_that_runs_no_more_ends_its_call(
+    package: str, provider: LocalProvider, recorded: Recorded
+) -> None:
+    opened = client(package, provider, asynchronous=True)
+
+    async def drops_it() -> None:
+        await anext(await stream_of(opened, package))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(drops_it())
+    gc.collect()
+    assert len(recorded.spans) == 1
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(opened.close())
+    loop.close()
+
+
 @SIDES
 @PACKAGES
 def test_a_stream_lasts_until_its_last_chunk(
