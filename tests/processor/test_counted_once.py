@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.kit.spans import KeepsEvents, provider_with
 
@@ -256,3 +256,22 @@ def test_a_forked_child_sends_nothing_of_what_its_parent_holds(route: Route) -> 
     os.close(read)
     route.flush()
     assert len(events) == 1
+
+
+def put_together(provider: TracerProvider, span_id: int) -> None:
+    """A call's span that no tracer made: put together when the call was over, and handed to the processors."""
+    of_call = trace.SpanContext(7, span_id, is_remote=False, trace_flags=trace.TraceFlags(1))
+    ready = ReadableSpan("chat", context=of_call, attributes=CALL, start_time=1, end_time=2)
+    provider._active_span_processor.on_end(ready)
+
+
+def test_a_span_that_nobody_started_is_for_whom_it_is_handed_over(route: Route) -> None:
+    """As Respan's instrumentation of openai does."""
+    with attribution(customer="acme"):
+        put_together(route.provider, 1)
+        token = inside_call.set(True)
+        put_together(route.provider, 2)
+        inside_call.reset(token)
+    put_together(route.provider, 3)
+    route.flush()
+    assert [event.entity_id for event in route.events] == ["acme", None]

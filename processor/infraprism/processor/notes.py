@@ -31,6 +31,14 @@ _is_inside: Final = inside_call.get
 _frame: Final = attribution.current.get
 
 
+def here() -> Note | None:
+    """What holds in this context. Inside a call nothing else matters: such a span never becomes an event."""
+    if _is_inside():
+        return Part.OF_A_CALL
+    frame = _frame()
+    return None if frame is None else frame.attribution
+
+
 class Notes:
     """A bounded book of notes by trace and span id; safe in threads and across fork, since it has no lock."""
 
@@ -45,18 +53,13 @@ class Notes:
 
     def start(self, span: ReadableSpan) -> None:
         """Note what holds for a span that starts in this context, if anything does."""
-        frame = _frame()
-        if frame is None and not _is_inside():
-            return
+        note = here()
         context = span.context
-        if context is None:
+        if note is None or context is None:
             return
         if len(self.by_id) >= MAX_NOTES:
             self._forget_oldest()
-        # Inside a call nothing else matters: such a span never becomes an event.
-        self.by_id[context.trace_id, context.span_id] = (
-            Part.OF_A_CALL if frame is None or _is_inside() else frame.attribution
-        )
+        self.by_id[context.trace_id, context.span_id] = note
 
     def of(self, span: ReadableSpan) -> Note | None:
         """What was noted; it stays, for others who may ask."""
@@ -74,6 +77,11 @@ class Notes:
         self.tally.error("notes.forgotten")
 
 
+def was_never_started(span: ReadableSpan) -> bool:
+    """Whether no tracer made the span: the SDK's have attributes of a class of its own."""
+    return not hasattr(getattr(span, "_attributes", None), "_dict")
+
+
 shared: Final = Notes()
 """What `AttributionRecorder` noted, for the whole process."""
 
@@ -87,3 +95,11 @@ class AttributionRecorder(SpanProcessor):
             shared.start(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             shared.tally.error("recorder.on_start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Note it for a span that nobody started, but put together when its call was over, and handed over here."""
+        try:
+            if was_never_started(span) and shared.of(span) is None:
+                shared.start(span)
+        except Exception:  # noqa: BLE001 - no error of ours may reach the application
+            shared.tally.error("recorder.on_end")

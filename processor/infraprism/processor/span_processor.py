@@ -27,7 +27,7 @@ from infraprism.processor.convert import MARKERS, attributes_of
 from infraprism.processor.delivery import Delivery
 from infraprism.processor.intake import Ended
 from infraprism.processor.nearby import Nearby
-from infraprism.processor.notes import Note, Notes
+from infraprism.processor.notes import Note, Notes, here
 from infraprism.processor.once import Part, inside_call
 from infraprism.processor.process_end import before_end
 from infraprism.processor.sink import EventExporter, registered_exporter
@@ -134,6 +134,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 keys = span._attributes._dict  # type: ignore[union-attr]  # noqa: SLF001
             except AttributeError:
                 keys = attributes_of(span)
+                note = here() if note is None else note  # no tracer made it: nobody saw it start
+                if note is _OF_A_CALL:
+                    return
             if not _no_marker_in(keys):
                 self._put(span, note, lasts=self._nearby.reported(span))
             elif self._awaited and (context := span.context) is not None and context.span_id in self._awaited:
