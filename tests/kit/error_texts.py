@@ -16,6 +16,11 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
         "503",
     ),
     "CANARY (status code: 429)": ("rate_limit", "429"),
+    # The message that a provider gave, behind the class of whoever passed it on.
+    "ModelProviderError: Rate limit reached for CANARY": ("rate_limit", "429"),
+    "agno.exceptions.ModelProviderError: Overloaded": ("overloaded", "529"),
+    "APIError: An error occurred while processing your request CANARY": ("server_error", None),
+    "An error occurred while processing your request. CANARY": ("server_error", None),
     "status_code=401 CANARY": ("authentication", "401"),
     "statusCode: 500, CANARY": ("server_error", "500"),
     '{"error":{"code":429,"message":"CANARY"}}': ("rate_limit", "429"),

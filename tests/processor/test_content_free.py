@@ -179,6 +179,37 @@ def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
     assert after is before
 
 
+@pytest.mark.parametrize(
+    ("scope", "attributes"),
+    [
+        ("shop", {"traceloop.span.kind": "workflow", "traceloop.workflow.name": CANARY}),
+        ("shop", {"traceloop.entity.input": CANARY}),
+        ("shop", {"honeyhive_event_type": "chain", "honeyhive_inputs.question": CANARY, "honeyhive.project": CANARY}),
+        ("shop", {"respan.entity.log_type": "task", "status_code": CANARY}),
+        ("shop", {"lmnr.span.input": CANARY, "lmnr.association.properties.user": CANARY}),
+        ("shop", {"braintrust.input_json": CANARY, "braintrust.parent": CANARY}),
+        ("shop", {"langwatch.span.type": "llm", "langwatch.input": CANARY}),
+        ("shop", {"confident.span.input": CANARY}),
+        ("shop", {"fi.span.kind": "CHAIN", "raw.input": CANARY}),
+        ("shop", {"genkit:input": CANARY}),
+        ("shop", {"mlflow.spanInputs": CANARY}),
+        ("shop", {"sk.available_functions": CANARY}),
+        ("weave.conversation", {"anything": CANARY}),
+        ("semantic_kernel.functions.kernel_function", {"anything": CANARY}),
+        ("Experimental.Microsoft.Extensions.AI", {"anything": CANARY}),
+        ("honeyhive.140239277285648", {"anything": CANARY}),
+        ("respan.tracer", {"respan.entity.log_method": "python_tracing"}),
+    ],
+)
+def test_a_decorators_own_span_around_calls_is_told_by_its_keys_or_its_scope(
+    scope: str, attributes: dict[str, Any]
+) -> None:
+    before = plain(scope, **attributes)
+    (after,) = through(before)
+    assert after.name != before.name
+    assert CANARY.encode() not in seen(after)
+
+
 def test_a_scope_in_which_spans_of_all_kinds_are_made_does_not_tell_one_about_generative_ai() -> None:
     before = plain("org.springframework.boot", **{"http.url": "/orders"})
     (after,) = through(before)
@@ -186,7 +217,17 @@ def test_a_scope_in_which_spans_of_all_kinds_are_made_does_not_tell_one_about_ge
 
 
 def test_a_span_around_a_call_loses_only_what_was_put_on_it() -> None:
-    before = plain(**{"http.route": "/orders", "traceloop.association.properties.note": CANARY})
+    before = plain(
+        **{
+            "http.route": "/orders",
+            "traceloop.association.properties.note": CANARY,
+            "traceloop.entity.path": CANARY,
+            "honeyhive.project": CANARY,
+            "lmnr.association.properties.user": CANARY,
+            "braintrust.parent": CANARY,
+            "langsmith.metadata.note": CANARY,
+        }
+    )
     (after,) = through(before)
     assert dict(after.attributes or {}) == {"http.route": "/orders"}
     assert after.name == before.name

@@ -7,7 +7,7 @@ from tests.kit.candidates import EPOCH_NS, candidate, settle
 
 from infraprism.processor.attribution import NOTHING, Attribution
 from infraprism.processor.dialects.table import Layer
-from infraprism.processor.settling.candidate import Candidate
+from infraprism.processor.settling.candidate import Candidate, Outcome
 from infraprism.processor.settling.settler import STREAM_HOLD_S, UNREAD_HOLD_S, Settler
 
 CLIENT = "opentelemetry.instrumentation.genai.openai"
@@ -188,3 +188,15 @@ def test_of_two_clients_the_one_whose_first_chunk_came_at_that_very_moment_read_
     settler.add(lazy(0, 900), now_s=61)
     settler.close()
     assert {(CLIENT, "exact"), (FRAMEWORK, None)} in released
+
+
+def test_a_stream_that_was_left_is_one_call_where_the_framework_around_it_says_that_it_failed() -> None:
+    """LangChain's, with Langfuse: of the client's span the model that answered, of the other what was asked for."""
+    failed = Outcome(success=False, error_type="other")
+    client = candidate("langfuse-sdk", 1, 8, (None, None), trace_id=1, span_id=2, parent_id=1, model="gpt-4o-mini")
+    around = candidate(
+        "langfuse.langchain", 0, 12, (None, None), trace_id=1, span_id=1, model="my-deployment", outcome=failed
+    )
+    assert [call.span_id for call in settle(client, around)] == [2]
+    guard = candidate("langfuse-sdk", 1, 8, (5, 1), trace_id=1, span_id=2, parent_id=1, model="gpt-4o-mini")
+    assert len(settle(guard, around)) == 2

@@ -69,7 +69,11 @@ WORDED: Final = {
 
 The AI SDK up to version 6 writes a message and no status. That a message begins so is all that is looked at.
 """
-RETRIED: Final = r"(?:Failed after [0-9]+ attempts[.] Last error: )?"
+RETRIED: Final = (
+    r"(?:Failed after [0-9]+ attempts[.] Last error: )?"
+    r"(?:[A-Za-z_][A-Za-z0-9_.]{0,80}(?:Error|Exception): )?"
+)
+"""What may stand before such a message: how often it was tried, and the class that a framework wrapped it in."""
 
 END: Final = "error"
 """Stands behind the end of a class name, which is no provider's code: `timeout` is one, `timeouterror` is none."""
@@ -147,6 +151,8 @@ TELLINGS: Final = (
         r"|^abandoned stream$",
         "cancelled",
     ),
+    # OpenAI's, in the middle of a stream.
+    Telling(rf"^{RETRIED}An error occurred while processing your request\b", "internalserver"),
     Telling(_named(_GENERAL_ENDS)),  # no underscore: Sentry calls any failure an `internal_error`
     Telling(_member(longest_first(CODES)), is_code=True),
 )

@@ -20,7 +20,10 @@ PREFIXES: Final = (
     *("langfuse.observation.", "traceloop.span.", "traceloop.entity.", "traceloop.prompt.", "openlit.", "haystack."),
     *("pydantic_ai.", "anthropic.", "openai.", "crewai.", "crew_", "agno.", "strands.", "gcp.vertex.agent."),
     *("litellm.", "langchain.", "langgraph.", "llamaindex.", "llama_index.", "dspy.", "vertexai.", "graph.node."),
-    *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel."),
+    *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel.", "sk.", "genkit:", "mlflow.", "weave.", "agentops."),
+    *("honeyhive_", "respan.entity.", "respan.metadata.", "lmnr.span.", "langwatch.", "confident.", "judgment.", "fi."),
+    *("raw.input", "raw.output", "mastra.", "voltagent.", "promptflow.", "monocle", "spring.ai.", "langsmith.span."),
+    *("braintrust.input", "braintrust.output", "braintrust.metadata", "braintrust.span_attributes", "langtrace."),
     *("db.vector.", "db.query.embeddings", "db.query.result", "db.search.", "db.chroma.", "db.pinecone.", "db.milvus."),
     *("db.qdrant.", "db.weaviate.", "db.marqo.", "db.lancedb."),
 )
@@ -30,9 +33,14 @@ KEYS: Final = frozenset(
         *("input.value", "output.value", "input.mime_type", "output.mime_type", "input_messages", "output_messages"),
         *("request_data", "response_data", "all_messages_events", "final_result", "model_request_parameters"),
         *("tool_arguments", "tool_response", "llm_request_type", "agent_name", "tool_name"),
+        # A decorator's own span, in whichever scope; what else begins so is put on all spans around a call.
+        *("traceloop.span.kind", "traceloop.entity.input", "traceloop.entity.output"),
     }
 )
-CARRIED: Final = ("traceloop.", "langfuse.", "ai.telemetry.", "metadata.langfuse")
+CARRIED: Final = (
+    *("traceloop.", "langfuse.", "ai.telemetry.", "metadata.langfuse", "honeyhive.", "lmnr.association."),
+    *("braintrust.parent", "braintrust.context", "langsmith.metadata."),
+)
 """Beginnings of keys that are put on all spans around a call as well, of whatever kind: only they are taken out."""
 EVENTS: Final = ("gen_ai.", "llm.", "ai.", "strands.", "db.query.", "db.search.")
 """Beginnings of the names of events."""
@@ -48,6 +56,9 @@ _SCOPES: Final = (
     *("litellm", "strands", "haystack", "crewai", "agno", "com.anthropic.", "gcp.vertex.agent", "google.adk"),
     *("opentelemetry.util.genai", "opentelemetry.instrumentation.genai", "gen_ai", "@arizeai/", "@traceloop/"),
     *("traceloop", "infraprism.instrumentation", "langsmith", "mcp", "smolagents", "agent_framework", "langchain"),
+    *("honeyhive", "respan", "keywordsai", "weave.", "semantic_kernel", "Microsoft.SemanticKernel", "Microsoft.Agents"),
+    *("Microsoft.Extensions.AI", "Experimental.Microsoft.Extensions.AI", "Azure.AI.", "azure.ai.", "genkit", "letta"),
+    *("langtrace_python_sdk", "braintrust", "langwatch", "confident", "promptflow", "monocle", "@mastra/", "mastra"),
 )
 _SCOPE_NAMES: Final = frozenset({"ai"})
 _ANYTHING: Final = frozenset({"org.springframework.boot"})

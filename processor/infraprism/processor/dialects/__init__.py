@@ -48,6 +48,7 @@ from infraprism.processor.dialects.openllmetry import (
     OPENLLMETRY_OPENAI,
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
+from infraprism.processor.dialects.respan import RESPAN
 from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK
 from infraprism.processor.dialects.spellings import SPELLINGS
 from infraprism.processor.dialects.spring_ai import SPRING_AI
@@ -75,6 +76,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLIT_FORMER,
     OPENLIT,
     SPRING_AI,
+    RESPAN,
     OPENLLMETRY_IMAGES,
     OPENLLMETRY_BEDROCK,
     OPENLLMETRY_EXCLUSIVE,

@@ -81,7 +81,7 @@ def _is_within(inner: Member, outer: Member) -> bool:
 
 def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:
     if outer.counts_nothing:
-        failed_alone = not outer.candidate.outcome.success and not any(map(_failed, alike))
+        failed_alone = not outer.candidate.outcome.success and not any(_failed(c) or _counts_nothing(c) for c in alike)
         return Around.A_CALL if failed_alone and not _of_its_model(outer, alike) else _last(outer, alike)
     equal = [call for call in alike if any(counts_equal(outer, m) for m in call.members)]
     if equal:
@@ -113,7 +113,12 @@ def _failed(call: Call) -> bool:
 
 def _could_have_counted(outer: Member, call: Call) -> bool:
     """Whether a call has no counts, but ended as the span around it did."""
-    return all(m.counts_nothing for m in call.members) and outer.candidate.outcome.success is not _failed(call)
+    return _counts_nothing(call) and outer.candidate.outcome.success is not _failed(call)
+
+
+def _counts_nothing(call: Call) -> bool:
+    """As a stream that was left: whoever made the span around it may say that it failed."""
+    return all(m.counts_nothing for m in call.members)
 
 
 def _is_sum(outer: Member, calls: Sequence[Call]) -> bool:
