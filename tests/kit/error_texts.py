@@ -19,6 +19,11 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
     # The message that a provider gave, behind the class of whoever passed it on.
     "ModelProviderError: Rate limit reached for CANARY": ("rate_limit", "429"),
     "agno.exceptions.ModelProviderError: Overloaded": ("overloaded", "529"),
+    # Azure's clients for Python.
+    "(rate_limit_exceeded) CANARY\nCode: rate_limit_exceeded": ("rate_limit", "rate_limit_exceeded"),
+    "(context_length_exceeded) CANARY": ("context_length", "context_length_exceeded"),
+    "(None) The server had an error while processing your request CANARY": ("server_error", "500"),
+    "(server_error) CANARY": ("server_error", "server_error"),
     "APIError: An error occurred while processing your request CANARY": ("server_error", None),
     "An error occurred while processing your request. CANARY": ("server_error", None),
     "status_code=401 CANARY": ("authentication", "401"),

@@ -71,9 +71,10 @@ The AI SDK up to version 6 writes a message and no status. That a message begins
 """
 RETRIED: Final = (
     r"(?:Failed after [0-9]+ attempts[.] Last error: )?"
-    r"(?:[A-Za-z_][A-Za-z0-9_.]{0,80}(?:Error|Exception): )?"
+    r"(?:[A-Za-z_][A-Za-z0-9_.]{0,80}(?:Error|Exception): )?(?:[(][A-Za-z0-9_]{1,64}[)] )?"
 )
-"""What may stand before such a message: how often it was tried, and the class that a framework wrapped it in."""
+"""What may stand before such a message: how often it was tried, the class that a framework wrapped it in, and the
+code in Azure's clients for Python."""
 
 END: Final = "error"
 """Stands behind the end of a class name, which is no provider's code: `timeout` is one, `timeouterror` is none."""
@@ -123,6 +124,7 @@ TELLINGS: Final = (
     Telling(_member(_SPECIFIC_CODES), is_code=True),
     Telling(_named(_SPECIFIC_ENDS, before="_?")),
     Telling(rf"^((?i:{_SPECIFIC_CODES})){_BEHIND_CODE}", is_code=True),
+    Telling(rf"^[(]((?i:{_SPECIFIC_CODES}))[)] ", is_code=True),  # azure-core
     Telling(rf"{_GRPC}((?i:{longest_first(CODES)}))(?:[\s:,>)]|$)", is_code=True),
     Telling(
         r"maximum context length is|prompt is too long|exceeds? the (?:model's )?context window|exceed context limit"
@@ -155,6 +157,7 @@ TELLINGS: Final = (
     Telling(rf"^{RETRIED}An error occurred while processing your request\b", "internalserver"),
     Telling(_named(_GENERAL_ENDS)),  # no underscore: Sentry calls any failure an `internal_error`
     Telling(_member(longest_first(CODES)), is_code=True),
+    Telling(rf"^[(]((?i:{longest_first(CODES)}))[)] ", is_code=True),
 )
 """Where a text names the error; the first that is found decides, so that what says more comes first."""
 
