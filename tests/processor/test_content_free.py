@@ -171,7 +171,12 @@ def test_whatever_stands_under_known_keys_no_text_leaves_but_names(attributes: d
 
 @pytest.mark.parametrize(
     "attributes",
-    [{}, {"http.request.method": "GET", "url.full": "https://shop.example/?q=1"}, {"db.query.text": "SELECT 1"}],
+    [
+        {},
+        {"http.request.method": "GET", "url.full": "https://shop.example/?q=1"},
+        {"db.query.text": "SELECT 1"},
+        {"fi.iban.country": "FI", "sk.session": "1"},
+    ],
 )
 def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
     before = plain(**attributes)
@@ -194,6 +199,8 @@ def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
         ("shop", {"genkit:input": CANARY}),
         ("shop", {"mlflow.spanInputs": CANARY}),
         ("shop", {"sk.available_functions": CANARY}),
+        ("shop", {"_source_type": "LLM provider", "kwargs": CANARY}),
+        ("portkey_ai.api_resources.instrumentation.openai.instrumentation", {"kwargs": CANARY}),
         ("weave.conversation", {"anything": CANARY}),
         ("semantic_kernel.functions.kernel_function", {"anything": CANARY}),
         ("Experimental.Microsoft.Extensions.AI", {"anything": CANARY}),

@@ -20,8 +20,8 @@ PREFIXES: Final = (
     *("langfuse.observation.", "traceloop.span.", "traceloop.entity.", "traceloop.prompt.", "openlit.", "haystack."),
     *("pydantic_ai.", "anthropic.", "openai.", "crewai.", "crew_", "agno.", "strands.", "gcp.vertex.agent."),
     *("litellm.", "langchain.", "langgraph.", "llamaindex.", "llama_index.", "dspy.", "vertexai.", "graph.node."),
-    *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel.", "sk.", "genkit:", "mlflow.", "weave.", "agentops."),
-    *("honeyhive_", "respan.entity.", "respan.metadata.", "lmnr.span.", "langwatch.", "confident.", "judgment.", "fi."),
+    *("mcp.", "lk.", "smolagents.", "autogen.", "semantic_kernel.", "genkit:", "mlflow.", "weave.", "agentops."),
+    *("honeyhive_", "respan.entity.", "respan.metadata.", "lmnr.span.", "langwatch.", "confident.", "judgment."),
     *("raw.input", "raw.output", "mastra.", "voltagent.", "promptflow.", "monocle", "spring.ai.", "langsmith.span."),
     *("braintrust.input", "braintrust.output", "braintrust.metadata", "braintrust.span_attributes", "langtrace."),
     *("db.vector.", "db.query.embeddings", "db.query.result", "db.search.", "db.chroma.", "db.pinecone.", "db.milvus."),
@@ -33,6 +33,9 @@ KEYS: Final = frozenset(
         *("input.value", "output.value", "input.mime_type", "output.mime_type", "input_messages", "output_messages"),
         *("request_data", "response_data", "all_messages_events", "final_result", "model_request_parameters"),
         *("tool_arguments", "tool_response", "llm_request_type", "agent_name", "tool_name"),
+        *("fi.span.kind", "sk.available_functions"),
+        # Portkey's: what a function was called with, and what it returned, stands under names of all kinds.
+        "_source_type",
         # A decorator's own span, in whichever scope; what else begins so is put on all spans around a call.
         *("traceloop.span.kind", "traceloop.entity.input", "traceloop.entity.output"),
     }
@@ -58,7 +61,17 @@ _SCOPES: Final = (
     *("traceloop", "infraprism.instrumentation", "langsmith", "mcp", "smolagents", "agent_framework", "langchain"),
     *("honeyhive", "respan", "keywordsai", "weave.", "semantic_kernel", "Microsoft.SemanticKernel", "Microsoft.Agents"),
     *("Microsoft.Extensions.AI", "Experimental.Microsoft.Extensions.AI", "Azure.AI.", "azure.ai.", "genkit", "letta"),
-    *("langtrace_python_sdk", "braintrust", "langwatch", "confident", "promptflow", "monocle", "@mastra/", "mastra"),
+    *(
+        "langtrace_python_sdk",
+        "portkey_ai.",
+        "braintrust",
+        "langwatch",
+        "confident",
+        "promptflow",
+        "monocle",
+        "@mastra/",
+        "mastra",
+    ),
 )
 _SCOPE_NAMES: Final = frozenset({"ai"})
 _ANYTHING: Final = frozenset({"org.springframework.boot"})
