@@ -10,8 +10,6 @@ SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # Each environment is made by a pip that mostly waits. What is said meanwhile stays in whole lines, where make can do so.
 AT_ONCE := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 PARTS := schema processor exporter instrumentation backend local_provider cli
-# Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE) each process that a test starts would compile all of it anew.
-COMPILED = $(BIN)/python -m compileall -q $(PARTS)
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
@@ -82,10 +80,11 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group demo
 	@touch $@
 
+# Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE) each process that a test starts would compile all of it anew.
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@echo "Installing InfraPrism and what the tests need into $(VENV) (a minute or two, once) ..." >&2
 	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
-	@$(COMPILED)
+	@$(BIN)/python -m compileall -q $(PARTS)
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

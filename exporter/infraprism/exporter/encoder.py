@@ -17,11 +17,10 @@ from struct import Struct
 from typing import Final
 
 from infraprism.schema import fields
+from infraprism.schema.distribution import version
 from infraprism.schema.event import Event, cost_text
 from infraprism.schema.fields import Field
 from infraprism.schema.wire import SCOPE_NAME, Attribute
-
-DISTRIBUTION: Final = "infraprism-opentelemetry"
 
 _REMEMBERED: Final = 1024
 """Entries of each cache: far more models, customers and tag sets than are in use at a time, and a few hundred kB."""
@@ -74,17 +73,6 @@ def request_bytes(spans: Sequence[bytes]) -> bytes:
     scope_spans = b"\x12" + _varint(in_scope)
     in_resource = len(_EMPTY_RESOURCE) + len(scope_spans) + in_scope
     return b"".join((b"\x0a", _varint(in_resource), _EMPTY_RESOURCE, scope_spans, scope, *spans))
-
-
-@lru_cache(maxsize=1)
-def version() -> str:
-    """The installed version of the distribution; empty where it runs from bare source."""
-    from importlib import metadata  # noqa: PLC0415  # not before something is sent
-
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 @lru_cache(maxsize=1)

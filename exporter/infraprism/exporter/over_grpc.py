@@ -11,9 +11,9 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # as above
 
 from infraprism.exporter.answer import TOO_LARGE, UNREADABLE, Answer, read_success
-from infraprism.exporter.encoder import DISTRIBUTION, version
 from infraprism.exporter.forking import undisturbed
 from infraprism.exporter.settings import Settings
+from infraprism.schema.distribution import DISTRIBUTION, version
 
 _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PATIENT: Final = frozenset(

@@ -12,8 +12,8 @@ import requests
 import urllib3
 
 from infraprism.exporter.answer import TOO_LARGE, UNREADABLE, Answer, read_success
-from infraprism.exporter.encoder import DISTRIBUTION, version
 from infraprism.exporter.settings import Settings
+from infraprism.schema.distribution import DISTRIBUTION, version
 
 LARGEST_ANSWER_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 8 * 1024

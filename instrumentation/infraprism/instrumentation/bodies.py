@@ -209,14 +209,14 @@ class _Body(StandIn):
 
     def __init__(self, stream: Any, watch: _Watch) -> None:
         self._original = stream
-        self._call, self._watch = watch.call, watch
+        self._watch = watch
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._original) if self._call.reading else self._watched()
+        return iter(self._original) if self._watch.call.reading else self._watched()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = self._original.__aiter__()
-        return chunks if self._call.reading else self._watched_async(chunks)
+        return chunks if self._watch.call.reading else self._watched_async(chunks)
 
     def _watched(self) -> Iterator[bytes]:
         pieces = iter(self._original)
@@ -229,7 +229,7 @@ class _Body(StandIn):
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._call.failed(error)
+            self._watch.call.failed(error)
             raise
         finally:
             if (close := getattr(pieces, "close", None)) is not None:
@@ -245,7 +245,7 @@ class _Body(StandIn):
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._call.failed(error)
+            self._watch.call.failed(error)
             raise
         finally:
             if (close := getattr(chunks, "aclose", None)) is not None:
@@ -264,10 +264,10 @@ class _Body(StandIn):
             self._closed()
 
     def _closed(self) -> None:
-        if self._call.reading:
+        if self._watch.call.reading:
             return
         try:
             self._watch.end()
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("bodies.closed")
-        self._call.left()
+        self._watch.call.left()

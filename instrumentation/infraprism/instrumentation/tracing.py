@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
@@ -39,6 +38,7 @@ from infraprism.processor import InfraPrismSpanProcessor, Tally
 from infraprism.processor.notes import AttributionRecorder
 from infraprism.processor.sink import EventExporter, takes_events
 from infraprism.schema import Event
+from infraprism.schema.distribution import version
 
 SCOPE: Final = "infraprism.instrumentation"
 ANNOUNCED: Final = ("opentelemetry.genai.client.inference.context", "opentelemetry.genai.client.embedding.context")
@@ -237,7 +237,7 @@ def _delivering(provider: Any, delivery: Delivery) -> Starts:
 
 
 def _start_unseen(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> Starts:
-    start_span = Unseen(provider, processor, InstrumentationScope(SCOPE, _version())).start_span
+    start_span = Unseen(provider, processor, InstrumentationScope(SCOPE, version())).start_span
 
     def start(name: str, attributes: dict[str, Attribute], start_ns: int) -> CallSpan:  # noqa: ARG001 - as all `Starts`
         return start_span(attributes, start_ns)
@@ -305,12 +305,5 @@ def private_start(processor: InfraPrismSpanProcessor | None, *, ours: bool, reso
 
 
 def _tracer(provider: Any) -> Tracer:
-    tracer: Tracer = provider.get_tracer(SCOPE, _version())
+    tracer: Tracer = provider.get_tracer(SCOPE, version())
     return tracer
-
-
-def _version() -> str:
-    try:
-        return version("infraprism-opentelemetry")
-    except PackageNotFoundError:  # a source tree that is not installed
-        return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -13,6 +12,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from infraprism.schema import Event, wire
+from infraprism.schema.distribution import version
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE: Final = Resource({})
@@ -22,11 +22,7 @@ _FAILED: Final = Status(StatusCode.ERROR)
 
 @cache
 def _scope() -> InstrumentationScope:
-    # Not when this is imported: to find the version, the standard library reads files.
-    try:
-        return InstrumentationScope(wire.SCOPE_NAME, version("infraprism-opentelemetry"))
-    except PackageNotFoundError:
-        return InstrumentationScope(wire.SCOPE_NAME, "")
+    return InstrumentationScope(wire.SCOPE_NAME, version())
 
 
 def usage_detail_wanted() -> bool:

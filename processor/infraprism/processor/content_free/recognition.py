@@ -61,17 +61,8 @@ _SCOPES: Final = (
     *("traceloop", "infraprism.instrumentation", "langsmith", "mcp", "smolagents", "agent_framework", "langchain"),
     *("honeyhive", "respan", "keywordsai", "weave.", "semantic_kernel", "Microsoft.SemanticKernel", "Microsoft.Agents"),
     *("Microsoft.Extensions.AI", "Experimental.Microsoft.Extensions.AI", "Azure.AI.", "azure.ai.", "genkit", "letta"),
-    *(
-        "langtrace_python_sdk",
-        "portkey_ai.",
-        "braintrust",
-        "langwatch",
-        "confident",
-        "promptflow",
-        "monocle",
-        "@mastra/",
-        "mastra",
-    ),
+    *("langtrace_python_sdk", "portkey_ai.", "braintrust", "langwatch", "confident", "promptflow", "monocle", "mastra"),
+    "@mastra/",
 )
 _SCOPE_NAMES: Final = frozenset({"ai"})
 _ANYTHING: Final = frozenset({"org.springframework.boot"})

@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from infraprism.processor.dialects.table import Dialect, Said
+from infraprism.processor.dialects.table import POSITION, Dialect
 from infraprism.processor.names import provider_of
 from infraprism.processor.usage import Usage
 
-_POSITION: Final = {name: position for position, name in enumerate(Said._fields)}
-_FIRST: Final = _POSITION["input_tokens"]
-_BEHIND: Final = _POSITION["web_searches"] + 1
-_CACHE_READ: Final = _POSITION["cache_read_tokens"]
-_CACHE_WRITE: Final = _POSITION["cache_write_tokens"]
-_CACHE_WRITE_1H: Final = _POSITION["cache_write_1h_tokens"]
-_REASONING: Final = _POSITION["reasoning_tokens"]
-_AUDIO_IN: Final = _POSITION["audio_input_tokens"]
-_AUDIO_OUT: Final = _POSITION["audio_output_tokens"]
-_TOTAL: Final = _POSITION["total_tokens"]
-_HOST: Final = _POSITION["host"]
-_PROVIDER: Final = _POSITION["provider"]
-_MODELS: Final = (_POSITION["response_model"], _POSITION["request_model"])
+_FIRST: Final = POSITION["input_tokens"]
+_BEHIND: Final = POSITION["web_searches"] + 1
+_CACHE_READ: Final = POSITION["cache_read_tokens"]
+_CACHE_WRITE: Final = POSITION["cache_write_tokens"]
+_CACHE_WRITE_1H: Final = POSITION["cache_write_1h_tokens"]
+_REASONING: Final = POSITION["reasoning_tokens"]
+_AUDIO_IN: Final = POSITION["audio_input_tokens"]
+_AUDIO_OUT: Final = POSITION["audio_output_tokens"]
+_TOTAL: Final = POSITION["total_tokens"]
+_HOST: Final = POSITION["host"]
+_PROVIDER: Final = POSITION["provider"]
+_MODELS: Final = (POSITION["response_model"], POSITION["request_model"])
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
 

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from infraprism.processor.dialects import DIALECTS, counts, values
-from infraprism.processor.dialects.table import Dialect, Estimated, Lacking, Layer, Said, layer_of
+from infraprism.processor.dialects.table import POSITION, Dialect, Estimated, Lacking, Layer, Said, layer_of
 from infraprism.processor.names import VAGUE, hint_of, operation_of
 from infraprism.processor.patterns import compiled
 from infraprism.processor.usage import Usage
@@ -22,11 +22,11 @@ FIRST_CHUNKS: Final = {dialect.name: dialect.first_chunk_events for dialect in D
 SETTLES_AS: Final = {dialect.name: dialect.settles_as for dialect in DIALECTS if dialect.settles_as}
 """For the dialects that have one what stands for the scope when calls are settled."""
 
-_STREAMED: Final = Said._fields.index("streamed")
+_STREAMED: Final = POSITION["streamed"]
 _NOTHING: Final[list[Any]] = [None] * len(Said._fields)
-_REQUEST_MODEL: Final = Said._fields.index("request_model")
-_RESPONSE_MODEL: Final = Said._fields.index("response_model")
-_PROVIDER: Final = Said._fields.index("provider")
+_REQUEST_MODEL: Final = POSITION["request_model"]
+_RESPONSE_MODEL: Final = POSITION["response_model"]
+_PROVIDER: Final = POSITION["provider"]
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
@@ -189,7 +189,7 @@ def _is_estimated(estimated: Estimated, attributes: Mapping[str, Any], found: li
 
 
 def _lacks(lacking: Lacking, attributes: Mapping[str, Any], found: list[Any]) -> bool:
-    if found[Said._fields.index(lacking.field)] is not None:
+    if found[POSITION[lacking.field]] is not None:
         return False
     names = (found[_REQUEST_MODEL], found[_RESPONSE_MODEL])
     if lacking.models is not None and not any(name and compiled(lacking.models).search(name) for name in names):

@@ -59,7 +59,8 @@ class Said(NamedTuple):
     duration_ms: int | None
 
 
-_POSITIONS: Final = {name: position for position, name in enumerate(Said._fields)}
+POSITION: Final = {name: position for position, name in enumerate(Said._fields)}
+"""Where each field of `Said` stands."""
 
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(Said._fields, values.count),
@@ -232,7 +233,7 @@ class Dialect:
 
     def __post_init__(self) -> None:
         for name in (*self.keys, *self.needs, *self.unnamed_needs):
-            if name not in _POSITIONS:
+            if name not in POSITION:
                 raise ValueError(f"{self.name} has keys for {name}, which is no field")
 
     # What follows is worked out for the dialects that spans of this process turn out to be of.
@@ -244,7 +245,7 @@ class Dialect:
         for name, entries in self.keys.items():
             for rank, entry in self._ranked(entries):
                 reader = entry.reader if isinstance(entry, As) else READERS[name]
-                slots[key_of(entry)] = Slot(_POSITIONS[name], rank, reader)
+                slots[key_of(entry)] = Slot(POSITION[name], rank, reader)
         return slots
 
     @cached_property
@@ -254,7 +255,7 @@ class Dialect:
         for name, entries in self.keys.items():
             parts = {rank: entry.providers for rank, entry in self._ranked(entries) if isinstance(entry, Beside)}
             if parts:
-                beside[_POSITIONS[name]] = parts
+                beside[POSITION[name]] = parts
         return beside
 
     @staticmethod
@@ -270,12 +271,12 @@ class Dialect:
     @cached_property
     def needed(self) -> tuple[int, ...]:
         """The positions of `needs` in `Said`."""
-        return tuple(_POSITIONS[name] for name in self.needs)
+        return tuple(POSITION[name] for name in self.needs)
 
     @cached_property
     def needed_unnamed(self) -> tuple[int, ...]:
         """The same of `unnamed_needs`."""
-        return tuple(_POSITIONS[name] for name in self.unnamed_needs)
+        return tuple(POSITION[name] for name in self.unnamed_needs)
 
     @cached_property
     def parts_are_within(self) -> bool:

@@ -6,17 +6,16 @@ unknown: a newer model is never taken for an older one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from infraprism.processor.patterns import compiled
 from infraprism.processor.prices.spellings import SPELLINGS
 
 MAX_NAME: Final = 512
 """Longer names are no names of models; an inference profile's ARN has some 150 characters."""
 
-# Texts, which `re` compiles and keeps at the first name: an import must be cheap.
 _SQUASHED: Final = r"[^a-z0-9]"
 _BEDROCK_ARN: Final = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
@@ -32,7 +31,7 @@ _COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|
 
 def squashed(name: str) -> str:
     """A name in lower case without punctuation: `Data Zone (US)` and `data-zone-us` are one."""
-    return re.sub(_SQUASHED, "", name.lower())
+    return compiled(_SQUASHED).sub("", name.lower())
 
 
 @lru_cache(maxsize=1024)
@@ -55,7 +54,7 @@ def routed(provider: str, model: str) -> tuple[str, str]:
 
 def region_in(provider: str, model: str) -> str:
     """The region that a name says itself, as a path of Vertex AI does; "" if it says none."""
-    found = re.fullmatch(_GOOGLE_PATH, model.strip().lower()) if provider == "google" else None
+    found = compiled(_GOOGLE_PATH).fullmatch(model.strip().lower()) if provider == "google" else None
     return (found["region"] or "") if found else ""
 
 
@@ -65,24 +64,24 @@ def candidates(provider: str, model: str, region: str | None = None) -> Iterator
     if not name or len(name) > MAX_NAME:
         return
     bare = _bare(provider, name)
-    if provider == "aws" and region and not re.match(_PROFILE, bare):
+    if provider == "aws" and region and not compiled(_PROFILE).match(bare):
         # An id without a profile in front, called through the profile that the region names.
         profile = f"{region.strip().lower()}."
-        if re.fullmatch(_PROFILE, profile):
+        if compiled(_PROFILE).fullmatch(profile):
             yield profile + bare
     yield name
     if bare != name:
         yield bare
-    dashed = re.sub(_COMPACT_DATE, r"\1-\2-\3", bare)
+    dashed = compiled(_COMPACT_DATE).sub(r"\1-\2-\3", bare)
     if dashed != bare:
         yield dashed
 
 
 def _bare(provider: str, name: str) -> str:
-    found = re.fullmatch(_BEDROCK_ARN, name)
+    found = compiled(_BEDROCK_ARN).fullmatch(name)
     if found:
         return found["model"]
-    found = re.fullmatch(_GOOGLE_PATH, name)
+    found = compiled(_GOOGLE_PATH).fullmatch(name)
     if found:
         return found["model"]
     name = name.removeprefix("models/")
@@ -96,6 +95,6 @@ def _bare(provider: str, name: str) -> str:
         return name.removeprefix("openai/")
     if provider == "google" and name.startswith(("anthropic/", "google/")):
         return name.split("/", 1)[1]
-    while provider == "aws" and (found := re.match(_BEDROCK_PREFIX, name)):
+    while provider == "aws" and (found := compiled(_BEDROCK_PREFIX).match(name)):
         name = name[found.end() :]
     return name

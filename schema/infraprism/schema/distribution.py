@@ -1,0 +1,19 @@
+"""The distribution that all parts are installed with, as it is named where they say who they are."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+DISTRIBUTION: Final = "infraprism-opentelemetry"
+
+
+@cache
+def version() -> str:
+    """The installed version; empty where it runs from a source tree that is not installed."""
+    from importlib import metadata  # noqa: PLC0415 - not by an import of ours: to find it, files are read
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return ""
