@@ -13,7 +13,7 @@ PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test zero-code-environment vendor-tests check format prices collector collector-config clean
+.PHONY: help demo test zero-code-environment collector-tests vendor-tests check format prices collector collector-config clean
 .PHONY: environments collector-for-tests checked
 
 help: ## list the targets
@@ -31,9 +31,12 @@ test: ## run all tests: newest and oldest client packages, and beside other inst
 environments: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made collector-for-tests
 
 collector-for-tests:
-	@$(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
+	@[ -n "$$OTELCOL" ] || $(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 
 zero-code-environment: $(ZERO_CODE)/.made ## make the environment that the processes of tests/zero_code run in
+
+collector-tests: $(VENV)/.test collector-for-tests ## send canaries through the collector's configuration: OTELCOL names yours
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/collector $(ARGS)
 
 vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
 	$(BIN)/python -m tests.vendor $(ARGS)

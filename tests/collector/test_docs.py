@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,13 @@ def test_the_counters_that_the_page_names_exist(tmp_path: Path) -> None:
         names = set(re.findall(r"otelcol_[a-z_]+", PAGE)) - {"otelcol_exporter_enqueue_failed_spans"}
         assert len(names) >= 7
         assert eventually(lambda: names <= collector.metrics(), 10), names - collector.metrics()
+
+
+def test_the_command_that_proves_it_runs_the_collectors_tests_in_their_own_environment_and_no_others() -> None:
+    command = re.search(r"## Prove it to yourself\n\n```sh\n.*(make [^\n]+)\n```", PAGE)
+    assert command
+    planned = subprocess.run([*command[1].split(), "-n"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tested = [line for line in planned.stdout.splitlines() if "/pytest " in line]
+    assert len(tested) == 1
+    assert tested[0].startswith(".venv/bin/pytest ")
+    assert tested[0].split()[-1] == "tests/collector"
