@@ -26,6 +26,10 @@ _GOOGLE_PATH: Final = (
 )
 _BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
 _PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
+_BEDROCK_MAKERS: Final = (
+    *("amazon", "meta", "cohere", "mistral", "deepseek", "google", "moonshotai", "nvidia", "openai", "qwen", "writer"),
+)
+"""Whose models are in the table under the maker's name; Anthropic's are there without it as well."""
 _COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])"
 
 
@@ -75,6 +79,10 @@ def candidates(provider: str, model: str, region: str | None = None) -> Iterator
     dashed = compiled(_COMPACT_DATE).sub(r"\1-\2-\3", bare)
     if dashed != bare:
         yield dashed
+    if provider == "aws" and "." not in bare.partition("-")[0]:
+        # OpenLLMetry takes profile and maker off an id.
+        for maker in _BEDROCK_MAKERS:
+            yield f"{maker}.{bare}"
 
 
 def _bare(provider: str, name: str) -> str:
