@@ -86,6 +86,11 @@ def test_the_named_error_is_more_exact_than_the_status() -> None:
     assert said == (False, "context_length", "400")
 
 
+@pytest.mark.parametrize(("status", "kind"), [(401, "authentication"), (429, "rate_limit"), (500, "server_error")])
+def test_a_server_is_not_blamed_for_a_request_that_it_refused(status: int, kind: str) -> None:
+    assert error_of("api_error", status, [], []) == (kind, str(status))
+
+
 def test_a_status_of_success_is_no_error_code() -> None:
     said = outcome(http__response__status_code=200, error__type="overloaded_error")
     assert said == (False, "overloaded", "overloaded_error")
@@ -207,6 +212,7 @@ def test_a_class_end_that_says_little_is_not_taken_for_one_that_says_more() -> N
         ("google.api_core.exceptions.ResourceExhausted", "rate_limit"),
         ("ModelErrorException", "server_error"),
         ("AI_LoadAPIKeyError", "authentication"),
+        ("urllib3.exceptions.ProtocolError", "connection"),
         ("ENOTFOUND", "connection"),
         ("ECONNRESET", "connection"),
         ("ResourceNotFoundException", "not_found"),

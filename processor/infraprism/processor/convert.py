@@ -16,7 +16,6 @@ from infraprism.processor import prices
 from infraprism.processor.attribution import NOTHING, Attribution, checked
 from infraprism.processor.dialects import engine
 from infraprism.processor.dialects.engine import Reading
-from infraprism.processor.dialects.table import Said
 from infraprism.processor.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.processor.errors import error_of
 from infraprism.processor.names import provider_of
@@ -99,7 +98,7 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
             start_ns,
             end_ns,
             reading,
-            _outcome(span, reading.said),
+            _outcome(span, reading),
             _attribution(span, reading, note or NOTHING),
         ),
     )
@@ -238,10 +237,14 @@ def _cost(kind: _Kind, reading: Reading, start_ns: int) -> tuple[Decimal | None,
         return None, "incomplete"
 
 
-def _outcome(span: ReadableSpan, said: Said) -> Outcome:
+def _outcome(span: ReadableSpan, reading: Reading) -> Outcome:
+    said = reading.said
     name = said.error
     failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
     if not failed and name is None:
+        return SUCCESS
+    own = engine.OWN_ERRORS.get(reading.dialect)
+    if own and name is not None and name.lower() in own and said.response_id is not None:
         return SUCCESS
     names = [said.error_code] if said.error_code is not None else []
     types, message = _exceptions(span)

@@ -199,6 +199,7 @@ CLASSES: Final = (
     ("ssotokenload", "authentication"),
     ("loadapikey", "authentication"),
     ("nosuchmodel", "not_found"),
+    ("attribute", "other"),  # Python's own, of which a table may say that it is the instrumentation's
     ("typevalidation", "other"),  # the answer is not of the type that was asked for
     ("jsonschemavalidation", "other"),
     ("rejectedrequest", "invalid_request"),
@@ -220,6 +221,7 @@ CLASSES: Final = (
     ("dataloss", "server_error"),
     ("connectionclosed", "connection"),
     ("localprotocol", "connection"),
+    ("protocol", "connection"),  # urllib3's ProtocolError
     ("incompleteread", "connection"),
     ("chunkedencoding", "connection"),
     ("clientpayload", "connection"),

@@ -57,6 +57,8 @@ def error_of(
     if kind in _VAGUE:
         ruled_out = _VAGUE if status is None else _VAGUE | _UNANSWERED
         exact = next((more for more in map(kind_of, names) if more not in ruled_out), None)
+        if kind == "server_error" and status is not None and status < _SERVER_ERROR:
+            kind = None  # mistralai calls any error `api_error`
         kind = exact or kind or _by_status(status) or next(filter(None, map(kind_of, names)), None) or OTHER
     code = str(status) if status else next((lowered for n in names if (lowered := n.lower()) in CODES), None)
     return kind or OTHER, code

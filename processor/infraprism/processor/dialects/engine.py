@@ -19,6 +19,8 @@ MARKERS: Final = frozenset().union(*(dialect.markers for dialect in DIALECTS))
 """A span that has none of these keys is no LLM call of any dialect."""
 FIRST_CHUNKS: Final = {dialect.name: dialect.first_chunk_events for dialect in DIALECTS if dialect.first_chunk_events}
 """For the dialects that have them the names of the span events that mark the first chunk of a stream."""
+OWN_ERRORS: Final = {dialect.name: dialect.own_errors for dialect in DIALECTS if dialect.own_errors}
+"""For the dialects that have them the errors that are not the call's."""
 SETTLES_AS: Final = {dialect.name: dialect.settles_as for dialect in DIALECTS if dialect.settles_as}
 """For the dialects that have one what stands for the scope when calls are settled."""
 
@@ -27,6 +29,8 @@ _NOTHING: Final[list[Any]] = [None] * len(Said._fields)
 _REQUEST_MODEL: Final = POSITION["request_model"]
 _RESPONSE_MODEL: Final = POSITION["response_model"]
 _PROVIDER: Final = POSITION["provider"]
+_ERROR: Final = POSITION["error"]
+_UNNAMED_ERROR: Final = "_OTHER"
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
@@ -139,6 +143,8 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
         found[_PROVIDER] = dialect.bills
     elif hint is not None and (found[_PROVIDER] is None or found[_PROVIDER].lower() in VAGUE):
         found[_PROVIDER] = hint
+    if dialect.answers_with is not None and found[_ERROR] is None and found[POSITION[dialect.answers_with]] is None:
+        found[_ERROR] = _UNNAMED_ERROR
     if found[0] in dialect.streams and found[_STREAMED] is None:
         found[_STREAMED] = True
     usage, contradicts = counts.usage(dialect, found, ranks)

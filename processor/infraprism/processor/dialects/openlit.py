@@ -5,7 +5,8 @@ leaves the cache out, and for Google the output leaves thoughts out. Where a str
 counts; the openai package's streams then lack the count of cached tokens, which stands beside reported usage, be it 0.
 With LangChain, and in Node, nothing tells an estimate. In Node the server is the one that the provider has, whichever
 was called. What it calls `gen_ai.client.token.usage` is its own sum of the two, and proves nothing; its cost is
-computed by itself, and not read.
+computed by itself, and not read. Its packages for Groq and Together fail to read an answer that calls tools, and write
+their own error on the span of a call that succeeded.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ OPENLIT: Final = Dialect(
         streamed=("gen_ai.request.is_stream",),
         time_to_first_token_ms=("gen_ai.server.time_to_first_token",),
     ),
+    own_errors=frozenset({"attributeerror"}),
     zero_is_unreported=True,
     rank=2,
 )

@@ -178,6 +178,9 @@ class Dialect:
     `no_call_texts`: keys, and the text under each that says that nothing was asked of a model.
     `bills`: the provider that bills all its calls, where it writes the model's maker in that place.
     `needs`: fields of `Said` of which a call has at least one; a span without any of them is no call.
+    `answers_with`: a field of `Said` that each answered call has; one without it failed, nobody knows of what.
+    `own_errors`: names, in small letters, of errors that the instrumentation ran into itself, where the span has the
+    answer's id: that call succeeded.
     `keys`: for each field of `Said` its keys, best first.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
@@ -217,6 +220,8 @@ class Dialect:
     no_call_begins: tuple[str, ...] = ()
     no_call_texts: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    answers_with: str | None = None
+    own_errors: frozenset[str] = frozenset()
     bills: str | None = None
     json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
@@ -232,7 +237,7 @@ class Dialect:
     rank: int = 0
 
     def __post_init__(self) -> None:
-        for name in (*self.keys, *self.needs, *self.unnamed_needs):
+        for name in (*self.keys, *self.needs, *self.unnamed_needs, *filter(None, [self.answers_with])):
             if name not in POSITION:
                 raise ValueError(f"{self.name} has keys for {name}, which is no field")
 
