@@ -243,14 +243,18 @@ def _outcome(span: ReadableSpan, reading: Reading) -> Outcome:
     failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
     if not failed and name is None:
         return SUCCESS
-    own = engine.OWN_ERRORS.get(reading.dialect)
-    if own and name is not None and name.lower() in own and said.response_id is not None:
-        return SUCCESS
     names = [said.error_code] if said.error_code is not None else []
     types, message = _exceptions(span)
+    own = engine.OWN_ERRORS.get(reading.dialect)
+    if own and (name or next(iter(types), "")).lower() in own and _is_answered(reading):
+        return SUCCESS
     text = getattr(span.status, "description", None) or message
     kind, code = error_of(name, said.http_status, [*names, *types], [text] if type(text) is str else [])
     return Outcome(success=False, error_type=kind, error_code=code)
+
+
+def _is_answered(reading: Reading) -> bool:
+    return reading.said.response_id is not None or reading.usage.output_tokens is not None
 
 
 def _exceptions(span: ReadableSpan) -> tuple[list[str], object]:

@@ -180,7 +180,7 @@ class Dialect:
     `needs`: fields of `Said` of which a call has at least one; a span without any of them is no call.
     `answers_with`: a field of `Said` that each answered call has; one without it failed, nobody knows of what.
     `own_errors`: names, in small letters, of errors that the instrumentation ran into itself, where the span has the
-    answer's id: that call succeeded.
+    answer's id or its output: that call succeeded.
     `keys`: for each field of `Said` its keys, best first.
     `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
     beginnings of names if they end in a dot, a hyphen or an underscore.
