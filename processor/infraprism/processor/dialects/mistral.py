@@ -1,6 +1,6 @@
 """What the mistralai package writes by itself wherever an application has a tracer provider.
 
-From version 3 on only where it is switched on (`MISTRAL_SDK_TELEMETRY=global`). Version 1 names the operation of the
+Within version 2 that became a switch, `MISTRAL_SDK_TELEMETRY=global`. Version 1 names the operation of the
 API and counts under the conventions' names of before and of after 1.27; it marks no errors. Later ones follow the
 conventions, but call the requests to an agent that Mistral runs `invoke_agent`, and what it answered `chat`: the
 request is the call, and only it has a host. Of an error that they could not read, as in streams, they say nothing: such
