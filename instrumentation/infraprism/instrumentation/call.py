@@ -63,7 +63,7 @@ class Call:
     `started_ns` is when its span started, by the clock of spans, and `last_chunk_ns` when the last chunk of a stream
     came, 0 before the first. `reading` is True while the client package itself is at work on a
     stream, so that its closing of the response then is not taken for the application leaving.
-    `waits_for_usage` is True once there is no more to be told by chunks whose `usage`, a plain field, is None.
+    `waits_for_usage` is True once there is no more to be told by chunks, objects, that hold a `usage` of None.
     """
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Call:
             elif not self._found or values.get("usage") is not None:
                 # Until something is known, since the first chunk of some providers holds no model yet.
                 take(chunk, self._operation.plan, self._found)
-                self.waits_for_usage = bool(self._found) and "usage" in values and not hasattr(type(chunk), "usage")
+                self.waits_for_usage = bool(self._found) and "usage" in values and values is not chunk
             elif self._first_chunk_ns:
                 return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns

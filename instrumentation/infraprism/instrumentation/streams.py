@@ -41,7 +41,9 @@ def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, 
         for chunk in source:
             # A call for each chunk is half of what following a stream costs: most chunks are passed on without.
             try:
-                if waits_for_usage and chunk.usage is None:
+                # Out of its dictionary: a field of the class is looked up in all of its bases, past Python's memory of
+                # what it found there, where chance has it that the client's own look-ups need the same place.
+                if waits_for_usage and chunk.__dict__["usage"] is None:
                     call.last_chunk_ns = time_ns()
                 else:
                     see(chunk)
@@ -95,7 +97,7 @@ class _AsyncChunks(StandIn):
             call.failed(error)
             raise
         try:  # as in `_chunks`
-            if call.waits_for_usage and chunk.usage is None:
+            if call.waits_for_usage and chunk.__dict__["usage"] is None:
                 call.last_chunk_ns = time_ns()
             else:
                 call.chunk(chunk)
