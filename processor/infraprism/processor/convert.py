@@ -240,11 +240,13 @@ def _cost(kind: _Kind, reading: Reading, start_ns: int) -> tuple[Decimal | None,
 def _outcome(span: ReadableSpan, reading: Reading) -> Outcome:
     said = reading.said
     name = said.error
-    failed = getattr(span.status, "status_code", None) is StatusCode.ERROR
-    if not failed and name is None:
+    failed = name is not None or getattr(span.status, "status_code", None) is StatusCode.ERROR
+    if not failed and reading.dialect not in engine.EXCEPTION_FAILS:
+        return SUCCESS
+    types, message = _exceptions(span)
+    if not (failed or types or message):
         return SUCCESS
     names = [said.error_code] if said.error_code is not None else []
-    types, message = _exceptions(span)
     own = engine.OWN_ERRORS.get(reading.dialect)
     if own and (name or next(iter(types), "")).lower() in own and _is_answered(reading):
         return SUCCESS

@@ -21,6 +21,8 @@ FIRST_CHUNKS: Final = {dialect.name: dialect.first_chunk_events for dialect in D
 """For the dialects that have them the names of the span events that mark the first chunk of a stream."""
 OWN_ERRORS: Final = {dialect.name: dialect.own_errors for dialect in DIALECTS if dialect.own_errors}
 """For the dialects that have them the errors that are not the call's."""
+EXCEPTION_FAILS: Final = frozenset(dialect.name for dialect in DIALECTS if dialect.exception_fails)
+"""The dialects whose recorded exceptions say that the call failed, whatever the status is."""
 SETTLES_AS: Final = {dialect.name: dialect.settles_as for dialect in DIALECTS if dialect.settles_as}
 """For the dialects that have one what stands for the scope when calls are settled."""
 

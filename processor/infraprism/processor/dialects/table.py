@@ -197,6 +197,7 @@ class Dialect:
     `estimates_lack`: what a stream has if its counts were reported, and lacks if they are an estimate: see `Lacking`.
     `estimates`: the calls of which all counts are an estimate: see `Estimated`.
     `first_chunk_events`: names of span events that mark the first chunk of a stream.
+    `exception_fails`: whether a recorded exception says that the call failed, whatever the span's status is.
     `settles_as`: what stands for the scope of its spans when calls are settled, where another instrumentation, which
     may report the same calls, writes in the same scope.
     `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
@@ -232,6 +233,7 @@ class Dialect:
     estimates_lack: Lacking | None = None
     estimates: Estimated | None = None
     first_chunk_events: frozenset[str] = frozenset()
+    exception_fails: bool = False
     settles_as: str | None = None
     layer: Layer = Layer.CLIENT
     rank: int = 0
