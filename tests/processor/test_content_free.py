@@ -231,6 +231,11 @@ def test_a_span_around_a_call_loses_only_what_was_put_on_it() -> None:
             "traceloop.entity.path": CANARY,
             "honeyhive.project": CANARY,
             "lmnr.association.properties.user": CANARY,
+            "lmnr.span.path": (CANARY,),
+            "lmnr.span.ids_path": ("00000000-0000-0000-74e5-66bb3d0056ee",),
+            "lmnr.span.instrumentation_source": "python",
+            "lmnr.span.sdk_version": "0.7.16",
+            "lmnr.span.language_version": "python@3.11",
             "braintrust.parent": CANARY,
             "langsmith.metadata.note": CANARY,
         }

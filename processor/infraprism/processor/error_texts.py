@@ -101,7 +101,7 @@ def _named(ends: str, *, before: str = "") -> str:
     `before` may stand before the ending "Error".
     """
     module, ending = "(?:[a-z0-9_]+[.$]){0,12}[a-z0-9_]{0,80}?", f"(?:{before}(?:error|exception))?"
-    first = rf"""^(?i:{module})((?i:{ends}))(?i:{ending})(?::\s|[(]['"]|:?$)"""
+    first = rf"""^(?i:{module})((?i:{ends}))(?i:{ending})(?::\s|[(]['")]|:?$)"""
     botocore = rf"[(][A-Za-z]{{0,60}}?((?i:{ends}))(?:Exception|Error)?[)] when calling the "
     grpc = rf"(?:StatusCode[.]|\bcode = )((?i:{ends}))(?:[\s,>)]|$)"
     return f"{first}|{botocore}|{grpc}"

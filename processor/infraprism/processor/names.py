@@ -179,8 +179,8 @@ HINTS: Final = {
     "deep_seek": "deepseek",
     "hf": "huggingface",
 }
-VAGUE: Final = frozenset({"google", "gcp.gen_ai", "gcp.vertex.agent"})
-"""Names of the owner of two services, or of its framework; what else says who it was is better."""
+VAGUE: Final = frozenset({"google", "gcp.gen_ai", "gcp.vertex.agent", "langwatch"})
+"""Names of the owner of two services, or of a framework; what else says who it was is better."""
 
 _MODELS: Final = (
     (

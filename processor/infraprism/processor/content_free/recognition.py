@@ -43,6 +43,9 @@ KEYS: Final = frozenset(
 CARRIED: Final = (
     *("traceloop.", "langfuse.", "ai.telemetry.", "metadata.langfuse", "honeyhive.", "lmnr.association."),
     *("braintrust.parent", "braintrust.context", "langsmith.metadata."),
+    # Laminar's, on every span of the provider that it was given.
+    *("lmnr.span.path", "lmnr.span.ids_path", "lmnr.span.instrumentation_source", "lmnr.span.sdk_version"),
+    "lmnr.span.language_version",
 )
 """Beginnings of keys that are put on all spans around a call as well, of whatever kind: only they are taken out."""
 EVENTS: Final = ("gen_ai.", "llm.", "ai.", "strands.", "db.query.", "db.search.")
@@ -62,7 +65,7 @@ _SCOPES: Final = (
     *("honeyhive", "respan", "keywordsai", "weave.", "semantic_kernel", "Microsoft.SemanticKernel", "Microsoft.Agents"),
     *("Microsoft.Extensions.AI", "Experimental.Microsoft.Extensions.AI", "Azure.AI.", "azure.ai.", "genkit", "letta"),
     *("langtrace_python_sdk", "portkey_ai.", "braintrust", "langwatch", "confident", "promptflow", "monocle", "mastra"),
-    "@mastra/",
+    *("@mastra/", "lmnr."),
 )
 _SCOPE_NAMES: Final = frozenset({"ai"})
 _ANYTHING: Final = frozenset({"org.springframework.boot"})

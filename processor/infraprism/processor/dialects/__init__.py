@@ -17,6 +17,7 @@ from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE, LANGFUSE_LANGCHAIN
 from infraprism.processor.dialects.langsmith import LANGSMITH
 from infraprism.processor.dialects.langtrace import LANGTRACE
+from infraprism.processor.dialects.langwatch import LANGWATCH
 from infraprism.processor.dialects.litellm import LITELLM
 from infraprism.processor.dialects.logfire import LOGFIRE, LOGFIRE_AGENTS
 from infraprism.processor.dialects.mastra import MASTRA
@@ -85,6 +86,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     AI_SDK_7,
     AI_SDK,
     LANGSMITH,
+    LANGWATCH,
     MASTRA,
     VOLTAGENT,
     OPENINFERENCE_EXCLUSIVE,

@@ -103,6 +103,7 @@ OPENLLMETRY_CHAT: Final = replace(
     name="OpenLLMetry for clients that only chat",
     scopes=(
         *(_PREFIX + package for package in _CHATS),
+        *(f"lmnr.opentelemetry_lib.{_PREFIX}{package}" for package in _CHATS),  # Laminar's copies
         "@traceloop/instrumentation-vertexai",
     ),
     signs=frozenset(),
