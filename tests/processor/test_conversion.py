@@ -193,6 +193,13 @@ def test_no_usage_is_no_cost_and_says_why() -> None:
     assert (made.cost_usd, made.cost_status) == (None, "no_usage")
 
 
+def test_a_model_reached_through_an_account_is_named_without_it_and_priced_by_where_it_runs() -> None:
+    path = "projects/acme-7/locations/us-central1/publishers/google/models/gemini-2.5-flash"
+    made = event(gen_ai__provider__name="gcp.vertex_ai", gen_ai__response__model=path, server__address=...)
+    assert (made.model, made.provider, made.cost_status) == ("gemini-2.5-flash", "google_vertex", "priced")
+    assert "acme" not in repr(made)
+
+
 def test_an_unknown_model_is_no_cost_and_says_why() -> None:
     made = event(gen_ai__response__model="no-such-model-1")
     assert (made.cost_usd, made.cost_status) == (None, "unknown_model")

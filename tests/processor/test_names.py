@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infraprism.processor.names import HINTS, HOSTS, hint_of, operation_of, provider_of
+from infraprism.processor.names import HINTS, HOSTS, hint_of, model_in, operation_of, provider_of
 from infraprism.schema.fields import OPERATIONS, PROVIDERS
 
 
@@ -165,3 +165,22 @@ def test_every_provider_that_the_tables_name_is_one_of_the_closed_list() -> None
 @given(st.none() | st.text(), st.none() | st.text(), st.none() | st.text())
 def test_whatever_is_asked_the_answer_is_in_the_closed_list(a: str | None, b: str | None, c: str | None) -> None:
     assert provider_of(a, b, c) in PROVIDERS
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("projects/acme-7/locations/us-central1/publishers/google/models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("projects/acme-7/locations/europe-west1/endpoints/4711", "4711"),
+        ("publishers/anthropic/models/claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
+        ("models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1:0"),
+        ("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
+        ("arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/a1b2c3", "a1b2c3"),
+        ("meta-llama/Llama-3.3-70B-Instruct-Turbo", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+        ("accounts/fireworks/models/llama-v3p1-8b-instruct", "accounts/fireworks/models/llama-v3p1-8b-instruct"),
+        ("gpt-4o", "gpt-4o"),
+    ],
+)
+def test_a_model_is_named_without_the_project_or_account_that_leads_to_it(name: str, model: str) -> None:
+    assert model_in(name) == model

@@ -18,7 +18,7 @@ from infraprism.processor.dialects import engine
 from infraprism.processor.dialects.engine import Reading
 from infraprism.processor.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.processor.errors import error_of
-from infraprism.processor.names import provider_of
+from infraprism.processor.names import model_in, provider_of
 from infraprism.processor.notes import Note
 from infraprism.processor.once import Part
 from infraprism.processor.settling.candidate import SUCCESS, Candidate, Outcome
@@ -198,7 +198,7 @@ def _kind(call: Candidate) -> _Kind:
         trace_id=call.trace_id,
         span_id=call.span_id,
         timestamp_ns=call.start_ns,
-        model=model,
+        model=None if model is None else model_in(model),  # priced by all of it, since it may name the region
         provider=provider,
         operation=call.reading.operation,
         latency_ms=0,

@@ -218,6 +218,22 @@ _OPERATIONS: Final = (
 """Models that do one kind of work alone. Moderation is not billed."""
 
 
+_WITHIN_AN_ACCOUNT: Final = (
+    # Google's resource names: https://docs.cloud.google.com/apis/design/resource_names
+    r"(?:projects/[^/]+/)?(?:locations/[^/]+/)?(?:publishers/[^/]+/)?(?:models|endpoints)/(?P<google>[^/]+)"
+    # Amazon's: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
+    r"|arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:[a-z-]+/(?P<amazon>[^/]+)"
+)
+
+
+def model_in(name: str) -> str:
+    """The model of a name that leads to it through somebody's project or account, whose own names stay here."""
+    if "/" not in name:
+        return name
+    found = compiled(_WITHIN_AN_ACCOUNT).fullmatch(name)
+    return name if found is None else found["google"] or found["amazon"]
+
+
 @lru_cache(maxsize=1024)
 def operation_of(model: str | None, otherwise: str) -> str | None:
     """What a call of this model is, if its name tells, or None if it is not billed; else what was said of it."""
