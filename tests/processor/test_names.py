@@ -177,6 +177,7 @@ def test_whatever_is_asked_the_answer_is_in_the_closed_list(a: str | None, b: st
         ("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1:0"),
         ("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
         ("arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/a1b2c3", "a1b2c3"),
+        ("arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-llama", "my-llama"),
         ("meta-llama/Llama-3.3-70B-Instruct-Turbo", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
         ("accounts/fireworks/models/llama-v3p1-8b-instruct", "accounts/fireworks/models/llama-v3p1-8b-instruct"),
         ("gpt-4o", "gpt-4o"),

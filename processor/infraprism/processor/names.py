@@ -221,8 +221,8 @@ _OPERATIONS: Final = (
 _WITHIN_AN_ACCOUNT: Final = (
     # Google's resource names: https://docs.cloud.google.com/apis/design/resource_names
     r"(?:projects/[^/]+/)?(?:locations/[^/]+/)?(?:publishers/[^/]+/)?(?:models|endpoints)/(?P<google>[^/]+)"
-    # Amazon's: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
-    r"|arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:[a-z-]+/(?P<amazon>[^/]+)"
+    # Amazon's, of Bedrock and SageMaker: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    r"|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[a-z-]+/(?P<amazon>[^/]+)"
 )
 
 
