@@ -100,6 +100,11 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
     return {key: tuple(sorted(paths)) for key, paths in sorted(found.items())}
 
 
+def exception_fails(dialects: Sequence[Dialect]) -> frozenset[str]:
+    """The markers of the dialects whose recorded exceptions say that a call failed, whatever the span's status is."""
+    return frozenset().union(*(dialect.markers for dialect in dialects if dialect.exception_fails))
+
+
 def first_chunk_events(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, frozenset[str]]:
     """For the markers of the dialects that have them the names of the span events that mark a stream's first chunk.
 

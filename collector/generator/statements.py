@@ -221,8 +221,12 @@ class Lists:
         return [put("span.status.message", '""', f"not IsMatch(span.status.message, {text(reductions.STATUS_TEXT)})")]
 
     def exceptions(self) -> list[str]:
-        """Statements that note on its span the class of a recorded exception."""
-        return list(reductions.exception_type(at(SPAN, keys.EXCEPTION_TYPE)))
+        """Statements that note on its span the class of a recorded exception, and the failure that only that tells."""
+        fails = sorted(f"{at(SPAN, marker)} != nil" for marker in keys.exception_fails(self.dialects))
+        failed = [
+            put("span.status.code", "STATUS_CODE_ERROR", 'spanevent.name == "exception"', is_of) for is_of in fails
+        ]
+        return [*failed, *reductions.exception_type(at(SPAN, keys.EXCEPTION_TYPE))]
 
     def first_chunks(self) -> list[str]:
         """Statements that note on its span, under the conventions' keys, that and when a stream began."""
