@@ -26,8 +26,18 @@ _GOOGLE_PATH: Final = (
 )
 _BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
 _PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
-_BEDROCK_MAKERS: Final = tuple(
-    "amazon meta cohere mistral deepseek google moonshotai nvidia openai qwen writer".split()  # noqa: SIM905 - one line
+_BEDROCK_MAKERS: Final = (
+    "amazon",
+    "meta",
+    "cohere",
+    "mistral",
+    "deepseek",
+    "google",
+    "moonshotai",
+    "nvidia",
+    "openai",
+    "qwen",
+    "writer",
 )
 """Whose models are in the table under the maker's name; Anthropic's are there without it as well."""
 _COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])"
