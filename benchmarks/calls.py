@@ -2,10 +2,11 @@
 
     python benchmarks/calls.py VARIANT
 
-Imports everything, makes some calls to be warm, then forks one child after the other for each kind and count of calls.
-Under callgrind, which is told to count only then (counting is ten times slower), every child writes the instructions of
-all its threads into a file of its own, and says on standard output which one that is. The transport answers in the
-process, so that nothing but the client and its instrumentation costs anything.
+Imports everything, makes some calls to be warm, then forks one child after the other for each kind and count of calls;
+then takes the variant off again, and does the same. Under callgrind, which is told to count only then (counting is ten
+times slower), every child writes the instructions of all its threads into a file of its own, and says on standard
+output which one that is. The transport answers in the process, so that nothing but the client and its instrumentation
+costs anything.
 """
 
 from __future__ import annotations
@@ -106,53 +107,58 @@ def clients() -> tuple[Any, Any]:
     )
 
 
+Measured = tuple[TracerProvider, Callable[[], object]]
+"""Where a variant's spans go, and what takes the variant off again."""
+
+
 def batching() -> TracerProvider:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(Null()))
     return provider
 
 
-def bare() -> TracerProvider:
-    return TracerProvider(shutdown_on_exit=False)
+def span() -> Measured:
+    """One span of twelve attributes, made by hand around every call."""
+    provider = batching()
+    return provider, lambda: None
 
 
-def ours() -> TracerProvider:
-    from infraprism.instrumentation import instrument  # noqa: PLC0415 - not installed beside the others
+def ours() -> Measured:
+    from infraprism.instrumentation import instrument, uninstrument  # noqa: PLC0415 - not installed beside the others
     from infraprism.processor import InfraPrismSpanProcessor  # noqa: PLC0415
 
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(InfraPrismSpanProcessor(Null()))
     instrument(provider)
-    return provider
+    return provider, uninstrument
 
 
-def official() -> TracerProvider:
+def official() -> Measured:
     from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def openinference() -> TracerProvider:
+def openinference() -> Measured:
     from openinference.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def openllmetry() -> TracerProvider:
+def openllmetry() -> Measured:
     from opentelemetry.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def _instrumented(instrumentor: Any) -> TracerProvider:
+def _instrumented(instrumentor: Any) -> Measured:
     provider = batching()
     instrumentor.instrument(tracer_provider=provider)
-    return provider
+    return provider, instrumentor.uninstrument
 
 
-VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
-    "bare": bare,
-    "span": batching,
+VARIANTS: Final[dict[str, Callable[[], Measured]]] = {
+    "span": span,
     "ours": ours,
     "official": official,
     "openinference": openinference,
@@ -160,23 +166,21 @@ VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
 }
 
 
-def callers(variant: str, provider: TracerProvider) -> dict[str, Callable[[], None]]:
-    """One call of each kind."""
-    create, create_async = (client.chat.completions.create for client in clients())
+def callers() -> dict[str, Callable[[], None]]:
+    """One call of each kind. Methods are looked up anew for each, since a variant replaces them."""
+    client, async_client = clients()
     asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
-    tracer = provider.get_tracer("benchmark") if variant == "span" else None
-
-    def chat() -> None:
-        assert create(**asked).usage.total_tokens == 148
-
     streamed = {**asked, "stream": True, "stream_options": {"include_usage": True}}
 
+    def chat() -> None:
+        assert client.chat.completions.create(**asked).usage.total_tokens == 148
+
     def stream() -> None:
-        assert sum(1 for _ in create(**streamed)) == CHUNKS
+        assert sum(1 for _ in client.chat.completions.create(**streamed)) == CHUNKS
 
     async def read() -> None:
         count = 0
-        async for _ in await create_async(**streamed):
+        async for _ in await async_client.chat.completions.create(**streamed):
             count += 1
         assert count == CHUNKS
 
@@ -185,54 +189,64 @@ def callers(variant: str, provider: TracerProvider) -> dict[str, Callable[[], No
     def async_stream() -> None:
         loop.run_until_complete(read())
 
-    def spanned(call: Callable[[], None]) -> Callable[[], None]:
-        if tracer is None:
-            return call
-
-        def run() -> None:
-            span = tracer.start_span("chat gpt-4o-mini", kind=trace.SpanKind.CLIENT)
-            call()
-            span.set_attributes(TWELVE_ATTRIBUTES)
-            span.end()
-
-        return run
-
-    return {"chat": spanned(chat), "stream": spanned(stream), "async-stream": spanned(async_stream)}
+    return {"chat": chat, "stream": stream, "async-stream": async_stream}
 
 
-def count_from_now() -> None:
-    """Tell callgrind to count, and see that it does."""
+def spanned(call: Callable[[], None], tracer: trace.Tracer) -> Callable[[], None]:
+    def run() -> None:
+        span = tracer.start_span("chat gpt-4o-mini", kind=trace.SpanKind.CLIENT)
+        call()
+        span.set_attributes(TWELVE_ATTRIBUTES)
+        span.end()
+
+    return run
+
+
+def switch_counting(wanted: str) -> None:
+    """Tell callgrind to count, "on", or to stop, "off", and see that it does."""
     vgdb = ("vgdb", f"--pid={os.getpid()}")
     for _ in range(10):
-        subprocess.run([*vgdb, "instrumentation on"], check=True, capture_output=True)
+        subprocess.run([*vgdb, f"instrumentation {wanted}"], check=True, capture_output=True)
         said = subprocess.run([*vgdb, "instrumentation"], check=True, capture_output=True, text=True).stdout
-        if "on" in said.split():
+        if wanted in said.split():
             return
-    sys.exit("callgrind does not begin to count")
+    sys.exit(f"callgrind does not switch its counting {wanted}")
 
 
-def main(variant: str) -> None:
-    provider = VARIANTS[variant]()
-    calls = callers(variant, provider)
+def measure(state: str, calls: dict[str, Callable[[], None]], provider: TracerProvider) -> None:
+    """Fork a child for each kind and count of calls, and say which one counted what: "on stream 30 4711"."""
     for call in calls.values():
         for _ in range(WARM):
             call()
     provider.force_flush()
     gc.collect()
-    count_from_now()
+    switch_counting("on")
     gc.disable()  # when it runs is chance, and one run of it costs more than what is looked for
     for kind, counts in COUNTS.items():
-        for count in counts:
+        for number in counts:
             child = os.fork()
             if not child:
-                for _ in range(count):
+                for _ in range(number):
                     calls[kind]()
                 provider.force_flush()
                 os._exit(0)
             _, status = os.waitpid(child, 0)
             if status:
-                sys.exit(f"{variant}: {kind} calls failed")
-            print(kind, count, child, flush=True)
+                sys.exit(f"{kind} calls failed, variant {state}")
+            print(state, kind, number, child, flush=True)
+    gc.enable()
+    switch_counting("off")
+
+
+def main(variant: str) -> None:
+    provider, take_off = VARIANTS[variant]()
+    plain = callers()
+    tracer = provider.get_tracer("benchmark")
+    measure(
+        "on", {kind: spanned(call, tracer) for kind, call in plain.items()} if variant == "span" else plain, provider
+    )
+    take_off()
+    measure("off", plain, provider)
     os._exit(0)
 
 

@@ -5,10 +5,11 @@
 Counts with valgrind's callgrind, which knows no noise of the machine: each count is the slope between two numbers of
 calls, over all threads, with a transport that answers within the process (benchmarks/calls.py). The interpreter has a
 noise of its own: where its objects lie decides which of the names that it looks up push each other out of its memory
-of classes. So what adds little is counted with five seeds of its hashes, and the median printed, with the least and
-the most; the others, which add much more, with one. `span` is one bare span of twelve attributes with the stock batch
-processor. The others are installed into environments of their own, at the versions below, and run as they come. Needs
-valgrind; takes a quarter of an hour on two cores.
+of classes, the client's own names too. So each variant is compared with the client after the variant was taken off
+again in the same process; and what adds little is counted with several seeds of Python's hashes, and the median
+printed, with the least and the most; the others, which add much more, with one. `span` is one bare span of twelve
+attributes with the stock batch processor. The others are installed into environments of their own, at the versions
+below, and run as they come. Needs valgrind; takes twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ OTHERS: Final = {
     "openinference": "openinference-instrumentation-openai",
     "openllmetry": "opentelemetry-instrumentation-openai",
 }
-VARIANTS: Final = ("bare", "span", "ours", *OTHERS)
-SEEDS: Final = range(1, 6)
+VARIANTS: Final = ("span", "ours", *OTHERS)
+SEEDS: Final = range(1, 8)
 
 
 def python_of(variant: str) -> str:
@@ -50,8 +51,11 @@ def python_of(variant: str) -> str:
     return str(python)
 
 
-def counted(variant: str, seed: int) -> dict[str, float]:
-    """Millions of instructions of one call of each kind."""
+Counts = dict[tuple[str, str], float]
+"""By kind of call, with the variant "on" and "off": millions of instructions of one call."""
+
+
+def counted(variant: str, seed: int) -> Counts:
     with tempfile.TemporaryDirectory() as folder:
         ran = subprocess.run(
             [
@@ -65,11 +69,11 @@ def counted(variant: str, seed: int) -> dict[str, float]:
         )
         if ran.returncode:
             raise SystemExit(ran.stderr[-4000:])
-        totals: dict[str, list[tuple[int, int]]] = {}
+        totals: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for line in ran.stdout.splitlines():
-            kind, calls, process = line.split()
-            totals.setdefault(kind, []).append((int(calls), _total(Path(folder) / process)))
-    return {kind: (more - fewer) / (many - few) / 1e6 for kind, ((few, fewer), (many, more)) in totals.items()}
+            state, kind, calls, process = line.split()
+            totals.setdefault((kind, state), []).append((int(calls), _total(Path(folder) / process)))
+    return {key: (more - fewer) / (many - few) / 1e6 for key, ((few, fewer), (many, more)) in totals.items()}
 
 
 def _total(written: Path) -> int:
@@ -79,18 +83,21 @@ def _total(written: Path) -> int:
     return total
 
 
+def said(found: list[float], sign: str) -> str:
+    return f"{median(found):{sign}.2f} M ({min(found):{sign}.2f} to {max(found):{sign}.2f})"
+
+
 def main(variants: list[str]) -> None:
-    bare: dict[str, float] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for variant in ("bare", *(variants or VARIANTS[1:])):
+        for variant in variants or VARIANTS:
             python_of(variant)
             counts = list(pool.map(partial(counted, variant), SEEDS[:1] if variant in OTHERS else SEEDS))
-            said = [f"{variant:14}"]
-            for kind in counts[0]:
-                found = sorted(count[kind] - bare.get(kind, 0) for count in counts)
-                bare.setdefault(kind, median(found))
-                said.append(f"{kind} {median(found):+7.2f} M ({found[0]:+.2f} to {found[-1]:+.2f})")
-            print("   ".join(said), flush=True)
+            for kind in dict.fromkeys(kind for kind, _ in counts[0]):
+                added = said([count[kind, "on"] - count[kind, "off"] for count in counts], "+")
+                print(
+                    f"{variant:14} {kind:14} {added:34} to {said([count[kind, 'off'] for count in counts], '')}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

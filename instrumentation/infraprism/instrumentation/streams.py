@@ -6,7 +6,7 @@ on untouched and tells the call; order, exceptions and the way it ends are those
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from time import time_ns
 from typing import Any
 
@@ -77,19 +77,17 @@ class _AsyncChunks(StandIn):
         super().__init__(source)
         self._call = call
         self._response = response
-        self._started = False
+        # One field for all that is needed for each chunk: any field of a class with `__getattr__` is dear to look up.
+        self._begun: tuple[Call, Callable[[], Awaitable[Any]]] | None = None
 
     def __aiter__(self) -> AsyncIterator[object]:
         return self
 
     async def __anext__(self) -> Any:
-        call = self._call
-        if not self._started:
-            read_by_package(self._response)
-            self._started = True
+        call, draw = self._begun or self._begin()
         call.reading = True
         try:
-            chunk = await self._original.__anext__()
+            chunk = await draw()
         except StopAsyncIteration:
             call.answered()
             raise
@@ -106,10 +104,15 @@ class _AsyncChunks(StandIn):
         call.reading = False
         return chunk
 
+    def _begin(self) -> tuple[Call, Callable[[], Awaitable[Any]]]:
+        read_by_package(self._response)
+        self._begun = self._call, self._original.__anext__
+        return self._begun
+
     def __del__(self) -> None:
         """The stream was dropped; the original may go on living until the event loop has closed it.
 
         A stream that nobody ever drew from says nothing: older packages make another one of the same response.
         """
-        if self._started:
+        if self._begun is not None:
             self._call.left()

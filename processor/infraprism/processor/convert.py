@@ -32,6 +32,8 @@ MARKERS: Final = engine.MARKERS | {fields.COST_STATUS.key}
 tally: Final = Tally()
 """Counts, as errors, the spans that `to_event` could not read, and the prices it could not work out."""
 
+_ALREADY_EVENT: Final = fields.COST_STATUS.key
+_ERROR: Final = StatusCode.ERROR
 _is_model: Final = fields.MODEL.regex.fullmatch
 _NS_PER_MS: Final = 1_000_000
 _MAX_EVENTS_LOOKED_AT: Final = 8
@@ -65,11 +67,14 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
     Raises what went wrong.
     """
     context = span.context
-    if note is Part.OF_A_CALL or context is None or not context.span_id:
+    if note is Part.OF_A_CALL or context is None:
+        return None
+    span_id = context.span_id
+    if not span_id:
         return None
     attributes = dict(attributes_of(span))
-    if fields.COST_STATUS.key in attributes:
-        return wire.read(context.trace_id, context.span_id, span.start_time or _nearest_ns(span.end_time), attributes)
+    if _ALREADY_EVENT in attributes:
+        return wire.read(context.trace_id, span_id, span.start_time or _nearest_ns(span.end_time), attributes)
     scope = _scope(span)
     reading = engine.read(attributes, scope, _name(span))
     if reading is None:
@@ -92,7 +97,7 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
         Candidate,
         (
             context.trace_id,
-            context.span_id,
+            span_id,
             0 if parent is None else parent.span_id,
             engine.SETTLES_AS.get(reading.dialect, scope),
             start_ns,
@@ -240,7 +245,7 @@ def _cost(kind: _Kind, reading: Reading, start_ns: int) -> tuple[Decimal | None,
 def _outcome(span: ReadableSpan, reading: Reading) -> Outcome:
     said = reading.said
     name = said.error
-    failed = name is not None or getattr(span.status, "status_code", None) is StatusCode.ERROR
+    failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
     if not failed and reading.dialect not in engine.EXCEPTION_FAILS:
         return SUCCESS
     types, message = _exceptions(span)

@@ -19,6 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The host application may run under any decimal context; ours is private, so that a cost is never rounded by it.
 _EXACT: Final = Context(prec=60)
 _COST_LIMIT: Final = Decimal(10) ** fields.MAX_COST_DIGITS
+_LAST_DIGIT: Final = Decimal(1).scaleb(-fields.MAX_COST_DIGITS)
 
 _is_model: Final = fields.MODEL.regex.fullmatch
 _is_entity_id: Final = fields.ENTITY_ID.regex.fullmatch
@@ -290,9 +291,7 @@ def _count(value: object, maximum: int = fields.MAX_TOKENS) -> int | None:
 def _cost(value: object) -> Decimal | None:
     if type(value) is not Decimal or not value.is_finite() or value.is_signed() or value >= _COST_LIMIT:
         return None
-    exact = value.normalize(_EXACT)
-    digits = exact.scaleb(fields.MAX_COST_DIGITS, _EXACT)
-    return exact if exact == value and digits == digits.to_integral_value(context=_EXACT) else None
+    return None if _EXACT.remainder(value, _LAST_DIGIT) else value.normalize(_EXACT)
 
 
 def _cost_status(cost: Decimal | None, status: object) -> str:

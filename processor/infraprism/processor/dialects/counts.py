@@ -15,7 +15,7 @@ from infraprism.processor.names import provider_of
 from infraprism.processor.usage import Usage
 
 _FIRST: Final = POSITION["input_tokens"]
-_BEHIND: Final = POSITION["web_searches"] + 1
+_COUNTS: Final = slice(_FIRST, POSITION["web_searches"] + 1)
 _CACHE_READ: Final = POSITION["cache_read_tokens"]
 _CACHE_WRITE: Final = POSITION["cache_write_tokens"]
 _CACHE_WRITE_1H: Final = POSITION["cache_write_1h_tokens"]
@@ -35,9 +35,9 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
 
     `ranks` says for the fields which of a dialect's keys they came from.
     """
-    counts = found[_FIRST:_BEHIND]
+    counts = found[_COUNTS]
     contradicts = False
-    given, answered, read, written, _, reasoning, *_ = counts
+    given, answered, read, written, _, reasoning, _, _, _ = counts
     plain = dialect.parts_are_within and found[_TOTAL] is None and given and answered
     if plain and (read or 0) + (written or 0) <= given and (reasoning or 0) <= answered:
         # Most calls: nothing to add, and nothing that speaks against it.

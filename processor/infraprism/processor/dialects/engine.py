@@ -61,6 +61,15 @@ class _Plan:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
+        self.operation_tells = not (
+            dialect.operations_by_key
+            or dialect.operation_by_model
+            or dialect.no_calls
+            or dialect.no_call_ends
+            or dialect.no_call_begins
+            or dialect.no_call_texts
+        )
+        """Whether the name of the operation is all that says whether a span is a call, and what kind of one."""
         self.slot_of: Callable[[str], tuple[int, int, Any, type | None] | None] = {
             key: (slot.position, slot.rank, slot.reader, _PLAIN_TYPES.get(slot.reader))
             for key, slot in dialect.slots.items()
@@ -136,8 +145,8 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
     for text, (positions, tree) in plan.texts.items():
         if text in attributes and None in [found[position] for position in positions]:
             _take(plan, values.leaves(attributes[text], tree), found, ranks, {})
-    operation = _operation(dialect, found, attributes)
-    if operation is None or _is_no_call(dialect, attributes, name):
+    operation = _operation(plan, found, attributes, name)
+    if operation is None:
         return None
     if dialect.needed and all(found[position] is None for position in dialect.needed):
         return None
@@ -168,11 +177,15 @@ def _is_no_call(dialect: Dialect, attributes: Mapping[str, Any], name: str) -> b
     return bool(texts) and any(attributes.get(key) == text for key, text in texts.items())
 
 
-def _operation(dialect: Dialect, found: list[Any], attributes: Mapping[str, Any]) -> str | None:
+def _operation(plan: _Plan, found: list[Any], attributes: Mapping[str, Any], name: str) -> str | None:
     """What kind of call it is, as one of the field table's operations; None if it is none."""
-    name = found[0]
-    if name is not None:
-        operation = dialect.operations.get(name)
+    dialect, said = plan.dialect, found[0]
+    if plan.operation_tells and said is not None:
+        return dialect.operations.get(said)
+    if _is_no_call(dialect, attributes, name):
+        return None
+    if said is not None:
+        operation = dialect.operations.get(said)
     elif dialect.needed_unnamed and all(found[position] is None for position in dialect.needed_unnamed):
         operation = None
     else:
