@@ -2,11 +2,10 @@
 
     python benchmarks/calls.py VARIANT
 
-Imports everything, makes some calls to be warm, then forks one child after the other for each kind and count of calls;
-then takes the variant off again, and does the same. Under callgrind, which is told to count only then (counting is ten
-times slower), every child writes the instructions of all its threads into a file of its own, and says on standard
-output which one that is. The transport answers in the process, so that nothing but the client and its instrumentation
-costs anything.
+Makes some calls to be warm, then forks one child after the other for each kind and count of calls; then puts the
+variant on, and does the same. Under callgrind, which is told to count only then (counting is ten times slower), every
+child writes the instructions of all its threads into a file of its own, and says on standard output which one that is.
+The transport answers in the process, so that nothing but the client and its instrumentation costs anything.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
+import httpx2
+from openai import AsyncOpenAI, OpenAI
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -80,35 +81,39 @@ def chunks() -> Iterator[bytes]:
     yield f"data: {json.dumps({**shared, 'choices': [], 'usage': USAGE})}\n\ndata: [DONE]\n\n".encode()
 
 
-def clients() -> tuple[Any, Any]:
-    """A client of each kind, synchronous and asynchronous."""
-    import httpx2  # noqa: PLC0415 - after the instrumentation, as in an application
-    from openai import AsyncOpenAI, OpenAI  # noqa: PLC0415
+class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """An answer that comes in these pieces."""
 
-    whole, pieces = answer(), list(chunks())
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
 
-    class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            return iter(pieces)
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            for piece in pieces:
-                yield piece
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+def transport(pieces: Sequence[bytes]) -> httpx2.MockTransport:
+    """Answers every request, and a stream in these pieces."""
+    whole = answer()
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         if b'"stream":true' in request.content:
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces(pieces))
         return httpx2.Response(200, headers={"content-type": "application/json"}, content=whole)
 
-    transport = httpx2.MockTransport(respond)
+    return httpx2.MockTransport(respond)
+
+
+def clients(pieces: Sequence[bytes]) -> tuple[OpenAI, AsyncOpenAI]:
+    """A client of each kind, synchronous and asynchronous; a stream comes in these pieces."""
+    answering = transport(pieces)
     return (
-        OpenAI(api_key="none", http_client=httpx2.Client(transport=transport)),
-        AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=transport)),
+        OpenAI(api_key="none", http_client=httpx2.Client(transport=answering)),
+        AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=answering)),
     )
-
-
-Measured = tuple[TracerProvider, Callable[[], object]]
-"""Where a variant's spans go, and what takes the variant off again."""
 
 
 def batching() -> TracerProvider:
@@ -117,48 +122,42 @@ def batching() -> TracerProvider:
     return provider
 
 
-def span() -> Measured:
-    """One span of twelve attributes, made by hand around every call."""
-    provider = batching()
-    return provider, lambda: None
-
-
-def ours() -> Measured:
-    from infraprism.instrumentation import instrument, uninstrument  # noqa: PLC0415 - not installed beside the others
+def ours() -> TracerProvider:
+    from infraprism.instrumentation import instrument  # noqa: PLC0415 - not installed beside the others
     from infraprism.processor import InfraPrismSpanProcessor  # noqa: PLC0415
 
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(InfraPrismSpanProcessor(Null()))
     instrument(provider)
-    return provider, uninstrument
+    return provider
 
 
-def official() -> Measured:
+def official() -> TracerProvider:
     from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def openinference() -> Measured:
+def openinference() -> TracerProvider:
     from openinference.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def openllmetry() -> Measured:
+def openllmetry() -> TracerProvider:
     from opentelemetry.instrumentation.openai import OpenAIInstrumentor  # noqa: PLC0415
 
     return _instrumented(OpenAIInstrumentor())
 
 
-def _instrumented(instrumentor: Any) -> Measured:
+def _instrumented(instrumentor: Any) -> TracerProvider:
     provider = batching()
     instrumentor.instrument(tracer_provider=provider)
-    return provider, instrumentor.uninstrument
+    return provider
 
 
-VARIANTS: Final[dict[str, Callable[[], Measured]]] = {
-    "span": span,
+VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
+    "span": batching,
     "ours": ours,
     "official": official,
     "openinference": openinference,
@@ -167,8 +166,8 @@ VARIANTS: Final[dict[str, Callable[[], Measured]]] = {
 
 
 def callers() -> dict[str, Callable[[], None]]:
-    """One call of each kind. Methods are looked up anew for each, since a variant replaces them."""
-    client, async_client = clients()
+    """One call of each kind. Methods are looked up anew for each, since a variant replaces them in between."""
+    client, async_client = clients(list(chunks()))
     asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
     streamed = {**asked, "stream": True, "stream_options": {"include_usage": True}}
 
@@ -239,14 +238,13 @@ def measure(state: str, calls: dict[str, Callable[[], None]], provider: TracerPr
 
 
 def main(variant: str) -> None:
-    provider, take_off = VARIANTS[variant]()
-    plain = callers()
-    tracer = provider.get_tracer("benchmark")
-    measure(
-        "on", {kind: spanned(call, tracer) for kind, call in plain.items()} if variant == "span" else plain, provider
-    )
-    take_off()
-    measure("off", plain, provider)
+    calls = callers()
+    measure("off", calls, TracerProvider(shutdown_on_exit=False))
+    provider = VARIANTS[variant]()
+    if variant == "span":
+        tracer = provider.get_tracer("benchmark")
+        calls = {kind: spanned(call, tracer) for kind, call in calls.items()}
+    measure("on", calls, provider)
     os._exit(0)
 
 

@@ -5,8 +5,8 @@
 Counts with valgrind's callgrind, which knows no noise of the machine: each count is the slope between two numbers of
 calls, over all threads, with a transport that answers within the process (benchmarks/calls.py). The interpreter has a
 noise of its own: where its objects lie decides which of the names that it looks up push each other out of its memory
-of classes, the client's own names too. So each variant is compared with the client after the variant was taken off
-again in the same process; and what adds little is counted with several seeds of Python's hashes, and the median
+of classes, the client's own names too. So each variant is compared with the client before the variant was put on, in
+the same process; and what adds little is counted with several seeds of Python's hashes, and the median
 printed, with the least and the most; the others, which add much more, with one. `span` is one bare span of twelve
 attributes with the stock batch processor. The others are installed into environments of their own, at the versions
 below, and run as they come. Needs valgrind; takes twenty minutes on two cores.

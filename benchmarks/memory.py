@@ -16,14 +16,12 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
-from calls import USAGE, Null, answer, chunks
-from openai import AsyncOpenAI, OpenAI
+from calls import USAGE, Null, chunks, clients
 from opentelemetry.sdk.trace import TracerProvider
 
 CALLS: Final = 200_000
@@ -36,30 +34,9 @@ ASKED: Final[dict[str, Any]] = {"model": "gpt-4o-mini", "messages": [{"role": "u
 Work = Callable[[], Awaitable[None]]
 
 
-class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    def __init__(self) -> None:
-        self._pieces = list(chunks())[:10]
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
-
-
-def respond(request: httpx2.Request) -> httpx2.Response:
-    if b'"stream":true' in request.content:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
-    return httpx2.Response(200, headers={"content-type": "application/json"}, content=answer())
-
-
 def work(kind: str) -> Work:
     """One call, or one stream that is dropped."""
-    transport = httpx2.MockTransport(respond)
-    create = OpenAI(api_key="none", http_client=httpx2.Client(transport=transport)).chat.completions.create
-    async_client = AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=transport))
-    create_async = async_client.chat.completions.create
+    create, create_async = (client.chat.completions.create for client in clients(list(chunks())[:10]))
 
     async def call() -> None:
         assert create(**ASKED).usage.total_tokens == USAGE["total_tokens"]
