@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import contextvars
 import logging
 import threading
@@ -172,7 +173,7 @@ def test_it_decorates_a_coroutine_function() -> None:
     async def main() -> list[str | None]:
         return list(await asyncio.gather(work(), work()))
 
-    assert asyncio.iscoroutinefunction(work)
+    assert inspect.iscoroutinefunction(work)
     assert asyncio.run(main()) == ["acme", "acme"]
 
 

@@ -176,6 +176,12 @@ def test_spans_that_do_not_lie_inside_each_other_are_two_calls() -> None:
     assert len(settle(candidate(FRAMEWORK, 0, 100), candidate(CLIENT, 50, 150))) == 2
 
 
+def test_a_span_that_begins_when_another_is_over_is_another_call_however_short_it_is() -> None:
+    assert len(settle(candidate(CLIENT, 0, 100), candidate(OTHER, 103, 104))) == 2
+    refused = candidate(OTHER, 103, 104, (None, None), model="my-deployment", parent_id=1, outcome=RATE_LIMITED)
+    assert len(settle(candidate(OUR_SCOPE, 0, 100, (None, None)), refused)) == 2
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -111,7 +111,7 @@ def test_the_inherited_short_cuts_go_through_the_same_checks() -> None:
     assert made._replace(error_code="a message", success=False).error_code is None
     assert made._replace(input_tokens=1).total_tokens == 501
     assert Event._make([*made[:3], "my prompt text", *made[4:]]).model == INVALID_MODEL
-    with pytest.raises(ValueError, match="unexpected"):
+    with pytest.raises((TypeError, ValueError), match="unexpected"):  # which, depends on the version of Python
         made._replace(prompt="text")
 
 

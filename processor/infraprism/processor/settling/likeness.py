@@ -24,7 +24,8 @@ time; and the time between the starts or the ends, whichever is longer, in nanos
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 BEFORE_NS: Final = 2 * MILLISECOND
-"""How much earlier the inner of two spans may start: clocks are read one after the other, some in milliseconds."""
+"""How much earlier the inner of two spans may start, and how much later than the outer ends: clocks are read one after
+the other, some in milliseconds."""
 AFTER_NS: Final = 5 * MILLISECOND
 """How much later it may end."""
 IN_TURN_NS: Final = SECOND // 5
@@ -243,7 +244,8 @@ def _inside(a: Candidate, b: Candidate) -> int:
     before, after = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
     if before <= 0 and after <= 0:
         return 0
-    nearly = before <= BEFORE_NS and after <= AFTER_NS
+    # However short it is: one that begins when the other is over is another call.
+    nearly = before <= BEFORE_NS and after <= AFTER_NS and inner.start_ns - outer.end_ns <= BEFORE_NS
     apart_ns = max(abs(before), abs(after))
     in_turn = a.reading.layer == b.reading.layer == Layer.FRAMEWORK and apart_ns <= IN_TURN_NS
     return 1 if nearly or in_turn else 2
