@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import contextvars
+import inspect
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
