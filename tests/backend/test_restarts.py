@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def test_what_is_remembered_of_an_account_is_bounded_and_holds_more_than_a_large
                 call.start_time_unix_nano += moved_ns
                 call.end_time_unix_nano += moved_ns
             assert send(backend, backend.key, traces(calls, SEMCONV)).rejected == 0
-    with sqlite3.connect(tmp_path / "data" / "calls.sqlite") as memory:
+    with closing(sqlite3.connect(tmp_path / "data" / "calls.sqlite")) as memory:
         ((remembered,),) = memory.execute("SELECT count(*) FROM calls")
     assert MAX_CALLS <= remembered < 5 * MAX_CALLS // 4
     with killed(tmp_path) as backend:
