@@ -149,6 +149,16 @@ def test_stopping_finishes_what_was_taken_in(tmp_path: Path) -> None:
         assert {event(number).id for number in taken} <= {found["id"] for found in backend.events()}
 
 
+def test_who_asks_again_to_stop_while_it_stops_does_not_kill_it(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        assert backend.export(span(event())).rejected == 0
+        deadline = time.monotonic() + 30
+        while backend.process.poll() is None and time.monotonic() < deadline:
+            backend.process.send_signal(signal.SIGTERM)
+            threading.Event().wait(0.001)
+        assert backend.stop() == (0, "")
+
+
 def test_nothing_is_written_beside_the_data_directory(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         backend.export(span(event()))

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
@@ -50,13 +50,26 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     stack.callback(accounts.close)
     first_key = _first_key(accounts)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _stop_on_signals(stop, stack)
     async with serve(settings, accounts, listening) as addresses:
         if first_key:
             _say(f"A key was made for you; it is shown only now:\n  export {_KEY_VARIABLE}={first_key}")
         _say(f"InfraPrism is ready: {addresses}, data in {settings.data_dir}")
         await stop.wait()
+
+
+def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
+    """Set `stop` on SIGTERM and SIGINT. Who asks again, at any time until the process is gone, does not kill it."""
+    loop = asyncio.get_running_loop()
+
+    def asked(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: it is stopping
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not the loop's own handlers, which end with it, and Python's end before the process does.
+        signal.signal(number, asked)
+        stack.callback(signal.signal, number, signal.SIG_IGN)
 
 
 def _first_key(accounts: Accounts) -> str | None:
