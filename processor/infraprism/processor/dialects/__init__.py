@@ -13,6 +13,7 @@ from infraprism.processor.dialects.ag2 import AG2
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.bedrock import BEDROCK
 from infraprism.processor.dialects.claude_code import CLAUDE_CODE
+from infraprism.processor.dialects.future_agi import FUTURE_AGI
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE, LANGFUSE_LANGCHAIN
 from infraprism.processor.dialects.langsmith import LANGSMITH
@@ -78,6 +79,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENLIT,
     SPRING_AI,
     RESPAN,
+    FUTURE_AGI,
     OPENLLMETRY_IMAGES,
     OPENLLMETRY_BEDROCK,
     OPENLLMETRY_EXCLUSIVE,

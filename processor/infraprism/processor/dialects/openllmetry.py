@@ -36,6 +36,7 @@ OPENLLMETRY: Final = Dialect(
         **semconv.OPERATIONS,
         "completion": "completion",
         "embedding": "embeddings",
+        "response": "chat",  # Netra's copies
         "rerank": "rerank",
     },
     keys=semconv.keys_with(
