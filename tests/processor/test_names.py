@@ -52,6 +52,8 @@ def test_an_unknown_host_leaves_it_to_the_hint(host: str | None) -> None:
     [
         ("aws.bedrock", "aws_bedrock"),
         ("azure.ai.openai", "azure"),
+        ("microsoft.foundry", "azure"),
+        ("ChatOpenAI", "openai"),
         ("az.ai.openai", "azure"),
         ("az.ai.inference", "azure"),
         ("gemini", "google_gemini"),
