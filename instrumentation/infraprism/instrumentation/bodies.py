@@ -180,8 +180,10 @@ class _Watch:
 class _Decoder(StandIn):
     """Stands before httpx's content decoder and shows what comes out of it: bytes, or in httpx2 pieces of bytes."""
 
+    __slots__ = ("_watch",)
+
     def __init__(self, decoder: Any, watch: _Watch) -> None:
-        self._original = decoder
+        super().__init__(decoder)
         self._watch = watch
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
@@ -207,8 +209,10 @@ class _Decoder(StandIn):
 class _Body(StandIn):
     """Stands before the byte stream of a response: tells the call when it is closed, or fails while it is read."""
 
+    __slots__ = ("_watch",)
+
     def __init__(self, stream: Any, watch: _Watch) -> None:
-        self._original = stream
+        super().__init__(stream)
         self._watch = watch
 
     def __iter__(self) -> Iterator[bytes]:

@@ -73,11 +73,13 @@ class _AsyncChunks(StandIn):
     to finalize. What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's.
     """
 
+    __slots__ = ("_begun", "_call", "_response")
+
     def __init__(self, source: AsyncIterator[Any], call: Call, response: Any) -> None:
         super().__init__(source)
         self._call = call
         self._response = response
-        # One field for all that is needed for each chunk: any field of a class with `__getattr__` is dear to look up.
+        # One field for all that is needed for each chunk.
         self._begun: tuple[Call, Callable[[], Awaitable[Any]]] | None = None
 
     def __aiter__(self) -> AsyncIterator[object]:
