@@ -246,6 +246,7 @@ _OPERATIONS: Final = (
         "image",
     ),
     (r"(?:.*[./])?(?:whisper|distil-whisper|tts-1|gpt-4o(?:-mini)?-(?:transcribe|tts)).*", "audio"),
+    (r"(?:.*/)?(?:gpt-3\.5-turbo-instruct.*|(?:text-|code-)?(?:ada|babbage|curie|davinci)(?:-00[1-3])?)", "completion"),
 )
 """Models that do one kind of work alone. Moderation is not billed."""
 

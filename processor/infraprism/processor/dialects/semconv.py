@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from infraprism.processor.dialects.table import Dialect, Entry
+from infraprism.processor.dialects.table import As, Dialect, Entry
+from infraprism.processor.dialects.values import ended_in_error
 from infraprism.schema import fields
 
 REASONING_TOKENS: Final = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
@@ -30,7 +31,8 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "response_model": ("gen_ai.response.model",),
     "provider": ("gen_ai.provider.name", "gen_ai.system"),
     "host": ("server.address",),
-    "error": ("error.type",),
+    # A generation of several steps, or a stream, may end well but for this.
+    "error": ("error.type", As("gen_ai.response.finish_reasons", ended_in_error)),
     "http_status": ("http.response.status_code", "http.status_code"),
     "streamed": ("gen_ai.request.stream",),
     "time_to_first_token_ms": (
