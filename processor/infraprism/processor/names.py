@@ -138,6 +138,7 @@ HINTS: Final = {
     "google": "google_gemini",
     "googleai": "google_gemini",
     "googlegenai": "google_gemini",
+    "googlegeminiai": "google_gemini",
     "google_vertexai": "google_vertex",
     "google_vertex_ai": "google_vertex",
     "google_anthropic_vertex": "google_vertex",
