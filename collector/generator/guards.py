@@ -150,6 +150,15 @@ def flag(key: str) -> Kept:
     )
 
 
+def only(key: str, word: str) -> Kept:
+    """One word, which some write as the only one of a list, or of a list as a JSON text."""
+    raw, clean = _from(key)
+    alone = f'^(?:{re.escape(word)}|\\["{re.escape(word)}"\\])$'
+    return Kept(
+        key, (put(clean, text(word), f"{raw} != nil", f"IsMatch({raw}, {text(alone)})"),), f"{raw} == {text(word)}"
+    )
+
+
 def presence(key: str) -> Kept:
     """That a key is there; of its value nothing is copied."""
     raw, clean = _from(key)

@@ -32,6 +32,7 @@ _BY_READER: Final[dict[object, Callable[[str], Kept]]] = {
     values.flag: guards.flag,
     values.stream_object: lambda key: guards.noted(key, values.STREAM_OBJECT),
     values.failure: guards.flag,
+    values.ended_in_error: lambda key: guards.only(key, values.ERROR_END),
     values.seconds: guards.number,
     values.milliseconds: guards.number,
     values.money: guards.money,

@@ -15,6 +15,7 @@ from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
 from infraprism.processor import error_names, error_texts, names
+from infraprism.processor.dialects import semconv
 from infraprism.processor.error_texts import END, longest_first
 
 OTHER: Final = "other"
@@ -202,6 +203,14 @@ def exception_type(found: str) -> tuple[str, ...]:
         *reduce_error(name, noted),
         put(found, noted, 'spanevent.name == "exception"', matches(noted, ERROR_WORDS), f'{noted} != "{OTHER_ERROR}"'),
     )
+
+
+def usage_event() -> Iterator[str]:
+    """Statements, once per span event, that note on the span the counts of an event that is for them."""
+    for key in semconv.USAGE_EVENT_KEYS:
+        said, noted = f"spanevent.attributes[{text(key)}]", at(SPAN, key)
+        named = f"spanevent.name == {text(semconv.USAGE_EVENT)}"
+        yield put(noted, said, named, f"{said} != nil", f"{noted} == nil")
 
 
 def exception(key: str) -> Kept:

@@ -241,6 +241,10 @@ class Lists:
             found.append(put(at(SPAN, keys.STREAMED), "true", *is_first))
         return found
 
+    def usage_events(self) -> list[str]:
+        """Statements that note on its span the counts in an event that is for them."""
+        return list(reductions.usage_event())
+
     def scope_names(self) -> list[str]:
         """Statements that leave of a scope's name and version what is known."""
         kept = 'scope.cache["name"]'

@@ -148,6 +148,10 @@ def test_a_scope_is_about_the_client_that_its_name_has(scope: str, hint: str | N
         ("whisper-1", "audio"),
         ("gpt-4o-transcribe", "audio"),
         ("gpt-4o-audio-preview", "chat"),
+        ("gpt-3.5-turbo-instruct", "completion"),
+        ("davinci-002", "completion"),
+        ("gpt-3.5-turbo", "chat"),
+        ("mistral-7b-instruct", "chat"),
         ("omni-moderation-latest", None),
     ],
 )

@@ -16,6 +16,7 @@ from infraprism.processor import prices
 from infraprism.processor.attribution import NOTHING, Attribution, checked
 from infraprism.processor.dialects import engine
 from infraprism.processor.dialects.engine import Reading
+from infraprism.processor.dialects.semconv import USAGE_EVENT, USAGE_EVENT_KEYS
 from infraprism.processor.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.processor.errors import error_of
 from infraprism.processor.names import model_in, provider_of
@@ -79,6 +80,8 @@ def candidate(span: ReadableSpan, note: Note | None = None) -> Candidate | Event
     reading = engine.read(attributes, scope, _name(span))
     if reading is None:
         return None
+    if reading.usage.output_tokens is None and (told := _usage_event(span)):
+        reading = engine.read({**told, **attributes}, scope, _name(span)) or reading
     first_ms = None
     if reading.dialect in engine.FIRST_CHUNKS:
         reading = _with_first_chunk(span, reading)
@@ -135,6 +138,18 @@ def _with_first_chunk(span: ReadableSpan, reading: Reading) -> Reading:
     if said.time_to_first_token_ms is None and first >= start:
         said = said._replace(time_to_first_token_ms=_latency_ms(first - start))
     return reading._replace(said=said)
+
+
+def _usage_event(span: ReadableSpan) -> Mapping[str, Any]:
+    """The counts in an event of the span that is for them; nothing else of it is looked at."""
+    try:
+        for event in span.events[-_MAX_EVENTS_LOOKED_AT:]:
+            if event.name == USAGE_EVENT:
+                found = event.attributes or {}
+                return {key: found[key] for key in USAGE_EVENT_KEYS if key in found}
+    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
+        tally.error("usage_event")
+    return {}
 
 
 def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:

@@ -138,6 +138,7 @@ HINTS: Final = {
     "google": "google_gemini",
     "googleai": "google_gemini",
     "googlegenai": "google_gemini",
+    "googlegeminiai": "google_gemini",
     "google_vertexai": "google_vertex",
     "google_vertex_ai": "google_vertex",
     "google_anthropic_vertex": "google_vertex",
@@ -246,6 +247,7 @@ _OPERATIONS: Final = (
         "image",
     ),
     (r"(?:.*[./])?(?:whisper|distil-whisper|tts-1|gpt-4o(?:-mini)?-(?:transcribe|tts)).*", "audio"),
+    (r"(?:.*/)?(?:gpt-3\.5-turbo-instruct.*|(?:text-|code-)?(?:ada|babbage|curie|davinci)(?:-00[1-3])?)", "completion"),
 )
 """Models that do one kind of work alone. Moderation is not billed."""
 

@@ -13,6 +13,7 @@ from infraprism.processor.dialects.ag2 import AG2
 from infraprism.processor.dialects.ai_sdk import AI_SDK, AI_SDK_7
 from infraprism.processor.dialects.bedrock import BEDROCK
 from infraprism.processor.dialects.claude_code import CLAUDE_CODE
+from infraprism.processor.dialects.codex import CODEX
 from infraprism.processor.dialects.future_agi import FUTURE_AGI
 from infraprism.processor.dialects.google_adk import GOOGLE_ADK
 from infraprism.processor.dialects.langfuse import LANGFUSE, LANGFUSE_LANGCHAIN
@@ -66,6 +67,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     GOOGLE_ADK,
     AG2,
     CLAUDE_CODE,
+    CODEX,
     BEDROCK,
     MISTRAL,
     MLFLOW,

@@ -23,6 +23,8 @@ LANGFUSE: Final = Dialect(
     name="Langfuse",
     markers=frozenset({"langfuse.observation.type"}),
     operations={"generation": "chat", "embedding": "embeddings"},
+    # The wrappers of openai, in both languages, and of what is a generation they know no more.
+    operation_by_model=True,
     keys={
         "operation": ("langfuse.observation.type",),
         "request_model": ("langfuse.observation.model.name", "gen_ai.request.model"),

@@ -21,6 +21,7 @@ LANGSMITH: Final = Dialect(
     name="LangSmith",
     markers=frozenset({"langsmith.span.kind"}),
     operations={"llm": "chat", "embedding": "embeddings"},
+    operation_by_model=True,
     keys={
         **semconv.keys_with(
             request_model=("langsmith.metadata.ls_model_name",),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.processor.dialects import semconv
-from infraprism.processor.dialects.table import Dialect, Layer
+from infraprism.processor.dialects.table import As, Dialect, Layer
+from infraprism.processor.dialects.values import ended_in_error
 
 MASTRA: Final = Dialect(
     name="Mastra",
@@ -18,6 +19,8 @@ MASTRA: Final = Dialect(
     signs=frozenset({"mastra.span.type"}),
     operations=semconv.OPERATIONS,
     keys=semconv.keys_with(
+        # Its spans end well whatever became of the call. Others say `error` of streams that the application left.
+        error=(As("gen_ai.response.finish_reasons", ended_in_error),),
         cache_write_1h_tokens=("gen_ai.usage.cache_creation.1h_input_tokens",),
         audio_input_tokens=("gen_ai.usage.audio_input_tokens",),
         audio_output_tokens=("gen_ai.usage.audio_output_tokens",),

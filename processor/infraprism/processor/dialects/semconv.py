@@ -15,7 +15,10 @@ from typing import Final
 from infraprism.processor.dialects.table import Dialect, Entry
 from infraprism.schema import fields
 
-REASONING_TOKENS: Final = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
+REASONING_TOKENS: Final = (
+    *("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "gen_ai.usage.thoughts_tokens",  # Ax
+)
 OPERATIONS: Final = {
     "chat": "chat",
     "generate_content": "chat",
@@ -66,6 +69,20 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
 """What dialects that follow the conventions have in common."""
 
 
+USAGE_EVENT: Final = "gen_ai.usage"
+"""The name of a span event that has the counts of its call; Ax writes it."""
+USAGE_EVENT_KEYS: Final = (
+    tuple(
+        key
+        for field in ("input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens")
+        for key in KEYS[field]
+        if isinstance(key, str)
+    )
+    + REASONING_TOKENS
+)
+"""What is read of it, as if the span had it."""
+
+
 def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
     """The conventions' keys and a dialect's own behind them, as other sources of the same fields."""
     return {name: (*KEYS.get(name, ()), *own.get(name, ())) for name in (*KEYS, *(own.keys() - KEYS.keys()))}
@@ -97,6 +114,20 @@ _MORE: Final = {
 }
 """Names of calls before there were conventions for them, or beside them."""
 
+
+def _in_other_styles(name: str) -> tuple[str, ...]:
+    """A name of the conventions as others spell it; Microsoft's Agent 365, in all its languages, as a class's name."""
+    first, *others = name.split("_")
+    camel = first + "".join(map(str.capitalize, others))
+    return name.upper(), camel, camel[0].upper() + camel[1:], "-".join((first, *others))
+
+
+_STYLED: Final = {
+    style: meant
+    for name, meant in (*OPERATIONS.items(), ("embedding", "embeddings"), ("completion", "completion"))
+    for style in _in_other_styles(name)
+}
+
 _KINDS: Final = ("gen_ai.request.type", "gen_ai.span.kind")
 """Where the operation stands with AgentOps; with FutureAGI and Alibaba's agents."""
 _STEPS: Final = ("lmnr.span.type", "traceloop.span.kind", "agentops.span.kind")
@@ -115,11 +146,13 @@ SEMCONV: Final = Dialect(
     ),
     unnamed_operation="other",
     unnamed_needs=("request_model", "response_model"),
-    operations={**OPERATIONS, **_MORE},
+    operations={**_STYLED, **OPERATIONS, **_MORE},
     streams=frozenset({"chat_streaming", "chat_stream"}),
     keys=keys_with(
         operation=(*_KINDS, *_STEPS),
         session_on_span=("user.id",),
+        # Of compatible servers Ax has OpenAI's name.
+        host=("url.full",),
         # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
         input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
         output_tokens=("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
@@ -127,7 +160,7 @@ SEMCONV: Final = Dialect(
         cache_read_tokens=("gen_ai.usage.input_tokens.cached",),
         cache_write_tokens=("gen_ai.usage.input_tokens.cache_write",),
         reasoning_tokens=("gen_ai.usage.output_tokens.reasoning",),
-        streamed=("gen_ai.response.streaming", "gen_ai.request.streaming"),
+        streamed=("gen_ai.response.streaming", "gen_ai.request.streaming", "gen_ai.request.llm_is_streaming"),
         # vLLM, SGLang and AgentOps, in seconds as well.
         time_to_first_token_ms=(
             "gen_ai.server.time_to_first_token",

@@ -135,6 +135,17 @@ def failure(value: object) -> str | None:
     return "_OTHER" if flag(value) is False else None
 
 
+def ended_in_error(value: object) -> str | None:
+    """The conventions' word for an error without a name, where that is all why the answers of a call ended."""
+    if type(value) is str:
+        return "_OTHER" if value in _ERROR_ENDS else None
+    return "_OTHER" if isinstance(value, list | tuple) and len(value) == 1 and value[0] == ERROR_END else None
+
+
+ERROR_END: Final = "error"
+_ERROR_ENDS: Final = frozenset({ERROR_END, f'["{ERROR_END}"]'})
+
+
 def milliseconds(value: object) -> int | None:
     """A duration in milliseconds, to the nearest whole one."""
     return _milliseconds(value, 1)
