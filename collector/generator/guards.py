@@ -74,8 +74,7 @@ def quoted(key: str, regex: str) -> Kept:
         bare,
         copies=(
             *bare.copies,
-            put(clean, raw, f"{clean} == nil", matches(raw, f'^"{inside}"$')),
-            f"""replace_pattern({clean}, {text('^"|"$')}, "") where {matches(clean, '^"')}""",
+            put(clean, f"Substring({raw}, 1, Len({raw}) - 2)", f"{clean} == nil", matches(raw, f'^"{inside}"$')),
         ),
     )
 
