@@ -75,7 +75,8 @@ def test_inference_and_embeddings_are_billed(operation: str, name: str) -> None:
         "search_memory",
         "agent_step",
         "something new",
-        "CHAT",
+        "INVOKE_AGENT",
+        "ExecuteTool",
     ],
 )
 def test_no_other_operation_is_billed(operation: Any) -> None:
