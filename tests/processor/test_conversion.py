@@ -76,6 +76,8 @@ def test_inference_and_embeddings_are_billed(operation: str, name: str) -> None:
         "agent_step",
         "something new",
         "cHAT",
+        "INVOKE_AGENT",
+        "ExecuteTool",
     ],
 )
 def test_no_other_operation_is_billed(operation: Any) -> None:

@@ -55,7 +55,7 @@ from infraprism.processor.dialects.respan import RESPAN
 from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK
 from infraprism.processor.dialects.spellings import SPELLINGS
 from infraprism.processor.dialects.spring_ai import SPRING_AI
-from infraprism.processor.dialects.strands import STRANDS
+from infraprism.processor.dialects.strands import STRANDS, STRANDS_NODE
 from infraprism.processor.dialects.table import Dialect
 from infraprism.processor.dialects.voltagent import VOLTAGENT
 
@@ -64,6 +64,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     LOGFIRE_AGENTS,
     PYDANTIC_AI,
     STRANDS,
+    STRANDS_NODE,
     GOOGLE_ADK,
     AG2,
     CLAUDE_CODE,

@@ -16,10 +16,11 @@ _TOTAL: Final = f"{_COUNT}.total_tokens"
 CODEX: Final = Dialect(
     name="Codex",
     markers=frozenset({_TOTAL}),
-    operations={},
+    operations={"chat": "chat"},
     unnamed_operation="chat",
     needs=("request_model",),
     keys={
+        "operation": ("gen_ai.operation.name",),  # none so far
         "request_model": ("model",),
         "input_tokens": (f"{_COUNT}.input_tokens",),
         "output_tokens": (f"{_COUNT}.output_tokens",),

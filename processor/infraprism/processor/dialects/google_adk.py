@@ -17,7 +17,7 @@ GOOGLE_ADK: Final = Dialect(
     markers=frozenset({"gen_ai.operation.name", "gcp.vertex.agent.llm_request"}),
     scopes=("gcp.vertex.agent",),
     unnamed_operation="chat",
-    operations=semconv.OPERATIONS,
+    operations={**semconv.OPERATIONS, "call_llm": "chat"},  # in Java
     keys={
         **semconv.keys_with(session_on_span=("gcp.vertex.agent.session_id",)),
         "reasoning_tokens": (

@@ -96,6 +96,7 @@ _MORE: Final = {
     "text.completions": "completion",
     "chat_streaming": "chat",
     "llm_call": "chat",
+    "call_llm": "chat",  # Google ADK's relatives in other languages
     "responses": "chat",
     "image": "image",
     "image_generation": "image",

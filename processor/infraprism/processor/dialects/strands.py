@@ -8,6 +8,7 @@ cycles repeat their calls' sums.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from infraprism.processor.dialects import semconv
@@ -39,3 +40,15 @@ STRANDS: Final = Dialect(
     zero_is_unreported=True,
     layer=Layer.FRAMEWORK,
 )
+STRANDS_NODE: Final = replace(
+    STRANDS,
+    name="Strands Agents in TypeScript",
+    scopes=(),
+    signs=frozenset({"gen_ai.event.end_time"}),
+    keys={
+        **STRANDS.keys,
+        "cache_read_tokens": (Beside("gen_ai.usage.cache_read.input_tokens", CACHE_BESIDE_INPUT),),
+        "cache_write_tokens": (Beside("gen_ai.usage.cache_creation.input_tokens", CACHE_BESIDE_INPUT),),
+    },
+)
+"""The same, where the scope is the application's own name, and counts are the provider's own to this day."""
