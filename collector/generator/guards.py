@@ -152,9 +152,15 @@ def flag(key: str) -> Kept:
 def only(key: str, word: str) -> Kept:
     """One word, which some write as the only one of a list, or of a list as a JSON text."""
     raw, clean = _from(key)
-    alone = f'^(?:{re.escape(word)}|\\["{re.escape(word)}"\\])$'
+    said = text(word)
     return Kept(
-        key, (put(clean, text(word), f"{raw} != nil", f"IsMatch({raw}, {text(alone)})"),), f"{raw} == {text(word)}"
+        key,
+        (
+            put(clean, said, matches(raw, one_of((word, f'["{word}"]')))),
+            # A pattern is held against a list as JSON, and of what cannot be written so (NaN) the request would fail.
+            put(clean, said, f"IsList({raw})", f"Len({raw}) == 1", f"IsString({raw}[0])", f"{raw}[0] == {said}"),
+        ),
+        f"{raw} == {said}",
     )
 
 
