@@ -136,6 +136,10 @@ def test_a_call_leaves_with_its_metadata_alone() -> None:
         ("an.unknown.tracer", {"gen_ai.something.new": CANARY}),
         ("opentelemetry.instrumentation.bedrock", {"nothing.known": CANARY}),
         ("com.anthropic.sdk.python", {"anthropic.request.id": CANARY}),
+        ("llm_tracekit.openai_agents.instrumentor", {"type": "function", "input": CANARY, "output": CANARY}),
+        ("acme.opentelemetry.distro.instrumentation.langchain", {"question": CANARY}),
+        ("acme.wrapper", {"acme.llm.input_messages.0.content": CANARY}),
+        ("acme.wrapper", {"acme.tracing.prompt.0.content": CANARY}),
     ],
 )
 def test_no_content_leaves_with_any_kind_of_span_of_any_dialect(scope: str, attributes: dict[str, Any]) -> None:
@@ -176,6 +180,7 @@ def test_whatever_stands_under_known_keys_no_text_leaves_but_names(attributes: d
         {"http.request.method": "GET", "url.full": "https://shop.example/?q=1"},
         {"db.query.text": "SELECT 1"},
         {"fi.iban.country": "FI", "sk.session": "1"},
+        {"shop.fullfillment.id": "1", "shop.prompt.text": "Sure?", "shop.completions": 3},
     ],
 )
 def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:

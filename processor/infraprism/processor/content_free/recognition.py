@@ -28,6 +28,10 @@ PREFIXES: Final = (
     *("db.qdrant.", "db.weaviate.", "db.marqo.", "db.lancedb."),
 )
 """Beginnings of keys: also those of stores that are asked by meaning, and answer with documents."""
+_within: Final = re.compile(
+    r"[.](?:llm|gen_ai|genai|(?:input|output)_messages|(?:prompt|completion)s?[.][0-9]+)[.]"
+).search
+"""The same words behind a vendor's own, as in `neatlogs.llm.input_messages.0.content`."""
 KEYS: Final = frozenset(
     {
         *("input.value", "output.value", "input.mime_type", "output.mime_type", "input_messages", "output_messages"),
@@ -75,11 +79,13 @@ _INSTRUMENTED: Final = frozenset(
         *("openai", "openai_v2", "openai_agents", "anthropic", "alephalpha", "bedrock", "cohere", "groq", "mistralai"),
         *("google_generativeai", "google_genai", "vertexai", "ollama", "replicate", "sagemaker", "together"),
         *("transformers", "watsonx", "writer", "voyageai", "langchain", "llamaindex", "llama_index", "haystack"),
-        *("crewai", "agno", "mcp", "langgraph", "litellm", "bedrock-runtime", "weaviate_genai"),
+        *("crewai", "agno", "mcp", "langgraph", "litellm", "bedrock-runtime", "weaviate_genai", "dspy", "google_adk"),
+        *("smolagents", "pydantic_ai", "claude_agent_sdk", "semantic_kernel", "agent_framework", "autogen", "portkey"),
         *("chromadb", "pinecone", "qdrant", "weaviate", "milvus", "marqo", "lancedb"),
     }
 )
-"""What stands behind `opentelemetry.instrumentation.`"""
+"""What stands behind `opentelemetry.instrumentation.`, and in other scopes beside a word that begins as the next."""
+_INSTRUMENT: Final = "instrument"
 
 _WORDS_AS_WELL: Final = frozenset(
     {"agents", "together", "replicate", "cohere", "groq", "ollama", "fireworks", "haystack", "strands", "instructor"}
@@ -150,7 +156,7 @@ def repeats_an_answer(text: object) -> bool:
 
 def _tells(attributes: Iterable[str] | None) -> bool:
     return any(
-        (key.startswith(PREFIXES) and not key.startswith(CARRIED)) or key in KEYS or key in _MARKERS
+        ((key.startswith(PREFIXES) or _within(key)) and not key.startswith(CARRIED)) or key in KEYS or key in _MARKERS
         for key in attributes or ()
     )
 
@@ -162,7 +168,9 @@ def _is_genai_scope(name: str) -> bool:
     if any(dialect.is_scope(name) for dialect in DIALECTS):
         return name not in _ANYTHING
     rest = name.removeprefix("opentelemetry.instrumentation.").removeprefix("@opentelemetry/instrumentation-")
-    return rest != name and not _INSTRUMENTED.isdisjoint([*_WORDS.split(rest), rest])
+    words = _WORDS.split(rest)
+    instruments = rest != name or any(word.startswith(_INSTRUMENT) for word in words)
+    return instruments and not _INSTRUMENTED.isdisjoint([*words, rest])
 
 
 _MARKERS: Final = frozenset().union(*(dialect.markers | dialect.signs for dialect in DIALECTS))

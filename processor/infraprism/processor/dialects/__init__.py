@@ -25,6 +25,7 @@ from infraprism.processor.dialects.logfire import LOGFIRE, LOGFIRE_AGENTS
 from infraprism.processor.dialects.mastra import MASTRA
 from infraprism.processor.dialects.mistral import MISTRAL
 from infraprism.processor.dialects.mlflow import MLFLOW
+from infraprism.processor.dialects.neatlogs import NEATLOGS
 from infraprism.processor.dialects.openinference import (
     OPENINFERENCE,
     OPENINFERENCE_AGNO,
@@ -52,7 +53,7 @@ from infraprism.processor.dialects.openllmetry import (
 )
 from infraprism.processor.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.processor.dialects.respan import RESPAN
-from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK
+from infraprism.processor.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK, SEMCONV_ZEROS
 from infraprism.processor.dialects.spellings import SPELLINGS
 from infraprism.processor.dialects.spring_ai import SPRING_AI
 from infraprism.processor.dialects.strands import STRANDS, STRANDS_NODE
@@ -100,12 +101,14 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OPENINFERENCE_AGNO,
     OPENINFERENCE_LLAMA_INDEX,
     OPENINFERENCE,
+    NEATLOGS,
     LANGFUSE_LANGCHAIN,
     LANGFUSE,
     LITELLM,
     OPENLLMETRY,
     SEMCONV_TANSTACK,
     SEMCONV_GOOGLE,
+    SEMCONV_ZEROS,
     SPELLINGS,
     SEMCONV,
 )

@@ -1,6 +1,7 @@
 """Future AGI (traceAI), all its packages: the conventions, and OpenInference where those say nothing.
 
-Of streams and failed calls the model stands in the JSON text of the parameters alone.
+Of streams and failed calls the model stands in the JSON text of the parameters alone, and of LangChain's model of Azure
+in what that says of itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ FUTURE_AGI: Final = replace(
             *SEMCONV.keys["request_model"],
             f"{_PARAMETERS}.model",
             "embedding.model_name",
+            "ls_model_name",
         ),
+        "provider": (*SEMCONV.keys["provider"], "ls_provider"),
     },
     json_texts=frozenset({_PARAMETERS}),
     first_chunk_events=frozenset({"First Token Stream Event"}),

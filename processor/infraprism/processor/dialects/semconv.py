@@ -129,6 +129,53 @@ _STYLED: Final = {
     for style in _in_other_styles(name)
 }
 
+PARTS: Final = {
+    "cache_read_tokens": (
+        "cache_read_input_tokens",
+        "prompt_tokens_details.cached_tokens",
+        "input_tokens_details.cached_tokens",
+        "cached_tokens",
+        "cached_input_tokens",
+        "cache_read_tokens",
+        "cacheReadInputTokens",
+        "cachedInputTokens",
+        "cachedTokens",
+    ),
+    "cache_write_tokens": (
+        "cache_creation_input_tokens",
+        "cache_write_input_tokens",
+        "cache_write_tokens",
+        "cache_creation_tokens",
+        "cacheCreationInputTokens",
+        "cacheWriteInputTokens",
+    ),
+    "reasoning_tokens": (
+        "completion_tokens_details.reasoning_tokens",
+        "output_tokens_details.reasoning_tokens",
+        "output_tokens_details.thinking_tokens",
+        "reasoning_tokens",
+        "reasoningTokens",
+    ),
+}
+"""Words for parts, of providers and wrappers, which stand behind a beginning: there are more of them than of wholes."""
+
+
+_PARTS_OF_WHOLES: Final = {
+    "cache_read_tokens": ("input_tokens.cached", "input_tokens.cache_read"),
+    "cache_write_tokens": ("input_tokens.cache_write",),
+    "reasoning_tokens": ("output_tokens.reasoning",),
+    "audio_input_tokens": ("input_tokens.audio",),
+    "audio_output_tokens": ("output_tokens.audio",),
+}
+"""The same of Sentry and Future AGI, as attributes alone: no JSON has anything within a number."""
+
+
+def _parts(field: str) -> tuple[str, ...]:
+    """The keys of a part beside wholes that have the conventions' names."""
+    spelled = (f"gen_ai.usage.{word}" for word in (*_PARTS_OF_WHOLES[field], *PARTS.get(field, ())))
+    return tuple(key for key in spelled if key not in KEYS[field])
+
+
 _KINDS: Final = ("gen_ai.request.type", "gen_ai.span.kind")
 """Where the operation stands with AgentOps; with FutureAGI and Alibaba's agents."""
 _STEPS: Final = ("lmnr.span.type", "traceloop.span.kind", "agentops.span.kind")
@@ -157,10 +204,7 @@ SEMCONV: Final = Dialect(
         # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
         input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
         output_tokens=("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
-        # Sentry, in Python and in Node.
-        cache_read_tokens=("gen_ai.usage.input_tokens.cached",),
-        cache_write_tokens=("gen_ai.usage.input_tokens.cache_write",),
-        reasoning_tokens=("gen_ai.usage.output_tokens.reasoning",),
+        **{field: _parts(field) for field in _PARTS_OF_WHOLES},
         streamed=("gen_ai.response.streaming", "gen_ai.request.streaming", "gen_ai.request.llm_is_streaming"),
         # vLLM, SGLang and AgentOps, in seconds as well.
         time_to_first_token_ms=(
@@ -170,6 +214,10 @@ SEMCONV: Final = Dialect(
         ),
     ),
 )
+SEMCONV_ZEROS: Final = replace(
+    SEMCONV, name="semconv of Coralogix", scopes=("llm_tracekit.",), unnamed_operation=None, zero_is_unreported=True
+)
+"""The same, where counts that were not reported are 0."""
 SEMCONV_TANSTACK: Final = replace(
     SEMCONV,
     name="semconv of TanStack AI",

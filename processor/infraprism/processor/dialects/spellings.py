@@ -21,31 +21,7 @@ _WORDS: Final = {
     "input_tokens": ("input_tokens", "prompt_tokens", "inputTokens", "promptTokens"),
     "output_tokens": ("output_tokens", "completion_tokens", "outputTokens", "completionTokens"),
     "total_tokens": ("total_tokens", "totalTokens"),
-    "cache_read_tokens": (
-        "cache_read_input_tokens",
-        "prompt_tokens_details.cached_tokens",
-        "input_tokens_details.cached_tokens",
-        "cached_tokens",
-        "cached_input_tokens",
-        "cache_read_tokens",
-        "cacheReadInputTokens",
-        "cachedInputTokens",
-        "cachedTokens",
-    ),
-    "cache_write_tokens": (
-        "cache_creation_input_tokens",
-        "cache_write_input_tokens",
-        "cache_write_tokens",
-        "cacheCreationInputTokens",
-        "cacheWriteInputTokens",
-    ),
-    "reasoning_tokens": (
-        "completion_tokens_details.reasoning_tokens",
-        "output_tokens_details.reasoning_tokens",
-        "output_tokens_details.thinking_tokens",
-        "reasoning_tokens",
-        "reasoningTokens",
-    ),
+    **semconv.PARTS,
 }
 _COUNT: Final = "llm.token_count"
 _ALONE: Final = {
@@ -79,6 +55,7 @@ SPELLINGS: Final = Dialect(
     keys={
         **semconv.SEMCONV.keys,
         **{field: _counts(field) for field in _WORDS},
+        **{field: semconv.KEYS[field] for field in ("audio_input_tokens", "audio_output_tokens")},
         "request_model": (
             *semconv.SEMCONV.keys["request_model"],
             *("llm.request.model", "llm.model", "llm.model_name", "ai.model.id", "ai.model", "gen_ai.model", "model"),
