@@ -74,7 +74,7 @@ def quoted(key: str, regex: str) -> Kept:
         bare,
         copies=(
             *bare.copies,
-            put(clean, f"Substring({raw}, 1, Len({raw}) - 2)", f"{clean} == nil", matches(raw, f'^"{inside}"$')),
+            put(clean, f"Substring({raw}, 1, Len({raw}) - 2)", matches(raw, f'^"{inside}"$')),
         ),
     )
 

@@ -134,9 +134,8 @@ def _canaried(value: Any, dialect: Dialect) -> ReadableSpan:
     others = [other for other in DIALECTS if other is not dialect]
     told_by = frozenset().union(*(other.markers | other.signs for other in others)) - dialect.slots.keys()
     bag = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
-    operation_keys = [key for key, slot in dialect.slots.items() if slot.position == slot.rank == 0]
-    named = dict(zip(operation_keys, dialect.operations, strict=False))
-    fixed = {**named, fields.COST_STATUS.key: None, **dict.fromkeys(told_by)}
+    operation_key = next(key for key, slot in dialect.slots.items() if slot.position == slot.rank == 0)
+    fixed = {operation_key: next(iter(dialect.operations)), fields.COST_STATUS.key: None, **dict.fromkeys(told_by)}
     if dialect.needs:
         # What a call has at least one of: a text, though of no form that may leave.
         fixed[next(key for key, slot in dialect.slots.items() if slot.position in dialect.needed)] = CANARY

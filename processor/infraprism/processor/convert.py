@@ -27,13 +27,13 @@ from infraprism.processor.tally import Tally
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.event import MAX_TIMESTAMP_NS
 
-MARKERS: Final = engine.MARKERS | {fields.COST_STATUS.key}
+_ALREADY_EVENT: Final = fields.COST_STATUS.key
+MARKERS: Final = engine.MARKERS | {_ALREADY_EVENT}
 """A span that has none of these keys cannot become an event."""
 
 tally: Final = Tally()
 """Counts, as errors, the spans that `to_event` could not read, and the prices it could not work out."""
 
-_ALREADY_EVENT: Final = fields.COST_STATUS.key
 _ERROR: Final = StatusCode.ERROR
 _is_model: Final = fields.MODEL.regex.fullmatch
 _NS_PER_MS: Final = 1_000_000
