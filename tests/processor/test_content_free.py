@@ -119,34 +119,40 @@ def test_a_call_leaves_with_its_metadata_alone() -> None:
     assert after.resource is before.resource
 
 
-@pytest.mark.parametrize(
-    ("scope", "attributes"),
-    [
-        ("openinference.instrumentation.langchain", {"openinference.span.kind": "CHAIN", "input.value": CANARY}),
-        ("openinference.instrumentation.crewai", {"crew_agents": CANARY}),
-        ("opentelemetry.instrumentation.langchain", {"traceloop.span.kind": "tool", "traceloop.entity.input": CANARY}),
-        ("langfuse-sdk", {"langfuse.observation.type": "span", "langfuse.observation.input": CANARY}),
-        ("strands.telemetry.tracer", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": CANARY}),
-        ("haystack.tracing", {"haystack.pipeline.input_data": CANARY}),
-        ("ai", {"operation.name": f"ai.generateText {CANARY}", "ai.prompt": CANARY}),
-        ("gen_ai", {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": CANARY}),
-        ("logfire.openai", {"request_data": CANARY, "logfire.msg": CANARY}),
-        ("pydantic-ai", {"agent_name": CANARY, "final_result": CANARY}),
-        ("litellm", {"llm.None.input": CANARY, "hidden_params": CANARY}),
-        ("an.unknown.tracer", {"gen_ai.something.new": CANARY}),
-        ("opentelemetry.instrumentation.bedrock", {"nothing.known": CANARY}),
-        ("com.anthropic.sdk.python", {"anthropic.request.id": CANARY}),
-        ("llm_tracekit.openai_agents.instrumentor", {"type": "function", "input": CANARY, "output": CANARY}),
-        ("acme.opentelemetry.distro.instrumentation.langchain", {"question": CANARY}),
-        ("acme.wrapper", {"acme.llm.input_messages.0.content": CANARY}),
-        ("acme.wrapper", {"acme.tracing.prompt.0.content": CANARY}),
-    ],
-)
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("openinference.instrumentation.langchain", {"openinference.span.kind": "CHAIN", "input.value": CANARY}),
+    ("openinference.instrumentation.crewai", {"crew_agents": CANARY}),
+    ("opentelemetry.instrumentation.langchain", {"traceloop.span.kind": "tool", "traceloop.entity.input": CANARY}),
+    ("langfuse-sdk", {"langfuse.observation.type": "span", "langfuse.observation.input": CANARY}),
+    ("strands.telemetry.tracer", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": CANARY}),
+    ("haystack.tracing", {"haystack.pipeline.input_data": CANARY}),
+    ("ai", {"operation.name": f"ai.generateText {CANARY}", "ai.prompt": CANARY}),
+    ("gen_ai", {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": CANARY}),
+    ("logfire.openai", {"request_data": CANARY, "logfire.msg": CANARY}),
+    ("pydantic-ai", {"agent_name": CANARY, "final_result": CANARY}),
+    ("litellm", {"llm.None.input": CANARY, "hidden_params": CANARY}),
+    ("an.unknown.tracer", {"gen_ai.something.new": CANARY}),
+    ("opentelemetry.instrumentation.bedrock", {"nothing.known": CANARY}),
+    ("com.anthropic.sdk.python", {"anthropic.request.id": CANARY}),
+    ("llm_tracekit.openai_agents.instrumentor", {"type": "function", "input": CANARY, "output": CANARY}),
+    ("acme.opentelemetry.distro.instrumentation.langchain", {"question": CANARY}),
+    ("acme.wrapper", {"acme.llm.input_messages.0.content": CANARY}),
+    ("acme.wrapper", {"acme.tracing.prompt.0.content": CANARY}),
+]
+
+
+@pytest.mark.parametrize(("scope", "attributes"), KINDS)
 def test_no_content_leaves_with_any_kind_of_span_of_any_dialect(scope: str, attributes: dict[str, Any]) -> None:
     (after,) = through(span(scope, **attributes))
     found = seen(after)
     assert CANARY.encode() not in found
     assert WORD.encode() not in found
+
+
+@pytest.mark.parametrize(("scope", "attributes"), KINDS)
+def test_each_kind_is_known_by_its_scope_or_its_keys_alone(scope: str, attributes: dict[str, Any]) -> None:
+    (after,) = through(plain(scope, **attributes))
+    assert CANARY.encode() not in seen(after)
 
 
 @settings(max_examples=300, deadline=None)
