@@ -21,9 +21,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from infraprism.processor import to_event
-from infraprism.processor.convert import MARKERS
+from infraprism.processor.conversion import MARKER_KEYS
 
-FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "processor" / "dialects" / "fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "dialects" / "fixtures"
 ROUNDS = 15
 SPANS = 1000
 FOREIGN = {"http.request.method": "GET", "url.full": "http://localhost/", "http.response.status_code": 200, "a": 1}
@@ -59,7 +59,7 @@ def microseconds(once: Callable[[], object]) -> float:
 def main() -> None:
     keys = FOREIGN.keys()
     variants: dict[str, Callable[[], object]] = {
-        "foreign span, look at the keys": lambda: MARKERS.isdisjoint(keys),
+        "foreign span, look at the keys": lambda: MARKER_KEYS.isdisjoint(keys),
         "foreign span, to_event": conversion(FOREIGN, "http"),
     }
     for dialect, span in map(first_chat, sorted(FIXTURES.glob("*.json"))):

@@ -31,8 +31,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import KEY, PROTOBUF, Backend, request, span
 from tests.kit.events import event
 
-from infraprism.backend.ingest.batches import Batches
-from infraprism.backend.ingest.reading import read_protobuf
+from infraprism.backend.ingest.batch_writer import Batches
+from infraprism.backend.ingest.otlp_requests import read_protobuf
 from infraprism.backend.store.embedded import EmbeddedDatabase
 
 MARK = b"ROUND-%03d"

@@ -27,8 +27,8 @@ from typing import Any
 
 import genai_prices
 
-from infraprism.processor.prices import Prices, price, table
-from infraprism.processor.usage import Usage
+from infraprism.pricing import Prices, price, table
+from infraprism.schema.usage import Usage
 
 ROUNDS, CALLS, STARTS = 25, 2000, 7
 LITELLM, LITELLM_HOME = "litellm==1.106.2", Path(__file__).parents[1] / ".venv-litellm"
@@ -56,9 +56,9 @@ imported = time.perf_counter()
 print((imported - started) * 1e3, (time.perf_counter() - imported) * 1e3, resident_mib() - resident)
 """
 OURS_FRESH = FRESH.format(
-    before="import opentelemetry.sdk.trace, infraprism.schema\nfrom infraprism.processor import usage, tally\n"
+    before="import opentelemetry.sdk.trace, infraprism.schema\nfrom infraprism.schema import usage, delivery_stats\n"
     "for name in [n for n in sys.modules if '.prices' in n]:\n    del sys.modules[name]",
-    load="from infraprism.processor.prices import price",
+    load="from infraprism.pricing import price",
     first="price('openai', 'gpt-4o', usage.Usage(10000, 500, 6000), 1795435200 * 10**9)",
 )
 THEIRS_FRESH = FRESH.format(

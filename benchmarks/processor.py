@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
-from infraprism.processor import InfraPrismSpanProcessor, Tally, to_event
-from infraprism.processor.attribution import attribution
+from infraprism.attribution.scope import attribution
+from infraprism.processor import DeliveryStats, InfraPrismSpanProcessor, to_event
 from infraprism.processor.span_processor import MAX_QUEUE
 from infraprism.schema import Event, wire
 
@@ -42,15 +42,15 @@ LLM = {
 FOREIGN = {"http.request.method": "GET", "url.full": "http://localhost/", "http.response.status_code": 200, "a": 1}
 
 
-class Nowhere:
+class DroppingSink:
     """Takes events and forgets them."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.delivery_stats = DeliveryStats()
 
     def export_events(self, events: Sequence[Event]) -> None:
-        self.tally.accept(len(events))
-        self.tally.end("delivered", count=len(events))
+        self.delivery_stats.accept(len(events))
+        self.delivery_stats.end("delivered", count=len(events))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002 - the protocol's
         return True
@@ -135,14 +135,14 @@ def main() -> None:
     event = to_event_of(LLM)
     variants = {
         "foreign span, hooks alone: empty processor": hooks(SpanProcessor(), FOREIGN),
-        "foreign span, hooks alone: ours": hooks(InfraPrismSpanProcessor(Nowhere()), FOREIGN),
+        "foreign span, hooks alone: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), FOREIGN),
         "foreign span, hooks alone: ours, beside other instrumentations": hooks(beside_others(), FOREIGN),
         "LLM span, hooks alone: empty processor": hooks(SpanProcessor(), LLM),
-        "LLM span, hooks alone: ours": hooks(InfraPrismSpanProcessor(Nowhere()), LLM),
+        "LLM span, hooks alone: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), LLM),
         "LLM span, whole: no processor": spans(None, LLM),
         "LLM span, whole: empty processor": spans(SpanProcessor(), LLM),
         "LLM span, whole: SDK's batch processor, exporter that discards": spans(BatchSpanProcessor(Discard()), LLM),
-        "LLM span, whole: ours, flushed": spans(InfraPrismSpanProcessor(Nowhere()), LLM),
+        "LLM span, whole: ours, flushed": spans(InfraPrismSpanProcessor(DroppingSink()), LLM),
         "to_event, LLM span": conversion(LLM),
         "to_event, foreign span": conversion(FOREIGN),
         "Event alone": repeated(event._replace),
@@ -160,7 +160,7 @@ def main() -> None:
 
 def beside_others() -> InfraPrismSpanProcessor:
     """A processor that has seen another instrumentation's call, inside a span that is still open."""
-    processor = InfraPrismSpanProcessor(Nowhere())
+    processor = InfraPrismSpanProcessor(DroppingSink())
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("another")

@@ -9,8 +9,8 @@ from typing import Final
 
 from collector.generator.statements import Group, Lists
 
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.table import Dialect
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.table import Dialect
 from infraprism.schema.fields import MAX_TAGS
 
 ROOT: Final = Path(__file__).resolve().parents[2]

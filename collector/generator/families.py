@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from infraprism.processor.dialects.table import Dialect
+from infraprism.dialects.table import Dialect
 
 _FEW_DIALECTS: Final = 3
 _MANY_KEYS: Final = 4
@@ -26,7 +26,7 @@ class Families:
     def __init__(self, dialects: Sequence[Dialect]) -> None:
         readers: dict[str, set[int]] = defaultdict(set)
         for number, dialect in enumerate(dialects):
-            for key in {*dialect.slots, *dialect.looked_for(), *dialect.json_texts}:
+            for key in {*dialect.slots, *dialect.marker_keys(), *dialect.json_texts}:
                 readers[key].add(number)
         together: dict[frozenset[int], set[str]] = defaultdict(set)
         for key, numbers in readers.items():

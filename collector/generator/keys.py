@@ -12,8 +12,8 @@ from typing import Final
 from collector.generator import guards, reductions
 from collector.generator.guards import Kept
 
-from infraprism.processor.dialects import DIALECTS, values
-from infraprism.processor.dialects.table import READERS, As, Dialect, key_of
+from infraprism.dialects import DIALECTS, values
+from infraprism.dialects.table import READERS, As, Dialect, key_of
 from infraprism.schema import fields
 from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID
 
@@ -69,7 +69,7 @@ def kept_keys(dialects: Sequence[Dialect] = DIALECTS) -> tuple[Kept, ...]:
                     kind, guard = _guard(dialect, field, key, reader, dialects)
                     found.setdefault(key, {}).setdefault(kind, guard)
     # Read for being there, whatever they say: what tells a dialect, and is no key of any field.
-    told_by = sorted({key for dialect in dialects for key in dialect.looked_for()} - found.keys())
+    told_by = sorted({key for dialect in dialects for key in dialect.marker_keys()} - found.keys())
     return (
         *(guards.either(tuple(kept.values())) for _, kept in sorted(found.items())),
         *(guards.presence(key) for key in told_by if key not in ATTRIBUTION),
@@ -103,7 +103,7 @@ def json_paths(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, tuple[tuple[
 
 def exception_fails(dialects: Sequence[Dialect]) -> frozenset[str]:
     """The markers of the dialects whose recorded exceptions say that a call failed, whatever the span's status is."""
-    return frozenset().union(*(dialect.markers for dialect in dialects if dialect.exception_fails))
+    return frozenset().union(*(dialect.required_any for dialect in dialects if dialect.exception_fails))
 
 
 def first_chunk_events(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, frozenset[str]]:
@@ -113,7 +113,7 @@ def first_chunk_events(dialects: Sequence[Dialect] = DIALECTS) -> dict[str, froz
     """
     found: dict[str, frozenset[str]] = {}
     for dialect in dialects:
-        for marker in dialect.markers if dialect.first_chunk_events else ():
+        for marker in dialect.required_any if dialect.first_chunk_events else ():
             if not {FIRST_CHUNK, STREAMED} <= dialect.slots.keys():
                 raise LookupError(f"dialect {dialect.name!r} does not read {FIRST_CHUNK} and {STREAMED}")
             found[marker] = found.get(marker, frozenset()) | dialect.first_chunk_events

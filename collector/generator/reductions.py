@@ -14,9 +14,9 @@ from typing import Final
 from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
-from infraprism.processor import error_names, error_texts, names
-from infraprism.processor.dialects import semconv
-from infraprism.processor.error_texts import END, longest_first
+from infraprism.dialects import semconv
+from infraprism.providers import error_names, error_texts, names
+from infraprism.providers.error_texts import END, longest_first
 
 OTHER: Final = "other"
 OTHER_ERROR: Final = "_OTHER"

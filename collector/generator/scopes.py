@@ -11,7 +11,7 @@ from typing import Final
 
 from collector.generator.guards import one_of
 
-from infraprism.processor.dialects.table import Dialect
+from infraprism.dialects.table import Dialect
 from infraprism.schema import wire
 
 VERSION: Final = "^(?:[0-9]{1,6}(?:[.][0-9]{1,6}){0,3}(?:(?:a|b|rc|[.]dev|[.]post)[0-9]{1,6}){0,3})?$"

@@ -12,8 +12,8 @@ from collector.generator.families import Families
 from collector.generator.guards import ALL_COUNTS, Kept, one_of, printable
 from collector.generator.ottl import CLEAN, COUNTS, COUNTS_KEY, RESOURCE, SPAN, all_of, any_of, at, matches, put, text
 
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.table import Dialect
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.table import Dialect
 from infraprism.schema import fields, wire
 from infraprism.schema.fields import ENTITY_ID, ENTITY_TYPE, SESSION_ID, TAG_KEY, TAGS, Field
 
@@ -277,9 +277,9 @@ class Lists:
             may = (kept.key for kept in self._foreign if kept.key in own or kept.key not in families.special)
             refusals = _refusals(kept for kept in self._foreign if kept.key in own)
             groups.append(Group((f"{_IS_NO_EVENT} and span.name == {text(mark)}",), (*_known(may), *refusals)))
-        whose = [kept for kept in events if kept.key in keys.ATTRIBUTION]
+        attribution = [kept for kept in events if kept.key in keys.ATTRIBUTION]
         shared = [kept for kept in self._foreign if kept.key not in families.special]
-        groups.append(Group((_IS_NO_EVENT,), tuple(_refusals([*whose, *shared]))))
+        groups.append(Group((_IS_NO_EVENT,), tuple(_refusals([*attribution, *shared]))))
         groups.append(Group((_HAS_TAGS,), tuple(self._tag_refusals())))
         return groups
 
@@ -319,14 +319,14 @@ def _told(number: int) -> str:
 
 def _recognised(dialect: Dialect, noted: str) -> str:
     """Whether a span is of the dialect: by a marker where the scope tells it, or none has to; else by a sign."""
-    marked = _any_key(dialect.markers)
+    marked = _any_key(dialect.required_any)
     if not dialect.has_scope_or_sign():
         return marked
     if not dialect.scopes:
-        return _any_key(dialect.signs)
+        return _any_key(dialect.exclusive_keys)
     ways = [f"({noted} != nil and {marked})"]
-    if dialect.signs:
-        ways.append(f"({noted} == nil and {_any_key(dialect.signs)})")
+    if dialect.exclusive_keys:
+        ways.append(f"({noted} == nil and {_any_key(dialect.exclusive_keys)})")
     return any_of(*ways)
 
 
@@ -341,15 +341,15 @@ def _billed(dialect: Dialect) -> str:
     unnamed = [f'(not IsString({value}) or {value} == "")' for value in named]
     # The best key that has a text decides, even if the next one names a call.
     calls = [all_of(*unnamed[:place], matches(value, one_of(dialect.operations))) for place, value in enumerate(named)]
-    if dialect.unnamed_operation is not None and dialect.other_markers:
-        calls.append(all_of(*unnamed, _any_key(dialect.other_markers)))
+    if dialect.unnamed_operation is not None and dialect.required_any_but_operation:
+        calls.append(all_of(*unnamed, _any_key(dialect.required_any_but_operation)))
     billed = any_of(*(f"({call})" for call in calls))
     # The names do not leave, so that nobody after the collector could tell by them.
-    no_calls = [one_of(dialect.no_calls)] if dialect.no_calls else []
-    no_calls += [f"^(?s).*{re.escape(end)}$" for end in dialect.no_call_ends]
-    no_calls += [f"^{re.escape(beginning)}" for beginning in dialect.no_call_begins]
-    asks = [f"{at(SPAN, key)} != {text(nothing)}" for key, nothing in dialect.no_call_texts.items()]
-    named = [f"not ({matches(_NAME, '|'.join(no_calls))})"] if no_calls else []
+    excluded_span_names = [one_of(dialect.excluded_span_names)] if dialect.excluded_span_names else []
+    excluded_span_names += [f"^(?s).*{re.escape(end)}$" for end in dialect.excluded_span_name_suffixes]
+    excluded_span_names += [f"^{re.escape(beginning)}" for beginning in dialect.excluded_span_name_prefixes]
+    asks = [f"{at(SPAN, key)} != {text(nothing)}" for key, nothing in dialect.excluded_texts.items()]
+    named = [f"not ({matches(_NAME, '|'.join(excluded_span_names))})"] if excluded_span_names else []
     return all_of(*named, *asks, billed)
 
 

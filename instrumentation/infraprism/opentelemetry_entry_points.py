@@ -21,7 +21,7 @@ def pre_instrument() -> None:
     def work() -> None:
         from infraprism.instrumentation import zero_code  # noqa: PLC0415 - see the module
 
-        zero_code.stand_beside()
+        zero_code.attach_processor()
 
     _quietly(work)
 

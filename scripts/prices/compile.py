@@ -1,6 +1,6 @@
 """Compile the table of prices: the pinned package, then our overlay, into one file per provider.
 
-    python scripts/prices/compile.py          write processor/infraprism/processor/prices/data, print what changed
+    python scripts/prices/compile.py          write processor/infraprism/pricing/data, print what changed
     python scripts/prices/compile.py --check  write nothing; exit 1 if the committed table is not what comes out
 
 The output is the same for the same input, byte for byte: the date of the run is not in it.
@@ -21,7 +21,7 @@ import overlay
 import source
 
 ROOT: Final = Path(__file__).parents[2]
-DATA: Final = ROOT / "processor" / "infraprism" / "processor" / "prices" / "data"
+DATA: Final = ROOT / "processor" / "infraprism" / "pricing" / "data"
 OVERLAY: Final = Path(__file__).parent / "overlay.yaml"
 LICENCE: Final = f"LICENSE.{source.PACKAGE}"
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from genai_prices import types
 from genai_prices.data import providers
 
-from infraprism.processor.prices.table import SUFFIX_MARK
+from infraprism.pricing.table import SUFFIX_MARK
 
 PACKAGE: Final = "genai-prices"
 VERSION: Final = version(PACKAGE)

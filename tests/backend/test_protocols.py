@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import Backend, request, span
 
-from infraprism.backend.ingest.reading import read_json
-from infraprism.backend.ingest.refusal import UNREADABLE, RefusedError
+from infraprism.backend.ingest.otlp_requests import read_json
+from infraprism.backend.ingest.rejections import UNREADABLE, RefusedError
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.schema import Event
 

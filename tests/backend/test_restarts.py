@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from tests.backend.test_other_dialects import CALL, LANGCHAIN, LLM, SEMCONV, clean, inside, send
+from tests.backend.test_span_conversion import CALL, LANGCHAIN, LLM, SEMCONV, clean, inside, send
 from tests.kit.backend import Backend
 from tests.kit.otlp_canaries import traces
 
-from infraprism.backend.ingest.dialects.calls import MAX_CALLS
-from infraprism.processor.settling.settler import HOLD_S
+from infraprism.backend.span_conversion.account_calls import MAX_CALLS
+from infraprism.deduplication.deduplicator import HOLD_S
 
 ID = {"gen_ai.response.id": "0123456789abcdef" * 4}
 OTHER_ID = {"gen_ai.response.id": "fedcba9876543210" * 4}
@@ -180,12 +180,12 @@ def _around(inner: Span) -> Span:
 
 def test_the_memory_of_calls_says_nothing_of_whom_they_are_for(tmp_path: Path) -> None:
     with killed(tmp_path) as backend:
-        whose = {
+        attribution = {
             "infraprism.entity_type": "customer",
             "infraprism.entity_id": "acme-corp",
             "infraprism.tags.a": "tag-1",
         }
-        assert send(backend, backend.key, traces([clean({**CALL, **whose})], SEMCONV)).rejected == 0
+        assert send(backend, backend.key, traces([clean({**CALL, **attribution})], SEMCONV)).rejected == 0
         held = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("calls.sqlite*"))
     assert b"gpt-4o-mini" in held
     assert b"acme-corp" not in held

@@ -15,7 +15,7 @@ import pytest
 from tests.kit.backend import Backend, span, start
 from tests.kit.events import event
 
-from infraprism.backend import startup
+from infraprism.backend import preflight
 from infraprism.backend.accounts import Accounts, InvalidKeyError
 
 
@@ -111,14 +111,14 @@ def test_missing_packages_are_told_with_the_command_that_installs_them(tmp_path:
 
 def test_a_cpu_that_the_engine_cannot_run_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = tmp_path / "cpuinfo"
-    monkeypatch.setattr(startup, "_CPU_INFO", cpu)
+    monkeypatch.setattr(preflight, "_CPU_INFO", cpu)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(startup, "machine", lambda: "x86_64")
+    monkeypatch.setattr(preflight, "machine", lambda: "x86_64")
     cpu.write_text("flags\t\t: fpu sse4_2 avx2 bmi2\n")
-    startup.check_cpu()
+    preflight.check_cpu()
     cpu.write_text("flags\t\t: fpu sse4_2 avx\n")
-    with pytest.raises(startup.StartupError, match="AVX2"):
-        startup.check_cpu()
+    with pytest.raises(preflight.StartupError, match="AVX2"):
+        preflight.check_cpu()
 
 
 def test_stopping_finishes_what_was_taken_in(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from tests.kit import otlp_canaries
 from tests.kit.collector import CONFIG
 from tests.kit.otlp_canaries import PROMPT, in_each_key, span, traces
 
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.processor.dialects.table import Dialect
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.semconv import SEMCONV
+from infraprism.dialects.table import Dialect
 from infraprism.schema import fields, wire
 
 EVENT: Final[dict[str, Any]] = {
@@ -53,7 +53,7 @@ SCRATCH: Final = tuple(
 JSON_TEXT: Final = "langfuse.observation.usage_details"
 JSON_DIALECT: Final = Dialect(
     name="json",
-    markers=frozenset({"langfuse.observation.type"}),
+    required_any=frozenset({"langfuse.observation.type"}),
     operations={"generation": "chat"},
     keys={
         "operation": ("langfuse.observation.type",),

@@ -18,9 +18,10 @@ from tests.kit.error_texts import TOLD, UNTOLD
 from tests.kit.otlp_canaries import pairs, span, traces
 from tests.kit.otlp_spans import attributes, readable_spans
 
-from infraprism.processor import error_names, names, to_event
-from infraprism.processor.dialects.values import TIERS
-from infraprism.processor.spans import event_span
+from infraprism.dialects.values import TIERS
+from infraprism.processor import to_event
+from infraprism.processor.event_span import event_span
+from infraprism.providers import error_names, names
 from infraprism.schema import Event, fields
 
 ATTRIBUTED = {

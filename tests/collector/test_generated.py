@@ -24,9 +24,9 @@ from tests.kit.otlp_canaries import CANARY, PROMPT, span, traces
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.otlp_spans import attributes
 
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.semconv import SEMCONV
-from infraprism.processor.dialects.table import As
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.semconv import SEMCONV
+from infraprism.dialects.table import As
 from infraprism.schema import fields
 from infraprism.schema.fields import MAX_TOKENS
 
@@ -82,7 +82,7 @@ def test_a_span_is_checked_against_the_keys_of_its_own_family_alone() -> None:
     families = Families(DIALECTS)
     assert len(families.special) > len(Lists().exact) / 2
     for dialect, mark in zip(DIALECTS, families.marks, strict=True):
-        reads = {*dialect.slots, *dialect.looked_for(), *dialect.json_texts}
+        reads = {*dialect.slots, *dialect.marker_keys(), *dialect.json_texts}
         assert reads & families.special == families.keys[mark] & reads, dialect.name
 
 
@@ -93,7 +93,7 @@ def test_every_field_and_every_key_of_the_tables_may_leave_and_nothing_else() ->
         for field in dialect.keys.keys() - keys.NEVER
         for name in keys.keys_of(field, dialect)
     }
-    tables |= {key for dialect in DIALECTS for key in dialect.looked_for()}
+    tables |= {key for dialect in DIALECTS for key in dialect.marker_keys()}
     events = {field.key for field in fields.FIELDS if field.kind != "tags"}
     assert set(Lists().exact) == tables | events | {"exception.type"}
 

@@ -21,7 +21,7 @@ from tests.kit.otlp_canaries import span
 from tests.kit.otlp_canaries import traces as otlp
 from tests.kit.search import files, traces
 
-from infraprism.backend.ingest.intake import MAX_BODY_BYTES
+from infraprism.backend.ingest.receiver import MAX_BODY_BYTES
 from infraprism.schema import fields
 
 CANARY = "canary-9b21-the-patient-said"
@@ -160,11 +160,11 @@ def test_every_call_is_one_event_with_its_tokens_its_latency_and_its_cost(arrive
 
 
 def test_every_call_is_for_whom_its_span_says_or_else_its_service(arrived: Arrived) -> None:
-    whose = Counter(
+    attribution = Counter(
         (event["provider"], event["entity_type"], event["entity_id"], event["session_id"], tuple(event["tags"].items()))
         for event in arrived.events
     )
-    assert whose == Counter(
+    assert attribution == Counter(
         {
             ("openai", "team", "search", None, (("env", "prod"),)): 2 * CALLS + 1,
             ("anthropic", "customer", "acme-corp", "s-1", (("env", "prod"), ("feature", "chatbot"))): CALLS,

@@ -17,9 +17,9 @@ from tests.kit.collector import Collector, eventually
 from tests.kit.provider import OPENAI_KEY
 from tests.kit.search import files, traces
 
+from infraprism import pricing
 from infraprism.local_provider import LocalProvider, Truth
-from infraprism.processor import prices
-from infraprism.processor.usage import Usage
+from infraprism.schema.usage import Usage
 
 HERE = Path(__file__).parent
 CANARY = "canary-51d0-the-patient-said"
@@ -43,7 +43,7 @@ def _told(event: dict[str, Any]) -> tuple[Any, ...]:
 
 def _price(event: dict[str, Any]) -> Decimal | None:
     used = Usage(input_tokens=event["input_tokens"], output_tokens=event["output_tokens"])
-    return prices.price("openai", event["model"], used, 1_790_000_000 * 10**9).cost_usd
+    return pricing.price("openai", event["model"], used, 1_790_000_000 * 10**9).cost_usd
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_pro
     assert len(truth) == 5
     assert Counter(map(_told, found)) == Counter(map(_billed, truth))
     assert [event for event in found if event["success"] and Decimal(str(event["cost_usd"])) != _price(event)] == []
-    whose = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
-    assert whose == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})
+    attribution = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
+    assert attribution == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})
     (failed,) = [event for event in found if not event["success"]]
     assert (failed["error_type"], failed["error_code"], failed["cost_status"]) == ("rate_limit", "429", "no_usage")
     held = {str(path): data for path, data in files(tmp_path)}

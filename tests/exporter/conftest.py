@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.kit.otlp_sink import OtlpSink
 
-from infraprism.exporter import InfraPrismSpanExporter, notices, pace
+from infraprism.exporter import InfraPrismSpanExporter, delivery_log, retry_backoff
 
 Make = Callable[..., InfraPrismSpanExporter]
 
@@ -20,14 +20,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in tuple(os.environ):
         if name.startswith(("INFRAPRISM_", "OTEL_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    notices._said.clear()
+    delivery_log._said.clear()
 
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come in milliseconds."""
-    monkeypatch.setattr(pace, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(pace, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(retry_backoff, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(retry_backoff, "LONGEST_WAIT_S", 0.05)
 
 
 @pytest.fixture(params=["http/protobuf", "grpc"])

@@ -35,7 +35,7 @@ def test_an_event_arrives_as_it_is(sink: OtlpSink, make: Make) -> None:
     [span] = sink.spans()
     assert {pair.key for pair in span.attributes} == set(attributes(sent))
     assert sink.requests[0].headers["authorization"] == "Bearer ip-secret-key"
-    assert exporter.tally.snapshot()["delivered"] == {"ok": 1}
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 1}
 
 
 def test_events_go_by_themselves_in_one_request(sink: OtlpSink, make: Make) -> None:
@@ -73,7 +73,7 @@ def test_a_request_is_sent_again_byte_for_byte(sink: OtlpSink, make: Make, troub
     assert exporter.force_flush(10_000)
     assert [request.taken for request in sink.requests] == [False, False, True]
     assert len({request.body for request in sink.requests}) == 1
-    assert exporter.tally.snapshot()["delivered"] == {"ok": 5}
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 5}
 
 
 @pytest.mark.usefixtures("short_waits")
@@ -96,7 +96,7 @@ def test_the_wait_that_the_endpoint_asks_for_is_kept_to_even_while_flushing(sink
 
 
 def test_a_flush_ends_a_pause_of_our_own(sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infraprism.exporter.pace.random.uniform", lambda _low, _high: 600.0)
+    monkeypatch.setattr("infraprism.exporter.retry_backoff.random.uniform", lambda _low, _high: 600.0)
     sink.answer_with(Reply(status=503))
     exporter = make(sink.endpoint, max_delay_s=0)
     exporter.export_events(events(1))
@@ -117,7 +117,7 @@ def test_what_the_endpoint_refuses_is_counted_by_reason_and_not_sent_again(
     assert exporter.force_flush(5000)
     words = {400: "invalid_argument", 401: "unauthenticated", 403: "permission_denied", 404: "unimplemented"}
     reason = f"grpc_{words[status]}" if protocol == "grpc" else f"http_{status}"
-    assert exporter.tally.snapshot()["rejected"] == {reason: 3}
+    assert exporter.delivery_stats.snapshot()["rejected"] == {reason: 3}
     assert _numbers(sink) == [4, 5]
 
 
@@ -126,7 +126,7 @@ def test_a_partial_success_is_counted_as_what_it_is(sink: OtlpSink, make: Make) 
     exporter = make(sink.endpoint)
     exporter.export_events(events(5))
     assert not exporter.force_flush(5000)
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert counted["delivered"] == {"ok": 3}
     assert counted["rejected"] == {"partial_success": 2}
     assert len(sink.requests) == 1
@@ -138,7 +138,7 @@ def test_an_absurd_partial_success_does_not_break_the_sum(sink: OtlpSink, make: 
     for one in events(2):
         exporter.export_events([one])
         exporter.force_flush(5000)
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert (counted["delivered"], counted["rejected"]) == ({"ok": 1}, {"partial_success": 1})
 
 
@@ -152,7 +152,7 @@ def test_a_request_too_large_is_split_and_one_event_too_large_is_rejected_alone(
     exporter.export_events([event(number, entity_id=f"number-{number}") for number in range(1, 41)])
     assert not exporter.force_flush(10_000)
     assert _numbers(sink) == [number for number in range(1, 41) if number != 13]
-    assert exporter.tally.snapshot()["rejected"] == {"too_large": 1}
+    assert exporter.delivery_stats.snapshot()["rejected"] == {"too_large": 1}
 
 
 @pytest.mark.usefixtures("short_waits")
@@ -164,7 +164,7 @@ def test_an_event_that_only_meets_faults_does_not_hold_up_the_others(sink: OtlpS
     assert not exporter.force_flush(20_000)
     arrived = {span.span_id for request in sink.requests if b"number-3" not in request.body for span in request.spans()}
     assert len(arrived) == 8
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert sum(counted["rejected"].values()) == 1
     assert counted["delivered"] == {"ok": 8}
 
@@ -174,19 +174,19 @@ def test_a_fault_of_an_hour_is_waited_out(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     exporter.export_events(events(50))
     assert not exporter.force_flush(300)
-    assert exporter.tally.snapshot()["events"]["pending"] == 50
+    assert exporter.delivery_stats.snapshot()["events"]["pending"] == 50
     sink.answer_by(None)
     assert exporter.force_flush(10_000)
-    assert exporter.tally.snapshot()["delivered"] == {"ok": 50}
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 50}
 
 
 def test_a_full_queue_drops_the_newest_and_counts_them(sink: OtlpSink, make: Make) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
     exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0)
     exporter.export_events(events(25))
-    assert exporter.tally.snapshot()["dropped"] == {"queue_full": 15}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"queue_full": 15}
     exporter.shutdown(timeout_millis=500)
-    assert exporter.tally.snapshot()["dropped"] == {"queue_full": 15, "shutdown": 10}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"queue_full": 15, "shutdown": 10}
 
 
 def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make) -> None:
@@ -203,7 +203,7 @@ def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make
     exporter.export_events(events(25))
     exporter.shutdown(timeout_millis=500)
     assert kept == [(15, "queue_full"), (10, "shutdown")]
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert counted["spooled"] == {"queue_full": 14}
     assert counted["dropped"] == {"queue_full": 1, "shutdown": 10}
     assert counted["errors"] == {"exporter.overflow": 1}
@@ -212,7 +212,7 @@ def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make
 def test_an_overflow_cannot_claim_more_than_it_was_given(make: Make) -> None:
     exporter = make("http://localhost:1", max_queue_events=1, overflow=lambda _spans, _reason: 10**6)
     exporter.export_events(events(4))
-    assert exporter.tally.snapshot()["spooled"] == {"queue_full": 3}
+    assert exporter.delivery_stats.snapshot()["spooled"] == {"queue_full": 3}
 
 
 def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) -> None:
@@ -223,7 +223,7 @@ def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) 
     assert not exporter.force_flush(200)
     assert time.monotonic() - started < 0.9
     assert exporter.force_flush(5000)
-    assert exporter.tally.count("delivered") == 3
+    assert exporter.delivery_stats.count("delivered") == 3
 
 
 def test_a_flush_of_nothing_is_true_at_once(sink: OtlpSink, make: Make) -> None:
@@ -246,7 +246,7 @@ def test_shutdown_keeps_to_its_time_when_the_endpoint_hangs(sink: OtlpSink, make
     started = time.monotonic()
     exporter.shutdown(timeout_millis=400)
     assert time.monotonic() - started < 2.0
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 5}
 
 
 @pytest.mark.usefixtures("short_waits")
@@ -256,7 +256,7 @@ def test_shutdown_is_quick_when_nothing_listens(make: Make) -> None:
     started = time.monotonic()
     exporter.shutdown(timeout_millis=20_000)
     assert time.monotonic() - started < 5.0
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 5}
 
 
 def test_shutdown_interrupts_a_pause_that_would_outlast_it(sink: OtlpSink, make: Make) -> None:
@@ -267,7 +267,7 @@ def test_shutdown_interrupts_a_pause_that_would_outlast_it(sink: OtlpSink, make:
     started = time.monotonic()
     exporter.shutdown(timeout_millis=20_000)
     assert time.monotonic() - started < 5.0
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 5}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 5}
 
 
 def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, make: Make) -> None:
@@ -275,7 +275,7 @@ def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, 
     exporter.shutdown()
     exporter.shutdown()
     exporter.export_events(events(2))
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 2}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 2}
     assert exporter.export([]).name == "FAILURE"
     assert sink.requests == []
 
@@ -348,7 +348,7 @@ def test_an_error_of_ours_is_counted_and_reaches_nobody(make: Make, monkeypatch:
     exporter.export_events(events(1))
     assert not exporter.force_flush(200)
     exporter.shutdown(timeout_millis=500)
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert counted["errors"]["exporter.send"] >= 1
     assert counted["dropped"] == {"shutdown": 1}
 
@@ -365,7 +365,7 @@ def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: py
     exporter = InfraPrismSpanExporter()
     exporter.export_events(events(2))
     assert not exporter.force_flush(1000)
-    assert exporter.tally.snapshot()["dropped"] == {"bad_settings": 2}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"bad_settings": 2}
     exporter.shutdown()
 
 
@@ -376,6 +376,6 @@ def test_a_fork_that_python_was_not_told_of_is_noticed(
     exporter.export_events(events(2))
     monkeypatch.setattr("infraprism.exporter.span_exporter.os.getpid", lambda: 1)
     exporter.export_events(events(1, first=100))
-    assert exporter.tally.accepted == 1
+    assert exporter.delivery_stats.accepted == 1
     assert exporter.force_flush(5000)
     assert 100 in _numbers(sink)

@@ -57,7 +57,7 @@ def test_an_answer_too_long_for_otlp_is_not_taken_for_a_request_too_large(sink: 
     exporter = make(sink.endpoint)
     exporter.export_events(events(1))
     assert exporter.force_flush(10_000)
-    assert exporter.tally.snapshot()["delivered"] == {"ok": 1}
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 1}
     assert len(sink.requests) == 2
 
 
@@ -67,7 +67,7 @@ def test_an_endpoint_of_the_other_protocol_takes_nothing(make: Make) -> None:
         exporter.export_events(events(2))
         assert not exporter.force_flush(500)
         exporter.shutdown(timeout_millis=300)
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 2}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 2}
 
 
 def test_headers_travel_as_metadata(sink: OtlpSink, make: Make) -> None:

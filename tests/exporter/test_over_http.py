@@ -45,7 +45,7 @@ def test_a_redirect_is_not_followed_and_is_no_success(sink: OtlpSink, make: Make
         exporter.export_events(events(2))
         assert not exporter.force_flush(5000)
         assert elsewhere.requests == []
-    assert exporter.tally.snapshot()["rejected"] == {"redirect": 2}
+    assert exporter.delivery_stats.snapshot()["rejected"] == {"redirect": 2}
 
 
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"\xff" * 100, b"\0" * 1_000_000])
@@ -68,7 +68,7 @@ def test_an_answer_in_json_is_read_too(sink: OtlpSink, make: Make) -> None:
     assert exporter.force_flush(5000)
     exporter.export_events(events(2))
     assert not exporter.force_flush(5000)
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert (counted["delivered"], counted["rejected"]) == ({"ok": 3}, {"partial_success": 1})
 
 

@@ -47,7 +47,7 @@ def test_each_event_is_one_line_of_json_as_it_would_leave(
     values = {pair["key"]: next(iter(pair["value"].values())) for pair in first["attributes"]}
     expected = {key: value if isinstance(value, bool | str) else str(value) for key, value in attributes(found).items()}
     assert values == expected
-    assert exporter.tally.snapshot()["dropped"] == {"preview": 2}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"preview": 2}
 
 
 def test_a_preview_needs_no_key_and_shows_the_detail_that_would_leave(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +66,6 @@ def test_a_closed_stderr_is_no_error_of_the_application(monkeypatch: pytest.Monk
         exporter.export_events(events(2))
     monkeypatch.undo()
     exporter.shutdown()
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert counted["dropped"] == {"preview": 4}
     assert counted["errors"] == {"exporter.preview": 2}

@@ -15,8 +15,9 @@ from tests.exporter.conftest import Make
 from tests.kit.events import events
 from tests.kit.otlp_sink import OtlpSink, Reply
 
-from infraprism.processor import InfraPrismSpanProcessor, attribution
-from infraprism.processor.notes import AttributionRecorder
+from infraprism.attribution import scope as attribution_scope
+from infraprism.attribution.span_start_context import AttributionRecorder
+from infraprism.processor import InfraPrismSpanProcessor
 
 CANARY = "CANARY-7f3a"
 
@@ -74,7 +75,7 @@ def test_the_processor_hands_its_events_over(sink: OtlpSink, make: Make) -> None
     [sent] = sink.spans()
     assert int.from_bytes(sent.span_id, "big") == identity.span_id
     provider.shutdown()
-    assert exporter.tally.snapshot()["delivered"] == {"ok": 1}
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 1}
     assert CANARY.encode() not in sink.seen()
 
 
@@ -86,7 +87,7 @@ def test_what_is_no_call_is_not_sent_and_not_counted(sink: OtlpSink, make: Make)
         pass
     provider.shutdown()
     assert sink.requests == []
-    assert exporter.tally.accepted == 0
+    assert exporter.delivery_stats.accepted == 0
 
 
 def test_an_exporter_alone_knows_attributions_through_the_recorder(sink: OtlpSink, make: Make) -> None:
@@ -95,7 +96,7 @@ def test_an_exporter_alone_knows_attributions_through_the_recorder(sink: OtlpSin
     provider.add_span_processor(AttributionRecorder())
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 5}
-    with attribution.attribution(customer="acme-corp"):
+    with attribution_scope.attribution(customer="acme-corp"):
         provider.get_tracer("app").start_span("chat gpt-4o", attributes=call).end()
     provider.shutdown()
     [span] = sink.spans()

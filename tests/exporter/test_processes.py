@@ -45,15 +45,15 @@ def test_what_the_parent_took_in_is_sent_once_and_each_child_sends_its_own(sink:
         for number in range(3):
             pid = os.fork()
             if not pid:
-                assert exporter.tally.accepted == 0
+                assert exporter.delivery_stats.accepted == 0
                 exporter.export_events(events(2, first=100 * (number + 1)))
                 exporter.shutdown()
-                assert exporter.tally.snapshot()["delivered"] == {"ok": 2}, exporter.tally.snapshot()
+                assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 2}, exporter.delivery_stats.snapshot()
                 os._exit(0)
             children.append(pid)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
         exporter.shutdown()
-        print(exporter.tally.snapshot()["delivered"])
+        print(exporter.delivery_stats.snapshot()["delivered"])
         """,
         sink,
         protocol,
@@ -73,10 +73,10 @@ def test_a_fork_while_a_request_is_under_way_hangs_nobody(sink: OtlpSink, protoc
         if not pid:
             exporter.export_events(events(1, first=100))
             exporter.shutdown()
-            os._exit(exporter.tally.count("delivered") - 1)
+            os._exit(exporter.delivery_stats.count("delivered") - 1)
         assert os.waitpid(pid, 0)[1] == 0
         exporter.shutdown()
-        assert exporter.tally.count("delivered") == 2
+        assert exporter.delivery_stats.count("delivered") == 2
         """,
         sink,
         protocol,
@@ -97,7 +97,7 @@ def test_a_fork_while_the_protocol_is_imported_or_connects_hangs_nobody(
         if not pid:
             exporter.export_events(events(1, first=100))
             exporter.shutdown()
-            os._exit(exporter.tally.count("delivered") - 1)
+            os._exit(exporter.delivery_stats.count("delivered") - 1)
         assert os.waitpid(pid, 0)[1] == 0
         exporter.shutdown()
         """,
@@ -115,7 +115,7 @@ def test_a_child_of_a_parent_that_was_shut_down_takes_nothing_in(sink: OtlpSink,
         pid = os.fork()
         if not pid:
             exporter.export_events(events(1))
-            os._exit(exporter.tally.count("dropped", "shutdown") - 1)
+            os._exit(exporter.delivery_stats.count("dropped", "shutdown") - 1)
         assert os.waitpid(pid, 0)[1] == 0
         """,
         sink,

@@ -9,7 +9,7 @@ import pytest
 import trustme
 from tests.kit.events import events
 
-from infraprism.exporter import InfraPrismSpanExporter, SettingsError, notices
+from infraprism.exporter import InfraPrismSpanExporter, SettingsError, delivery_log
 from infraprism.exporter.settings import Settings, read_settings
 
 
@@ -172,7 +172,7 @@ def test_a_variable_that_cannot_be_used_is_logged_once_and_its_events_counted(
         exporter = InfraPrismSpanExporter()
         exporter.export_events(events(3))
         exporter.shutdown()
-        assert exporter.tally.snapshot()["dropped"] == {"bad_settings": 3}
+        assert exporter.delivery_stats.snapshot()["dropped"] == {"bad_settings": 3}
     [record] = caplog.records
     assert variable in record.getMessage()
     assert "hunter2" not in record.getMessage()
@@ -185,8 +185,8 @@ def test_without_a_key_it_says_so_once_and_counts(caplog: pytest.LogCaptureFixtu
         exporter.export_events(events(3))
         assert not exporter.force_flush()
         exporter.shutdown()
-        assert exporter.tally.snapshot()["dropped"] == {"no_api_key": 3}
-    assert [record.getMessage() for record in caplog.records] == [notices.NO_API_KEY]
+        assert exporter.delivery_stats.snapshot()["dropped"] == {"no_api_key": 3}
+    assert [record.getMessage() for record in caplog.records] == [delivery_log.NO_API_KEY]
 
 
 def test_a_key_over_an_unencrypted_connection_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.kit.events import events
 from tests.kit.otlp_sink import OtlpSink, Reply
 
-from infraprism.exporter import InfraPrismSpanExporter, pace
+from infraprism.exporter import InfraPrismSpanExporter, retry_backoff
 
 _REPLIES = st.sampled_from(
     [
@@ -51,7 +51,7 @@ def test_every_event_ends_exactly_once(
     queue: int,
     keeps: bool,
 ) -> None:
-    monkeypatch.setattr(pace, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(retry_backoff, "FIRST_WAIT_S", 0.002)
     spooled: list[bytes] = []
 
     def overflow(spans: Sequence[bytes], _reason: str) -> int:
@@ -80,7 +80,7 @@ def test_every_event_ends_exactly_once(
             given_in += int(step)
     exporter.shutdown(timeout_millis=1000)
 
-    counted = exporter.tally.snapshot()
+    counted = exporter.delivery_stats.snapshot()
     assert counted["events"] == {"accepted": given_in, "pending": 0}
     assert counted["errors"] == {}
     assert sum(counted["spooled"].values()) == len(spooled)

@@ -78,5 +78,5 @@ def test_nothing_is_sent_to_an_endpoint_that_is_not_trusted(
     assert not exporter.force_flush(500)
     exporter.shutdown(timeout_millis=500)
     assert encrypted.requests == []
-    assert exporter.tally.snapshot()["dropped"] == {"shutdown": 3}
+    assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 3}
     assert any("check" in record.getMessage() for record in caplog.records)

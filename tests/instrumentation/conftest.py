@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.kit.provider import CANARY
 
 from infraprism.instrumentation import instrument, uninstrument
-from infraprism.instrumentation.call import tally
+from infraprism.instrumentation.call import delivery_stats
 from infraprism.local_provider import LocalProvider
 
 # Clients of before run on asyncio alone.
@@ -64,12 +64,12 @@ def provider(shared_provider: LocalProvider) -> LocalProvider:
 def recorded() -> Iterator[Recorded]:
     """Everything instrumented, with the spans at hand; no error of ours may have been swallowed meanwhile."""
     found = Recorded()
-    before = tally.snapshot()["errors"]
+    before = delivery_stats.snapshot()["errors"]
     instrument(found.provider)
     yield found
     uninstrument()
     found.provider.shutdown()
-    assert tally.snapshot()["errors"] == before
+    assert delivery_stats.snapshot()["errors"] == before
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import IdGenerator, SpanProcessor, TracerProvider
 from opentelemetry.trace import Status, StatusCode
-from tests.instrumentation.test_scope import Events
+from tests.kit.spans import KeepsEvents
 
 from infraprism.instrumentation import attribution
 from infraprism.instrumentation.call_span import AnySpan, CallSpan
@@ -54,7 +54,7 @@ class Sees:
     """A provider with our processor, and with another one beside it or not; what became of a call."""
 
     def __init__(self, *others: SpanProcessor, resource: dict[str, Any] | None = None, **options: Any) -> None:
-        self.events = Events()
+        self.events = KeepsEvents()
         self.provider = TracerProvider(
             resource=Resource(resource or {}), id_generator=CountsUp(), shutdown_on_exit=False, **options
         )
@@ -146,6 +146,6 @@ def test_a_provider_of_another_make_is_asked_for_its_own_spans() -> None:
         """May do anything with the spans of its tracers."""
 
     other = Other(shutdown_on_exit=False)
-    other.add_span_processor(InfraPrismSpanProcessor(Events()))
+    other.add_span_processor(InfraPrismSpanProcessor(KeepsEvents()))
 
     assert type(Tracing(other).start_span("chat", dict(ASKED), START_NS)) is not CallSpan

@@ -17,7 +17,7 @@ from tests.kit.reading import entered, items, value
 
 from infraprism.instrumentation import instrument, uninstrument
 from infraprism.instrumentation.call import Call
-from infraprism.instrumentation.stand_ins import StandIn
+from infraprism.instrumentation.proxies import Proxy
 from infraprism.local_provider import LocalProvider
 from infraprism.processor import to_event
 
@@ -305,7 +305,7 @@ def test_nothing_of_ours_stays_in_memory_of_streams_that_are_dropped(
 ) -> None:
     def ours() -> int:
         gc.collect()
-        return sum(issubclass(type(one), Call | StandIn) for one in gc.get_objects())
+        return sum(issubclass(type(one), Call | Proxy) for one in gc.get_objects())
 
     async def run() -> None:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:

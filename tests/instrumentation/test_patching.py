@@ -23,7 +23,6 @@ from tests.kit.client_calls import MESSAGES, client
 from wrapt import wrap_function_wrapper
 
 from infraprism.instrumentation import (
-    answers,
     api_client,
     call,
     instrument,
@@ -31,6 +30,7 @@ from infraprism.instrumentation import (
     status,
     streams,
     uninstrument,
+    usage_reader,
 )
 from infraprism.instrumentation.patching import Patch, Patches
 from infraprism.local_provider import LocalProvider
@@ -330,12 +330,12 @@ def test_an_error_of_ours_never_reaches_the_application(
     opened = client("openai", provider, asynchronous=False)
     recorded = Recorded()
     instrument(recorded.provider)
-    before = sum(call.tally.snapshot()["errors"].values())
+    before = sum(call.delivery_stats.snapshot()["errors"].values())
     for module, name in (
         (api_client, "_server_of"),
         (call, "take"),
         (call, "get"),
-        (answers, "take"),
+        (usage_reader, "take"),
         (streams, "watch"),
         (call, "time_ns"),
     ):
@@ -345,7 +345,7 @@ def test_an_error_of_ours_never_reaches_the_application(
             assert answer.usage is not None
             chunks = list(opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
             assert chunks
-    assert sum(call.tally.snapshot()["errors"].values()) > before
+    assert sum(call.delivery_stats.snapshot()["errors"].values()) > before
     opened.close()
 
 

@@ -19,9 +19,9 @@ from tests.kit.client_calls import WAYS, Way, client, httpx, used
 from tests.kit.reading import all_of, items, reading, shown, value
 
 from infraprism.instrumentation import instrument, uninstrument
-from infraprism.instrumentation.call import tally
+from infraprism.instrumentation.call import delivery_stats
 from infraprism.local_provider import Exchange, LocalProvider
-from infraprism.processor.once import inside_call
+from infraprism.schema.call_context import call_in_progress
 
 MODELS = {"openai": "gpt-4o-mini-chunks3", "anthropic": "claude-haiku-4-5-chunks3"}
 LOGGERS = ("openai", "anthropic", "httpx", "httpx2", "asyncio")
@@ -62,7 +62,7 @@ async def looks_around(stream: Any) -> list[Any]:
     seen = []
     async for item in items(stream):
         names = sorted(variable.name for variable in contextvars.copy_context())
-        seen += [item, names, not inside_call.get(), dict(otel_context.get_current())]
+        seen += [item, names, not call_in_progress.get(), dict(otel_context.get_current())]
     return seen
 
 
@@ -158,7 +158,7 @@ class App:
                 await asyncio.sleep(0)
             gc.collect()
         facts = [fact for found in self._responses if (fact := self._facts(found(), ending))]
-        assert not inside_call.get()
+        assert not call_in_progress.get()
         assert dict(otel_context.get_current()) == context
         if recorded is not None:
             assert len(recorded.spans) == 1, recorded.spans
@@ -239,7 +239,7 @@ def test_an_app_sees_and_sends_the_same_whatever_becomes_of_its_call(
     way: Way, asynchronous: bool, provider: LocalProvider
 ) -> None:
     bare = asyncio.run(App(way, provider, asynchronous=asynchronous).run(None))
-    before = tally.snapshot()["errors"]
+    before = delivery_stats.snapshot()["errors"]
     recorded = Recorded()
     instrument(recorded.provider)
     seen = asyncio.run(App(way, provider, asynchronous=asynchronous).run(recorded))
@@ -247,4 +247,4 @@ def test_an_app_sees_and_sends_the_same_whatever_becomes_of_its_call(
     for ending, told in bare.items():
         assert seen[ending] == told, ending
     assert seen.keys() == bare.keys()
-    assert tally.snapshot()["errors"] == before
+    assert delivery_stats.snapshot()["errors"] == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,37 +14,18 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, client, httpx
+from tests.kit.spans import KeepsEvents
 
 from infraprism.instrumentation import attribution, instrument
 from infraprism.local_provider import LocalProvider
-from infraprism.processor import InfraPrismSpanProcessor, Tally
-from infraprism.processor.once import inside_call
-from infraprism.schema import Event
-
-
-class Events:
-    """An exporter that keeps the events."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.tally = Tally()
-
-    def export_events(self, events: Sequence[Event]) -> None:
-        self.events += events
-        self.tally.accept(len(events))
-        self.tally.end("delivered", count=len(events))
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: int = 5000) -> None:
-        pass
+from infraprism.processor import InfraPrismSpanProcessor
+from infraprism.schema.call_context import call_in_progress
 
 
 @pytest.fixture
 def delivered() -> Any:
     """A provider with our processor, instrumented, and the events that come out of it."""
-    exporter = Events()
+    exporter = KeepsEvents()
     provider = TracerProvider()
     provider.add_span_processor(InfraPrismSpanProcessor(exporter))
     instrument(provider)
@@ -103,7 +83,7 @@ def test_a_call_inside_a_measured_call_is_not_measured_again(provider: LocalProv
     assert len(recorded.spans) == 1
     inner.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     assert len(recorded.spans) == 2
-    assert not inside_call.get()
+    assert not call_in_progress.get()
     inner.close()
 
 
@@ -139,7 +119,7 @@ def test_spans_that_the_client_package_makes_itself_are_no_second_event(
 ) -> None:
     theirs = Recorded()
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: theirs.provider)
-    theirs.provider.add_span_processor(InfraPrismSpanProcessor(exporter := Events()))
+    theirs.provider.add_span_processor(InfraPrismSpanProcessor(exporter := KeepsEvents()))
     opened = client("anthropic", provider, asynchronous=False)
     opened.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
     list(opened.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5, stream=True))

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMult
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult
-from tests.instrumentation.test_scope import Events
+from tests.kit.spans import KeepsEvents
 
 from infraprism.instrumentation.tracing import ANNOUNCED, Borrowed, Forwarding, Tracing, delivery_in
 from infraprism.processor import InfraPrismSpanProcessor, to_event
@@ -29,7 +29,7 @@ class RecordOnly(Sampler):
         return "records, samples nothing"
 
 
-class EventSpans(Events, SpanExporter):
+class EventSpans(KeepsEvents, SpanExporter):
     """An exporter that takes events and, in a batch processor of the application, spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -69,7 +69,7 @@ class Application:
         self.provider = TracerProvider(sampler=samplers[sampler], shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(self.spans))
         self.events = EventSpans()
-        self.private_events = Events()
+        self.private_events = KeepsEvents()
         self.private = InfraPrismSpanProcessor(self.private_events)
 
     def call(self, tracing: Tracing) -> None:

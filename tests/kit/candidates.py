@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, Final
 
-from infraprism.processor.attribution import NOTHING, Attribution
-from infraprism.processor.dialects.engine import Reading
-from infraprism.processor.dialects.table import Layer, Said
-from infraprism.processor.settling.candidate import SUCCESS, Candidate, Outcome
-from infraprism.processor.settling.settler import Settler
-from infraprism.processor.usage import Usage
+from infraprism.attribution.scope import NOTHING, Attribution
+from infraprism.deduplication.candidate import SUCCESS, Candidate, Outcome
+from infraprism.deduplication.deduplicator import Deduplicator
+from infraprism.dialects.engine import ParsedSpan
+from infraprism.dialects.table import Layer, SpanFields
+from infraprism.schema.usage import Usage
 
 EPOCH_NS: Final = 1_790_000_000_000_000_000
 RATE_LIMITED: Final = Outcome(success=False, error_type="rate_limit", error_code="429")
 _numbers = count(1000)
-_NOTHING_SAID: Final[dict[str, Any]] = dict.fromkeys(Said._fields)
+_NOTHING_SAID: Final[dict[str, Any]] = dict.fromkeys(SpanFields._fields)
 
 
 def candidate(
@@ -31,13 +31,13 @@ def candidate(
     response_id: str | None = None,
     operation: str = "chat",
     outcome: Outcome = SUCCESS,
-    whose: Attribution = NOTHING,
+    attribution: Attribution = NOTHING,
     layer: Layer = Layer.CLIENT,
     rank: int = 0,
     usage: dict[str, Any] | None = None,
     **said: Any,
 ) -> Candidate:
-    """A span of a trace of its own, unless said otherwise. `said` are further fields of `Said`."""
+    """A span of a trace of its own, unless said otherwise. `said` are further fields of `SpanFields`."""
     values = {**_NOTHING_SAID, "request_model": model, "response_id": response_id, **said}
     counted = Usage(*tokens)._replace(**(usage or {}))
     return Candidate(
@@ -47,18 +47,18 @@ def candidate(
         scope=scope,
         start_ns=EPOCH_NS + int(start_ms * 1_000_000),
         end_ns=EPOCH_NS + int(end_ms * 1_000_000),
-        reading=Reading(operation, Said(**values), counted, {}, layer=layer, rank=rank),
+        parsed=ParsedSpan(operation, SpanFields(**values), counted, {}, layer=layer, rank=rank),
         outcome=outcome,
-        whose=whose,
+        attribution=attribution,
     )
 
 
-def settle(*found: Candidate, settler: Settler | None = None) -> list[Candidate]:
+def settle(*found: Candidate, deduplicator: Deduplicator | None = None) -> list[Candidate]:
     """The calls that these are, given in the order in which they end."""
-    settler = settler or Settler()
+    deduplicator = deduplicator or Deduplicator()
     calls = []
     for each in sorted(found, key=lambda c: c.end_ns):
         now_s = (each.end_ns - EPOCH_NS) / 1e9
-        calls += settler.settled(now_s)
-        settler.add(each, now_s)
-    return calls + settler.close()
+        calls += deduplicator.settled(now_s)
+        deduplicator.add(each, now_s)
+    return calls + deduplicator.close()

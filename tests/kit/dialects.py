@@ -14,7 +14,7 @@ from tests.kit.spans import START_NS, Kept, provider_with
 
 from infraprism.schema import Event
 
-FOLDER = Path(__file__).resolve().parents[1] / "processor" / "dialects" / "fixtures"
+FOLDER = Path(__file__).resolve().parents[1] / "dialects" / "fixtures"
 CANARY = "CANARY"
 """Stands in each place of a fixture where content does."""
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from infraprism.backend.ingest.dialects import readable
-from infraprism.backend.ingest.dialects.readable import attributes
+from infraprism.backend.span_conversion import otlp_spans
+from infraprism.backend.span_conversion.otlp_spans import attributes
 
 __all__ = ["attributes", "readable_spans"]
 
@@ -16,4 +16,4 @@ __all__ = ["attributes", "readable_spans"]
 def readable_spans(*requests: ExportTraceServiceRequest) -> Iterator[ReadableSpan]:
     """Every span of the requests, as the backend reads it."""
     for request in requests:
-        yield from readable.readable_spans(request.resource_spans)
+        yield from otlp_spans.readable_spans(request.resource_spans)

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal
 
 from tests.kit.candidates import EPOCH_NS, RATE_LIMITED, candidate
 
-from infraprism.processor.dialects.table import Layer
-from infraprism.processor.once import OUR_SCOPE
-from infraprism.processor.settling.candidate import SUCCESS, Candidate
-from infraprism.processor.settling.settler import Settler
+from infraprism.deduplication.candidate import SUCCESS, Candidate
+from infraprism.deduplication.deduplicator import Deduplicator
+from infraprism.dialects.table import Layer
+from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
 Counts = tuple[int | None, int | None]
 Relation = Literal["child", "sibling", "root"]
@@ -66,7 +66,7 @@ CLIENTS: Final = (
     Instrumentation("langfuse-sdk", tells_id=False, tells_id_of_streams=False, relation="child"),
 )
 NATIVE: Final = Instrumentation("com.anthropic.sdk.python")
-OURS: Final = Instrumentation(OUR_SCOPE)
+OURS: Final = Instrumentation(INSTRUMENTATION_SCOPE)
 
 
 @dataclass
@@ -176,7 +176,7 @@ class World:
             headers = start + min(self._chance.uniform(2, 300), (end - start) * 0.4)
             self.spans.append(candidate(by.scope, start, headers, _NONE, **said))
             start = headers + self._chance.uniform(0.05, 1.5)
-            said |= {"span_id": self._id(), "ends_stream": True}
+            said |= {"span_id": self._id(), "is_stream_end": True}
             said |= {} if said["parent_id"] else {"trace_id": self._id()}
         self.spans.append(candidate(by.scope, start, end, usage, **said))
 
@@ -215,10 +215,10 @@ def counted(world: World, lag_ms: float = 0) -> list[Candidate]:
     """The calls that settling makes of the spans, each given when it ends; or up to `lag_ms` later, by who made it."""
     chance = Random(world.seed)
     lags = {each.scope: chance.uniform(0, lag_ms) for each in world.spans}
-    settler, calls = Settler(), []
+    deduplicator, calls = Deduplicator(), []
     arriving = sorted((span.end_ns - EPOCH_NS) / 1e9 + lags[span.scope] / 1e3 for span in world.spans)
     ordered = sorted(world.spans, key=lambda span: span.end_ns + lags[span.scope] * 1e6)
     for now_s, span in zip(arriving, ordered, strict=True):
-        calls += settler.settled(now_s)
-        settler.add(span, now_s)
-    return calls + settler.close()
+        calls += deduplicator.settled(now_s)
+        deduplicator.add(span, now_s)
+    return calls + deduplicator.close()

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
-from infraprism.processor import Tally
+from infraprism.processor import DeliveryStats
 from infraprism.schema import Event
 
 START_NS = 1_790_000_000_000_000_000
@@ -41,14 +41,14 @@ class KeepsEvents:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.tally = Tally()
+        self.delivery_stats = DeliveryStats()
         self.flushes = True
         self.shut_down = 0
 
     def export_events(self, events: Sequence[Event]) -> None:
-        self.tally.accept(len(events))
+        self.delivery_stats.accept(len(events))
         self.events.extend(events)
-        self.tally.end("delivered", count=len(events))
+        self.delivery_stats.end("delivered", count=len(events))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self.flushes

@@ -38,9 +38,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.instrumentation import attribution, instrument
 from infraprism.local_provider import LocalProvider, Truth
-from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor, Tally
-from infraprism.processor.once import OUR_SCOPE
+from infraprism.processor import AttributionRecorder, DeliveryStats, InfraPrismSpanProcessor
 from infraprism.schema import Event
+from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
 INSTRUMENTORS: Final[dict[str, tuple[type[Any], ...]]] = {
     "official": (OfficialOpenAI, OfficialAnthropic),
@@ -61,7 +61,7 @@ class Kept:
     """An exporter that keeps events."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.delivery_stats = DeliveryStats()
         self.events: list[Event] = []
 
     def export_events(self, events: Sequence[Event]) -> None:
@@ -324,7 +324,7 @@ def row(event: Event) -> dict[str, Any]:
 def ours_inside_official(spans: Sequence[ReadableSpan]) -> int:
     """How many spans of ours the application's own exporters were given whose call has an official span already."""
     official = {span.context.span_id for span in spans if span.instrumentation_scope.name.startswith(OFFICIAL_SCOPES)}
-    ours = [span for span in spans if span.instrumentation_scope.name == OUR_SCOPE]
+    ours = [span for span in spans if span.instrumentation_scope.name == INSTRUMENTATION_SCOPE]
     return sum(span.parent is not None and span.parent.span_id in official for span in ours)
 
 
@@ -366,7 +366,7 @@ def main(sources: Sequence[str]) -> None:
     found[""] = {"calls": 0, "reported": [], "events": [row(e) for e in kept.events if e.session_id not in SCENARIOS]}
     written = {
         "scenarios": found,
-        "errors": kept.tally.snapshot()["errors"],
+        "errors": kept.delivery_stats.snapshot()["errors"],
         "ours_inside_official": ours_inside_official(seen_by_the_application.get_finished_spans()),
     }
     json.dump(written, sys.stdout)

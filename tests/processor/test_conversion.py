@@ -7,16 +7,17 @@ import pytest
 from opentelemetry.trace import Status, StatusCode
 from tests.kit.spans import CALL, START_NS, ended
 
-from infraprism.processor import convert, event_span, prices, to_event
-from infraprism.processor.attribution import Attribution
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.engine import MARKERS
-from infraprism.processor.dialects.table import As, Dialect
-from infraprism.processor.dialects.values import milliseconds
-from infraprism.processor.once import Part
-from infraprism.processor.usage import Usage
+from infraprism import pricing
+from infraprism.attribution.scope import Attribution
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.engine import MARKER_KEYS
+from infraprism.dialects.table import As, Dialect
+from infraprism.dialects.values import milliseconds
+from infraprism.processor import conversion, event_span, to_event
 from infraprism.schema import Event
+from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.fields import MAX_LATENCY_MS, OPERATIONS
+from infraprism.schema.usage import Usage
 
 
 def event(**changed: Any) -> Event:
@@ -30,7 +31,7 @@ def test_a_call_becomes_an_event() -> None:
     span = ended(CALL)
     made = to_event(span)
     assert made is not None
-    priced = prices.price("openai", "gpt-4o-mini-2024-07-18", Usage(111, 37), START_NS)
+    priced = pricing.price("openai", "gpt-4o-mini-2024-07-18", Usage(111, 37), START_NS)
     assert made == Event(
         trace_id=span.context.trace_id,
         span_id=span.context.span_id,
@@ -227,11 +228,11 @@ def test_a_fault_in_pricing_does_not_lose_the_call(monkeypatch: pytest.MonkeyPat
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(prices, "price", fail)
-    before = convert.tally.snapshot()["errors"].get("price", 0)
+    monkeypatch.setattr(pricing, "price", fail)
+    before = conversion.delivery_stats.snapshot()["errors"].get("price", 0)
     made = event()
     assert (made.cost_usd, made.cost_status, made.input_tokens) == (None, "incomplete", 111)
-    assert convert.tally.snapshot()["errors"]["price"] == before + 1
+    assert conversion.delivery_stats.snapshot()["errors"]["price"] == before + 1
 
 
 def test_an_input_that_provably_leaves_the_cache_out_is_made_whole() -> None:
@@ -289,7 +290,7 @@ def test_latency_is_in_whole_milliseconds_and_never_negative(duration_ms: float,
 
 
 def test_a_span_of_another_call_is_no_event() -> None:
-    assert to_event(ended(CALL), Part.OF_A_CALL) is None
+    assert to_event(ended(CALL), SUPPRESSED) is None
 
 
 def test_the_span_wins_over_the_context_and_the_context_over_the_resource() -> None:
@@ -359,7 +360,7 @@ def test_an_object_that_looks_like_a_span_is_enough() -> None:
 def test_every_table_maps_to_the_closed_operations_and_its_markers_are_looked_for() -> None:
     for dialect in DIALECTS:
         assert set(dialect.operations.values()) | {dialect.unnamed_operation or "other"} <= set(OPERATIONS)
-        assert dialect.markers <= MARKERS
+        assert dialect.required_any <= MARKER_KEYS
 
 
 def test_a_dialect_says_its_own_units_and_fields() -> None:
@@ -370,10 +371,10 @@ def test_a_dialect_says_its_own_units_and_fields() -> None:
 
 
 def test_calls_that_differ_in_their_numbers_alone_are_one_kind_and_each_has_its_own_numbers() -> None:
-    convert._kinds.clear()
+    conversion._kinds.clear()
     few = event(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
     many = event(gen_ai__usage__input_tokens=1000, gen_ai__usage__output_tokens=2000)
-    assert len(convert._kinds) == 1
+    assert len(conversion._kinds) == 1
     assert (few.input_tokens, few.output_tokens) == (1, 2)
     assert (many.input_tokens, many.output_tokens) == (1000, 2000)
     assert few.cost_usd is not None
@@ -382,8 +383,8 @@ def test_calls_that_differ_in_their_numbers_alone_are_one_kind_and_each_has_its_
 
 
 def test_of_the_kinds_of_calls_a_bounded_number_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "MAX_KINDS", 4)
-    convert._kinds.clear()
+    monkeypatch.setattr(conversion, "MAX_KINDS", 4)
+    conversion._kinds.clear()
     made = [event(gen_ai__response__model=f"model-{number}") for number in range(10)]
     assert [one.model for one in made] == [f"model-{number}" for number in range(10)]
-    assert len(convert._kinds) <= 4
+    assert len(conversion._kinds) <= 4

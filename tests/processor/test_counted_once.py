@@ -14,12 +14,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.kit.spans import KeepsEvents, provider_with
 
+from infraprism.attribution.scope import attribution
+from infraprism.deduplication.deduplicator import MAX_CALLS
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor
-from infraprism.processor.attribution import attribution
-from infraprism.processor.once import OUR_SCOPE, inside_call
-from infraprism.processor.settling.settler import MAX_CALLS
 from infraprism.schema import Event
+from infraprism.schema.call_context import INSTRUMENTATION_SCOPE, call_in_progress
 
 CALL = {
     "gen_ai.operation.name": "chat",
@@ -197,10 +197,10 @@ def test_attribution_of_the_outer_span_reaches_a_call_made_in_a_thread_that_lost
 
 def test_spans_that_start_inside_a_measured_call_are_parts_of_it(route: Route) -> None:
     provider, events, _ = route
-    ours = span(provider, OUR_SCOPE, CALL)
-    entered = inside_call.set(True)
+    ours = span(provider, INSTRUMENTATION_SCOPE, CALL)
+    entered = call_in_progress.set(True)
     span(provider, CLIENT, CALL).end()
-    inside_call.reset(entered)
+    call_in_progress.reset(entered)
     ours.end()
     route.flush()
     assert [event.span_id for event in events] == [ours.get_span_context().span_id]
@@ -230,10 +230,10 @@ def test_of_a_burst_each_call_is_counted_once_or_said_to_be_dropped_and_memory_i
         span(provider, CLIENT, CALL, outer).end()
         outer.end()
     assert processor.force_flush(60_000)
-    dropped = processor.tally.count("dropped", "queue_full")
+    dropped = processor.delivery_stats.count("dropped", "queue_full")
     assert 10_000 - dropped <= len(kept.events) <= 10_000
     assert len({event.span_id for event in kept.events}) == len(kept.events)
-    assert len(processor._delivery._intake._settler._memory) <= MAX_CALLS
+    assert len(processor._delivery._intake._deduplicator._memory) <= MAX_CALLS
     provider.shutdown()
 
 
@@ -269,9 +269,9 @@ def test_a_span_that_nobody_started_is_for_whom_it_is_handed_over(route: Route) 
     """As Respan's instrumentation of openai does."""
     with attribution(customer="acme"):
         put_together(route.provider, 1)
-        token = inside_call.set(True)
+        token = call_in_progress.set(True)
         put_together(route.provider, 2)
-        inside_call.reset(token)
+        call_in_progress.reset(token)
     put_together(route.provider, 3)
     route.flush()
     assert [event.entity_id for event in route.events] == ["acme", None]

@@ -15,9 +15,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from tests.kit.spans import CALL, START_NS, ended
 
-from infraprism.processor import convert, to_event
-from infraprism.processor.dialects import DIALECTS
-from infraprism.processor.dialects.table import Dialect, Said
+from infraprism.dialects import DIALECTS
+from infraprism.dialects.table import Dialect, SpanFields
+from infraprism.processor import conversion, to_event
 from infraprism.schema import Event, fields, wire
 
 KNOWN = sorted({key for dialect in DIALECTS for key in dialect.slots} | set(fields.BY_KEY) | {"infraprism.tags.a"})
@@ -96,9 +96,9 @@ def span_of(attributes: Any, **changed: Any) -> ReadableSpan:
 @given(ATTRIBUTES, st.booleans())
 @QUICK
 def test_no_attributes_make_it_raise_or_let_an_illegal_value_through(attributes: dict[str, Any], call: bool) -> None:
-    before = convert.tally.snapshot()["errors"].get("to_event", 0)
+    before = conversion.delivery_stats.snapshot()["errors"].get("to_event", 0)
     event = to_event(span_of({**CALL, **attributes} if call else attributes))
-    assert convert.tally.snapshot()["errors"].get("to_event", 0) == before
+    assert conversion.delivery_stats.snapshot()["errors"].get("to_event", 0) == before
     if event is not None:
         assert_closed(event)
 
@@ -132,7 +132,7 @@ def test_no_time_resource_status_or_event_makes_it_raise(
 def _canaried(value: Any, dialect: Dialect) -> ReadableSpan:
     """A call of the dialect, with the value under each key that any dialect knows."""
     others = [other for other in DIALECTS if other is not dialect]
-    told_by = frozenset().union(*(other.markers | other.signs for other in others)) - dialect.slots.keys()
+    told_by = frozenset().union(*(other.required_any | other.exclusive_keys for other in others)) - dialect.slots.keys()
     bag = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
     operation_key = next(key for key, slot in dialect.slots.items() if slot.position == slot.rank == 0)
     fixed = {operation_key: next(iter(dialect.operations)), fields.COST_STATUS.key: None, **dict.fromkeys(told_by)}
@@ -177,7 +177,7 @@ def test_a_canary_in_every_place_of_a_span_is_in_no_event(value: Any, dialect: D
 def test_a_text_that_looks_like_a_code_leaves_only_where_such_a_text_belongs(key: str, text: str) -> None:
     """A lower-case word is a legal model name, identifier and tag; it is nothing else."""
     event = to_event(span_of({**CALL, key: text, "infraprism.entity_type": "team"}))
-    named = {Said._fields.index(name) for name in ("request_model", "response_model", "entity_id", "session_id")}
+    named = {SpanFields._fields.index(name) for name in ("request_model", "response_model", "entity_id", "session_id")}
     allowed = {key for dialect in DIALECTS for key, slot in dialect.slots.items() if slot.position in named}
     allowed |= {"infraprism.tags.a"}
     if event is not None and key not in allowed:

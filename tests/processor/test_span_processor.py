@@ -14,18 +14,18 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Status, StatusCode
 from tests.kit.spans import CALL, KeepsEvents, KeepsSpans, Kept, call, provider_with
 
+from infraprism.attribution import span_start_context
+from infraprism.attribution.scope import attribution
 from infraprism.processor import (
     AttributionRecorder,
+    DeliveryStats,
     InfraPrismSpanProcessor,
-    Tally,
-    notes,
-    sink,
+    event_exporter,
     span_processor,
     to_event,
 )
-from infraprism.processor.attribution import attribution
-from infraprism.processor.once import inside_call
 from infraprism.schema import Event, wire
+from infraprism.schema.call_context import call_in_progress
 
 
 def events_of(*during: Any) -> list[Event]:
@@ -79,10 +79,10 @@ def test_attribution_follows_asyncio_tasks() -> None:
 def test_spans_that_start_inside_a_measured_call_are_part_of_it() -> None:
     def run(provider: TracerProvider) -> None:
         outer = provider.get_tracer("ours").start_span("chat", attributes={**CALL, "gen_ai.usage.input_tokens": 1})
-        token = inside_call.set(True)
+        token = call_in_progress.set(True)
         with attribution(customer="acme"):
             call(provider)
-        inside_call.reset(token)
+        call_in_progress.reset(token)
         outer.end()
 
     assert [event.input_tokens for event in events_of(run)] == [1]
@@ -116,7 +116,7 @@ def test_an_exporter_of_spans_is_given_clean_finished_spans_off_the_applications
     assert dict(span.attributes or {}) == wire.attributes(event)
     assert "CANARY" not in span.to_json()
     assert threading.get_ident() not in exporter.threads
-    assert processor.tally.snapshot()["delivered"] == {"ok": 1}
+    assert processor.delivery_stats.snapshot()["delivered"] == {"ok": 1}
     processor.shutdown()
     assert exporter.shut_down == 1
 
@@ -191,7 +191,7 @@ def test_what_an_exporter_fails_to_export_is_dropped_and_counted(fails: str) -> 
     call(provider)
     call(provider)
     assert processor.force_flush(10_000)
-    said = processor.tally.snapshot()
+    said = processor.delivery_stats.snapshot()
     assert said["dropped"] == {"exporter_failed": 2}
     assert said["events"] == {"accepted": 2, "pending": 0}
     processor.shutdown()
@@ -212,7 +212,7 @@ def test_an_exporter_of_events_that_raises_is_survived_and_counted() -> None:
     call(provider_with(processor))
     assert not processor.force_flush(10_000)
     processor.shutdown()
-    said = processor.tally.snapshot()
+    said = processor.delivery_stats.snapshot()
     assert said["dropped"] == {"exporter_failed": 1}
     assert set(said["errors"]) == {"exporter.export_events", "exporter.force_flush", "exporter.shutdown"}
 
@@ -221,11 +221,11 @@ def test_a_span_that_cannot_be_read_is_dropped_and_counted(monkeypatch: pytest.M
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("infraprism.processor.convert.candidate", fail)
+    monkeypatch.setattr("infraprism.processor.conversion.candidate", fail)
     processor = InfraPrismSpanProcessor(KeepsEvents())
     call(provider_with(processor))
     assert processor.force_flush(10_000)
-    assert processor.tally.snapshot()["dropped"] == {"unreadable": 1}
+    assert processor.delivery_stats.snapshot()["dropped"] == {"unreadable": 1}
     processor.shutdown()
 
 
@@ -241,7 +241,7 @@ def test_errors_of_ours_do_not_reach_the_application(monkeypatch: pytest.MonkeyP
     call(provider_with(processor))
     assert processor.force_flush() is False
     processor.shutdown()
-    assert processor.tally.snapshot()["errors"] == {
+    assert processor.delivery_stats.snapshot()["errors"] == {
         "processor.on_start": 1,
         "processor.on_end": 1,
         "processor.force_flush": 1,
@@ -266,28 +266,28 @@ def test_more_spans_than_the_queue_holds_are_dropped_and_counted(monkeypatch: py
     assert entered.wait(10)
     for _ in range(5):
         call(provider)
-    assert processor.tally.snapshot()["dropped"] == {"queue_full": 2}
+    assert processor.delivery_stats.snapshot()["dropped"] == {"queue_full": 2}
     blocked.set()
     assert processor.force_flush(10_000)
-    assert processor.tally.snapshot()["events"] == {"accepted": 6, "pending": 0}
-    assert processor.tally.count("delivered") == 4
+    assert processor.delivery_stats.snapshot()["events"] == {"accepted": 6, "pending": 0}
+    assert processor.delivery_stats.count("delivered") == 4
     processor.shutdown()
 
 
 def test_without_a_registered_exporter_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "ENTRY_POINT_NAME", "no-such-exporter")
+    monkeypatch.setattr(event_exporter, "ENTRY_POINT_NAME", "no-such-exporter")
     with pytest.raises(LookupError, match="no-such-exporter"):
         InfraPrismSpanProcessor()
 
 
 def test_spans_that_never_end_are_forgotten_at_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "MAX_NOTES", 3)
+    monkeypatch.setattr(span_start_context, "MAX_NOTES", 3)
     processor = InfraPrismSpanProcessor(KeepsEvents())
     tracer = provider_with(processor).get_tracer("test")
     with attribution(customer="acme"):
         spans = [tracer.start_span("never ends") for _ in range(5)]
     assert len(processor._notes) == 3
-    assert processor.tally.snapshot()["errors"] == {"notes.forgotten": 2}
+    assert processor.delivery_stats.snapshot()["errors"] == {"span_start_context.forgotten": 2}
     del spans
     processor.shutdown()
 
@@ -298,10 +298,10 @@ def test_a_recorder_lets_a_lone_exporter_find_the_attribution() -> None:
     with attribution(customer="acme"):
         call(provider)
     call(provider)
-    token = inside_call.set(True)
+    token = call_in_progress.set(True)
     call(provider)
-    inside_call.reset(token)
-    found = [to_event(span, notes.shared.of(span)) for span in kept.spans]
+    call_in_progress.reset(token)
+    found = [to_event(span, span_start_context.shared.of(span)) for span in kept.spans]
     assert [event and event.entity_id for event in found] == ["acme", None, None]
     assert (found[1] is not None, found[2] is None) == (True, True)
 
@@ -366,15 +366,15 @@ def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_and_hol
 
 
 def test_a_count_that_a_finalizer_makes_while_another_is_made_holds_nobody_up() -> None:
-    tally = Tally()
+    delivery_stats = DeliveryStats()
 
     def counting() -> None:
-        with tally._lock:
-            tally.accept()  # as the garbage collector may, within any allocation
-        tally.end("delivered")
+        with delivery_stats._lock:
+            delivery_stats.accept()  # as the garbage collector may, within any allocation
+        delivery_stats.end("delivered")
 
     thread = threading.Thread(target=counting, daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    assert tally.snapshot()["events"] == {"accepted": 1, "pending": 0}
+    assert delivery_stats.snapshot()["events"] == {"accepted": 1, "pending": 0}

@@ -26,7 +26,7 @@ def test_a_flush_says_no_when_its_time_is_over_and_yes_when_all_is_out() -> None
     assert time.monotonic() - began < 5
     blocked.set()
     assert processor.force_flush(10_000) is True
-    assert processor.tally.count("delivered") == 1
+    assert processor.delivery_stats.count("delivered") == 1
     processor.shutdown()
 
 
@@ -63,7 +63,7 @@ def test_shutdown_hands_on_what_is_left_and_happens_once() -> None:
     processor.shutdown()
     assert (len(exporter.events), exporter.shut_down) == (1, 1)
     call(provider_with(processor))
-    assert processor.tally.snapshot()["dropped"] == {"shut_down": 1}
+    assert processor.delivery_stats.snapshot()["dropped"] == {"shut_down": 1}
     assert processor.force_flush(100) is True
 
 
@@ -85,7 +85,7 @@ def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
     began = time.monotonic()
     processor.shutdown(200)
     assert time.monotonic() - began < 5
-    assert processor.tally.snapshot()["dropped"] == {"shut_down": 2}
+    assert processor.delivery_stats.snapshot()["dropped"] == {"shut_down": 2}
     blocked.set()
 
 
@@ -116,7 +116,7 @@ def test_after_a_fork_each_process_sends_its_own() -> None:
         """
         import os
         from infraprism.processor import InfraPrismSpanProcessor
-        from infraprism.processor.attribution import attribution
+        from infraprism.attribution.scope import attribution
         from tests.kit.spans import KeepsEvents, provider_with, CALL
 
         exporter = KeepsEvents()
@@ -138,7 +138,7 @@ def test_after_a_fork_each_process_sends_its_own() -> None:
             across.end()
             seen = len(exporter.events)
             assert processor.force_flush(10_000)
-            said = processor.tally.snapshot()["events"]
+            said = processor.delivery_stats.snapshot()["events"]
             text = f"child {[e.entity_id for e in exporter.events[seen:]]} {said}\\n"
             os.write(1, text.encode())
             os._exit(0)

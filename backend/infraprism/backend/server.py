@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 from typing import Final
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
+from infraprism.backend.preflight import StartupError, check_cpu, check_port, check_prices, listen, open_data_dir
 from infraprism.backend.settings import Settings
-from infraprism.backend.startup import StartupError, check_cpu, check_port, check_prices, listen, open_data_dir
 
 __all__ = ["Settings", "run"]
 

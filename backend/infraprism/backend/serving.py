@@ -13,13 +13,13 @@ from typing import Final
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
-from infraprism.backend.api.app import Services, application
+from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
-from infraprism.backend.ingest.batches import Batches
-from infraprism.backend.ingest.dialects.memory import Memory
-from infraprism.backend.ingest.intake import Intake
+from infraprism.backend.ingest.batch_writer import Batches
+from infraprism.backend.ingest.receiver import Intake
+from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
-from infraprism.backend.startup import StartupError
+from infraprism.backend.span_conversion.recent_calls import Memory
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
 

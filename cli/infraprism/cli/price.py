@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from infraprism.cli.command import Subparsers, new_parser
-from infraprism.processor.prices import Explanation, Price, Prices, PricesFileError, money, prices
-from infraprism.processor.usage import Usage
+from infraprism.pricing import Explanation, Price, Prices, PricesFileError, money, prices
 from infraprism.schema import cost_text
 from infraprism.schema.fields import SERVICE_TIERS
+from infraprism.schema.usage import Usage
 
 _EXAMPLES: Final = """\
 examples:

@@ -1,6 +1,6 @@
 r"""Delivery: one thread that sends what waits, and knows what became of every event.
 
-    app / processor --add--> Pending --first--> Sender --Answer--> Pace, Tally
+    app / processor --add--> Pending --first--> Sender --Answer--> RetryBackoff, DeliveryStats
                         \                        |
                          `---> overflow <---------'   what cannot be kept, or not sent in time
 
@@ -17,14 +17,14 @@ from typing import Final
 from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
-from infraprism.exporter.answer import Answer
+from infraprism.exporter.delivery_log import Notices
 from infraprism.exporter.encoder import request_bytes
-from infraprism.exporter.notices import Notices
-from infraprism.exporter.pace import Pace
+from infraprism.exporter.export_result import Answer
 from infraprism.exporter.pending import Pending
+from infraprism.exporter.retry_backoff import RetryBackoff
 from infraprism.exporter.sender import Sender, connect
 from infraprism.exporter.settings import Settings
-from infraprism.processor.tally import Tally
+from infraprism.schema.delivery_stats import DeliveryStats
 
 SHUTDOWN_ATTEMPTS: Final = 3
 """A process that ends does not wait out its whole time for an endpoint that is not there."""
@@ -42,13 +42,13 @@ spooled, the others as dropped. What it raises is counted, and it has none of th
 class Delivery:
     """Takes encoded events in and sends them. Safe to use from any thread; the thread starts with the first event."""
 
-    def __init__(self, settings: Settings, tally: Tally, overflow: Overflow | None = None) -> None:
+    def __init__(self, settings: Settings, delivery_stats: DeliveryStats, overflow: Overflow | None = None) -> None:
         self._settings = settings
-        self._tally = tally
+        self._delivery_stats = delivery_stats
         self._overflow = overflow
         self._notices = Notices(settings.host)
         self._pending = Pending(settings.max_queue_events, settings.max_queue_bytes)
-        self._pace = Pace(settings.max_batch_events)
+        self._pace = RetryBackoff(settings.max_batch_events)
         self._changed = threading.Condition()
         self._running_here = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -83,7 +83,7 @@ class Delivery:
             target, lost = self._taken, self._lost
             if self._ended < target:
                 self._flush_to = max(self._flush_to, target)
-                self._pace.hurry()
+                self._pace.skip_backoff()
                 self._changed.notify_all()
         if self._ended < target and not self._start():
             self._run_here(deadline)
@@ -99,7 +99,7 @@ class Delivery:
             if self._stop_at is not None:
                 return
             deadline = self._stop_at = time.monotonic() + timeout_s
-            self._pace.hurry()
+            self._pace.skip_backoff()
             self._changed.notify_all()
         if self._pending and not self._start():
             self._run_here(deadline)
@@ -150,7 +150,7 @@ class Delivery:
             if self._stop_at is not None and self._sender is not None:
                 self._sender.close()
         except Exception:  # noqa: BLE001  # no error of ours reaches the application; the next event starts a new thread
-            self._tally.error("exporter.delivery")
+            self._delivery_stats.error("exporter.delivery")
         finally:
             context.detach(token)
 
@@ -199,8 +199,8 @@ class Delivery:
             sender = self._sender = self._sender or connect(self._settings)
             return sender.send(request_bytes(batch), timeout_s)
         except Exception:  # noqa: BLE001  # a fault of ours or of a library: counted, tried again, given up at last
-            self._tally.error("exporter.send")
-            return Answer("later", "error", doubtful=True)
+            self._delivery_stats.error("exporter.send")
+            return Answer("later", "error", maybe_poison=True)
 
     def _settle(self, batch: list[bytes], answer: Answer) -> None:
         size = len(batch)
@@ -223,8 +223,8 @@ class Delivery:
     def _is_final(self, size: int, answer: Answer) -> bool:
         """Whether the endpoint will not take these events in any way; if not, the pace is set for the next attempt."""
         if answer.outcome == "later":
-            self._pace.failed(size, time.monotonic(), answer.retry_after_s, doubtful=answer.doubtful)
-            return self._pace.is_hopeless
+            self._pace.failed(size, time.monotonic(), answer.retry_after_s, maybe_poison=answer.maybe_poison)
+            return self._pace.retries_exhausted
         if answer.outcome == "too_large" and size > 1:
             self._pace.too_large(size)
             return False
@@ -233,8 +233,8 @@ class Delivery:
     def _remove(self, size: int, rejected: int, reason: str) -> None:
         self._pace.succeeded()
         self._pending.remove(size)
-        self._tally.end("delivered", count=size - rejected)
-        self._tally.end("rejected", reason, rejected)
+        self._delivery_stats.end("delivered", count=size - rejected)
+        self._delivery_stats.end("rejected", reason, rejected)
         self._ended += size
         self._lost += rejected
         self._oldest_at = time.monotonic()
@@ -247,8 +247,8 @@ class Delivery:
             try:
                 kept = min(max(0, self._overflow(spans, reason)), len(spans))
             except Exception:  # noqa: BLE001  # no error of ours reaches the application
-                self._tally.error("exporter.overflow")
-        self._tally.end("spooled", reason, kept)
-        self._tally.end("dropped", reason, len(spans) - kept)
+                self._delivery_stats.error("exporter.overflow")
+        self._delivery_stats.end("spooled", reason, kept)
+        self._delivery_stats.end("dropped", reason, len(spans) - kept)
         if kept < len(spans):
             self._notices.dropped(reason, len(spans) - kept)

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # as above
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # as above
 
-from infraprism.exporter.answer import TOO_LARGE, UNREADABLE, Answer, read_success
-from infraprism.exporter.forking import undisturbed
+from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, Answer, read_success
+from infraprism.exporter.fork_safety import fork_barrier
 from infraprism.exporter.settings import Settings
 from infraprism.schema.distribution import DISTRIBUTION, version
 
@@ -56,7 +56,7 @@ class GrpcSender:
     def send(self, request: bytes, timeout_s: float) -> Answer:
         """One attempt within `timeout_s`, connecting included."""
         try:
-            with undisturbed():
+            with fork_barrier():
                 channel = self._channel = self._channel or self._connect()
                 # Bytes in and bytes out: the request is encoded already, and nearly every answer is empty.
                 export = channel.unary_unary(_EXPORT)
@@ -90,7 +90,7 @@ class GrpcSender:
         reason = f"grpc_{code.name.lower()}"
         if code in _PATIENT:
             return Answer("later", reason, retry_after_s=_retry_after_s(error.trailing_metadata() or ()))
-        return Answer("later", reason, doubtful=True) if code in _DOUBTFUL else Answer("refused", reason)
+        return Answer("later", reason, maybe_poison=True) if code in _DOUBTFUL else Answer("refused", reason)
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials:

@@ -11,7 +11,7 @@ from typing import Final
 import requests
 import urllib3
 
-from infraprism.exporter.answer import TOO_LARGE, UNREADABLE, Answer, read_success
+from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, Answer, read_success
 from infraprism.exporter.settings import Settings
 from infraprism.schema.distribution import DISTRIBUTION, version
 
@@ -97,7 +97,7 @@ def _answer(response: requests.Response, deadline: float) -> Answer:
         _bounded_body(response, deadline)
         return Answer("later", reason, retry_after_s=retry_after_s(response.headers.get("retry-after")))
     if status >= 500 and status not in _FOR_GOOD:  # noqa: PLR2004  # as above
-        return Answer("later", reason, doubtful=True)
+        return Answer("later", reason, maybe_poison=True)
     return Answer("refused", "redirect" if 300 <= status < 400 else reason)  # noqa: PLR2004  # as above
 
 

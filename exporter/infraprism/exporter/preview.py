@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from infraprism.processor.tally import Tally
+from infraprism.schema.delivery_stats import DeliveryStats
 
 _IDS: Final = ("traceId", "spanId")
 
@@ -18,8 +18,8 @@ class Preview:
     It prints on stderr, since stdout belongs to the application and may be its result.
     """
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, delivery_stats: DeliveryStats) -> None:
+        self._delivery_stats = delivery_stats
         self._lock = threading.Lock()
 
     def add(self, spans: Sequence[bytes]) -> None:
@@ -31,8 +31,8 @@ class Preview:
                 sys.stderr.flush()
         except (OSError, ValueError, AttributeError):
             # stderr may be closed, broken, unable to write a character, or not there at all.
-            self._tally.error("exporter.preview")
-        self._tally.end("dropped", "preview", len(spans))
+            self._delivery_stats.error("exporter.preview")
+        self._delivery_stats.end("dropped", "preview", len(spans))
 
     def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  # an outlet's signature
         """All is printed already."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from infraprism.exporter.answer import Answer
-from infraprism.exporter.forking import undisturbed
+from infraprism.exporter.export_result import Answer
+from infraprism.exporter.fork_safety import fork_barrier
 from infraprism.exporter.settings import Settings
 
 
@@ -27,7 +27,7 @@ def connect(settings: Settings) -> Sender:
 
     Called on the delivering thread: gRPC is not to be touched before a process forks its workers.
     """
-    with undisturbed():
+    with fork_barrier():
         if settings.protocol == "grpc":
             from infraprism.exporter.over_grpc import GrpcSender  # noqa: PLC0415
 

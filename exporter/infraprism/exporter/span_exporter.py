@@ -12,16 +12,16 @@ from typing import Any, Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from infraprism.exporter import forking
+from infraprism.attribution import span_start_context
+from infraprism.exporter import fork_safety
+from infraprism.exporter.deduplication import DeduplicatedBatches
 from infraprism.exporter.delivery import Overflow
 from infraprism.exporter.encoder import span_bytes
-from infraprism.exporter.outlet import Outlet, open_outlet
+from infraprism.exporter.event_sink import EventSink, open_event_sink
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
-from infraprism.exporter.settling import SettledBatches
-from infraprism.processor import notes
-from infraprism.processor.intake import Ended
-from infraprism.processor.tally import Tally
+from infraprism.processor.span_pipeline import Ended
 from infraprism.schema import Event
+from infraprism.schema.delivery_stats import DeliveryStats
 
 EXIT_TIMEOUT_MILLIS: Final = 5000
 _live: Final[weakref.WeakSet[InfraPrismSpanExporter]] = weakref.WeakSet()
@@ -61,7 +61,7 @@ class InfraPrismSpanExporter(SpanExporter):
     `tally` says what became of every event. Nothing here raises while the application runs, or blocks it.
     """
 
-    tally: Tally
+    delivery_stats: DeliveryStats
     """What became of every event that was taken in."""
 
     def __init__(
@@ -101,24 +101,24 @@ class InfraPrismSpanExporter(SpanExporter):
             "usage_detail": usage_detail,
             "preview": preview,
         }
-        self.tally = Tally()
+        self.delivery_stats = DeliveryStats()
         self._overflow = overflow
         self._pid = os.getpid()
         self._is_shut_down = False
         self._settings = _usable(given)
         self._usage_detail = isinstance(self._settings, Settings) and self._settings.usage_detail
-        self._outlet = open_outlet(self._settings, self.tally, overflow)
-        self._settling = SettledBatches(self.tally, self.export_events)
+        self._outlet = open_event_sink(self._settings, self.delivery_stats, overflow)
+        self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
         # What a child inherits is kept as it is: letting go of a gRPC channel in a child can hang.
-        self._of_parents: list[Outlet] = []
+        self._of_parents: list[EventSink] = []
         _live.add(self)
         self._is_exit_watched = False
         self._finalizer: Any = None
-        forking.restart_in_children(self)
+        fork_safety.restart_in_children(self)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
-        self.take_spans((span, notes.shared.of(span), False) for span in spans)
+        self.take_spans((span, span_start_context.shared.of(span), False) for span in spans)
         return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
 
     def take_spans(self, spans: Iterable[Ended]) -> None:
@@ -136,17 +136,17 @@ class InfraPrismSpanExporter(SpanExporter):
             self.restart_in_child()
         if not self._is_exit_watched:
             self._watch_exit()
-        self.tally.accept(len(events))
+        self.delivery_stats.accept(len(events))
         try:
             spans = [span_bytes(event, usage_detail=self._usage_detail) for event in events]
         except Exception:  # noqa: BLE001  # no error of ours reaches the application
-            self.tally.error("exporter.encode")
-            self.tally.end("dropped", "error", len(events))
+            self.delivery_stats.error("exporter.encode")
+            self.delivery_stats.end("dropped", "error", len(events))
             return
         try:
             self._outlet.add(spans)
         except Exception:  # noqa: BLE001  # as above; the outlet counts what it took in
-            self.tally.error("exporter.add")
+            self.delivery_stats.error("exporter.add")
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Send what was taken in before this call, now.
@@ -173,11 +173,11 @@ class InfraPrismSpanExporter(SpanExporter):
     def restart_in_child(self) -> None:
         """Start over in a forked process: nothing taken in, nothing counted, no thread and no connection."""
         self._pid = os.getpid()
-        self.tally.restart()
+        self.delivery_stats.restart()
         self._is_exit_watched = False
         self._of_parents.append(self._outlet)
-        self._outlet = open_outlet(self._settings, self.tally, self._overflow)
-        self._settling = SettledBatches(self.tally, self.export_events)
+        self._outlet = open_event_sink(self._settings, self.delivery_stats, self._overflow)
+        self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
         if self._is_shut_down:
             self._outlet.stop(0)
 
@@ -195,7 +195,7 @@ class InfraPrismSpanExporter(SpanExporter):
         A provider made before this exporter hands over the last spans of the process only after this.
         """
         self._settling.stop()
-        outlet, self._outlet = self._outlet, open_outlet(self._settings, self.tally, self._overflow)
+        outlet, self._outlet = self._outlet, open_event_sink(self._settings, self.delivery_stats, self._overflow)
         outlet.stop(EXIT_TIMEOUT_MILLIS / 1000)
 
 

@@ -7,7 +7,7 @@ with attribution(customer="acme-corp"):
     client.chat.completions.create(...)
 """
 
+from infraprism.attribution.scope import attribution
 from infraprism.instrumentation.instrumentor import ProviderStatus, instrument, status, uninstrument
-from infraprism.processor.attribution import attribution
 
 __all__ = ["ProviderStatus", "attribution", "instrument", "status", "uninstrument"]

@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import FunctionWrapper
 
-from infraprism.instrumentation import bodies, streams
 from infraprism.instrumentation import conventions as key
-from infraprism.instrumentation.answers import Attribute, Operation, get, name
+from infraprism.instrumentation import response_body, streams
 from infraprism.instrumentation.call import Call, swallow
 from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
 from infraprism.instrumentation.tracing import Tracing
-from infraprism.processor.once import inside_call
+from infraprism.instrumentation.usage_reader import Attribute, Operation, get, name
+from infraprism.schema.call_context import call_in_progress
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _MAX_KNOWN: Final = 256
@@ -166,7 +166,7 @@ class _Observer:
             if call is None:
                 return original(*args, **kwargs)
             under_way = [call]
-            entered = inside_call.set(under_way)
+            entered = call_in_progress.set(under_way)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
@@ -188,7 +188,7 @@ class _Observer:
             if call is None:
                 return await original(*args, **kwargs)
             under_way = [call]
-            entered = inside_call.set(under_way)
+            entered = call_in_progress.set(under_way)
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:
@@ -206,7 +206,7 @@ class _Observer:
         try:
             client, options = args[0], kwargs["options"] if "options" in kwargs else args[2]
             operation = self._package.operation(options.method, options.url)
-            if operation is None or inside_call.get() or not is_instrumentation_enabled():
+            if operation is None or call_in_progress.get() or not is_instrumentation_enabled():
                 return None, args
             call = self._call(client, options, operation, streamed=kwargs.get("stream") is True)
             if call is not None and callable(options.post_parser):
@@ -262,21 +262,21 @@ class _Observer:
             if issubclass(kind, results.streams):
                 streams.follow(call, result)
             elif issubclass(kind, results.wrappers):
-                bodies.follow(call, result.http_response)
+                response_body.follow(call, result.http_response)
             elif issubclass(kind, results.responses()):
-                bodies.follow(call, result)
+                response_body.follow(call, result)
             else:
                 call.answer(result)
                 call.answered()
         except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
             swallow("api_client.follow")
-            call.left()
+            call.abandoned()
 
 
 def _leave(entered: Token[object], under_way: list[Call]) -> None:
-    under_way.clear()  # see `inside_call`
+    under_way.clear()  # see `call_in_progress`
     try:  # noqa: SIM105 - `suppress` costs as much as all else here
-        inside_call.reset(entered)
+        call_in_progress.reset(entered)
     except ValueError:  # a coroutine that is closed from another context than it ran in; that one is gone
         pass
 

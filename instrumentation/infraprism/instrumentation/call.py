@@ -17,12 +17,12 @@ from opentelemetry.trace import Status, StatusCode
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
-from infraprism.instrumentation.answers import Attribute, Operation, StreamEvent, get, take
 from infraprism.instrumentation.call_span import AnySpan
-from infraprism.processor.tally import Tally
+from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get, take
+from infraprism.schema.delivery_stats import DeliveryStats
 
 log: Final = logging.getLogger("infraprism.instrumentation")
-tally: Final = Tally()
+delivery_stats: Final = DeliveryStats()
 """Counts the errors of ours that were kept from the application, by the place they happened in."""
 
 _P = ParamSpec("_P")
@@ -36,7 +36,7 @@ def swallow(where: str) -> None:
     The error itself is not logged with its text, since that could hold a part of the answer it met.
     """
     try:
-        tally.error(where)
+        delivery_stats.error(where)
         log.debug("InfraPrism could not observe a call: %s", where)
     except Exception:  # noqa: BLE001, S110 - nothing may get out of here, not even from a logging handler
         pass
@@ -153,7 +153,7 @@ class Call:
         """End: the whole answer was given to the application."""
         self._end(None)
 
-    def left(self) -> None:
+    def abandoned(self) -> None:
         """End: the application wants no more of the answer. What was seen until then stands; it is no failure."""
         self._end(None)
 
@@ -193,7 +193,7 @@ class Call:
     def __del__(self) -> None:
         """A call that nobody holds any more was left."""
         if self._open:
-            self.left()
+            self.abandoned()
 
 
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from infraprism.instrumentation.answers import Attribute
+from infraprism.instrumentation.usage_reader import Attribute
 from infraprism.processor import InfraPrismSpanProcessor
 
 _OPEN: Final = Status(StatusCode.UNSET)
@@ -50,7 +50,7 @@ class CallSpan:
 
     def __init__(
         self,
-        source: Unseen,
+        source: LightweightTracer,
         context: Ids,
         parent: SpanContext | None,
         attributes: dict[str, Attribute],
@@ -89,7 +89,7 @@ AnySpan = trace.Span | CallSpan
 """What a call is measured on."""
 
 
-class Unseen:
+class LightweightTracer:
     """Starts spans for `processor`, which must be alone in `provider`: they have its resource and kind of ids."""
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from infraprism.instrumentation import conventions as key
-from infraprism.processor.error_names import CODES
+from infraprism.providers.error_names import CODES
 
 _is_class_name: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]{0,199}").fullmatch
 _FIRST_FAILURE: Final = 400

@@ -21,7 +21,7 @@ from opentelemetry.trace import TracerProvider
 from wrapt import register_post_import_hook
 
 from infraprism.instrumentation.api_client import ClientPackage
-from infraprism.instrumentation.call import log, tally
+from infraprism.instrumentation.call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Tracing
@@ -143,7 +143,7 @@ def _imported(package: ClientPackage) -> None:
 def _failed(package: ClientPackage, reason: str) -> None:
     """Say why this package is left alone, while handling the error: the application must start all the same."""
     log.warning("InfraPrism does not observe %s: it %s", package.name, reason, exc_info=True)
-    tally.error(f"instrument.{package.name}")
+    delivery_stats.error(f"instrument.{package.name}")
     with _lock:
         _awaited.pop(package.name, None)
         _failures[package.name] = reason

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from time import time_ns
 from typing import Any
 
-from infraprism.instrumentation.bodies import read_by_package, watch
 from infraprism.instrumentation.call import Call
-from infraprism.instrumentation.stand_ins import StandIn, like
+from infraprism.instrumentation.proxies import Proxy, like
+from infraprism.instrumentation.response_body import read_by_package, watch
 
 
 def follow(call: Call, stream: Any) -> None:
@@ -54,7 +54,7 @@ def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, 
             yield chunk
             call.reading = True
     except GeneratorExit:
-        call.left()
+        call.abandoned()
         raise
     except BaseException as error:
         call.failed(error)
@@ -66,7 +66,7 @@ def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, 
     call.answered()
 
 
-class _AsyncChunks(StandIn):
+class _AsyncChunks(Proxy):
     """The same for asynchronous streams.
 
     A plain iterator and no generator: an unfinished asynchronous generator more would be one more for the event loop
@@ -117,4 +117,4 @@ class _AsyncChunks(StandIn):
         A stream that nobody ever drew from says nothing: older packages make another one of the same response.
         """
         if self._begun is not None:
-            self._call.left()
+            self._call.abandoned()

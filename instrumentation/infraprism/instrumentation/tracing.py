@@ -31,12 +31,12 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, Tracer
 
-from infraprism.instrumentation.answers import Attribute
-from infraprism.instrumentation.call import log, tally
-from infraprism.instrumentation.call_span import AnySpan, CallSpan, Unseen
-from infraprism.processor import InfraPrismSpanProcessor, Tally
-from infraprism.processor.notes import AttributionRecorder
-from infraprism.processor.sink import EventExporter, takes_events
+from infraprism.attribution.span_start_context import AttributionRecorder
+from infraprism.instrumentation.call import delivery_stats, log
+from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer
+from infraprism.instrumentation.usage_reader import Attribute
+from infraprism.processor import DeliveryStats, InfraPrismSpanProcessor
+from infraprism.processor.event_exporter import EventExporter, takes_events
 from infraprism.schema import Event
 from infraprism.schema.distribution import version
 
@@ -122,9 +122,9 @@ class Borrowed:
         self.settle = getattr(exporter, "take_spans", None)
 
     @property
-    def tally(self) -> Tally:
+    def delivery_stats(self) -> DeliveryStats:
         """What became of the events."""
-        return self._exporter.tally
+        return self._exporter.delivery_stats
 
     def export_events(self, events: Sequence[Event]) -> None:
         """Hand events on."""
@@ -194,7 +194,7 @@ class Tracing:
                 except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
                     # Once, not at every call: whatever it is that cannot be used will not be usable then either.
                     log.warning("InfraPrism cannot deliver events and records none", exc_info=True)
-                    tally.error("tracing.prepare")
+                    delivery_stats.error("tracing.prepare")
                     self._private = _nothing
             return self._private
 
@@ -237,7 +237,7 @@ def _delivering(provider: Any, delivery: Delivery) -> Starts:
 
 
 def _start_unseen(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> Starts:
-    start_span = Unseen(provider, processor, InstrumentationScope(SCOPE, version())).start_span
+    start_span = LightweightTracer(provider, processor, InstrumentationScope(SCOPE, version())).start_span
 
     def start(name: str, attributes: dict[str, Attribute], start_ns: int) -> CallSpan:  # noqa: ARG001 - as all `Starts`
         return start_span(attributes, start_ns)

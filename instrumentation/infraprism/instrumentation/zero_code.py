@@ -19,7 +19,7 @@ from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 
 from infraprism.instrumentation import instrumentor
 from infraprism.instrumentation.api_client import ClientPackage
-from infraprism.instrumentation.call import log, tally
+from infraprism.instrumentation.call import delivery_stats, log
 from infraprism.instrumentation.patching import Function, Patch, Switch
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in, record_attributions
@@ -55,7 +55,7 @@ class _Hook:
             delivery = delivery_in(provider)
             if delivery is None:
                 self._processor = InfraPrismSpanProcessor()
-                self._stand_beside(provider)
+                self._attach_processor(provider)
             elif delivery.exporter is not None:
                 self._processor = InfraPrismSpanProcessor(Borrowed(delivery.exporter))
                 record_attributions(provider, delivery)
@@ -64,7 +64,7 @@ class _Hook:
             _tracing.prepare(self._processor, ours=delivery is None or delivery.processor is None)
             Patch(trace, "set_tracer_provider", self._attached).apply()
 
-    def _stand_beside(self, provider: Any) -> None:
+    def _attach_processor(self, provider: Any) -> None:
         if self._processor is None or provider in self._beside or not hasattr(provider, "add_span_processor"):
             return
         delivery = delivery_in(provider)
@@ -79,7 +79,7 @@ class _Hook:
         def set_tracer_provider(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
             if switch.on:
-                quietly("zero_code.attach", lambda: self._stand_beside(trace.get_tracer_provider()))
+                quietly("zero_code.attach", lambda: self._attach_processor(trace.get_tracer_provider()))
             return result
 
         return set_tracer_provider
@@ -90,14 +90,14 @@ def quietly(where: str, work: Callable[[], None]) -> None:
     try:
         work()
     except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-        tally.error(where)
+        delivery_stats.error(where)
         log.warning("InfraPrism is not at work: %s", where, exc_info=True)
 
 
 _hook: Final = _Hook()
 
 
-def stand_beside() -> None:
+def attach_processor() -> None:
     """Set up delivery, beside whatever the application has or will have. Raises nothing; twice does nothing more."""
     if enabled():
         quietly("zero_code.hook", _hook.run)

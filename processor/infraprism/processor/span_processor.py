@@ -22,15 +22,16 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from infraprism.processor import attribution, prices
-from infraprism.processor.convert import MARKERS, attributes_of
-from infraprism.processor.delivery import Delivery
-from infraprism.processor.intake import Ended
-from infraprism.processor.nearby import Nearby
-from infraprism.processor.notes import Note, Notes, here
-from infraprism.processor.once import Part, inside_call
-from infraprism.processor.process_end import before_end
-from infraprism.processor.sink import EventExporter, registered_exporter
+from infraprism import pricing
+from infraprism.attribution import scope as attribution_scope
+from infraprism.attribution.span_start_context import SpanStartContext, SpanStartContexts, here
+from infraprism.deduplication.open_spans import OpenSpans
+from infraprism.processor.conversion import MARKER_KEYS, attributes_of
+from infraprism.processor.event_delivery import Delivery
+from infraprism.processor.event_exporter import EventExporter, registered_exporter
+from infraprism.processor.process_exit import before_end
+from infraprism.processor.span_pipeline import Ended
+from infraprism.schema.call_context import SUPPRESSED, call_in_progress
 
 MAX_QUEUE: Final = 4096
 """Spans waiting for the worker; more are dropped and counted, so that memory stays bounded."""
@@ -42,10 +43,10 @@ END_MILLIS: Final = 2000
 """How long a worker process that ends is held up at most by an endpoint that does not answer."""
 
 # Bound once: a span that is not ours pays for each look-up.
-_frame: Final = attribution.current.get
-_is_inside: Final = inside_call.get
-_no_marker_in: Final = MARKERS.isdisjoint
-_OF_A_CALL: Final = Part.OF_A_CALL
+_frame: Final = attribution_scope.current.get
+_is_inside: Final = call_in_progress.get
+_no_marker_in: Final = MARKER_KEYS.isdisjoint
+_OF_A_CALL: Final = SUPPRESSED
 
 
 class _Flush:
@@ -60,8 +61,8 @@ class _Flush:
 class InfraPrismSpanProcessor(SpanProcessor):
     """Turns the spans of LLM calls into events and gives them to an exporter, beside whatever else is in the provider.
 
-    `exporter` may be any SpanExporter: it is given finished event spans (see `infraprism.processor.spans`), off the
-    application's thread. One that has `export_events` is given the events. None means the exporter registered as
+    `exporter` may be any SpanExporter: it is given finished event spans (see `infraprism.processor.event_span`), off
+    the application's thread. One that has `export_events` is given the events. None means the exporter registered as
     `infraprism`, configured by the environment; raises LookupError if there is none, and what it raises for settings
     it cannot use. After construction nothing raises: errors are counted in `tally`, beside what became of each event. A
     file of prices (`INFRAPRISM_PRICES`) that cannot be used is said here, in one line of the log, and counted as
@@ -75,12 +76,12 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     def __init__(self, exporter: SpanExporter | EventExporter | None = None) -> None:
         self._delivery = Delivery(registered_exporter() if exporter is None else exporter)
-        self.tally = self._delivery.tally
-        self._notes = Notes(self.tally)
+        self.delivery_stats = self._delivery.delivery_stats
+        self._notes = SpanStartContexts(self.delivery_stats)
         self._noted = self._notes.by_id
         self._closed = False
-        if not prices.usable():
-            self.tally.error("prices")
+        if not pricing.usable():
+            self.delivery_stats.error("prices")
         self._begin()
         self._live.add(self)
 
@@ -99,7 +100,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._shutdown_deadline = 0.0
-        self._nearby = Nearby()
+        self._nearby = OpenSpans()
         self._scopes, self._awaited = self._nearby.scopes, self._nearby.awaited
 
     # -- on the application's thread ----------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 if scope in self._scopes:
                     self._nearby.started(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.on_start")
+            self.delivery_stats.error("processor.on_start")
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span if it may be a call."""
@@ -138,29 +139,31 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 if note is _OF_A_CALL:
                     return
             if not _no_marker_in(keys):
-                self._put(span, note, lasts=self._nearby.reported(span))
+                self._put(span, note, has_open_children=self._nearby.reported(span))
             elif self._awaited and (context := span.context) is not None and context.span_id in self._awaited:
                 self._nearby.passed(span)
                 if not self._closed and self._queue.qsize() < MAX_QUEUE:
                     self._put(span, None)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.on_end")
+            self.delivery_stats.error("processor.on_end")
 
     def on_call_end(self, span: ReadableSpan) -> None:
         """The same for a span of which it is known that it is a call, from our own instrumentation."""
         try:
-            self._put(span, self._notes.take(span) if self._noted else None, lasts=self._nearby.reported(span))
+            self._put(
+                span, self._notes.take(span) if self._noted else None, has_open_children=self._nearby.reported(span)
+            )
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.on_call_end")
+            self.delivery_stats.error("processor.on_call_end")
 
-    def _put(self, span: ReadableSpan, note: Note | None, *, lasts: bool = False) -> None:
+    def _put(self, span: ReadableSpan, note: SpanStartContext | None, *, has_open_children: bool = False) -> None:
         if self._pid != os.getpid():
             self._begin()  # forked by C code that does not tell Python
         closed, waiting = self._closed, self._queue.qsize()
         if closed or waiting >= MAX_QUEUE:
             self._delivery.drop("shut_down" if closed else "queue_full")
             return
-        self._queue.put((span, note, lasts))
+        self._queue.put((span, note, has_open_children))
         if self._worker is None:
             self._start_worker_unless_starting()
         elif waiting >= HURRY_AT and self._hurry.empty():
@@ -256,7 +259,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
                 not self._delivery.flushes_anywhere or self._delivery.flush(_millis_until(deadline))
             )
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.force_flush")
+            self.delivery_stats.error("processor.force_flush")
             return False
 
     def _queue_flushed(self, deadline: float) -> bool:
@@ -285,7 +288,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         try:
             self._finish()
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
-            self.tally.error("processor.shutdown")
+            self.delivery_stats.error("processor.shutdown")
 
     def _finish(self) -> None:
         self._queue.put(None)

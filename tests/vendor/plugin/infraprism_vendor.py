@@ -53,9 +53,9 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 def pytest_unconfigure() -> None:
     findings: dict[str, dict[str, int] | dict[str, str]] = {"outcomes": OUTCOMES, "spans": SPANS}
     if OBSERVED:
-        from infraprism.instrumentation.call import tally  # noqa: PLC0415 - not in the runs without
+        from infraprism.instrumentation.call import delivery_stats  # noqa: PLC0415 - not in the runs without
 
-        findings["errors"] = tally.snapshot()["errors"]
+        findings["errors"] = delivery_stats.snapshot()["errors"]
     # Under xdist the first process gathers the outcomes, and the others make the calls.
     name = os.environ.get("PYTEST_XDIST_WORKER", "first")
     (Path(os.environ["INFRAPRISM_VENDOR_REPORTS"]) / f"{name}.json").write_text(json.dumps(findings))

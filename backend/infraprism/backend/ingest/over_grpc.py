@@ -7,9 +7,9 @@ from typing import Any, Final, Never
 import grpc  # type: ignore[import-untyped]  # the package has no types
 import grpc.aio  # type: ignore[import-untyped]  # as above
 
-from infraprism.backend.ingest import answers
-from infraprism.backend.ingest.intake import MAX_BODY_BYTES, Intake
-from infraprism.backend.ingest.refusal import Reason, RefusedError
+from infraprism.backend.ingest import otlp_responses
+from infraprism.backend.ingest.receiver import MAX_BODY_BYTES, Intake
+from infraprism.backend.ingest.rejections import Reason, RefusedError
 
 _SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -28,7 +28,7 @@ def server(intake: Intake) -> grpc.aio.Server:
                 rejected = await intake.take(account, body, room, encoding="protobuf", compressed=False)
         except RefusedError as refused:
             await _abort(context, refused.reason)
-        return answers.success(rejected).SerializeToString()
+        return otlp_responses.success(rejected).SerializeToString()
 
     # Requests stay bytes: the statement reads them as they came.
     handler = grpc.unary_unary_rpc_method_handler(export)
@@ -41,6 +41,6 @@ def server(intake: Intake) -> grpc.aio.Server:
 
 
 async def _abort(context: grpc.aio.ServicerContext[bytes, bytes], reason: Reason) -> Never:
-    details = answers.failure(reason).SerializeToString()
+    details = otlp_responses.failure(reason).SerializeToString()
     await context.abort(_CODES[reason.grpc_code], reason.message, (("grpc-status-details-bin", details),))
     raise AssertionError("abort raises")

@@ -10,10 +10,10 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infraprism.backend.ingest import answers
-from infraprism.backend.ingest.batches import Rejected
-from infraprism.backend.ingest.intake import MAX_BODY_BYTES, Encoding, Intake, Reservation
-from infraprism.backend.ingest.refusal import (
+from infraprism.backend.ingest import otlp_responses
+from infraprism.backend.ingest.batch_writer import Rejected
+from infraprism.backend.ingest.receiver import MAX_BODY_BYTES, Encoding, Intake, Reservation
+from infraprism.backend.ingest.rejections import (
     TOO_LARGE,
     UNAUTHENTICATED,
     UNREADABLE,
@@ -40,12 +40,14 @@ async def export(request: Request, intake: Intake) -> Response:
         await body.drain()
         return _refusal(refused.reason, encoding or "protobuf")
     shown = encoding or "protobuf"
-    return Response(answers.encoded(answers.success(rejected), shown), media_type=_CONTENT_TYPES[shown])
+    return Response(otlp_responses.encoded(otlp_responses.success(rejected), shown), media_type=_CONTENT_TYPES[shown])
 
 
 def _refusal(reason: Reason, encoding: Encoding) -> Response:
     response = Response(
-        answers.encoded(answers.failure(reason), encoding), reason.http_status, media_type=_CONTENT_TYPES[encoding]
+        otlp_responses.encoded(otlp_responses.failure(reason), encoding),
+        reason.http_status,
+        media_type=_CONTENT_TYPES[encoding],
     )
     if reason.retry_after_s is not None:
         response.headers["retry-after"] = str(reason.retry_after_s)

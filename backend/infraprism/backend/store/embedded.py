@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import schema
 from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
-from infraprism.backend.store.new_parts import NewParts
+from infraprism.backend.store.insert_check import NewParts
 from infraprism.backend.store.quoting import literal
 
 _READERS: Final = 2

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.instrumentation import conventions as key
-from infraprism.instrumentation.answers import Operation, StreamEvent, Table
 from infraprism.instrumentation.api_client import ClientPackage
+from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table
 
 _COMPLETION: Final[Table] = {
     "id": key.RESPONSE_ID,

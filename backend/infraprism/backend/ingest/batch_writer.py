@@ -1,0 +1,152 @@
+"""Requests of a short while become one statement; each is answered when that statement has returned."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from infraprism.backend.ingest import duplicate_window, statement
+from infraprism.backend.ingest.entry import wrapped
+from infraprism.backend.ingest.otlp_requests import Spans
+from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, Reason, RefusedError
+from infraprism.backend.store import Database, StoreError
+
+_DAY_MS: Final = 86_400_000
+_LINGER_S: Final = 0.1
+"""How long a request waits for others, so that they share the fixed cost of a statement."""
+_BATCH_BYTES: Final = 48 * 2**20
+# Faults of the store itself (cannot open, read, write; no space; too many parts): no request of the batch is to blame.
+_STORE_CODES: Final = frozenset({74, 75, 76, 228, 243, 252, 425, 1000})
+# The engine cannot read the bytes of an entry.
+_UNREADABLE_CODES: Final = frozenset({33, 444, 443, 432, 27, 117, 524})
+
+Rejected = Mapping[str, int]
+"""How many spans of a request were refused, by reason."""
+Outcome = Rejected | Reason
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    account_id: str
+    usage_detail: bool
+    spans: Spans
+    since: float = field(default_factory=time.monotonic)
+    answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Batches:
+    """The one writer of the store.
+
+    One statement runs at a time: two could both take an event that neither sees in the table yet.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._requests = itertools.count(1)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
+        self._task = asyncio.create_task(self._run())
+
+    async def store(self, account_id: str, spans: Spans, *, usage_detail: bool) -> Rejected:
+        """Wait until the request's events are stored. Raises RefusedError."""
+        if self._closing:
+            raise RefusedError(STOPPING)
+        waiting = _Waiting(account_id, usage_detail, spans)
+        self._waiting.append(waiting)
+        self._arrived.set()
+        outcome = await waiting.answer
+        if isinstance(outcome, Reason):
+            raise RefusedError(outcome)
+        return outcome
+
+    async def close(self) -> None:
+        """Store what was taken in, then stop."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while await self._has_batch():
+            batch = self._next_batch()
+            outcomes = await loop.run_in_executor(self._thread, self._written, batch)
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(outcome)
+
+    async def _has_batch(self) -> bool:
+        while not self._waiting:
+            if self._closing:
+                return False
+            self._arrived.clear()
+            await self._arrived.wait()
+        while not self._closing and (left := self._waiting[0].since + _LINGER_S - time.monotonic()) > 0:
+            if sum(len(waiting.spans.body) for waiting in self._waiting) >= _BATCH_BYTES:
+                break
+            await asyncio.sleep(min(left, 0.01))
+        return True
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].spans.body)
+        while self._waiting and size + len(self._waiting[0].spans.body) <= _BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].spans.body)
+        return batch
+
+    def _written(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+        try:
+            return list(self._write(batch))
+        except StoreError as error:
+            if len(batch) > 1 and error.code not in _STORE_CODES:
+                # One request that the engine cannot read must not hold up the others: each half on its own.
+                middle = len(batch) // 2
+                return self._written(batch[:middle]) + self._written(batch[middle:])
+            if error.code in _UNREADABLE_CODES:
+                return [UNREADABLE]
+            fault = f"engine code {error.code}"
+        except Exception as error:  # noqa: BLE001  # the writer must outlive every batch, and every request be answered
+            fault = type(error).__name__
+        _log.warning("a batch of %d requests could not be stored: %s", len(batch), fault)
+        return [STORE_FAILED] * len(batch)
+
+    def _write(self, batch: Sequence[_Waiting]) -> list[Rejected]:
+        requests = list(itertools.islice(self._requests, len(batch)))
+        pieces = [
+            piece
+            for request, waiting in zip(requests, batch, strict=True)
+            for piece in wrapped(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
+        ]
+        latest_ms = time.time_ns() // 1_000_000 + _DAY_MS
+        sql = statement.insert(
+            duplicate_window.condition((waiting.account_id, waiting.spans.ranges) for waiting in batch),
+            latest_ms=latest_ms,
+            usage_detail=any(waiting.usage_detail for waiting in batch),
+            requests=len(batch),
+        )
+        self._database.insert(sql, pieces, statement.LAYOUT)
+        return self._rejected(requests)
+
+    def _rejected(self, requests: Sequence[int]) -> list[Rejected]:
+        rows = self._database.read(
+            "SELECT request, reason, spans FROM rejected WHERE request BETWEEN {first:UInt64} AND {last:UInt64}",
+            {"first": requests[0], "last": requests[-1]},
+        )
+        found: dict[int, dict[str, int]] = defaultdict(dict)
+        for row in map(json.loads, rows):
+            counts = found[row["request"]]
+            counts[row["reason"]] = counts.get(row["reason"], 0) + row["spans"]
+        return [found.get(request, {}) for request in requests]

@@ -1,0 +1,91 @@
+"""What can keep the server from starting, each as one line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+from pathlib import Path
+from platform import machine
+from typing import IO, Final
+
+PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+
+
+class StartupError(Exception):
+    """The server cannot start; the message is for the user."""
+
+
+def check_prices() -> None:
+    """Read the user's own prices, if the environment names a file of them: no call is to be stored with other prices.
+
+    Raises StartupError, which names the line.
+    """
+    if not os.environ.get(PRICES_VARIABLE, "").strip():
+        return
+    from infraprism.pricing import PricesFileError, prices  # noqa: PLC0415 - most servers have no such file
+
+    try:
+        prices()
+    except PricesFileError as error:
+        raise StartupError(f"{PRICES_VARIABLE} names prices that cannot be used: {error}") from None
+
+
+def check_cpu() -> None:
+    """The embedded engine's x86-64 build needs AVX2, and would end the process without a word.
+
+    Raises StartupError.
+    """
+    if sys.platform != "linux" or machine() != "x86_64" or not _CPU_INFO.exists():
+        return
+    flags = next((line for line in _CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
+    if "avx2" not in flags.split():
+        raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
+
+
+def open_data_dir(path: Path) -> IO[bytes]:
+    """Make the data directory, and hold it for this process as long as the file is open. Raises StartupError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (path / "lock").open("ab")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StartupError(
+            f"{path} is in use by another infraprism server: stop it, or choose another --data-dir"
+        ) from None
+    except OSError as error:
+        raise StartupError(
+            f"{path} cannot be written ({error.strerror}): choose a --data-dir that this user may write to"
+        ) from None
+    return lock
+
+
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A listening socket; `option` is what the user would change. Raises StartupError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise StartupError(f"{host} is no address of this machine: choose another --host") from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        if getattr(error, "errno", 0) == errno.EADDRINUSE:
+            raise StartupError(
+                f"port {port} of {host} is taken: stop what uses it, or choose another {option}"
+            ) from None
+        raise StartupError(f"cannot listen on port {port} of {host}: choose another {option} or --host") from None
+    listening.setblocking(False)  # noqa: FBT003  # the socket's own signature
+    return listening
+
+
+def check_port(host: str, port: int, option: str) -> None:
+    """Check that a port can be had, for a library that would tell in a page of text. Raises StartupError."""
+    listen(host, port, option).close()

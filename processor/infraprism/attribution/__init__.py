@@ -1,0 +1,1 @@
+"""Attribution of calls to customers, teams, projects and employees, held in a ContextVar."""

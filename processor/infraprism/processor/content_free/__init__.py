@@ -1,5 +1,0 @@
-"""A gate for the rest of the pipeline: spans about generative AI leave without content, all others as they are."""
-
-from infraprism.processor.content_free.exporter import ContentFreeSpanExporter
-
-__all__ = ["ContentFreeSpanExporter"]

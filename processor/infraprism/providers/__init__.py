@@ -1,0 +1,1 @@
+"""Which provider bills a call, and what an error of a provider means."""

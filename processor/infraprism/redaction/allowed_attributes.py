@@ -1,0 +1,154 @@
+"""What a span about generative AI may say on any route: a closed list of keys, each with a guard for its value.
+
+Numbers and yes or no under the keys that the dialects' tables name; names only where they are of a closed list or have
+the shape of a model's name, a host or an id that providers give. A value that does not fit is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from infraprism.dialects import DIALECTS, values
+from infraprism.dialects.table import READERS, As, key_of
+from infraprism.providers.errors import error_of
+from infraprism.providers.names import HINTS
+from infraprism.schema import fields
+
+Guard = Callable[[Any], Any]
+"""Gives the value that may leave, or None."""
+
+_MAX_NUMBER: Final = 1e12
+_KINDS: Final = (
+    *("LLM", "EMBEDDING", "CHAIN", "AGENT", "TOOL", "RETRIEVER", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT"),
+    *("workflow", "task", "agent", "tool", "unknown", "generation", "embedding", "span", "event", "chain", "retriever"),
+    *("evaluator", "guardrail"),
+)
+_OPERATIONS: Final = frozenset(
+    {
+        *(name for dialect in DIALECTS for name in dialect.operations if re.fullmatch("[A-Za-z_.]{1,64}", name)),
+        *("invoke_agent", "create_agent", "execute_tool", "invoke_workflow", "agent_step", "execute_task", "retrieval"),
+        *("execute_event_loop_cycle", "fetch_response", "ai.generateText", "ai.streamText", "ai.generateObject"),
+        *("ai.streamObject", "ai.embed", "ai.embedMany", "ai.toolCall", *_KINDS, *fields.OPERATIONS),
+    }
+)
+_FINISH_REASONS: Final = frozenset(
+    {
+        *("stop", "length", "tool_calls", "tool_call", "tool-calls", "tool_use", "function_call", "content_filter"),
+        *("content-filter", "end_turn", "max_tokens", "stop_sequence", "error", "pause_turn", "refusal", "completed"),
+        *("incomplete", "STOP", "MAX_TOKENS", "SAFETY", "unknown", "other"),
+    }
+)
+_ID: Final = re.compile(r"(?:chatcmpl|cmpl|resp|msg|gen|req|embd)[-_][A-Za-z0-9]{8,64}")
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})?(?:\.[a-z0-9](?:[a-z0-9-]{0,62})?){0,8}")
+
+
+def number(value: Any) -> Any:
+    """A number of a bearable size, or a yes or no."""
+    if type(value) is bool or (type(value) in (int, float) and math.isfinite(value) and abs(value) <= _MAX_NUMBER):
+        return value
+    return None
+
+
+def one_of(*names: str) -> Guard:
+    """A name out of a closed list."""
+    known = frozenset(names)
+    return lambda value: value if type(value) is str and value in known else None
+
+
+def shaped(pattern: re.Pattern[str]) -> Guard:
+    """A text of one shape."""
+    return lambda value: value if type(value) is str and pattern.fullmatch(value) else None
+
+
+def error_type(value: Any) -> str | None:
+    """The category of an error, in place of its class, which may be anybody's."""
+    name = values.text(value)
+    return None if name is None else error_of(name, None, (), ())[0]
+
+
+def finish_reasons(value: Any) -> Any:
+    """One reason or several, of the known ones."""
+    if type(value) is str:
+        return value if value in _FINISH_REASONS else None
+    if not isinstance(value, Sequence):
+        return None
+    return tuple(reason for reason in value if type(reason) is str and reason in _FINISH_REASONS) or None
+
+
+_provider: Final = one_of(*HINTS, *fields.PROVIDERS)
+_operation: Final = one_of(*_OPERATIONS)
+_model: Final = shaped(fields.MODEL.regex)
+_BY_FIELD: Final[dict[str, Guard]] = {
+    "operation": _operation,
+    "request_model": _model,
+    "response_model": _model,
+    "provider": _provider,
+    "host": shaped(_HOST),
+    "error": error_type,
+    "response_id": shaped(_ID),
+    "service_tier": one_of(*values.TIERS),
+}
+_NUMBERS: Final = frozenset({values.count, values.flag, values.seconds, values.milliseconds, values.money})
+_FURTHER: Final[dict[str, Guard]] = {
+    **dict.fromkeys(
+        (
+            *("server.port", "http.response.status_code", "http.status_code", "gen_ai.request.temperature"),
+            *("gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens", "gen_ai.request.seed"),
+            *("gen_ai.request.frequency_penalty", "gen_ai.request.presence_penalty", "gen_ai.request.choice.count"),
+            *("gen_ai.embeddings.dimension.count", "gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
+            *("llm.token_count.total", "gen_ai.client.token.usage", "ai.settings.maxRetries"),
+        ),
+        number,
+    ),
+    "gen_ai.response.finish_reasons": finish_reasons,
+    "gen_ai.output.type": one_of("text", "json", "image", "speech"),
+    "gen_ai.tool.type": one_of("function", "extension", "datastore"),
+    "ai.response.finishReason": finish_reasons,
+    "openinference.span.kind": one_of(*_KINDS),
+    "traceloop.span.kind": one_of(*_KINDS),
+    "langfuse.observation.type": one_of(*_KINDS),
+    "langfuse.observation.level": one_of("DEBUG", "DEFAULT", "WARNING", "ERROR"),
+    "openai.api.type": one_of("chat_completions", "responses"),
+}
+
+
+def _guards() -> dict[str, Guard]:
+    guards: dict[str, Guard] = {}
+    for dialect in DIALECTS:
+        for name, entries in dialect.keys.items():
+            for entry in entries:
+                reader = entry.reader if isinstance(entry, As) else READERS[name]
+                guard = _BY_FIELD.get(name) or (number if reader in _NUMBERS else None)
+                if guard is not None:
+                    guards.setdefault(key_of(entry), guard)
+    return {**guards, **_FURTHER}
+
+
+GUARDS: Final[Mapping[str, Guard]] = _guards()
+"""The closed list: each key that may leave, and what its value must be."""
+
+
+def kept(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The attributes that may leave."""
+    safe = {key: guard(value) for key, value in (attributes or {}).items() if (guard := GUARDS.get(key)) is not None}
+    return {key: value for key, value in safe.items() if value is not None}
+
+
+def name_of(attributes: Mapping[str, Any]) -> str:
+    """A span's name out of what may leave: operation and model, as the conventions have it."""
+    operation = _first("operation", attributes) or "gen_ai"
+    model = _first("response_model", attributes) or _first("request_model", attributes)
+    return operation if model is None else f"{operation} {model}"
+
+
+def _first(field: str, attributes: Mapping[str, Any]) -> str | None:
+    return next((attributes[key] for key in _KEYS_OF[field] if key in attributes), None)
+
+
+_KEYS_OF: Final[dict[str, tuple[str, ...]]] = {
+    field: tuple(dict.fromkeys(key_of(entry) for dialect in DIALECTS for entry in dialect.keys.get(field, ())))
+    for field in ("operation", "request_model", "response_model")
+}

@@ -1,0 +1,86 @@
+"""What became of every event.
+
+Rule 5 of the product: each event ends in exactly one of delivered, spooled, rejected or dropped, counted by reason.
+Errors of ours that reach nobody are counted beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import Counter
+from typing import Final, Literal
+
+Outcome = Literal["delivered", "spooled", "rejected", "dropped"]
+
+OUTCOMES: Final[tuple[Outcome, ...]] = ("delivered", "spooled", "rejected", "dropped")
+
+
+_live: Final[weakref.WeakSet[DeliveryStats]] = weakref.WeakSet()
+
+
+class DeliveryStats:
+    """Counters by outcome and reason, safe to use from any thread.
+
+    `accepted` counts every event that was taken in, so that `accepted` minus the sum of the outcomes is what is still
+    under way. A forked child counts from zero.
+    """
+
+    def __init__(self) -> None:
+        self.restart()
+        _live.add(self)
+
+    def restart(self) -> None:
+        """Start at nothing: in a forked child the parent's lock may be held for ever, and its events are not ours."""
+        # Reentrant: a finalizer that ends a call may run while a count is made, and count something itself.
+        self._lock = threading.RLock()
+        self._outcomes: Counter[tuple[Outcome, str]] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._accepted = 0
+
+    def accept(self, count: int = 1) -> None:
+        """Count events taken in."""
+        with self._lock:
+            self._accepted += count
+
+    def end(self, outcome: Outcome, reason: str = "ok", count: int = 1) -> None:
+        """Count the end of events; `reason` is a constant of our code, never text from elsewhere."""
+        if count:
+            with self._lock:
+                self._outcomes[outcome, reason] += count
+
+    def error(self, where: str) -> None:
+        """Count an error of ours that was kept from the application; `where` is a constant of our code."""
+        with self._lock:
+            self._errors[where] += 1
+
+    @property
+    def accepted(self) -> int:
+        """Events taken in so far."""
+        return self._accepted
+
+    def count(self, outcome: Outcome, reason: str | None = None) -> int:
+        """Events that ended in this outcome, for one reason or for all."""
+        with self._lock:
+            return sum(n for (o, r), n in self._outcomes.items() if o == outcome and reason in (None, r))
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """All counters: `{"delivered": {"ok": 3}, ..., "errors": {}, "events": {"accepted": 3, "pending": 0}}`."""
+        with self._lock:
+            result: dict[str, dict[str, int]] = {outcome: {} for outcome in OUTCOMES}
+            for (outcome, reason), n in sorted(self._outcomes.items()):
+                result[outcome][reason] = n
+            result["errors"] = dict(self._errors)
+            ended = sum(self._outcomes.values())
+            result["events"] = {"accepted": self._accepted, "pending": self._accepted - ended}
+            return result
+
+
+def _after_fork() -> None:
+    for delivery_stats in list(_live):
+        delivery_stats.restart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

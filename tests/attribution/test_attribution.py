@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from infraprism.attribution import scope as attribution_scope
+from infraprism.attribution.scope import NOTHING, Attribution, Scope, attribution, current
+from infraprism.schema import fields
+
+SECRET = "sk-CANARY secret\nvalue"
+
+
+def now() -> Attribution:
+    frame = current.get()
+    return NOTHING if frame is None else frame.attribution
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(attribution_scope, "_warned", set())
+    caplog.set_level(logging.WARNING, logger="infraprism.attribution")
+    return caplog
+
+
+def test_a_block_sets_and_takes_back() -> None:
+    with attribution(customer="acme-corp", session_id="s-1", tags={"feature": "chatbot"}) as said:
+        assert now() == said == Attribution("customer", "acme-corp", "s-1", (("feature", "chatbot"),))
+    assert now() == NOTHING
+
+
+@pytest.mark.parametrize("kind", fields.ENTITY_TYPES)
+def test_each_kind_of_entity_can_be_named(kind: str) -> None:
+    with attribution(**{kind: "x"}) as said:
+        assert (said.entity_type, said.entity_id) == (kind, "x")
+
+
+def test_the_inner_one_wins_and_tags_add_up() -> None:
+    with (
+        attribution(customer="outer", session_id="s", tags={"a": "1", "b": "1"}),
+        attribution(team="inner", tags={"b": "2"}) as said,
+    ):
+        assert said == Attribution("team", "inner", "s", (("a", "1"), ("b", "2")))
+
+
+def test_numbers_and_uuids_are_identifiers() -> None:
+    session = UUID("550e8400-e29b-41d4-a716-446655440000")
+    with attribution(customer=42, session_id=session, tags={"build": 7}) as said:
+        assert said == Attribution("customer", "42", str(session), (("build", "7"),))
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"customer": SECRET}, "customer"),
+        ({"customer": ""}, "customer"),
+        ({"customer": "x" * 257}, "customer"),
+        ({"employee": True}, "employee"),
+        ({"team": object()}, "team"),
+        ({"session_id": b"bytes"}, "session_id"),
+        ({"tags": {"Upper": "x"}}, "tags"),
+        ({"tags": {"key": SECRET}}, "tags"),
+        ({"tags": {"key": None}}, "tags"),
+        ({"tags": {None: "x"}}, "tags"),
+        ({"tags": ["no", "mapping"]}, "tags"),
+        ({"customer": "a", "team": "b"}, "entity"),
+    ],
+)
+def test_a_bad_value_is_left_out_counted_and_logged_without_it(
+    given: dict[str, Any], field: str, warnings: pytest.LogCaptureFixture
+) -> None:
+    before = attribution_scope.delivery_stats.snapshot()["errors"].get(f"attribution.{field}", 0)
+    with attribution(**given) as said:
+        assert said == NOTHING
+    with attribution(**given):
+        pass
+    assert attribution_scope.delivery_stats.snapshot()["errors"][f"attribution.{field}"] == before + 2
+    assert len(warnings.records) == 1
+    assert field in warnings.text
+    assert "CANARY" not in warnings.text
+
+
+def test_a_bad_value_does_not_cost_the_good_ones(warnings: pytest.LogCaptureFixture) -> None:
+    with attribution(customer="acme", session_id="", tags={"good": "1", "BAD": "2"}) as said:
+        assert said == Attribution("customer", "acme", None, (("good", "1"),))
+
+
+def test_two_entities_leave_the_outer_one_standing(warnings: pytest.LogCaptureFixture) -> None:
+    with attribution(customer="outer"), attribution(customer="a", team="b") as said:
+        assert (said.entity_type, said.entity_id) == ("customer", "outer")
+
+
+def test_more_tags_than_fit_are_left_out_inner_ones_last(warnings: pytest.LogCaptureFixture) -> None:
+    outer = {f"outer{n:02}": "x" for n in range(20)}
+    inner = {f"inner{n:02}": "x" for n in range(20)}
+    with attribution(tags=outer), attribution(tags=inner) as said:
+        assert len(said.tags) == fields.MAX_TAGS
+        assert set(inner) <= {key for key, _ in said.tags}
+
+
+def test_it_is_immutable() -> None:
+    with attribution(customer="a") as said, pytest.raises(AttributeError):
+        said.entity_id = "b"  # type: ignore[misc]
+
+
+def test_a_thread_starts_without_and_copy_context_carries_it_over() -> None:
+    found: list[Attribution] = []
+    with attribution(customer="acme"), ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: found.append(now())).result()
+        pool.submit(contextvars.copy_context().run, lambda: found.append(now())).result()
+    assert found == [NOTHING, Attribution("customer", "acme")]
+
+
+def test_concurrent_threads_do_not_see_each_other() -> None:
+    barrier, found = threading.Barrier(2, timeout=10), {}
+
+    def run(name: str) -> None:
+        with attribution(customer=name):
+            barrier.wait()
+            found[name] = now().entity_id
+            barrier.wait()
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == {"a": "a", "b": "b"}
+
+
+def test_asyncio_tasks_keep_what_held_when_they_were_made() -> None:
+    async def child() -> str | None:
+        await asyncio.sleep(0.01)
+        with attribution(session_id="inner"):
+            await asyncio.sleep(0)
+        return now().entity_id
+
+    async def main() -> list[str | None]:
+        tasks = []
+        for name in ("a", "b"):
+            with attribution(customer=name):
+                tasks.append(asyncio.ensure_future(child()))
+        assert now() == NOTHING
+        return list(await asyncio.gather(*tasks))
+
+    assert asyncio.run(main()) == ["a", "b"]
+
+
+def test_it_decorates_a_function() -> None:
+    @attribution(customer="acme")
+    def work(a: int, *, b: int) -> tuple[int, str | None]:
+        """Doc."""
+        return a + b, now().entity_id
+
+    assert work(1, b=2) == (3, "acme")
+    assert work.__doc__ == "Doc."
+    assert now() == NOTHING
+
+
+def test_it_decorates_a_coroutine_function() -> None:
+    @attribution(customer="acme")
+    async def work() -> str | None:
+        await asyncio.sleep(0)
+        return now().entity_id
+
+    async def main() -> list[str | None]:
+        return list(await asyncio.gather(work(), work()))
+
+    assert inspect.iscoroutinefunction(work)
+    assert asyncio.run(main()) == ["acme", "acme"]
+
+
+def test_it_decorates_a_generator_and_never_holds_between_its_steps() -> None:
+    closed = []
+
+    @attribution(customer="acme")
+    def work() -> Any:
+        try:
+            got = yield now().entity_id
+            try:
+                yield got, now().entity_id
+            except KeyError:
+                yield "thrown", now().entity_id
+        finally:
+            closed.append(now().entity_id)
+        return "end"
+
+    steps = work()
+    assert (next(steps), now()) == ("acme", NOTHING)
+    assert (steps.send("sent"), now()) == (("sent", "acme"), NOTHING)
+    assert (steps.throw(KeyError()), now()) == (("thrown", "acme"), NOTHING)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value == "end"
+    early = work()
+    next(early)
+    early.close()
+    assert closed == ["acme", "acme"]
+    assert now() == NOTHING
+
+
+def test_it_decorates_an_asynchronous_generator() -> None:
+    closed = []
+
+    @attribution(customer="acme")
+    async def work() -> Any:
+        try:
+            got = yield now().entity_id
+            try:
+                yield got, now().entity_id
+            except KeyError:
+                yield "thrown", now().entity_id
+        finally:
+            closed.append(now().entity_id)
+
+    async def main() -> None:
+        steps = work()
+        assert (await anext(steps), now()) == ("acme", NOTHING)
+        assert (await steps.asend("sent"), now()) == (("sent", "acme"), NOTHING)
+        assert (await steps.athrow(KeyError()), now()) == (("thrown", "acme"), NOTHING)
+        with pytest.raises(StopAsyncIteration):
+            await anext(steps)
+        early = work()
+        await anext(early)
+        await early.aclose()
+
+    asyncio.run(main())
+    assert closed == ["acme", "acme"]
+
+
+def test_interleaved_generators_leave_nothing_behind() -> None:
+    def block(name: str) -> Any:
+        with attribution(customer=name):
+            yield
+
+    first, second = block("a"), block("b")
+    next(first)
+    next(second)
+    first.close()
+    assert now().entity_id == "b"
+    second.close()
+    assert now() == NOTHING
+
+
+def test_a_generator_finished_in_another_context_does_not_fail() -> None:
+    def block() -> Any:
+        with attribution(customer="a"):
+            yield
+
+    steps = block()
+    contextvars.copy_context().run(next, steps)
+    steps.close()
+    assert now() == NOTHING
+
+
+def test_one_scope_can_be_used_again_and_inside_itself() -> None:
+    scope: Scope = attribution(customer="a")
+    with scope, scope:
+        assert now().entity_id == "a"
+    assert now() == NOTHING
+    with scope:
+        assert now().entity_id == "a"
+    assert now() == NOTHING
+
+
+def test_an_exception_passes_through() -> None:
+    with pytest.raises(ZeroDivisionError), attribution(customer="a"):
+        raise ZeroDivisionError
+    assert now() == NOTHING
