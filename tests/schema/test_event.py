@@ -276,7 +276,7 @@ _COUNTED = tuple(Usage._fields[:9])
 def test_another_call_of_a_kind_is_the_event_that_all_its_values_would_make(kind: Event, call: dict[str, Any]) -> None:
     counts = [call[name] for name in _COUNTED]
     before = [call[name] for name in _WITH_A_CALL[:4]]
-    again = kind.again(*before, [*counts, None, None], *[call[name] for name in _WITH_A_CALL[4:]])
+    again = kind.with_measurements(*before, *[call[name] for name in _WITH_A_CALL[4:]], counts)
 
     values = {name: value for name, value in kind._asdict().items() if name != "total_tokens"}
     assert again == Event(**{**values, **call})

@@ -194,16 +194,16 @@ def event(call: Candidate) -> Event:
             _kinds.clear()
         kind = _kinds[about] = _kind(call)
     cost_usd, cost_status = _cost(kind, call.parsed, call.start_ns)
-    return kind.event.again(
+    return kind.event.with_measurements(
         call.trace_id,
         call.span_id,
         call.start_ns,
         _latency_ms(call.end_ns - call.start_ns),
-        usage,
         cost_usd,
         cost_status,
         # Some write the duration of a call that was not streamed there.
         None if span_fields.streamed is False else span_fields.time_to_first_token_ms,
+        usage[:9],
     )
 
 

@@ -1,42 +1,28 @@
 """The event: one billed call as a closed, immutable value.
 
-Rule 1 of the product lives here. Whatever a caller passes, an `Event` holds only what the field table allows: each
-value is checked when the event is made, there is no other way to make one, and nothing can be changed or added
-afterwards. A value that does not fit is left out; it is never trimmed, masked or escaped into something that fits.
+Whatever a caller passes, an `Event` holds only what the field table allows. Each value is checked by `_CHECKS` when the
+event is made, there is no other way to make one, and nothing can be changed or added afterwards. A value that does
+not pass its check is left out; it is never trimmed, masked or escaped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, Final, NamedTuple, Self
 
 from infraprism.schema import fields
-from infraprism.schema.fields import Field
+from infraprism.schema.fields import FIELDS, Field
 
 INVALID_MODEL: Final = "invalid"
 MAX_TIMESTAMP_NS: Final = 2**63 - 1
+_MAX_TRACE_ID: Final = 2**128 - 1
+_MAX_SPAN_ID: Final = 2**64 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# The host application may run under any decimal context; ours is private, so that a cost is never rounded by it.
+# The host application may run under any decimal context; this one is private, so that a cost is never rounded by it.
 _EXACT: Final = Context(prec=60)
 _COST_LIMIT: Final = Decimal(10) ** fields.MAX_COST_DIGITS
 _LAST_DIGIT: Final = Decimal(1).scaleb(-fields.MAX_COST_DIGITS)
-
-_is_model: Final = fields.MODEL.regex.fullmatch
-_is_entity_id: Final = fields.ENTITY_ID.regex.fullmatch
-_is_session_id: Final = fields.SESSION_ID.regex.fullmatch
-_is_error_code: Final = fields.ERROR_CODE.regex.fullmatch
-_is_tag_key: Final = fields.TAG_KEY.fullmatch
-_is_tag_value: Final = fields.TAGS.regex.fullmatch
-_PROVIDERS: Final = frozenset(fields.PROVIDERS)
-_OPERATIONS: Final = frozenset(fields.OPERATIONS)
-_COST_STATUSES: Final = frozenset(fields.COST_STATUSES)
-_ENTITY_TYPES: Final = frozenset(fields.ENTITY_TYPES)
-_ERROR_TYPES: Final = frozenset(fields.ERROR_TYPES)
-_MAX_TOKENS: Final = fields.MAX_TOKENS
-_MAX_SEARCHES: Final = 10**6
-_MAX_TRACE_ID: Final = 2**128 - 1
-_MAX_SPAN_ID: Final = 2**64 - 1
-_SERVICE_TIERS: Final = frozenset(fields.SERVICE_TIERS)
+_COSTED: Final = ("priced", "provider_reported")
 
 
 class _Values(NamedTuple):
@@ -71,14 +57,105 @@ class _Values(NamedTuple):
     streamed: bool | None
 
 
-def _from_to(first: str, last: str) -> slice:
-    return slice(_Values._fields.index(first), _Values._fields.index(last) + 1)
+Check = Callable[[object], Any]
 
 
-# What `Event.again` takes over.
-_WHAT: Final = _from_to("model", "operation")
-_HOW_AND_WHOSE: Final = _from_to("success", "error_code")
-_SERVED: Final = _from_to("service_tier", "streamed")
+def _count(maximum: int, default: int | None = None) -> Check:
+    return lambda value: value if type(value) is int and 0 <= value <= maximum else default
+
+
+def _matching(field: Field, default: str | None = None) -> Check:
+    matches = field.regex.fullmatch
+    # `type is str`, since a subclass could show one text to the pattern and another one to the encoder.
+    return lambda value: value if type(value) is str and matches(value) else default
+
+
+def _member(values: Iterable[str], default: str | None = None) -> Check:
+    allowed = frozenset(values)
+    return lambda value: value if type(value) is str and value in allowed else default
+
+
+def _flag(value: object) -> bool | None:
+    return value if value is True or value is False else None
+
+
+def _cost(value: object) -> Decimal | None:
+    if type(value) is not Decimal or not value.is_finite() or value.is_signed() or value >= _COST_LIMIT:
+        return None
+    return None if _EXACT.remainder(value, _LAST_DIGIT) else value.normalize(_EXACT)
+
+
+def _tags(value: object) -> tuple[tuple[str, str], ...]:
+    if not value:
+        return ()
+    pairs: Any = value.items() if isinstance(value, Mapping) else value
+    is_key, is_value = fields.TAG_KEY.fullmatch, fields.TAGS.regex.fullmatch
+    kept = {
+        key: text for key, text in pairs if type(key) is str and type(text) is str and is_key(key) and is_value(text)
+    }
+    return tuple(sorted(kept.items())[: fields.MAX_TAGS])
+
+
+def _check_of(field: Field) -> Check:
+    if field.kind == "int":
+        return _count(field.maximum)
+    if field.kind == "string":
+        return _member(field.values) if field.values else _matching(field)
+    return {"bool": _flag, "decimal": _cost, "tags": _tags}[field.kind]
+
+
+_BY_NAME: Final[dict[str, Check]] = {
+    **{field.name: _check_of(field) for field in FIELDS},
+    "trace_id": _count(_MAX_TRACE_ID, 0),
+    "span_id": _count(_MAX_SPAN_ID, 0),
+    "timestamp_ns": _count(MAX_TIMESTAMP_NS, 0),
+    "model": _matching(fields.MODEL, INVALID_MODEL),
+    "provider": _member(fields.PROVIDERS, "other"),
+    "operation": _member(fields.OPERATIONS, "other"),
+    "latency_ms": _count(fields.MAX_LATENCY_MS, 0),
+    "success": lambda value: value is True,
+}
+_CHECKS: Final = tuple((_BY_NAME[name], _BY_NAME[name](None)) for name in _Values._fields)
+"""For each position of an event its check, which returns what the event holds, and the value of an absent field."""
+
+_AT: Final = {name: position for position, name in enumerate(_Values._fields)}
+_INPUT, _OUTPUT, _TOTAL = _AT["input_tokens"], _AT["output_tokens"], _AT["total_tokens"]
+_COST, _COST_STATUS, _SUCCESS = _AT["cost_usd"], _AT["cost_status"], _AT["success"]
+_ENTITY_TYPE, _ENTITY_ID = _AT["entity_type"], _AT["entity_id"]
+_ERROR_TYPE, _ERROR_CODE = _AT["error_type"], _AT["error_code"]
+
+_MEASURED: Final = tuple(
+    (_AT[name], *_CHECKS[_AT[name]])
+    for name in (
+        *("trace_id", "span_id", "timestamp_ns", "latency_ms", "cost_usd", "cost_status", "time_to_first_token_ms"),
+        *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+        *("reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "web_searches"),
+    )
+)
+"""What differs between calls of one kind, in the order of the arguments of `Event.with_measurements`."""
+
+
+def _with_total_and_status(values: list[Any]) -> list[Any]:
+    """Apply the rules between counts, and between cost and its status, in place."""
+    given, answered = values[_INPUT], values[_OUTPUT]
+    values[_TOTAL] = None if given is None or answered is None else given + answered
+    status = values[_COST_STATUS]
+    if values[_COST] is None:
+        values[_COST_STATUS] = "incomplete" if status is None or status in _COSTED else status
+    elif status not in _COSTED:
+        values[_COST_STATUS] = "priced"
+    return values
+
+
+def _consistent(values: list[Any]) -> list[Any]:
+    """Apply all rules that involve several fields, in place."""
+    if values[_ENTITY_TYPE] is None or values[_ENTITY_ID] is None:
+        values[_ENTITY_TYPE] = values[_ENTITY_ID] = None
+    if values[_SUCCESS]:
+        values[_ERROR_TYPE] = values[_ERROR_CODE] = None
+    elif values[_ERROR_TYPE] is None:
+        values[_ERROR_TYPE] = "other"
+    return _with_total_and_status(values)
 
 
 class Event(_Values):
@@ -126,104 +203,49 @@ class Event(_Values):
         service_tier: object = None,
         streamed: object = None,
     ) -> Self:
-        """Check every value; see the class for what becomes of one that does not fit."""
-        counted_input = input_tokens if type(input_tokens) is int and 0 <= input_tokens <= _MAX_TOKENS else None
-        counted_output = output_tokens if type(output_tokens) is int and 0 <= output_tokens <= _MAX_TOKENS else None
-        cost = _cost(cost_usd)
-        entity = None if entity_id is None else _text(entity_id, _is_entity_id)
-        kind = None if entity is None else _one_of(entity_type, _ENTITY_TYPES)
-        succeeded = success is True
-        # What is absent needs no check, and what every event has is checked here: the calls for it would be half of the
-        # constructor's time.
-        # tuple.__new__ and not super(): a NamedTuple's own __new__ costs a second call for every event.
-        return tuple.__new__(
-            cls,
-            (
-                _count(trace_id, _MAX_TRACE_ID) or 0,
-                _count(span_id, _MAX_SPAN_ID) or 0,
-                _count(timestamp_ns, MAX_TIMESTAMP_NS) or 0,
-                _text(model, _is_model) or INVALID_MODEL,
-                _one_of(provider, _PROVIDERS) or "other",
-                _one_of(operation, _OPERATIONS) or "other",
-                counted_input,
-                counted_output,
-                None if counted_input is None or counted_output is None else counted_input + counted_output,
-                _count(latency_ms, fields.MAX_LATENCY_MS) or 0,
-                cost,
-                _cost_status(cost, cost_status),
-                succeeded,
-                kind if entity else None,
-                entity if kind else None,
-                None if session_id is None else _text(session_id, _is_session_id),
-                _tags(tags) if tags else (),
-                None if succeeded else _one_of(error_type, _ERROR_TYPES) or "other",
-                None if succeeded else _text(error_code, _is_error_code),
-                None if cache_read_tokens is None else _count(cache_read_tokens),
-                None if cache_write_tokens is None else _count(cache_write_tokens),
-                None if cache_write_1h_tokens is None else _count(cache_write_1h_tokens),
-                None if reasoning_tokens is None else _count(reasoning_tokens),
-                None if audio_input_tokens is None else _count(audio_input_tokens),
-                None if audio_output_tokens is None else _count(audio_output_tokens),
-                None if web_searches is None else _count(web_searches, _MAX_SEARCHES),
-                None if time_to_first_token_ms is None else _count(time_to_first_token_ms, fields.MAX_LATENCY_MS),
-                _one_of(service_tier, _SERVICE_TIERS),
-                streamed if streamed is True or streamed is False else None,
-            ),
+        """Check every value; see the class for values that do not pass."""
+        given = (
+            *(trace_id, span_id, timestamp_ns, model, provider, operation, input_tokens, output_tokens, None),
+            *(latency_ms, cost_usd, cost_status, success, entity_type, entity_id, session_id, tags),
+            *(error_type, error_code, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens),
+            *(reasoning_tokens, audio_input_tokens, audio_output_tokens, web_searches),
+            *(time_to_first_token_ms, service_tier, streamed),
         )
+        # Most optional fields are absent; skipping them halves the time.
+        checked = [
+            default if value is None else check(value) for (check, default), value in zip(_CHECKS, given, strict=True)
+        ]
+        # Not super(): a NamedTuple's own __new__ costs a second call for every event.
+        return tuple.__new__(cls, _consistent(checked))
 
-    def again(  # noqa: PLR0917 - by position, since it is made for speed
+    def with_measurements(  # noqa: PLR0917  # by position: keywords cost a tenth of the call
         self,
         trace_id: object,
         span_id: object,
         timestamp_ns: object,
         latency_ms: object,
-        counts: Sequence[object],
         cost_usd: object,
         cost_status: object,
         time_to_first_token_ms: object,
+        counts: Sequence[object],
     ) -> Self:
-        """Another call of the kind that this one is: all that is no number is this event's, which was checked.
+        """Another call of the same kind: a copy with other ids, times, cost and counts, each checked as in a new event.
 
-        `counts` are the tokens and searches, eleven of them: input, output, cache reads and writes, those of the
-        writes that are kept for an hour, reasoning, audio in and out, web searches, and two that no event has. The
-        same as a new event of all these values, for half of the work.
+        `counts` are nine: input, output, cache reads, cache writes, cache writes kept for an hour, reasoning, audio
+        input, audio output (tokens), and web searches. Raises ValueError for another number of them.
         """
-        # Without a helper, and by position: it is made for each call, and each function call is a twentieth of it.
-        given, answered, read, written, hour, reasoning, audio_in, audio_out, searches, _, _ = counts
-        if type(given) is not int or not 0 <= given <= _MAX_TOKENS:
-            given = None
-        if type(answered) is not int or not 0 <= answered <= _MAX_TOKENS:
-            answered = None
-        cost = None if cost_usd is None else _cost(cost_usd)
-        return tuple.__new__(
-            type(self),
-            (
-                trace_id if type(trace_id) is int and 0 <= trace_id <= _MAX_TRACE_ID else 0,
-                span_id if type(span_id) is int and 0 <= span_id <= _MAX_SPAN_ID else 0,
-                timestamp_ns if type(timestamp_ns) is int and 0 <= timestamp_ns <= MAX_TIMESTAMP_NS else 0,
-                *self[_WHAT],  # type: ignore[misc]  # a slice of a tuple is one
-                given,
-                answered,
-                None if given is None or answered is None else given + answered,
-                latency_ms if type(latency_ms) is int and 0 <= latency_ms <= fields.MAX_LATENCY_MS else 0,
-                cost,
-                _cost_status(cost, cost_status),
-                *self[_HOW_AND_WHOSE],
-                read if type(read) is int and 0 <= read <= _MAX_TOKENS else None,
-                written if type(written) is int and 0 <= written <= _MAX_TOKENS else None,
-                None if hour is None else _count(hour),
-                reasoning if type(reasoning) is int and 0 <= reasoning <= _MAX_TOKENS else None,
-                None if audio_in is None else _count(audio_in),
-                None if audio_out is None else _count(audio_out),
-                None if searches is None else _count(searches, _MAX_SEARCHES),
-                None if time_to_first_token_ms is None else _count(time_to_first_token_ms, fields.MAX_LATENCY_MS),
-                *self[_SERVED],
-            ),
+        given = (
+            *(trace_id, span_id, timestamp_ns, latency_ms, cost_usd, cost_status, time_to_first_token_ms),
+            *counts,
         )
+        values = list(self)
+        for (position, check, default), value in zip(_MEASURED, given, strict=True):
+            values[position] = default if value is None else check(value)
+        return tuple.__new__(type(self), _with_total_and_status(values))
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]
-        """Keep the inherited short cuts (`_make`, `_replace`) behind the same checks."""
+        """Run the same checks for the inherited `_make` and `_replace`."""
         values = dict(zip(cls._fields, iterable, strict=True))
         del values["total_tokens"]
         return cls(**values)
@@ -273,39 +295,3 @@ def cost_text(cost_usd: Decimal) -> str:
 def fits(field: Field, value: object) -> bool:
     """Whether a text value may stand in this field; for callers that want to say so to their user."""
     return isinstance(value, str) and field.regex.fullmatch(value) is not None
-
-
-def _text(value: object, matches: Any) -> str | None:
-    # `type is str`, since a subclass could answer the pattern with one text and the encoder with another.
-    return value if type(value) is str and matches(value) else None
-
-
-def _one_of(value: object, allowed: frozenset[str]) -> str | None:
-    return value if type(value) is str and value in allowed else None
-
-
-def _count(value: object, maximum: int = fields.MAX_TOKENS) -> int | None:
-    return value if type(value) is int and 0 <= value <= maximum else None
-
-
-def _cost(value: object) -> Decimal | None:
-    if type(value) is not Decimal or not value.is_finite() or value.is_signed() or value >= _COST_LIMIT:
-        return None
-    return None if _EXACT.remainder(value, _LAST_DIGIT) else value.normalize(_EXACT)
-
-
-def _cost_status(cost: Decimal | None, status: object) -> str:
-    known = _one_of(status, _COST_STATUSES)
-    if cost is None:
-        return known if known not in (None, "priced", "provider_reported") else "incomplete"
-    return known if known in ("priced", "provider_reported") else "priced"
-
-
-def _tags(tags: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    pairs = tags.items() if isinstance(tags, Mapping) else tags
-    kept = {
-        key: value
-        for key, value in pairs
-        if type(key) is str and type(value) is str and _is_tag_key(key) and _is_tag_value(value)
-    }
-    return tuple(sorted(kept.items())[: fields.MAX_TAGS])
