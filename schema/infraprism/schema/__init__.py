@@ -1,4 +1,4 @@
-"""The event and its field table: the contract that every other part is built on."""
+"""The event, its field table and its wire form; all other packages depend on it."""
 
 from infraprism.schema.event import Event, cost_text, event_id
 from infraprism.schema.fields import FIELDS, Field

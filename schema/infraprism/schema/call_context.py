@@ -1,17 +1,13 @@
-"""One billed call is one event, however many instrumentations report it: what is known while the call is under way.
+"""Context of a client call in progress: which spans belong to a call that InfraPrism's instrumentation measures.
 
-Spans that start while a client call which our own instrumentation measures is under way belong to that call (the
-anthropic package makes spans of its own, for example). They never become events. All other spans of a call are
-settled when they have ended: see `infraprism.deduplication`.
+A span that starts while such a call is in progress is part of it (the anthropic package creates spans of its own, for
+example) and never becomes an event. All other spans that report a call are deduplicated after they have ended, see
+`infraprism.deduplication`. The instrumentation starts its own span before it sets `call_in_progress`.
 
-Our own instrumentation starts the call's span first and then sets `call_in_progress`, so that its own span is not one
-of those.
-
-The official instrumentations have a context key of theirs by which an outer one silences an inner one
-(`CLIENT_INFERENCE_CONTEXT_KEY` of opentelemetry-util-genai). Ours honours it where the application looks: while it is
-set, our span is not among the application's own. It is still made, and reaches the processor beside the official one,
-since its numbers are more exact and the official span may go elsewhere; settling makes one event of the two. Ours does
-not set the key, which would take spans from a user who wants them.
+opentelemetry-util-genai has a context key (`CLIENT_INFERENCE_CONTEXT_KEY`) by which an outer instrumentation
+suppresses an inner one. While it is set, InfraPrism adds no span to the application's telemetry. The span is still
+created and passed to the span processor, because its counts are more exact and the other span may go elsewhere;
+deduplication makes one event of both. InfraPrism does not set the key, since that would remove spans that a user wants.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from enum import Enum
 from typing import Final
 
 INSTRUMENTATION_SCOPE: Final = "infraprism.instrumentation"
-"""The instrumentation scope of our own spans. Their numbers are the provider's, read where the answer arrives."""
+"""Name of the instrumentation scope of InfraPrism's own spans."""
 
 
 class Suppressed(Enum):
@@ -35,8 +31,8 @@ SUPPRESSED: Final = Suppressed.SUPPRESSED
 
 
 call_in_progress: Final[ContextVar[object]] = ContextVar("infraprism.call_in_progress", default=None)
-"""Something true while a client call that our own instrumentation measures is under way in this context.
+"""Holds a non-empty list while a measured client call is in progress in this context.
 
-A task that an application starts meanwhile, from a hook of its HTTP client for example, copies the context and may
-outlive the call. So what is set must become untrue with the end of the call, in every copy: a list that is emptied.
+A task that the application starts during the call, for example in a hook of its HTTP client, copies the context and
+may outlive the call. The end of the call empties the list, so that it is false in every copy.
 """

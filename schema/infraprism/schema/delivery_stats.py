@@ -1,7 +1,6 @@
-"""What became of every event.
+"""Counters of event outcomes and of internal errors.
 
-Rule 5 of the product: each event ends in exactly one of delivered, spooled, rejected or dropped, counted by reason.
-Errors of ours that reach nobody are counted beside them.
+Each event ends in exactly one outcome: delivered, spooled, rejected or dropped. Outcomes are counted by reason.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _live: Final[weakref.WeakSet[DeliveryStats]] = weakref.WeakSet()
 
 
 class DeliveryStats:
-    """Counters by outcome and reason, safe to use from any thread.
+    """Counters by outcome and reason; thread-safe.
 
-    `accepted` counts every event that was taken in, so that `accepted` minus the sum of the outcomes is what is still
-    under way. A forked child counts from zero.
+    `accepted` counts every event received. `accepted` minus the sum of the outcomes is the number of pending events. A
+    forked child counts from zero.
     """
 
     def __init__(self) -> None:
@@ -32,36 +31,36 @@ class DeliveryStats:
         _live.add(self)
 
     def restart(self) -> None:
-        """Start at nothing: in a forked child the parent's lock may be held for ever, and its events are not ours."""
-        # Reentrant: a finalizer that ends a call may run while a count is made, and count something itself.
+        """Reset all counters and the lock, which may be held by a thread of the parent in a forked child."""
+        # Reentrant: a finalizer that ends a call may run during a count and count an event itself.
         self._lock = threading.RLock()
         self._outcomes: Counter[tuple[Outcome, str]] = Counter()
         self._errors: Counter[str] = Counter()
         self._accepted = 0
 
     def accept(self, count: int = 1) -> None:
-        """Count events taken in."""
+        """Count events received."""
         with self._lock:
             self._accepted += count
 
     def end(self, outcome: Outcome, reason: str = "ok", count: int = 1) -> None:
-        """Count the end of events; `reason` is a constant of our code, never text from elsewhere."""
+        """Count the outcome of events; `reason` is a constant of this code base, never external text."""
         if count:
             with self._lock:
                 self._outcomes[outcome, reason] += count
 
     def error(self, where: str) -> None:
-        """Count an error of ours that was kept from the application; `where` is a constant of our code."""
+        """Count an internal error that was not raised to the application; `where` is a constant of this code base."""
         with self._lock:
             self._errors[where] += 1
 
     @property
     def accepted(self) -> int:
-        """Events taken in so far."""
+        """Events received so far."""
         return self._accepted
 
     def count(self, outcome: Outcome, reason: str | None = None) -> int:
-        """Events that ended in this outcome, for one reason or for all."""
+        """Events with this outcome, for one reason or for all reasons."""
         with self._lock:
             return sum(n for (o, r), n in self._outcomes.items() if o == outcome and reason in (None, r))
 

@@ -1,4 +1,4 @@
-"""The distribution that all parts are installed with, as it is named where they say who they are."""
+"""Name and version of the distribution, for user agents and instrumentation scopes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DISTRIBUTION: Final = "infraprism-opentelemetry"
 
 @cache
 def version() -> str:
-    """The installed version; empty where it runs from a source tree that is not installed."""
+    """The installed version; empty if the code runs from a source tree that is not installed."""
     from importlib import metadata  # noqa: PLC0415 - not by an import of ours: to find it, files are read
 
     try:

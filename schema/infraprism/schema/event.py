@@ -161,12 +161,11 @@ def _consistent(values: list[Any]) -> list[Any]:
 class Event(_Values):
     """One billed call.
 
-    `timestamp_ns` is when the request was made, in nanoseconds since 1970, UTC. `trace_id` and `span_id` are the
-    call's own and make up its identity. `tags` are pairs, sorted by key. All other fields are described in
-    `infraprism.schema.fields`.
+    `timestamp_ns` is the start time of the request in nanoseconds since 1970, UTC. `trace_id` and `span_id` identify
+    the call. `tags` are pairs, sorted by key. All other fields are described in `infraprism.schema.fields`.
 
-    Raises nothing for values of a wrong type, pattern or range: the model becomes `invalid`, provider and operation
-    become `other`, everything else is left out.
+    Values of a wrong type, pattern or range raise nothing: the model becomes `invalid`, provider and operation become
+    `other`, any other field is left out.
     """
 
     __slots__ = ()
@@ -257,21 +256,21 @@ class Event(_Values):
 
     @property
     def id(self) -> str:
-        """`evt_` and 32 hex digits: the same call sent again is the same event."""
+        """`evt_` and 32 hexadecimal digits. An event that is sent again has the same id."""
         return event_id(self.trace_id, self.span_id)
 
     @property
     def timestamp(self) -> datetime:
-        """When the request was made, UTC, to the millisecond."""
+        """Start time of the request, UTC, in milliseconds."""
         return _EPOCH + timedelta(milliseconds=self.timestamp_ns // 1_000_000)
 
     @property
     def name(self) -> str:
-        """The name of the span that an event travels as."""
+        """Name of the span of an event."""
         return f"{self.operation} {self.model}"
 
     def without_usage_detail(self) -> Self:
-        """The same event without the opt-in fields."""
+        """A copy without the opt-in fields."""
         return self._replace(**_NO_DETAIL)
 
 
@@ -279,19 +278,19 @@ _NO_DETAIL: Final[dict[str, Any]] = {field.name: None for field in fields.USAGE_
 
 
 def event_id(trace_id: int, span_id: int) -> str:
-    """The identity of a call, from the ids of its span. The store computes the same in SQL."""
-    from hashlib import sha256  # noqa: PLC0415 - brings OpenSSL with it, for those alone who ask
+    """The id of an event, from the ids of its span. The store computes the same id in SQL."""
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most processes do not need
 
     digest = sha256(trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")).hexdigest()
     return f"evt_{digest[:32]}"
 
 
 def cost_text(cost_usd: Decimal) -> str:
-    """A cost as plain digits: no exponent, no needless zeros."""
+    """A cost as decimal digits, without exponent and trailing zeros."""
     text = format(cost_usd, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def fits(field: Field, value: object) -> bool:
-    """Whether a text value may stand in this field; for callers that want to say so to their user."""
+    """Whether a text is a valid value of this field; for callers that report invalid values to their user."""
     return isinstance(value, str) and field.regex.fullmatch(value) is not None

@@ -1,8 +1,7 @@
-"""The one table of what an event may hold.
+"""The field table of the event.
 
-From it come the event type, the keys on the wire, the columns of the store, the allow-list of the collector
-configuration and the inventory in the README; tests fail when any of them drifts. What is not in this table cannot
-leave a process: there is nowhere to put it.
+The event type, the attribute keys, the columns of the store, the allow-list of the collector configuration and the
+inventory in the README are derived from it; tests fail if any of them differs.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ Kind = Literal["string", "int", "bool", "decimal", "tags"]
 Presence = Literal["always", "attribution", "failure", "opt_in"]
 
 MAX_TOKENS: Final = 10**12
-"""More tokens than any call can have; a count above it is a fault of the reporter, not a call."""
+"""Upper bound of token counts; a larger count is an error of the reporter."""
 MAX_LATENCY_MS: Final = 2**32 - 1
 MAX_TAGS: Final = 32
 MAX_COST_DIGITS: Final = 18
-"""Digits before and digits after the point of a cost: what Decimal(38, 18) of the store holds exactly."""
+"""Digits before and after the decimal point of a cost: the capacity of Decimal(38, 18) in the store."""
 
 # Printable text on one line. The excluded code points are controls, soft hyphen, zero-width and direction marks, line
-# and paragraph separators, and surrogates (which have no UTF-8 form). Written so that RE2 understands it too.
+# and paragraph separators, and surrogates (which have no UTF-8 form). The syntax is valid in RE2 as well.
 _PRINTABLE: Final = (
     r"[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -94,16 +93,16 @@ PROVIDERS: Final = (
     "lambda",
     "other",
 )
-"""Who bills. A closed list; what is not in it is `other`."""
+"""Providers that bill calls. A closed list; any other provider is `other`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field:
     r"""One field of the event.
 
-    `pattern` has no anchors, matches the whole value, and keeps to what Python's `re` and RE2 read alike (RE2 spells
-    `\u2028` as `\x{2028}`: see `re2`). `values` is a closed list; a field has one or the other, or neither if it is
-    not text. `maximum` bounds integers; their minimum is 0.
+    `pattern` has no anchors, matches the whole value, and uses only syntax that Python's `re` and RE2 share (RE2 spells
+    `\u2028` as `\x{2028}`: see `re2`). `values` is a closed list. A string field has either; other fields have neither.
+    `maximum` bounds integers; their minimum is 0.
     """
 
     name: str
@@ -116,11 +115,11 @@ class Field:
     values: tuple[str, ...] = ()
     maximum: int = 0
     promised: bool = True
-    """Listed in the published inventory of event data; the others are closed constants or opt-in detail."""
+    """Listed in the published data inventory; all others are closed lists or opt-in detail."""
 
     @cached_property
     def key(self) -> str:
-        """The attribute's key on the wire; for tags the prefix of their keys."""
+        """The attribute key on the wire; for tags the prefix of the keys."""
         if self.kind == "tags":
             return TAG_PREFIX
         return f"{PREFIX}usage.{self.name}" if self.presence == "opt_in" else PREFIX + self.name
@@ -142,17 +141,17 @@ MODEL = Field(
     "model",
     "string",
     "always",
-    "Model identifier: the model that answered, else the one asked for; `invalid` where that is no model name",
+    "Model identifier: the response model, else the request model; `invalid` if that is no model name",
     "gpt-4o",
     pattern=r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}",
 )
-PROVIDER = Field("provider", "string", "always", "Who bills the call", "openai", values=PROVIDERS)
+PROVIDER = Field("provider", "string", "always", "Provider that bills the call", "openai", values=PROVIDERS)
 OPERATION = Field("operation", "string", "always", "Kind of call", "chat", values=OPERATIONS, promised=False)
 INPUT_TOKENS = Field(
     "input_tokens",
     "int",
     "always",
-    "Input tokens, cache reads and writes included; absent where the provider did not report them",
+    "Input tokens, including cache reads and writes; absent if the provider did not report them",
     "150",
     unit="token",
     maximum=MAX_TOKENS,
@@ -161,7 +160,7 @@ OUTPUT_TOKENS = Field(
     "output_tokens",
     "int",
     "always",
-    "Output tokens, reasoning included; absent where the provider did not report them",
+    "Output tokens, including reasoning; absent if the provider did not report them",
     "500",
     unit="token",
     maximum=MAX_TOKENS,
@@ -173,7 +172,7 @@ LATENCY_MS = Field(
     "latency_ms",
     "int",
     "always",
-    "Duration of the call; of a stream, until its last chunk",
+    "Duration of the call; for a stream, until its last chunk",
     "1200",
     unit="ms",
     maximum=MAX_LATENCY_MS,
@@ -182,20 +181,26 @@ COST_USD = Field(
     "cost_usd",
     "decimal",
     "always",
-    "Calculated cost, exact; absent where it is not known",
+    "Calculated cost, exact; absent if unknown",
     "0.0065",
     unit="USD",
     pattern=rf"(?:0|[1-9][0-9]{{0,{MAX_COST_DIGITS - 1}}})(?:\.[0-9]{{1,{MAX_COST_DIGITS}}})?",
 )
 COST_STATUS = Field(
-    "cost_status", "string", "always", "Why there is a cost, or none", "priced", values=COST_STATUSES, promised=False
+    "cost_status",
+    "string",
+    "always",
+    "How the cost was determined, or why it is absent",
+    "priced",
+    values=COST_STATUSES,
+    promised=False,
 )
 SUCCESS = Field("success", "bool", "always", "Whether the call succeeded", "true")
 ENTITY_TYPE = Field(
     "entity_type", "string", "attribution", "What the call is attributed to", "customer", values=ENTITY_TYPES
 )
 ENTITY_ID = Field(
-    "entity_id", "string", "attribution", "Your identifier of it", "acme-corp", pattern=_PRINTABLE + "{1,256}"
+    "entity_id", "string", "attribution", "Your identifier of the entity", "acme-corp", pattern=_PRINTABLE + "{1,256}"
 )
 SESSION_ID = Field(
     "session_id",
@@ -209,7 +214,7 @@ TAGS = Field(
     "tags",
     "tags",
     "attribution",
-    f"Up to {MAX_TAGS} key-value pairs that your code set",
+    f"Up to {MAX_TAGS} key-value pairs set by your code",
     '{"feature": "chatbot"}',
     pattern=_PRINTABLE + "{0,256}",
 )
@@ -232,24 +237,24 @@ def _detail(name: str, description: str, example: str, unit: str = "token", maxi
 USAGE_DETAIL: Final = (
     _detail("cache_read_tokens", "Input tokens read from the provider's cache", "100"),
     _detail("cache_write_tokens", "Input tokens written to the provider's cache", "20"),
-    _detail("cache_write_1h_tokens", "The part of cache_write_tokens that is kept for an hour", "20"),
+    _detail("cache_write_1h_tokens", "Part of cache_write_tokens with a lifetime of one hour", "20"),
     _detail("reasoning_tokens", "Output tokens of hidden reasoning", "64"),
     _detail("audio_input_tokens", "Input tokens of audio", "30"),
     _detail("audio_output_tokens", "Output tokens of audio", "40"),
-    _detail("web_searches", "Web searches that the provider billed", "1", unit="search", maximum=10**6),
-    _detail("time_to_first_token_ms", "Time until a stream's first chunk", "230", unit="ms", maximum=MAX_LATENCY_MS),
+    _detail("web_searches", "Web searches billed by the provider", "1", unit="search", maximum=10**6),
+    _detail("time_to_first_token_ms", "Time to the first chunk of a stream", "230", unit="ms", maximum=MAX_LATENCY_MS),
     Field(
         "service_tier",
         "string",
         "opt_in",
-        "The tier that the provider served",
+        "Service tier of the response",
         "standard",
         values=SERVICE_TIERS,
         promised=False,
     ),
-    Field("streamed", "bool", "opt_in", "Whether the answer was streamed", "true", promised=False),
+    Field("streamed", "bool", "opt_in", "Whether the response was streamed", "true", promised=False),
 )
-"""Used to price a call; leaves the process only with INFRAPRISM_USAGE_DETAIL=true."""
+"""Used to price a call; exported only with INFRAPRISM_USAGE_DETAIL=true."""
 
 FIELDS: Final = (
     MODEL,
@@ -270,6 +275,6 @@ FIELDS: Final = (
     ERROR_CODE,
     *USAGE_DETAIL,
 )
-"""Every field that travels as an attribute, in the order of the columns. The timestamp is the span's start time."""
+"""Every field that is an attribute on the wire, in column order. The timestamp is the start time of the span."""
 
 BY_KEY: Final = {field.key: field for field in FIELDS}

@@ -1,4 +1,4 @@
-"""The published inventory of what an event holds, as a Markdown table made from the field table."""
+"""The data inventory of the README: a Markdown table generated from the field table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from infraprism.schema.fields import FIELDS, Field
 
 _PRESENCE: Final = {
-    "always": "always, where known",
+    "always": "always, if known",
     "attribution": "when your code sets it",
     "failure": "on failure",
     "opt_in": "only with `INFRAPRISM_USAGE_DETAIL=true`",
@@ -15,7 +15,7 @@ _PRESENCE: Final = {
 
 
 def markdown() -> str:
-    """The table, one row a field; the timestamp first, which travels as the span's start time."""
+    """The table, one row per field. The timestamp, which is the start time of the span, is the first row."""
     rows = [
         ("Field", "Type", "Present", "Description", "Example"),
         ("---", "---", "---", "---", "---"),
@@ -27,7 +27,7 @@ def markdown() -> str:
 
 def _row(field: Field) -> tuple[str, ...]:
     described = field.description
-    if field.values and len(field.values) < 20:  # noqa: PLR2004  # the longer lists are in schema/fields.py
+    if field.values and len(field.values) < 20:  # noqa: PLR2004  # longer lists are in schema/fields.py
         described += ": " + ", ".join(field.values)
     kind = {"tags": "object", "bool": "boolean", "int": "integer"}.get(field.kind, field.kind)
     if field.unit and field.kind in ("int", "decimal"):
@@ -36,4 +36,4 @@ def _row(field: Field) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")  # noqa: T201  # the command that a contributor runs after a change of the table
+    print(markdown(), end="")  # noqa: T201  # run after a change of the table

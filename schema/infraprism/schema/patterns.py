@@ -1,4 +1,4 @@
-"""Patterns that are compiled when they are first needed: all of them take longer than to import what reads spans."""
+"""Regular expressions that are compiled on first use, to keep imports fast."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from functools import cache
 from typing import Final
 
 compiled: Final = cache(re.compile)
-"""A pattern as `re.compile` gives it, for patterns that stand in our code: each is kept for good."""
+"""Like `re.compile`, cached without a bound: only for constant patterns."""

@@ -1,14 +1,14 @@
-"""What one call used, as the provider's usage object says."""
+"""Usage of one call, as reported by the provider."""
 
 from typing import NamedTuple
 
 
 class Usage(NamedTuple):
-    """Counts of one call; None where the provider did not report it, never 0 instead.
+    """Counts of one call; None if the provider did not report a count, never 0 instead.
 
-    The arithmetic is that of the GenAI semantic conventions (`gen_ai.usage.*`): input includes cache reads and
-    writes and audio, output includes reasoning and audio. `cache_write_1h_tokens` is the part of
-    `cache_write_tokens` that is kept for an hour.
+    As in the GenAI semantic conventions (`gen_ai.usage.*`), input includes cache reads, cache writes and audio, and
+    output includes reasoning and audio. `cache_write_1h_tokens` is the part of `cache_write_tokens` with a lifetime of
+    one hour.
     """
 
     input_tokens: int | None = None

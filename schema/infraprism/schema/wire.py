@@ -1,4 +1,4 @@
-"""An event as the attributes of the one OTLP span it travels as, and back."""
+"""Conversion between an event and the attributes of its OTLP span."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCOPE_NAME: Final = "infraprism"
 
 Attribute = str | int | bool
 _READ: Final = Context(prec=60)
-# An event is a tuple: where each field stands in it is looked up once, and not by name for every event.
+# An event is a tuple: the position of each field is looked up once, not by name for every event.
 _WITH_DETAIL: Final = tuple((Event._fields.index(field.name), field.key, field.kind) for field in FIELDS)
 _WITHOUT_DETAIL: Final = tuple(
     (Event._fields.index(field.name), field.key, field.kind) for field in FIELDS if field.presence != "opt_in"
@@ -23,7 +23,7 @@ _PLAIN: Final = tuple(field for field in FIELDS if field.kind not in ("tags", "d
 
 
 def attributes(event: Event, *, usage_detail: bool = False) -> dict[str, Attribute]:
-    """The attributes of the event's span, in the order of the table; what is not known is absent."""
+    """The attributes of the span of an event, in the order of the field table; unknown values are absent."""
     found: dict[str, Attribute] = {}
     for position, key, kind in _WITH_DETAIL if usage_detail else _WITHOUT_DETAIL:
         value: Any = event[position]
@@ -40,9 +40,9 @@ def attributes(event: Event, *, usage_detail: bool = False) -> dict[str, Attribu
 
 
 def read(trace_id: int, span_id: int, start_ns: int, found: Mapping[str, object]) -> Event | None:
-    """The event that a span's attributes are, or None if they are not those of an event.
+    """The event of a span's attributes, or None if the span is not an event.
 
-    Only keys of the field table are looked at; `Event` itself refuses values that do not fit.
+    Only keys of the field table are read; `Event` checks the values.
     """
     if fields.COST_STATUS.key not in found or fields.SUCCESS.key not in found:
         return None
@@ -58,12 +58,12 @@ def read(trace_id: int, span_id: int, start_ns: int, found: Mapping[str, object]
             for key, value in found.items()
             if type(key) is str and key.startswith(TAG_PREFIX) and type(value) is str
         },
-        **values,  # type: ignore[arg-type]  # Event checks every value itself
+        **values,  # type: ignore[arg-type]  # Event checks every value
     )
 
 
 def read_cost(text: object) -> Decimal | None:
-    """A cost from its text on the wire, exactly, or None."""
+    """A cost from its text on the wire, exact, or None if the text is not a cost."""
     if type(text) is not str or not fields.COST_USD.regex.fullmatch(text):
         return None
     try:
