@@ -1,14 +1,14 @@
-# Everything a contributor or a user runs. `make help` lists it.
+# Commands for users and contributors; `make help` lists them.
 PYTHON ?= python3.11
 VENV := .venv
 OLDEST := .venv-oldest
 LIVE := .venv-live
 ZERO_CODE := .venv-zero-code
 BIN := $(VENV)/bin
-# A file's tests stay together, with the server they share; tests/conftest.py says which need not, and what begins first.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
-# Each environment is made by a pip that mostly waits. What is said meanwhile stays in whole lines, where make can do so.
-AT_ONCE := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
+# Tests of one file run in one worker, since they share servers; tests/conftest.py lists the exceptions and what starts first.
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# The environments are created concurrently. Their output is kept in whole lines if make supports it.
+CONCURRENTLY := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
@@ -19,13 +19,13 @@ CODE := $(PARTS) collector tests benchmarks examples scripts
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.demo ## see it work: real client packages, a local provider, the backend, exact events
+demo: $(VENV)/.demo ## run the demo: real client packages, a local provider, the backend
 	@$(BIN)/infraprism demo $(ARGS)
 
-test: ## run all tests: newest and oldest client packages, and beside other instrumentations
-	@$(MAKE) $(AT_ONCE) environments
-	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/live $(ARGS)
-	$(OLDEST)/bin/pytest $(SIDE_BY_SIDE) tests/instrumentation $(ARGS)
+test: ## run all tests: newest and oldest client packages, and with other instrumentations
+	@$(MAKE) $(CONCURRENTLY) environments
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/live $(ARGS)
+	$(OLDEST)/bin/pytest $(PARALLEL) tests/instrumentation $(ARGS)
 	$(LIVE)/bin/pytest tests/live $(ARGS)
 
 environments: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made collector-for-tests
@@ -33,16 +33,16 @@ environments: $(VENV)/.test $(OLDEST)/.test $(LIVE)/.test $(ZERO_CODE)/.made col
 collector-for-tests:
 	@[ -n "$$OTELCOL" ] || $(PYTHON) collector/build.py > /dev/null || [ -z "$$CI" ]
 
-zero-code-environment: $(ZERO_CODE)/.made ## make the environment that the processes of tests/zero_code run in
+zero-code-environment: $(ZERO_CODE)/.made ## create the environment of tests/zero_code
 
-collector-tests: $(VENV)/.test collector-for-tests ## send canaries through the collector's configuration: OTELCOL names yours
-	$(BIN)/pytest $(SIDE_BY_SIDE) tests/collector $(ARGS)
+collector-tests: $(VENV)/.test collector-for-tests ## test collector-config.yaml on a real Collector (yours with OTELCOL=path)
+	$(BIN)/pytest $(PARALLEL) tests/collector $(ARGS)
 
-vendor-tests: $(VENV)/.test ## the vendors' own tests of openai and anthropic: the same must pass with us on as off
+vendor-tests: $(VENV)/.test ## run the test suites of openai and anthropic with and without instrumentation
 	$(BIN)/python -m tests.vendor $(ARGS)
 
 check: ## format, lint, strict types, then the tests
-	@$(MAKE) $(AT_ONCE) checked environments
+	@$(MAKE) $(CONCURRENTLY) checked environments
 	@$(MAKE) --no-print-directory test
 
 checked: $(VENV)/.check
@@ -54,16 +54,16 @@ format: $(VENV)/.check ## format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-prices: $(VENV)/.test ## compile the price table again and print each rate that changed
+prices: $(VENV)/.test ## rebuild the price table and print each changed rate
 	$(BIN)/python scripts/prices/compile.py $(ARGS)
 
-collector: ## build the OpenTelemetry Collector that the tests run, once per manifest; needs Go
+collector: ## build the OpenTelemetry Collector of the tests, once per manifest; needs Go
 	@$(PYTHON) collector/build.py
 
-collector-config: $(VENV)/.test ## make collector-config.yaml anew from its template and the tables
+collector-config: $(VENV)/.test ## regenerate collector-config.yaml
 	$(BIN)/python -m collector.generator
 
-clean: ## remove the environments and all that was built
+clean: ## remove environments and build results
 	rm -rf $(VENV) $(OLDEST) $(LIVE) $(ZERO_CODE) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
@@ -83,7 +83,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group demo
 	@touch $@
 
-# Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE) each process that a test starts would compile all of it anew.
+# With PYTHONDONTWRITEBYTECODE set, every process that a test starts would compile all modules again.
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@echo "Installing InfraPrism and what the tests need into $(VENV) (a minute or two, once) ..." >&2
 	@$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
@@ -104,7 +104,7 @@ $(LIVE)/.test: $(LIVE)/bin/python pyproject.toml
 	@$(LIVE)/bin/python -m pip install --quiet --editable . --group live
 	@touch $@
 
-# All that InfraPrism needs and not InfraPrism itself: with and without it is then a matter of a path. So is the distro.
+# The dependencies of InfraPrism without InfraPrism: the tests add it, and the distro, by path.
 $(ZERO_CODE)/.made: pyproject.toml
 	@echo "Installing what the zero-code tests run into $(ZERO_CODE) (a minute, once) ..." >&2
 	@rm -rf $(ZERO_CODE)

@@ -1,4 +1,4 @@
-"""What the README says is run, not believed."""
+"""The README: its examples run, its links and make targets exist, its inventory is the field table."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def test_the_inventory_is_the_field_table() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+def test_every_link_between_pages_resolves(page: Path) -> None:
     targets = [target for target in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in target]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
 
 
-def test_every_python_example_is_marked_to_be_run() -> None:
+def test_every_python_example_has_a_test_marker() -> None:
     assert len(PYTHON_BLOCKS) == README.count("```python")
 
 
 @pytest.mark.parametrize(("name", "code"), PYTHON_BLOCKS, ids=[name for name, _ in PYTHON_BLOCKS])
-def test_every_python_example_runs_as_it_stands(name: str, code: str) -> None:
+def test_every_python_example_runs(name: str, code: str) -> None:
     environment = {**os.environ, "INFRAPRISM_PREVIEW": "1"}
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -48,7 +48,7 @@ def test_every_python_example_runs_as_it_stands(name: str, code: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_every_make_target_that_the_pages_name_exists() -> None:
+def test_every_make_target_in_the_docs_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
     named |= set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Any event that there can be, for tests that must hold for all of them."""
+"""A Hypothesis strategy of events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _texts = st.text(max_size=300)
 
 
 def any_event() -> st.SearchStrategy[Event]:
-    """Every kind of event, with bounds, absences, and text of all scripts."""
+    """Events with boundary values, absent values, and text in all scripts."""
     detail = {
         field.name: _maybe(
             st.sampled_from(field.values) if field.values else st.booleans() if field.kind == "bool" else _counts

@@ -1,4 +1,4 @@
-"""What a user gets: one light wheel, all parts in it, nothing of a provider or of the server with it."""
+"""The wheel: it contains all packages, and installs no provider SDK and no server dependency."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT_PARTS = ["schema", "processor", "exporter", "instrumentation", "cli", "local_provider"]
+CLIENT_PARTS = [
+    *("schema", "providers", "pricing", "dialects", "attribution", "deduplication", "redaction", "processor"),
+    *("exporter", "instrumentation", "cli", "local_provider"),
+]
 PARTS = [*CLIENT_PARTS, "backend"]
 SERVER_ONLY = {"chdb", "chdb-core", "fastapi", "uvicorn", "clickhouse-connect", "pandas", "pydantic", "starlette"}
 PROVIDER_SDKS = {"openai", "anthropic"}
@@ -32,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of a new environment that holds nothing but the client install."""
+    """Python of a new environment with the client install only."""
     folder = tmp_path_factory.mktemp("client")
     run(sys.executable, "-m", "venv", folder)
     python = folder / "bin" / "python"
@@ -40,7 +43,7 @@ def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_holds_every_part_typed_and_no_file_that_closes_the_namespace(wheel: Path) -> None:
+def test_the_wheel_contains_every_package_typed_and_no_init_file_of_the_namespace(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "infraprism/__init__.py" not in names
     for part in PARTS:
@@ -49,22 +52,22 @@ def test_the_wheel_holds_every_part_typed_and_no_file_that_closes_the_namespace(
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
 
-def test_the_client_install_imports_every_client_part(client: Path) -> None:
+def test_every_client_package_imports_in_the_client_install(client: Path) -> None:
     run(client, "-W", "error", "-c", "; ".join(f"import infraprism.{part}" for part in CLIENT_PARTS))
 
 
-def test_an_editable_install_imports_every_part() -> None:
+def test_every_package_imports_in_an_editable_install() -> None:
     run(sys.executable, "-W", "error", "-c", "; ".join(f"import infraprism.{part}" for part in PARTS))
 
 
-def test_the_client_install_brings_no_provider_sdk_and_nothing_of_the_server(client: Path) -> None:
+def test_the_client_install_has_no_provider_sdk_and_no_server_dependency(client: Path) -> None:
     listed = run(client, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check").lower()
     installed = {line.split("==")[0] for line in listed.splitlines()}
     assert "infraprism-opentelemetry" in installed
     assert installed.isdisjoint(SERVER_ONLY | PROVIDER_SDKS)
 
 
-def test_the_commands_of_the_client_install_answer_and_say_what_the_server_needs(client: Path) -> None:
+def test_the_client_install_runs_commands_and_serve_names_the_missing_extra(client: Path) -> None:
     infraprism = client.parent / "infraprism"
     assert "events" in run(infraprism, "--help")
     served = subprocess.run([infraprism, "serve"], capture_output=True, text=True, timeout=60, check=False)
@@ -73,7 +76,7 @@ def test_the_commands_of_the_client_install_answer_and_say_what_the_server_needs
     assert len(served.stderr.strip().splitlines()) == 1
 
 
-def test_importing_us_imports_no_provider_sdk_and_no_server_package() -> None:
+def test_imports_load_no_provider_sdk_and_no_server_package() -> None:
     code = (
         "import infraprism.instrumentation, infraprism.processor, infraprism.exporter, sys;"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}))"

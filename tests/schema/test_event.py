@@ -1,3 +1,5 @@
+"""The event: its checks, its copies and its wire form."""
+
 from __future__ import annotations
 
 import pickle
@@ -33,12 +35,12 @@ MORE = settings(max_examples=100, deadline=None)
 
 
 class Text(str):
-    """A text that could show one face to a check and another to an encoder."""
+    """A subclass of str, which could return one text to a check and another one to an encoder."""
 
     __slots__ = ()
 
 
-def assert_in_the_table(made: Event) -> None:
+def assert_matches_the_field_table(made: Event) -> None:
     for key, value in wire.attributes(made, usage_detail=True).items():
         if key.startswith(fields.TAG_PREFIX):
             assert fields.TAG_KEY.fullmatch(key.removeprefix(fields.TAG_PREFIX))
@@ -56,9 +58,9 @@ def assert_in_the_table(made: Event) -> None:
 
 @given(st.fixed_dictionaries(dict.fromkeys(NAMES, ANYTHING)), st.dictionaries(st.text(), ANYTHING))
 @MORE
-def test_whatever_is_given_only_what_the_table_allows_is_held(values: dict[str, Any], tags: dict[str, Any]) -> None:
+def test_an_event_holds_only_values_that_the_field_table_allows(values: dict[str, Any], tags: dict[str, Any]) -> None:
     made = Event(**values, tags=tags)
-    assert_in_the_table(made)
+    assert_matches_the_field_table(made)
     assert 0 <= made.timestamp_ns < 2**63
     assert 0 <= made.span_id < 2**64
     assert 0 <= made.trace_id < 2**128
@@ -67,7 +69,7 @@ def test_whatever_is_given_only_what_the_table_allows_is_held(values: dict[str, 
 
 @given(any_event())
 @MORE
-def test_every_event_survives_the_wire(made: Event) -> None:
+def test_every_event_is_equal_after_a_round_trip_over_the_wire(made: Event) -> None:
     attributes = wire.attributes(made, usage_detail=True)
     assert wire.read(made.trace_id, made.span_id, made.timestamp_ns, attributes) == made
     without = wire.attributes(made)
@@ -77,11 +79,11 @@ def test_every_event_survives_the_wire(made: Event) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(fields.BY_KEY)) | st.text(), ANYTHING))
 @MORE
-def test_whatever_comes_in_on_the_wire_is_read_into_the_table_or_refused(found: dict[str, Any]) -> None:
+def test_any_attributes_on_the_wire_become_a_valid_event_or_none(found: dict[str, Any]) -> None:
     made = wire.read(1, 1, 1, found)
     if fields.COST_STATUS.key in found and fields.SUCCESS.key in found:
         assert made is not None
-        assert_in_the_table(made)
+        assert_matches_the_field_table(made)
     else:
         assert made is None
 
@@ -105,7 +107,7 @@ def test_nothing_can_be_changed_or_added() -> None:
         Event(**made._asdict(), prompt="text")
 
 
-def test_the_inherited_short_cuts_go_through_the_same_checks() -> None:
+def test_replace_and_make_run_the_same_checks() -> None:
     made = event()
     assert made._replace(model="my prompt text").model == INVALID_MODEL
     assert made._replace(error_code="a message", success=False).error_code is None
@@ -116,7 +118,7 @@ def test_the_inherited_short_cuts_go_through_the_same_checks() -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in FIELDS if field.kind == "string"])
-def test_a_text_of_another_class_is_refused_even_if_it_fits(name: str) -> None:
+def test_a_subclass_of_str_is_left_out_even_if_its_text_is_valid(name: str) -> None:
     example = fields.BY_KEY[next(field.key for field in FIELDS if field.name == name)].example
     given_plain = {name: example, "success": False, "entity_type": "customer", "entity_id": "x"} | {name: example}
     given_other = given_plain | {name: Text(example)}
@@ -133,18 +135,18 @@ def test_a_text_of_another_class_is_refused_even_if_it_fits(name: str) -> None:
         {"entity_type": "customer", "entity_id": "two\nlines"},
     ],
 )
-def test_an_entity_is_there_as_a_whole_or_not_at_all(changed: dict[str, Any]) -> None:
+def test_entity_type_and_entity_id_are_both_present_or_both_absent(changed: dict[str, Any]) -> None:
     made = event(**changed)
     assert (made.entity_type, made.entity_id) == (None, None)
 
 
-def test_an_error_is_only_there_on_failure_and_then_always_has_a_type() -> None:
+def test_an_error_type_is_present_exactly_on_failure() -> None:
     assert event(error_type="timeout", error_code="408").error_type is None
     made = event(success=False, error_type="made up", error_code="a b")
     assert (made.error_type, made.error_code) == ("other", None)
 
 
-def test_the_total_is_only_there_where_both_counts_are() -> None:
+def test_the_total_is_present_only_with_both_counts() -> None:
     assert event(input_tokens=1, output_tokens=2).total_tokens == 3
     assert event(input_tokens=None).total_tokens is None
     assert event(output_tokens=-1).total_tokens is None
@@ -152,7 +154,7 @@ def test_the_total_is_only_there_where_both_counts_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "status", "held", "said"),
+    ("cost", "status", "expected_cost", "expected_status"),
     [
         (Decimal("0.0065"), "priced", Decimal("0.0065"), "priced"),
         (Decimal("0.0065"), "provider_reported", Decimal("0.0065"), "provider_reported"),
@@ -169,9 +171,11 @@ def test_the_total_is_only_there_where_both_counts_are() -> None:
         (Decimal(0), "priced", Decimal(0), "priced"),
     ],
 )
-def test_a_cost_is_exact_or_absent_with_a_reason(cost: Any, status: str, held: Decimal | None, said: str) -> None:
+def test_a_cost_is_exact_or_absent_with_a_status(
+    cost: Any, status: str, expected_cost: Decimal | None, expected_status: str
+) -> None:
     made = event(cost_usd=cost, cost_status=status)
-    assert (made.cost_usd, made.cost_status) == (held, said)
+    assert (made.cost_usd, made.cost_status) == (expected_cost, expected_status)
 
 
 @given(st.integers(0, 10**36 - 1))
@@ -190,17 +194,17 @@ def test_a_cost_keeps_every_digit_under_any_decimal_context(units: int) -> None:
 @pytest.mark.parametrize(
     ("cost", "text"), [("0.00650", "0.0065"), ("1E+2", "100"), ("0", "0"), ("1E-18", "0.000000000000000001")]
 )
-def test_a_cost_is_written_in_plain_digits(cost: str, text: str) -> None:
+def test_a_cost_is_written_as_decimal_digits(cost: str, text: str) -> None:
     assert cost_text(Decimal(cost)) == text
 
 
-def test_the_identity_comes_from_trace_and_span_alone() -> None:
+def test_the_event_id_depends_only_on_trace_id_and_span_id() -> None:
     assert event().id == event(model="x", success=False).id == event_id(1, 1)
     assert re.fullmatch("evt_[0-9a-f]{32}", event().id)
     assert len({event_id(trace, span) for trace in range(3) for span in range(3)}) == 9
 
 
-def test_too_many_tags_and_wrong_ones_are_left_out() -> None:
+def test_invalid_tags_and_tags_beyond_the_limit_are_left_out() -> None:
     made = event(tags={f"key{n:02}": "x" for n in range(40)} | {"Bad": "x", "bad value": "x", "line": "a\nb", "n": 1})
     assert made.tags == tuple((f"key{n:02}", "x") for n in range(32))
 
@@ -211,14 +215,14 @@ def _python_of(re2: str) -> re.Pattern[str]:
 
 @given(st.sampled_from(TEXTS), st.text(max_size=300) | st.from_regex(r"[a-z0-9_.-]{1,64}", fullmatch=True))
 @MORE
-def test_the_patterns_for_re2_accept_what_ours_accept(field: fields.Field, text: str) -> None:
+def test_re2_patterns_accept_the_same_texts_as_the_python_patterns(field: fields.Field, text: str) -> None:
     assert (_python_of(field.re2).search(text) is not None and not text.endswith("\n")) == bool(
         field.regex.fullmatch(text)
     )
 
 
 @pytest.mark.parametrize("field", TEXTS)
-def test_the_patterns_keep_to_what_re2_knows(field: fields.Field) -> None:
+def test_patterns_use_only_re2_syntax(field: fields.Field) -> None:
     assert field.re2.startswith("^(?:")
     assert field.re2.endswith(")$")
     for unknown in (r"\u", "(?=", "(?!", "(?<", r"\Z", r"\d800"):
@@ -228,7 +232,7 @@ def test_the_patterns_keep_to_what_re2_knows(field: fields.Field) -> None:
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field.kind != "tags"])
-def test_the_example_of_each_field_is_a_value_of_it(field: fields.Field) -> None:
+def test_the_example_of_each_field_is_valid(field: fields.Field) -> None:
     if field.kind in ("string", "decimal"):
         assert field.regex.fullmatch(field.example)
     elif field.kind == "int":
@@ -237,7 +241,7 @@ def test_the_example_of_each_field_is_a_value_of_it(field: fields.Field) -> None
         assert field.example in ("true", "false")
 
 
-def test_keys_are_ours_and_differ() -> None:
+def test_attribute_keys_are_unique_and_have_the_prefix() -> None:
     keys = [field.key for field in FIELDS]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith(fields.PREFIX) for key in keys)
@@ -247,19 +251,19 @@ def test_keys_are_ours_and_differ() -> None:
 @pytest.mark.parametrize(
     "character", ["\n", "\r", "\t", "\0", "\x7f", "\u200b", "\u202e", "\u2028", "\ufeff", "\ud800"]
 )
-def test_invisible_and_line_breaking_characters_are_in_no_free_text(character: str) -> None:
+def test_control_and_format_characters_are_not_allowed_in_free_text(character: str) -> None:
     text = f"a{character}b"
     made = event(entity_id=text, session_id=text, tags={"a": text}, model=text)
     assert (made.entity_id, made.session_id, made.tags, made.model) == (None, None, (), INVALID_MODEL)
 
 
 @pytest.mark.parametrize("text", ["Müller & Söhne", "客户", "😀", " spaces inside ", "x" * 256])
-def test_names_in_all_scripts_are(text: str) -> None:
+def test_text_in_all_scripts_is_allowed_in_free_text(text: str) -> None:
     made = event(entity_id=text, session_id=text, tags={"a": text})
     assert (made.entity_id, made.session_id, made.tags) == (text, text, (("a", text),))
 
 
-_WITH_A_CALL = (
+_MEASURED = (
     "trace_id",
     "span_id",
     "timestamp_ns",
@@ -268,17 +272,17 @@ _WITH_A_CALL = (
     "cost_status",
     "time_to_first_token_ms",
 )
-_COUNTED = tuple(Usage._fields[:9])
+_COUNTS = tuple(Usage._fields[:9])
 
 
 @MORE
-@given(kind=any_event(), call=st.fixed_dictionaries(dict.fromkeys((*_WITH_A_CALL, *_COUNTED), ANYTHING)))
-def test_another_call_of_a_kind_is_the_event_that_all_its_values_would_make(kind: Event, call: dict[str, Any]) -> None:
-    counts = [call[name] for name in _COUNTED]
-    before = [call[name] for name in _WITH_A_CALL[:4]]
-    again = kind.with_measurements(*before, *[call[name] for name in _WITH_A_CALL[4:]], counts)
+@given(kind=any_event(), call=st.fixed_dictionaries(dict.fromkeys((*_MEASURED, *_COUNTS), ANYTHING)))
+def test_with_measurements_equals_a_new_event_of_the_same_values(kind: Event, call: dict[str, Any]) -> None:
+    counts = [call[name] for name in _COUNTS]
+    before = [call[name] for name in _MEASURED[:4]]
+    again = kind.with_measurements(*before, *[call[name] for name in _MEASURED[4:]], counts)
 
     values = {name: value for name, value in kind._asdict().items() if name != "total_tokens"}
     assert again == Event(**{**values, **call})
     assert type(again) is Event
-    assert_in_the_table(again)
+    assert_matches_the_field_table(again)
