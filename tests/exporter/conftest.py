@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.kit.otlp_sink import OtlpSink
 
-from infraprism.exporter import InfraPrismSpanExporter, delivery_log, retry_backoff
+from infraprism.exporter import InfraPrismSpanExporter, retry_backoff
+from infraprism.schema import settings
 
 Make = Callable[..., InfraPrismSpanExporter]
 
@@ -20,7 +21,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in tuple(os.environ):
         if name.startswith(("INFRAPRISM_", "OTEL_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    delivery_log._said.clear()
+    settings.logged.clear()
 
 
 @pytest.fixture

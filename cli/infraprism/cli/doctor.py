@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from infraprism.cli.rest import Api
 from infraprism.exporter import SettingsError
 from infraprism.exporter.settings import Settings, read_settings
 from infraprism.instrumentation import instrument, status, uninstrument
+from infraprism.schema.settings import ALLOWED_BOOLEANS, SETTINGS, Setting, UnreadableSettingError, read_boolean
 
 _EXAMPLES: Final = """\
 Run it in the environment of the app: the same Python, the same variables. It sends no event, and never shows the key.
@@ -33,7 +35,6 @@ _PACKAGES: Final = (
     "opentelemetry-instrumentation",
     "opentelemetry-distro",
 )
-_YES: Final = ("1", "true", "yes", "on")
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -57,6 +58,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 if one is a problem."""
+    logging.getLogger("infraprism").addHandler(logging.NullHandler())  # what is logged is among the findings
     found = list(findings())
     for finding in found:
         if args.json:
@@ -93,9 +95,11 @@ def _packages() -> Iterator[Finding]:
 
 
 def _switches() -> Iterator[Finding]:
-    for variable in ("INFRAPRISM_DISABLED", "OTEL_SDK_DISABLED"):
-        if os.environ.get(variable, "").strip().lower() == "true":
-            yield Finding("problem", variable, "true, so nothing is observed", f"Unset {variable}.")
+    for setting in SETTINGS:
+        if setting.kind == "boolean":
+            yield from _unreadable(setting)
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        yield Finding("problem", "OTEL_SDK_DISABLED", "true, so nothing is observed", "Unset OTEL_SDK_DISABLED.")
     disabled = os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
     names = {name.strip() for name in disabled.split(",")}
     for entry_point in entry_points(group="opentelemetry_instrumentor"):
@@ -104,6 +108,15 @@ def _switches() -> Iterator[Finding]:
             yield Finding(
                 "warning", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", f"switches {entry_point.name} off", advice
             )
+
+
+def _unreadable(setting: Setting) -> Iterator[Finding]:
+    try:
+        if read_boolean(setting.name) and setting.name == "INFRAPRISM_DISABLED":
+            yield Finding("problem", setting.name, "true, so nothing is observed", f"Unset {setting.name}.")
+    except UnreadableSettingError:
+        advice = f"Set it to {ALLOWED_BOOLEANS}, or unset it."
+        yield Finding("problem", setting.name, f"is not a boolean, so {setting.unreadable}", advice)
 
 
 def _clients() -> Iterator[Finding]:

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Final
 
+from infraprism.schema.settings import log_once
+
 LOGGER_NAME: Final = "infraprism.exporter"
 INTERVAL_S: Final = 60.0
 """Each kind of notice at most this often; the tally has every single event."""
@@ -73,11 +75,6 @@ class Notices:
             return True
 
 
-def say_once(text: str, *details: str) -> None:
-    """A notice about the settings; `text` is a constant above."""
-    if (text, details) not in _said:
-        _said.add((text, details))
-        _log.warning(text, *details)
-
-
-_said: Final[set[tuple[str, tuple[str, ...]]]] = set()
+def warn_once(text: str, *details: str) -> None:
+    """Log a warning about the settings, once in a process; `text` is a constant above."""
+    log_once(_log, logging.WARNING, text, *details)

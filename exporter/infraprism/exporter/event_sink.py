@@ -51,13 +51,13 @@ def open_event_sink(
 ) -> EventSink:
     """The outlet for the settings; tells the user, once, where there is something to set right."""
     if isinstance(settings, SettingsError):
-        delivery_log.say_once(delivery_log.MISCONFIGURED, str(settings))
+        delivery_log.warn_once(delivery_log.MISCONFIGURED, str(settings))
         return DroppingSink(delivery_stats, "bad_settings")
     if settings.preview:
         return Preview(delivery_stats)
     if not settings.can_authenticate:
-        delivery_log.say_once(delivery_log.NO_API_KEY)
+        delivery_log.warn_once(delivery_log.NO_API_KEY)
         return DroppingSink(delivery_stats, "no_api_key")
     if not settings.secure and not settings.host.startswith(_LOOPBACK):
-        delivery_log.say_once(delivery_log.UNENCRYPTED, settings.host)
+        delivery_log.warn_once(delivery_log.UNENCRYPTED, settings.host)
     return Delivery(settings, delivery_stats, overflow)

@@ -8,10 +8,12 @@ timeout, headers, compression) comes from the standard `OTEL_EXPORTER_OTLP_*`, o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
+
+from infraprism.schema import settings as environment_settings
 
 Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["gzip", "none"]
@@ -25,7 +27,6 @@ MIB: Final = 1 << 20
 
 _PREVIEW: Final = "preview"
 _OTEL: Final = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
-_YES: Final = ("1", "true", "yes", "on")
 # `deflate` is a word of the standard exporter that OTLP's specification does not know; what it asks for is compression.
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gzip": "gzip", "deflate": "gzip", "none": "none"}
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
@@ -121,7 +122,7 @@ def read_settings(environment: Mapping[str, str], given: Mapping[str, object]) -
         certificate_file=certificate,
         client_key_file=client_key,
         client_certificate_file=client_certificate,
-        usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL"),
+        usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL", environment_settings.boolean),
         preview=preview,
         max_queue_events=source.whole_number("max_queue_events", 50_000, least=1),
         max_queue_bytes=source.whole_number("max_queue_bytes", 32 * MIB, least=64 * 1024),
@@ -161,13 +162,13 @@ class _Source:
     def given(self, name: str) -> Any:
         return self._given.get(name)
 
-    def environment(self, variable: str) -> str:
-        return self._environment.get(variable, "").strip()
-
-    def flag(self, name: str, variable: str) -> bool:
+    def flag(self, name: str, variable: str, read: Callable[[str, Mapping[str, str]], bool]) -> bool:
         found = self.given(name)
         if found is None:
-            return self.environment(variable).lower() in _YES
+            try:
+                return read(variable, self._environment)
+            except environment_settings.UnreadableSettingError as error:
+                raise SettingsError(str(error), from_environment=True) from None
         if not isinstance(found, bool):
             raise self.error(name, "must be true or false")
         return found
@@ -201,7 +202,7 @@ class _Source:
 
 def _protocol(source: _Source) -> tuple[Protocol, bool]:
     word, origin = source.text("protocol", "INFRAPRISM_PROTOCOL")
-    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW")
+    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean)
     match word:
         case "" | "http/protobuf" | "preview":
             return "http/protobuf", preview

@@ -17,11 +17,12 @@ from infraprism.exporter import fork_safety
 from infraprism.exporter.deduplication import DeduplicatedBatches
 from infraprism.exporter.delivery import Overflow
 from infraprism.exporter.encoder import span_bytes
-from infraprism.exporter.event_sink import EventSink, open_event_sink
+from infraprism.exporter.event_sink import DroppingSink, EventSink, open_event_sink
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
 from infraprism.processor.span_pipeline import Ended
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.settings import boolean
 
 EXIT_TIMEOUT_MILLIS: Final = 5000
 _live: Final[weakref.WeakSet[InfraPrismSpanExporter]] = weakref.WeakSet()
@@ -42,7 +43,7 @@ class InfraPrismSpanExporter(SpanExporter):
 
     Without arguments it is configured by the environment: `INFRAPRISM_ENDPOINT` (default `http://localhost:4318`, for
     gRPC `http://localhost:4317`), `INFRAPRISM_API_KEY`, `INFRAPRISM_PROTOCOL` (`http/protobuf` or `grpc`),
-    `INFRAPRISM_PREVIEW=1`, `INFRAPRISM_USAGE_DETAIL=true`; and, for how a connection is made, by
+    `INFRAPRISM_PREVIEW=1`, `INFRAPRISM_USAGE_DETAIL=true`, `INFRAPRISM_DISABLED=true`; and, for the connection, by
     `OTEL_EXPORTER_OTLP_[TRACES_]{CERTIFICATE,CLIENT_KEY,CLIENT_CERTIFICATE,TIMEOUT,COMPRESSION,HEADERS}`. Arguments
     win. Standard headers are not sent where the standard endpoint is another host than ours.
 
@@ -56,7 +57,7 @@ class InfraPrismSpanExporter(SpanExporter):
 
     Raises ValueError, in one line, for an argument that cannot be used. A variable of the environment that cannot be
     used, or a missing key, is no error of the application: it is logged once, and events are counted as dropped
-    (`bad_settings`, `no_api_key`).
+    (`bad_settings`, `no_api_key`). With `INFRAPRISM_DISABLED=true` they are counted as dropped (`disabled`).
 
     `tally` says what became of every event. Nothing here raises while the application runs, or blocks it.
     """
@@ -107,7 +108,8 @@ class InfraPrismSpanExporter(SpanExporter):
         self._is_shut_down = False
         self._settings = _usable(given)
         self._usage_detail = isinstance(self._settings, Settings) and self._settings.usage_detail
-        self._outlet = open_event_sink(self._settings, self.delivery_stats, overflow)
+        self._disabled = boolean("INFRAPRISM_DISABLED")
+        self._outlet = self._open_event_sink()
         self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
         # What a child inherits is kept as it is: letting go of a gRPC channel in a child can hang.
         self._of_parents: list[EventSink] = []
@@ -176,10 +178,15 @@ class InfraPrismSpanExporter(SpanExporter):
         self.delivery_stats.restart()
         self._is_exit_watched = False
         self._of_parents.append(self._outlet)
-        self._outlet = open_event_sink(self._settings, self.delivery_stats, self._overflow)
+        self._outlet = self._open_event_sink()
         self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
         if self._is_shut_down:
             self._outlet.stop(0)
+
+    def _open_event_sink(self) -> EventSink:
+        if self._disabled:
+            return DroppingSink(self.delivery_stats, "disabled")
+        return open_event_sink(self._settings, self.delivery_stats, self._overflow)
 
     def _watch_exit(self) -> None:
         self._is_exit_watched = True
@@ -195,7 +202,7 @@ class InfraPrismSpanExporter(SpanExporter):
         A provider made before this exporter hands over the last spans of the process only after this.
         """
         self._settling.stop()
-        outlet, self._outlet = self._outlet, open_event_sink(self._settings, self.delivery_stats, self._overflow)
+        outlet, self._outlet = self._outlet, self._open_event_sink()
         outlet.stop(EXIT_TIMEOUT_MILLIS / 1000)
 
 
