@@ -20,7 +20,7 @@ from infraprism.exporter import InfraPrismSpanExporter, SettingsError
 from infraprism.instrumentation import instrument, status, uninstrument
 from infraprism.opentelemetry_entry_points import AnthropicInstrumentor, OpenAIInstrumentor
 from infraprism.processor import InfraPrismSpanProcessor
-from infraprism.schema import settings
+from infraprism.schema import settings, settings_inventory
 from infraprism.schema.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[2]
@@ -304,3 +304,9 @@ def test_no_two_settings_have_the_same_name_and_each_is_described() -> None:
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     assert all(setting.description.endswith(".") and setting.read_by for setting in SETTINGS)
     assert all(setting.unreadable for setting in SETTINGS if setting.restricts_sending)
+
+
+def test_the_page_is_made_from_the_table() -> None:
+    shown = (ROOT / "docs" / "settings.md").read_text()
+    command = "python -m infraprism.schema.settings_inventory > docs/settings.md"
+    assert shown == settings_inventory.markdown(), f"run: {command}"

@@ -19,7 +19,7 @@ _BOOLEANS: Final = {
 }
 ALLOWED_BOOLEANS: Final = "1, true, yes or on, or 0, false, no or off"
 
-Kind = Literal["boolean", "URL", "secret", "one of", "file", "directory", "address"]
+Kind = Literal["boolean", "URL", "secret", "choice", "file", "directory", "address"]
 
 
 class Setting(NamedTuple):
@@ -60,7 +60,7 @@ SETTINGS: Final = (
     ),
     Setting(
         "INFRAPRISM_PROTOCOL",
-        "one of",
+        "choice",
         "http/protobuf",
         "`http/protobuf`, `grpc`, or `preview`, which is the same as `INFRAPRISM_PREVIEW=true`.",
         ("exporter",),
@@ -104,7 +104,7 @@ SETTINGS: Final = (
         "boolean",
         "false",
         "Use the session, conversation or user id that another instrumentation recorded on a span as the event's "
-        "session id, where the application set none.",
+        "session id, where the application set none. `infraprism serve` applies it to the spans that it receives.",
         ("processor",),
         restricts_sending=True,
         unreadable="no session id is read from spans",
