@@ -25,6 +25,7 @@ from infraprism.instrumentation.call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Tracing
+from infraprism.schema.settings import boolean
 
 UNKNOWN: Final = "unknown"
 """The version of a package that is there, with nothing that says which one it is."""
@@ -62,8 +63,10 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
 
     The spans go to `tracer_provider` if one is given. Otherwise they go to the application's global provider if that
     has an InfraPrism processor or exporter, and to a private one with an InfraPrism processor if not. What is
-    instrumented already stays as it is, until `uninstrument`.
+    instrumented already stays as it is, until `uninstrument`. With `INFRAPRISM_DISABLED=true` it does nothing.
     """
+    if boolean("INFRAPRISM_DISABLED"):
+        return
     tracing = _automatic if tracer_provider is None else Tracing(tracer_provider)
     apply(PACKAGES, tracing)
     if tracer_provider is None and (_applied or _awaited) and not tracing.is_ready():
@@ -161,7 +164,8 @@ def _status(package: ClientPackage) -> ProviderStatus:
     elif package.name in _failures:
         reason = f"version {installed} {_failures[package.name]}"
     else:
-        reason = "" if instrumented else "instrument() was not called"
+        disabled = not instrumented and boolean("INFRAPRISM_DISABLED")
+        reason = "" if instrumented else "INFRAPRISM_DISABLED is set" if disabled else "instrument() was not called"
     return ProviderStatus(package.name, package.name, installed, supported, instrumented, reason)
 
 

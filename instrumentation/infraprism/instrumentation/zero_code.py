@@ -24,18 +24,15 @@ from infraprism.instrumentation.patching import Function, Patch, Switch
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import Borrowed, Forwarding, Tracing, delivery_in, record_attributions
 from infraprism.processor import InfraPrismSpanProcessor
-
-INFRAPRISM_DISABLED: Final = "INFRAPRISM_DISABLED"
-"""Set to `true`, zero-code use does nothing at all."""
+from infraprism.schema.settings import boolean
 
 _tracing: Final = Tracing(private=True)
 
 
 def enabled() -> bool:
     """Whether the environment lets us work."""
-    return not any(
-        os.environ.get(variable, "").strip().lower() == "true" for variable in (INFRAPRISM_DISABLED, OTEL_SDK_DISABLED)
-    )
+    sdk_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    return not (sdk_disabled or boolean("INFRAPRISM_DISABLED"))
 
 
 class _Hook:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -26,6 +25,7 @@ from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.delivery_stats import DeliveryStats
 from infraprism.schema.event import MAX_TIMESTAMP_NS
+from infraprism.schema.settings import boolean
 
 _ALREADY_EVENT: Final = fields.COST_STATUS.key
 MARKER_KEYS: Final = engine.MARKER_KEYS | {_ALREADY_EVENT}
@@ -314,7 +314,7 @@ def session_from_span() -> bool:
 
     `INFRAPRISM_SESSION_FROM_SPAN=true`; off unless set, since what stands there may be anything.
     """
-    return os.environ.get("INFRAPRISM_SESSION_FROM_SPAN", "").strip().lower() in ("true", "1")
+    return boolean("INFRAPRISM_SESSION_FROM_SPAN")
 
 
 _of_resources: Final[dict[int, tuple[object, Attribution]]] = {}

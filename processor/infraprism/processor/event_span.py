@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from infraprism.schema import Event, wire
 from infraprism.schema.distribution import version
+from infraprism.schema.settings import boolean
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE: Final = Resource({})
@@ -27,7 +27,7 @@ def _scope() -> InstrumentationScope:
 
 def usage_detail_wanted() -> bool:
     """Whether the user lets the opt-in fields leave the process: `INFRAPRISM_USAGE_DETAIL=true`."""
-    return os.environ.get("INFRAPRISM_USAGE_DETAIL", "").strip().lower() in ("true", "1")
+    return boolean("INFRAPRISM_USAGE_DETAIL")
 
 
 def event_span(event: Event, *, usage_detail: bool = False) -> ReadableSpan:

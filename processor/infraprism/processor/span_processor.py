@@ -32,6 +32,7 @@ from infraprism.processor.event_exporter import EventExporter, registered_export
 from infraprism.processor.process_exit import before_end
 from infraprism.processor.span_pipeline import Ended
 from infraprism.schema.call_context import SUPPRESSED, call_in_progress
+from infraprism.schema.settings import boolean
 
 MAX_QUEUE: Final = 4096
 """Spans waiting for the worker; more are dropped and counted, so that memory stays bounded."""
@@ -68,6 +69,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
     file of prices (`INFRAPRISM_PRICES`) that cannot be used is said here, in one line of the log, and counted as
     `prices`; calls then have no cost.
 
+    `INFRAPRISM_DISABLED=true` at construction: the processor ignores all spans.
+
     Spans are read, never changed. Spans that were recorded but not sampled count as well. Safe in threads, and across
     fork: the child starts with an empty queue, and what was waiting is the parent's.
     """
@@ -80,7 +83,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
         self._notes = SpanStartContexts(self.delivery_stats)
         self._noted = self._notes.by_id
         self._closed = False
-        if not pricing.usable():
+        if boolean("INFRAPRISM_DISABLED"):
+            self.on_start = self.on_end = self.on_call_end = _ignore  # type: ignore[method-assign]
+        elif not pricing.usable():
             self.delivery_stats.error("prices")
         self._begin()
         self._live.add(self)
@@ -301,6 +306,10 @@ class InfraPrismSpanProcessor(SpanProcessor):
         if worker is not threading.current_thread():
             worker.join(max(0.0, self._shutdown_deadline - time.monotonic()))
             self._drop_waiting()
+
+
+def _ignore(*_: object, **__: object) -> None:
+    """Take the place of the methods that are called for each span."""
 
 
 def _millis_until(deadline: float) -> int:
