@@ -202,7 +202,7 @@ class _Source:
 
 def _protocol(source: _Source) -> tuple[Protocol, bool]:
     word, origin = source.text("protocol", "INFRAPRISM_PROTOCOL")
-    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean)
+    preview = source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean) or word == _PREVIEW
     match word:
         case "" | "http/protobuf" | "preview":
             return "http/protobuf", preview
