@@ -86,8 +86,8 @@ def test_retry_after_may_be_a_date_or_a_number() -> None:
     assert retry_after_s("Thu, 01 Jan 1970 00:00:00 GMT") == 0.0
     assert retry_after_s(" 7 ") == 7.0
     assert retry_after_s("9" * 400) == 999_999_999.0
-    for nothing in (None, "", "soon", "-3", "\u0663", "1.5"):
-        assert retry_after_s(nothing) in (None, 3.0)
+    for invalid in (None, "", "soon", "-3", "\u0663", "1.5"):
+        assert retry_after_s(invalid) in (None, 3.0)
 
 
 @given(st.text(max_size=40))

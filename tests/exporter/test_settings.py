@@ -127,9 +127,9 @@ INVALID: list[tuple[dict[str, object], str]] = [
     ({"timeout_s": "5"}, "timeout_s must be a number of seconds"),
     ({"timeout_s": float("nan")}, "timeout_s must be a number of seconds"),
     ({"compression": "zstd"}, "compression must be gzip or none"),
-    ({"max_queue_events": 0}, "max_queue_events must be a whole number, at least 1"),
-    ({"max_batch_events": True}, "max_batch_events must be a whole number"),
-    ({"max_queue_bytes": 1.5}, "max_queue_bytes must be a whole number"),
+    ({"max_queue_events": 0}, "max_queue_events must be an integer, at least 1"),
+    ({"max_batch_events": True}, "max_batch_events must be an integer"),
+    ({"max_queue_bytes": 1.5}, "max_queue_bytes must be an integer"),
     ({"usage_detail": "true"}, "usage_detail must be true or false"),
     ({"certificate_file": "/no/hunter2.pem"}, "certificate_file names a file that cannot be read"),
 ]

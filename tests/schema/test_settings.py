@@ -1,4 +1,4 @@
-"""Each environment variable means the same to every reader, and one that restricts what is sent fails closed."""
+"""Each environment variable has the same value for every reader. One that restricts what is sent fails closed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sent_through_the_processor(sink: OtlpSink) -> bool:
     return len(sink.spans()) == 1
 
 
-def given_to_an_exporter_of_spans(sink: OtlpSink) -> bool:
+def exported_as_spans(sink: OtlpSink) -> bool:
     exporter = KeepsSpans()
     processor = InfraPrismSpanProcessor(exporter)
     call(provider_with(processor))
@@ -95,7 +95,7 @@ def detail_sent(sink: OtlpSink) -> bool:
     return "infraprism.usage.cache_read_tokens" in keys
 
 
-def detail_given_to_an_exporter_of_spans(sink: OtlpSink) -> bool:
+def detail_exported_as_spans(sink: OtlpSink) -> bool:
     exporter = KeepsSpans()
     processor = InfraPrismSpanProcessor(exporter)
     call(provider_with(processor), CACHED)
@@ -122,17 +122,17 @@ READERS: dict[str, dict[Reader, bool]] = {
         (
             sent,
             sent_through_the_processor,
-            given_to_an_exporter_of_spans,
+            exported_as_spans,
             instrumented,
             instrumented_by_the_entry_points,
         ),
         False,
     ),
     "INFRAPRISM_PREVIEW": {sent: False, sent_through_the_processor: False},
-    "INFRAPRISM_USAGE_DETAIL": {detail_sent: True, detail_given_to_an_exporter_of_spans: True},
+    "INFRAPRISM_USAGE_DETAIL": {detail_sent: True, detail_exported_as_spans: True},
     "INFRAPRISM_SESSION_FROM_SPAN": {session_sent: True, session_in_the_event: True},
 }
-"""What each reader does where the setting is true. Where it is false, it does the opposite."""
+"""The result of each reader where the setting is true. Where it is false, it is the opposite."""
 CASES = [
     pytest.param(setting, reader, if_true, id=f"{setting.name}-{reader.__name__}")
     for setting in BOOLEANS
@@ -148,7 +148,7 @@ def test_each_boolean_has_a_reader_here() -> None:
 @pytest.mark.parametrize(
     ("text", "value"), [*((text, True) for text in TRUE), *((text, False) for text in FALSE)], ids=repr
 )
-def test_each_spelling_means_the_same_to_each_reader(
+def test_each_spelling_has_the_same_value_for_each_reader(
     text: str,
     value: bool,
     setting: Setting,
@@ -193,7 +193,7 @@ def test_an_unreadable_boolean_fails_closed_and_is_one_line_of_the_log(
     [(setting.name, text) for setting in SETTINGS if setting.kind == "boolean" for text in UNREADABLE]
     + [("INFRAPRISM_PROTOCOL", text) for text in ("prevew", "PREVIEW", "true")],
 )
-def test_no_restricting_setting_lets_more_leave_when_it_is_unreadable(
+def test_an_unreadable_setting_never_sends_more_than_an_unset_one(
     variable: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with OtlpSink() as sink:
@@ -208,7 +208,9 @@ def test_no_restricting_setting_lets_more_leave_when_it_is_unreadable(
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_events_that_an_unreadable_setting_holds_back_are_counted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_not_sent_because_of_an_unreadable_setting_are_counted(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable, reason in (("INFRAPRISM_PREVIEW", "bad_settings"), ("INFRAPRISM_DISABLED", "disabled")):
         with monkeypatch.context() as patch:
             patch.setenv(variable, text)
@@ -240,7 +242,7 @@ def test_arguments_win_over_the_environment(text: str, monkeypatch: pytest.Monke
     assert "infraprism.usage.cache_read_tokens" not in {pair.key for pair in span.attributes}
 
 
-def test_a_disabled_exporter_does_not_ask_for_a_key(
+def test_a_disabled_exporter_does_not_log_a_missing_key(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("INFRAPRISM_DISABLED", "1")
@@ -250,7 +252,7 @@ def test_a_disabled_exporter_does_not_ask_for_a_key(
     assert not caplog.records
 
 
-def test_status_says_that_infraprism_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_gives_the_reason_that_infraprism_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFRAPRISM_DISABLED", "1")
     instrument()
     assert {client.reason for client in status()} == {"INFRAPRISM_DISABLED is set"}
@@ -274,7 +276,7 @@ def files(*patterns: str) -> list[Path]:
     return [ROOT / name for name in listed.stdout.split() if not name.startswith(OF_TESTS) and (ROOT / name).exists()]
 
 
-def test_each_variable_that_is_named_anywhere_is_in_the_table() -> None:
+def test_each_variable_named_in_the_repository_is_in_the_table() -> None:
     named = {
         name
         for path in files("*.py", "*.yaml", "*.md", "*.toml", "*.yml", "Makefile", "*.sh")

@@ -124,9 +124,9 @@ def read_settings(environment: Mapping[str, str], arguments: Mapping[str, object
         client_certificate_file=client_certificate,
         usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL", environment_settings.boolean),
         preview=preview,
-        max_queue_events=source.whole_number("max_queue_events", 50_000, least=1),
-        max_queue_bytes=source.whole_number("max_queue_bytes", 32 * MIB, least=64 * 1024),
-        max_batch_events=source.whole_number("max_batch_events", 2048, least=1),
+        max_queue_events=source.integer("max_queue_events", 50_000, least=1),
+        max_queue_bytes=source.integer("max_queue_bytes", 32 * MIB, least=64 * 1024),
+        max_batch_events=source.integer("max_batch_events", 2048, least=1),
         # The default limit of gRPC servers is 4 MiB. Requests of this size need few round trips.
         max_batch_bytes=MIB,
         max_delay_s=source.seconds("max_delay_s", 1.0, least=0.0),
@@ -173,12 +173,12 @@ class _Source:
             raise self.error(name, "must be true or false")
         return found
 
-    def whole_number(self, name: str, default: int, least: int) -> int:
+    def integer(self, name: str, default: int, least: int) -> int:
         found = self.argument(name)
         if found is None:
             return default
         if not isinstance(found, int) or isinstance(found, bool) or found < least:
-            raise self.error(name, f"must be a whole number, at least {least}")
+            raise self.error(name, f"must be an integer, at least {least}")
         return found
 
     def seconds(self, name: str, default: float, least: float) -> float:
@@ -202,7 +202,7 @@ class _Source:
 
 def _protocol(source: _Source) -> tuple[Protocol, bool]:
     word, origin = source.text("protocol", "INFRAPRISM_PROTOCOL")
-    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean)
+    preview = source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean) or word == _PREVIEW
     match word:
         case "" | "http/protobuf" | "preview":
             return "http/protobuf", preview

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -14,12 +15,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from infraprism.attribution import span_start_context
 from infraprism.exporter import fork_safety
-from infraprism.exporter.deduplication import DeduplicatedBatches
 from infraprism.exporter.delivery import Overflow
 from infraprism.exporter.encoder import span_bytes
 from infraprism.exporter.event_sink import DroppingSink, EventSink, open_event_sink
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
-from infraprism.processor.span_pipeline import Ended
+from infraprism.processor.span_pipeline import EndedSpan
+from infraprism.processor.worker import Worker
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
 from infraprism.schema.settings import boolean
@@ -93,79 +94,85 @@ class InfraPrismSpanExporter(SpanExporter):
         self._settings = _settings(arguments)
         self._usage_detail = isinstance(self._settings, Settings) and self._settings.usage_detail
         self._disabled = boolean("INFRAPRISM_DISABLED")
-        self._outlet = self._open_event_sink()
-        self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
-        # What a child inherits is kept as it is: letting go of a gRPC channel in a child can hang.
-        self._of_parents: list[EventSink] = []
+        self._sink = self._open_event_sink()
+        self._worker = self._new_worker()
+        # A child keeps the sinks that it inherited: closing a gRPC channel in a child can block.
+        self._inherited_sinks: list[EventSink] = []
         _live.add(self)
         self._is_exit_watched = False
         self._finalizer: Any = None
         fork_safety.restart_in_children(self)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Take in the LLM calls among the spans; SUCCESS says no more than that: see `tally` and `force_flush`."""
-        self.take_spans((span, span_start_context.shared.of(span), False) for span in spans)
+        """Accept the LLM calls among the spans. SUCCESS does not mean that they are delivered: see `force_flush`."""
+        self.receive_ended_spans((span, span_start_context.shared.get(span), False) for span in spans)
         return SpanExportResult.FAILURE if self._is_shut_down else SpanExportResult.SUCCESS
 
-    def take_spans(self, spans: Iterable[Ended]) -> None:
-        """Take in spans that have ended, by another way than their provider's: so that calls are told once of both."""
+    def receive_ended_spans(self, spans: Iterable[EndedSpan]) -> None:
+        """Accept spans of another provider, which may report the same calls. Never raises."""
         if self._pid != os.getpid():
             self.restart_in_child()
-        self._settling.take(spans)
+        self._worker.put_all(spans)
+
+    def _new_worker(self) -> Worker:
+        return Worker(
+            "infraprism-exporter-spans", self.delivery_stats, self.export_events, on_thread_start=self._watch_exit
+        )
 
     def export_events(self, events: Sequence[Event]) -> None:
-        """Take events in. Never blocks and never raises."""
+        """Accept events. Never blocks and never raises."""
         if not events:
             return
         if self._pid != os.getpid():
-            # Some servers fork without telling Python.
+            # Some servers fork without running the hooks of os.register_at_fork.
             self.restart_in_child()
-        if not self._is_exit_watched:
-            self._watch_exit()
+        self._watch_exit()
         self.delivery_stats.accept(len(events))
         try:
             spans = [span_bytes(event, usage_detail=self._usage_detail) for event in events]
-        except Exception:  # noqa: BLE001  # no error of ours reaches the application
+        except Exception:  # noqa: BLE001  # must not reach the application
             self.delivery_stats.error("exporter.encode")
             self.delivery_stats.end("dropped", "error", len(events))
             return
         try:
-            self._outlet.add(spans)
-        except Exception:  # noqa: BLE001  # as above; the outlet counts what it took in
+            self._sink.add(spans)
+        except Exception:  # noqa: BLE001  # as above; the sink counts what it accepted
             self.delivery_stats.error("exporter.add")
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Send what was taken in before this call, now.
+        """Send the events that were accepted before this call, now.
 
-        True if the endpoint took all of it within the timeout; False if any of it is still on its way, was rejected or
-        was dropped meanwhile, or if nothing can be delivered at all for lack of a key or of settings.
+        True if the endpoint accepted all of them within the timeout. False if any of them is still queued, was rejected
+        or dropped, or if nothing can be delivered without a key or with invalid settings.
         """
-        self._settling.flush()
-        return self._outlet.flush(timeout_millis / 1000)
+        deadline_s = time.monotonic() + timeout_millis / 1000
+        processed = self._worker.flush(deadline_s)
+        return self._sink.flush(max(0.0, deadline_s - time.monotonic())) and processed
 
     def shutdown(self, timeout_millis: int = 5000) -> None:
-        """Send what is left and take in nothing more. What the endpoint did not take in time is counted as dropped.
+        """Send the queued events and accept no more. Those not delivered in time are counted as dropped.
 
-        Keeps to the timeout whatever the endpoint does. Where nobody answers, it does not wait for all of it. Further
-        calls do nothing.
+        Returns within the timeout whatever the endpoint does, and earlier if the connection is refused. Further calls
+        do nothing.
         """
         self._is_shut_down = True
         atexit.unregister(self._at_exit)
         if self._finalizer is not None:
             self._finalizer.cancel()
-        self._settling.stop()
-        self._outlet.stop(timeout_millis / 1000)
+        deadline_s = time.monotonic() + timeout_millis / 1000
+        self._worker.shutdown(deadline_s)
+        self._sink.stop(max(0.0, deadline_s - time.monotonic()))
 
     def restart_in_child(self) -> None:
-        """Start over in a forked process: nothing taken in, nothing counted, no thread and no connection."""
+        """Start over in a forked process: no events, no counts, no thread and no connection."""
         self._pid = os.getpid()
         self.delivery_stats.restart()
         self._is_exit_watched = False
-        self._of_parents.append(self._outlet)
-        self._outlet = self._open_event_sink()
-        self._settling = DeduplicatedBatches(self.delivery_stats, self.export_events)
+        self._inherited_sinks.append(self._sink)
+        self._sink = self._open_event_sink()
+        self._worker = self._new_worker()
         if self._is_shut_down:
-            self._outlet.stop(0)
+            self._sink.stop(0)
 
     def _open_event_sink(self) -> EventSink:
         if self._disabled:
@@ -173,21 +180,23 @@ class InfraPrismSpanExporter(SpanExporter):
         return open_event_sink(self._settings, self.delivery_stats, self._overflow)
 
     def _watch_exit(self) -> None:
+        if self._is_exit_watched:
+            return
         self._is_exit_watched = True
         atexit.register(self._at_exit)
-        # Processes of the multiprocessing package end without what is registered above.
+        # Processes of the multiprocessing package do not run atexit functions.
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             self._finalizer = util.Finalize(None, self._at_exit, exitpriority=0)
 
     def _at_exit(self) -> None:
-        """Used without a provider that shuts it down, or by one that will do so after this: send what is there.
+        """Send the queued events if no provider has shut the exporter down.
 
-        A provider made before this exporter hands over the last spans of the process only after this.
+        A provider that was created before this exporter exports its last spans after this. They go to the new sink.
         """
-        self._settling.stop()
-        outlet, self._outlet = self._outlet, self._open_event_sink()
-        outlet.stop(EXIT_TIMEOUT_MILLIS / 1000)
+        self._worker.shutdown(time.monotonic() + EXIT_TIMEOUT_MILLIS / 1000)
+        sink, self._sink = self._sink, self._open_event_sink()
+        sink.stop(EXIT_TIMEOUT_MILLIS / 1000)
 
 
 def _settings(arguments: Mapping[str, object]) -> Settings | SettingsError:
