@@ -1,10 +1,9 @@
-"""What importing InfraPrism costs a process that has imported the parts of OpenTelemetry it needs.
+"""Measures the CPU time of importing InfraPrism after the parts of OpenTelemetry that it needs.
 
     python benchmarks/importing.py [PROCESSES]
 
-CPU milliseconds, the median (and the least) of new processes. Run it from an environment that the package was
-installed in as users install it, since an editable installation looks through more folders; bytecode must be there,
-so the first process does not count.
+Prints the median and minimum of new processes in milliseconds. Run it in an environment with a regular installation:
+an editable one searches more directories. The first process compiles bytecode, and is not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ print(*((after - before) * 1e3 for before, after in zip(times, times[1:])))
 
 
 def sample(*steps: tuple[str, ...]) -> list[float]:
-    """The milliseconds that each step took in a process of its own."""
+    """CPU time of each step in one new process, in milliseconds."""
     imports = "\n".join(f"import {', '.join(step)}; times.append(process_time())" for step in steps)
     ran = subprocess.run(
         [sys.executable, "-c", CODE.format(imports=imports)], capture_output=True, text=True, check=True

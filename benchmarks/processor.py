@@ -1,9 +1,9 @@
-"""What the processor costs, beside an empty SpanProcessor: per foreign span, per LLM span, and per conversion.
+"""Measures the CPU time of the span processor per span, next to an empty SpanProcessor, and of conversions.
 
     python benchmarks/processor.py
 
-Prints medians (and minima) of several rounds in microseconds; the variants take turns within one run, so that a busy
-machine disturbs them alike.
+Prints medians and minima of several rounds in microseconds. The variants alternate within one run, so that load on
+the machine affects all of them. A foreign span is one without GenAI attributes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FOREIGN = {"http.request.method": "GET", "url.full": "http://localhost/", "http.
 
 
 class DroppingSink:
-    """Takes events and forgets them."""
+    """Accepts events and drops them."""
 
     def __init__(self) -> None:
         self.delivery_stats = DeliveryStats()
@@ -56,10 +56,10 @@ class DroppingSink:
         return True
 
     def shutdown(self, timeout_millis: int = 5000) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
 
-class Discard(SpanExporter):
+class DiscardingExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - the protocol's
         return SpanExportResult.SUCCESS
 
@@ -84,22 +84,22 @@ def spans(processor: SpanProcessor | None, attributes: dict[str, str | int]) -> 
 
 
 def conversion(attributes: dict[str, str | int]) -> Callable[[], float]:
-    kept: list[ReadableSpan] = []
+    ended: list[ReadableSpan] = []
 
-    class Keep(SpanProcessor):
+    class KeepsEndedSpans(SpanProcessor):
         def on_end(self, span: ReadableSpan) -> None:
-            kept.append(span)
+            ended.append(span)
 
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(Keep())
+    provider.add_span_processor(KeepsEndedSpans())
     span = provider.get_tracer("benchmark").start_span("chat")
     span.set_attributes(attributes)
     span.end()
-    return repeated(lambda: to_event(kept[0]))
+    return repeated(lambda: to_event(ended[0]))
 
 
 def hooks(processor: SpanProcessor, attributes: dict[str, str | int]) -> Callable[[], float]:
-    """on_start and on_end alone: what the application's thread pays."""
+    """The time of `on_start` and `on_end` on the application's thread."""
     span = TracerProvider(shutdown_on_exit=False).get_tracer("benchmark").start_span("GET")
     span.set_attributes(attributes)
     span.end()
@@ -113,7 +113,7 @@ def hooks(processor: SpanProcessor, attributes: dict[str, str | int]) -> Callabl
 
     def run() -> float:
         took = timed()
-        processor.force_flush()  # what the worker does with it is not to slow what is timed next
+        processor.force_flush()  # so that the worker is idle during the next measurement
         return took
 
     return run
@@ -134,20 +134,22 @@ def main() -> None:
     assert SPANS < MAX_QUEUE
     event = to_event_of(LLM)
     variants = {
-        "foreign span, hooks alone: empty processor": hooks(SpanProcessor(), FOREIGN),
-        "foreign span, hooks alone: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), FOREIGN),
-        "foreign span, hooks alone: ours, beside other instrumentations": hooks(beside_others(), FOREIGN),
-        "LLM span, hooks alone: empty processor": hooks(SpanProcessor(), LLM),
-        "LLM span, hooks alone: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), LLM),
-        "LLM span, whole: no processor": spans(None, LLM),
-        "LLM span, whole: empty processor": spans(SpanProcessor(), LLM),
-        "LLM span, whole: SDK's batch processor, exporter that discards": spans(BatchSpanProcessor(Discard()), LLM),
-        "LLM span, whole: ours, flushed": spans(InfraPrismSpanProcessor(DroppingSink()), LLM),
+        "foreign span, hooks: empty processor": hooks(SpanProcessor(), FOREIGN),
+        "foreign span, hooks: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), FOREIGN),
+        "foreign span, hooks: ours, with another instrumentation": hooks(with_another_instrumentation(), FOREIGN),
+        "LLM span, hooks: empty processor": hooks(SpanProcessor(), LLM),
+        "LLM span, hooks: ours": hooks(InfraPrismSpanProcessor(DroppingSink()), LLM),
+        "LLM span, total: no processor": spans(None, LLM),
+        "LLM span, total: empty processor": spans(SpanProcessor(), LLM),
+        "LLM span, total: SDK's batch processor, exporter that discards": spans(
+            BatchSpanProcessor(DiscardingExporter()), LLM
+        ),
+        "LLM span, total: ours, flushed": spans(InfraPrismSpanProcessor(DroppingSink()), LLM),
         "to_event, LLM span": conversion(LLM),
         "to_event, foreign span": conversion(FOREIGN),
-        "Event alone": repeated(event._replace),
+        "Event, copied with changes": repeated(event._replace),
         "wire.attributes": repeated(lambda: wire.attributes(event)),
-        "attribution, enter and leave": repeated(_attributed),
+        "attribution, enter and exit": repeated(_attributed),
     }
     figures: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(ROUNDS):
@@ -158,8 +160,8 @@ def main() -> None:
         print(f"{name:64} {statistics.median(found):7.2f} ({min(found):.2f})")
 
 
-def beside_others() -> InfraPrismSpanProcessor:
-    """A processor that has seen another instrumentation's call, inside a span that is still open."""
+def with_another_instrumentation() -> InfraPrismSpanProcessor:
+    """A processor that received a call of another instrumentation, with an open parent span."""
     processor = InfraPrismSpanProcessor(DroppingSink())
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
