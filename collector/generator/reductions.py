@@ -15,7 +15,7 @@ from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
 from infraprism.dialects import semconv
-from infraprism.providers import error_names, error_texts, names
+from infraprism.providers import detection, error_names, error_texts
 from infraprism.providers.error_texts import END, longest_first
 
 OTHER: Final = "other"
@@ -80,8 +80,8 @@ def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
 
 def provider(key: str) -> Kept:
     """A provider's name: the longest known beginning of a dotted one."""
-    known = longest_first(names.HINTS)
-    return _reduced(key, rf'(?s)^\s*"?({known})(?:[./].*)?"?\s*$', one_of({*names.HINTS, OTHER}))
+    known = longest_first(detection.SPELLINGS)
+    return _reduced(key, rf'(?s)^\s*"?({known})(?:[./].*)?"?\s*$', one_of({*detection.SPELLINGS, OTHER}))
 
 
 def host(key: str) -> Kept:
@@ -89,13 +89,13 @@ def host(key: str) -> Kept:
     before, after = r"^\s*(?:.*://)?(?:[^/]*@)?", r"(?::[^/]*)?(?:/.*)?\s*$"
     clean = at(CLEAN, key)
     bare = f'replace_pattern({clean}, {text(f"(?s){before}([^/:@]*){after}")}, "$1")'
-    domain_of = f"^(?:[^.]*[.])*?({longest_first(names.HOSTS)})[.]*$"
-    words = one_of({*names.HOSTS, OTHER, _BEDROCK})
+    domain_of = f"^(?:[^.]*[.])*?({longest_first(detection.HOSTS)})[.]*$"
+    words = one_of({*detection.HOSTS, OTHER, _BEDROCK})
     kept = _reduced(key, domain_of, words, f"{bare} where {matches(clean, '[/:@ ]')}")
     raw = at(SPAN, key)
-    for pattern, provider_name in names.HOST_PATTERNS:
-        domain = next((name for name, of in names.HOSTS.items() if of == provider_name), _BEDROCK)
-        if names.provider_of(domain, None, None) != provider_name:
+    for pattern, provider_name in detection.HOST_PATTERNS:
+        domain = next((name for name, of in detection.HOSTS.items() if of == provider_name), _BEDROCK)
+        if detection.provider_of(domain, None, None) != provider_name:
             raise LookupError(f"no domain stands for the hosts of {provider_name}")
         found = f'{clean} == "{OTHER}"', matches(raw, f"(?is){before}(?:{pattern})[.]*{after}")
         kept = Kept(key, (*kept.copies, put(clean, f'"{domain}"', *found)), kept.proof)

@@ -15,13 +15,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 from infraprism.cli.command import Subparsers, new_parser
-from infraprism.pricing import Explanation, Price, Prices, PricesFileError, money, prices
+from infraprism.pricing import Explanation, Price, Prices, PricesFileError, PricingRequest, money, prices
 from infraprism.schema import cost_text
 from infraprism.schema.fields import SERVICE_TIERS
 from infraprism.schema.usage import Usage
@@ -67,43 +66,6 @@ _PER: Final = {"web_search": (1_000, "thousand"), "request": (1_000, "thousand")
 _PER_TOKENS: Final = (1_000_000, "million")
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call to be priced."""
-
-    provider: str
-    model: str
-    usage: Usage
-    at_ns: int
-    tier: str = "standard"
-    region: str | None = None
-    deployment: str | None = None
-
-    def price(self, known: Prices) -> Price:
-        """What it costs."""
-        return known.price(
-            self.provider,
-            self.model,
-            self.usage,
-            self.at_ns,
-            tier=self.tier,
-            region=self.region,
-            deployment=self.deployment,
-        )
-
-    def explain(self, known: Prices) -> Explanation:
-        """What it costs, and why."""
-        return known.explain(
-            self.provider,
-            self.model,
-            self.usage,
-            self.at_ns,
-            tier=self.tier,
-            region=self.region,
-            deployment=self.deployment,
-        )
-
-
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Describe the command."""
     parser = new_parser(subparsers, "price", "what a call costs, and how it comes to it", _EXAMPLES)
@@ -137,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
         search_context_size=args.search_context_size,
     )
     at_ns = time.time_ns() if args.at is None else args.at
-    call = Call(args.provider, args.model, usage, at_ns, args.tier, args.region, args.deployment)
-    sys.stdout.write(text(call.explain(known)))
+    request = PricingRequest(args.provider, args.model, usage, at_ns, args.tier, args.region, args.deployment)
+    sys.stdout.write(text(known.explain(request)))
     return 0
 
 
@@ -170,7 +132,7 @@ def _run_lines(known: Prices, source: IO[str], answers: IO[str]) -> int:
             identity = given.get("id")
             for key in sorted(given.keys() - _CALL_KEYS):
                 sys.stderr.write(f"line {number}: {key!r} is not known and was left out\n")
-            priced = _call(given).price(known)
+            priced = known.price(_request(given))
         except ValueError as error:
             # Every line has its answer, so that a reader can count them; what was wrong goes to standard error.
             sys.stderr.write(f"line {number}: {error}\n")
@@ -190,12 +152,12 @@ def _object(line: str) -> dict[str, Any]:
     return given
 
 
-def _call(given: Mapping[str, Any]) -> Call:
+def _request(given: Mapping[str, Any]) -> PricingRequest:
     usage = given.get("usage") or {}
     if not isinstance(usage, dict):
         raise ValueError("'usage' is an object")  # noqa: TRY004 - the input is wrong, not the program
     at = given.get("at")
-    return Call(
+    return PricingRequest(
         _string(given, "provider") or "",
         _string(given, "model") or "",
         _usage(usage),

@@ -20,8 +20,9 @@ from infraprism.dialects import engine
 from infraprism.dialects.engine import ParsedSpan
 from infraprism.dialects.semconv import USAGE_EVENT, USAGE_EVENT_KEYS
 from infraprism.dialects.values import MAX_TEXT, UNKNOWN_TIER
+from infraprism.providers.detection import provider_of
 from infraprism.providers.errors import error_of
-from infraprism.providers.names import model_in, provider_of
+from infraprism.providers.model_names import model_in
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.delivery_stats import DeliveryStats
@@ -251,7 +252,10 @@ def _cost(kind: _Kind, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | Non
     if kind.tier == UNKNOWN_TIER:
         return None, "incomplete"
     try:
-        return pricing.price(kind.provider, kind.model, usage, start_ns, tier=kind.tier, deployment=kind.deployment)
+        request = pricing.PricingRequest(
+            kind.provider, kind.model, usage, start_ns, tier=kind.tier, deployment=kind.deployment
+        )
+        return pricing.price(request)
     except Exception:  # noqa: BLE001 - a fault in pricing must not lose the call
         delivery_stats.error("price")
         return None, "incomplete"
