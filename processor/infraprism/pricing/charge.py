@@ -57,8 +57,10 @@ class Bill:
             self.missing.append("the model is not billed by text tokens alone")
         self._input(rates, usage)
         self._output(rates, usage)
-        if rates.request is not None or rates.web_search is not None or usage.web_searches is not None:
+        if rates.request is not None or usage.web_searches is not None:
             self._fees(rates, usage)
+        elif rates.web_search is not None and rates.reasoning is not None:
+            self.missing.append("the searches of a research call were not reported")
         for name, pieces, rate in self._parts:
             if not 0 <= pieces <= MAX_TOKENS:
                 self.missing.append(f"no call has {pieces} of {name}")
@@ -159,8 +161,6 @@ class Bill:
             self._parts.append(("request", requests, self._by_size(rates.request, usage)))
         elif usage.web_searches is not None:
             self._parts.append(("web_search", usage.web_searches, self._by_size(rates.web_search, usage)))
-        elif rates.web_search is not None and rates.reasoning is not None:
-            self.missing.append("the searches of a research call were not reported")
 
     def _by_size(self, fee: Fee, usage: Usage) -> int | None:
         if not isinstance(fee, Mapping):

@@ -252,9 +252,7 @@ def _cost(kind: _Kind, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | Non
     if kind.tier == UNKNOWN_TIER:
         return None, "incomplete"
     try:
-        request = pricing.PricingRequest(
-            kind.provider, kind.model, usage, start_ns, tier=kind.tier, deployment=kind.deployment
-        )
+        request = pricing.PricingRequest(kind.provider, kind.model, usage, start_ns, kind.tier, None, kind.deployment)
         return pricing.price(request)
     except Exception:  # noqa: BLE001 - a fault in pricing must not lose the call
         delivery_stats.error("price")
