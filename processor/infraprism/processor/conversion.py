@@ -21,7 +21,7 @@ from infraprism.dialects.engine import ParsedSpan
 from infraprism.dialects.semconv import USAGE_EVENT, USAGE_EVENT_KEYS
 from infraprism.dialects.values import MAX_TEXT, UNKNOWN_TIER
 from infraprism.providers.detection import provider_of
-from infraprism.providers.errors import error_of
+from infraprism.providers.error_classification import classify_error
 from infraprism.providers.model_names import model_in
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
@@ -273,7 +273,7 @@ def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     if own and (name or next(iter(types), "")).lower() in own and _is_answered(parsed):
         return SUCCESS
     text = getattr(span.status, "description", None) or message
-    kind, code = error_of(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
+    kind, code = classify_error(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
     return Outcome(success=False, error_type=kind, error_code=code)
 
 

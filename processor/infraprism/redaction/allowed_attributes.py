@@ -14,7 +14,7 @@ from typing import Any, Final
 from infraprism.dialects import DIALECTS, values
 from infraprism.dialects.table import READERS, As, key_of
 from infraprism.providers.detection import SPELLINGS
-from infraprism.providers.errors import error_of
+from infraprism.providers.error_classification import classify_error
 from infraprism.schema import fields
 
 Guard = Callable[[Any], Any]
@@ -66,7 +66,7 @@ def shaped(pattern: re.Pattern[str]) -> Guard:
 def error_type(value: Any) -> str | None:
     """The category of an error, in place of its class, which may be anybody's."""
     name = values.text(value)
-    return None if name is None else error_of(name, None, (), ())[0]
+    return None if name is None else classify_error(name, None, (), ())[0]
 
 
 def finish_reasons(value: Any) -> Any:
