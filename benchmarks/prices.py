@@ -1,12 +1,12 @@
-"""What a price costs to work out, beside genai-prices and litellm: first and next look-up, load time, memory, size.
+"""Compares the cost of pricing a call with genai-prices and litellm: look-ups, load time, memory, size of the table.
 
     python benchmarks/prices.py
 
-litellm has an environment of its own, `.venv-litellm`, which the first run makes; it is measured with the prices that
-it brings, and without its fetch of newer ones. All take turns within one run, so that a busy machine disturbs them
-alike. Look-ups are the median and the minimum of rounds, in microseconds; imports, first prices and memory are medians
-of fresh processes. Our import is that of the price modules and what they alone bring, with the rest of the processor
-loaded before.
+litellm has an environment of its own, `.venv-litellm`, which the first run creates; it is measured with the prices in
+its package, and without its download of newer ones. All take turns within one run, so that the load of the machine
+affects them equally. Look-ups are the median and the minimum of rounds, in microseconds; imports, first prices and
+memory are medians of new processes. Our import is that of the pricing modules and what they alone import, with
+OpenTelemetry's SDK and the schema loaded before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 import genai_prices
 
-from infraprism.pricing import Prices, price, table
+from infraprism.pricing import Prices, PricingRequest, price, table
 from infraprism.schema.usage import Usage
 
 ROUNDS, CALLS, STARTS = 25, 2000, 7
@@ -57,9 +57,9 @@ print((imported - started) * 1e3, (time.perf_counter() - imported) * 1e3, reside
 """
 OURS_FRESH = FRESH.format(
     before="import opentelemetry.sdk.trace, infraprism.schema\nfrom infraprism.schema import usage, delivery_stats\n"
-    "for name in [n for n in sys.modules if '.prices' in n]:\n    del sys.modules[name]",
-    load="from infraprism.pricing import price",
-    first="price('openai', 'gpt-4o', usage.Usage(10000, 500, 6000), 1795435200 * 10**9)",
+    "for name in [n for n in sys.modules if '.pricing' in n]:\n    del sys.modules[name]",
+    load="from infraprism.pricing import PricingRequest, price",
+    first="price(PricingRequest('openai', 'gpt-4o', usage.Usage(10000, 500, 6000), 1795435200 * 10**9))",
 )
 THEIRS_FRESH = FRESH.format(
     before="",
@@ -100,7 +100,7 @@ def litellm_python() -> str:
 
 @contextmanager
 def litellm_turns() -> Iterator[Callable[[str, str, int], float]]:
-    """litellm in its own process: called with provider, model and calls, it says the microseconds of one call."""
+    """litellm in its own process: called with provider, model and calls, it returns the microseconds of one."""
     with subprocess.Popen(
         [litellm_python(), "-c", LITELLM_TURNS],
         stdin=subprocess.PIPE,
@@ -136,7 +136,7 @@ def usage_of(model: str) -> Usage:
 
 def ours(provider: str, model: str) -> Callable[[], object]:
     usage = usage_of(model)
-    return lambda: price(provider, model, usage, AT_NS)
+    return lambda: price(PricingRequest(provider, model, usage, AT_NS))
 
 
 def theirs(provider: str, model: str) -> Callable[[], object]:
@@ -179,7 +179,7 @@ def next_lookups() -> None:
 
 
 def compared(columns: list[tuple[float, ...]]) -> str:
-    """Median and minimum of each; and how many times ours the others take."""
+    """Median and minimum of each, and the ratio of the others to ours."""
     mine = statistics.median(columns[0])
     shown = f"{f'{mine:.2f} ({min(columns[0]):.2f})':>14}"
     for column in columns[1:]:
@@ -188,22 +188,22 @@ def compared(columns: list[tuple[float, ...]]) -> str:
     return shown
 
 
-def first_sights() -> None:
-    print(f"\n{'first sight of a name, table loaded, us':<46}{'ours':>16}")
+def first_lookups() -> None:
+    print(f"\n{'first look-up of a name, table loaded, us':<46}{'ours':>16}")
     for provider, model, what in NAMES:
         usage = usage_of(model)
         times = []
         for _ in range(ROUNDS):
             fresh = Prices()
             start = time.perf_counter()
-            fresh.price(provider, model, usage, AT_NS)
+            fresh.price(PricingRequest(provider, model, usage, AT_NS))
             times.append((time.perf_counter() - start) * 1e6)
         shown = f"{statistics.median(times):.0f} ({min(times):.0f})"
         print(f"{what + ', ' + model:<46.46}{shown:>16}")
 
 
 def fresh_processes() -> None:
-    print(f"\n{'fresh process':<28}{'import ms':>12}{'first price ms':>16}{'more MiB':>10}")
+    print(f"\n{'new process':<28}{'import ms':>12}{'first price ms':>16}{'more MiB':>10}")
     starts: dict[str, tuple[str, str]] = {
         "ours": (sys.executable, OURS_FRESH),
         "genai-prices": (sys.executable, THEIRS_FRESH),
@@ -230,6 +230,6 @@ def sizes() -> None:
 
 if __name__ == "__main__":
     next_lookups()
-    first_sights()
+    first_lookups()
     fresh_processes()
     sizes()

@@ -15,13 +15,13 @@ from collector.generator.guards import Kept, one_of
 from collector.generator.ottl import CLEAN, SPAN, at, matches, put, text
 
 from infraprism.dialects import semconv
-from infraprism.providers import error_names, error_texts, names
-from infraprism.providers.error_texts import END, longest_first
+from infraprism.providers import detection, error_messages, error_names
+from infraprism.providers.error_messages import CLASS_SUFFIX, longest_first
 
 OTHER: Final = "other"
 OTHER_ERROR: Final = "_OTHER"
 """The conventions' word for an error without a name that is known."""
-_STATUS: Final = error_texts.STATUS
+_STATUS: Final = error_messages.STATUS
 _BEDROCK: Final = "bedrock.any.amazonaws.com"
 """Stands for each host of Bedrock: names of regions and endpoints stay behind."""
 
@@ -32,11 +32,13 @@ _ENDS: Final = frozenset(end for end, _ in error_names.CLASSES)
 _FOUND: Final = "E"
 """Marks what a pattern found in a text that has been lower-cased, so has no such letter."""
 # All underscores are gone when this is looked for.
-_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({longest_first(_ENDS)}){error_names.ENDING}"
+_CLASS: Final = rf"(?s)^(?:.*[.])?[^.]*?({longest_first(_ENDS)}){error_names.CLASS_ENDING}"
 _CODE: Final = one_of(error_names.CODES)
-ERROR_WORDS: Final = f"^(?:{_STATUS}|{OTHER_ERROR}|{longest_first(error_names.CODES)}|(?:{longest_first(_ENDS)}){END})$"
+ERROR_WORDS: Final = (
+    f"^(?:{_STATUS}|{OTHER_ERROR}|{longest_first(error_names.CODES)}|(?:{longest_first(_ENDS)}){CLASS_SUFFIX})$"
+)
 """All that an error's name can be once it is reduced."""
-STATUS_TEXT: Final = f"^{error_texts.REDUCED}$"
+STATUS_TEXT: Final = f"^{error_messages.REDUCED_MESSAGE}$"
 """All that a status message can be."""
 
 
@@ -46,7 +48,7 @@ def reduce_error(source: str, target: str) -> tuple[str, ...]:
     return (
         put(target, f'ConvertCase({source}, "lower")', *is_text),
         f'replace_pattern({target}, "_", "")',
-        f'replace_pattern({target}, {text(_CLASS)}, "{_FOUND}${{1}}{END}")',
+        f'replace_pattern({target}, {text(_CLASS)}, "{_FOUND}${{1}}{CLASS_SUFFIX}")',
         put(target, f'"{OTHER_ERROR}"', *is_text, f'not IsMatch({target}, "^{_FOUND}")'),
         f'replace_pattern({target}, "^{_FOUND}", "")',
         put(target, f'ConvertCase({source}, "lower")', matches(source, "(?i)" + _CODE)),
@@ -80,8 +82,8 @@ def _reduced(key: str, pattern: str, words: str, *first: str) -> Kept:
 
 def provider(key: str) -> Kept:
     """A provider's name: the longest known beginning of a dotted one."""
-    known = longest_first(names.HINTS)
-    return _reduced(key, rf'(?s)^\s*"?({known})(?:[./].*)?"?\s*$', one_of({*names.HINTS, OTHER}))
+    known = longest_first(detection.SPELLINGS)
+    return _reduced(key, rf'(?s)^\s*"?({known})(?:[./].*)?"?\s*$', one_of({*detection.SPELLINGS, OTHER}))
 
 
 def host(key: str) -> Kept:
@@ -89,13 +91,13 @@ def host(key: str) -> Kept:
     before, after = r"^\s*(?:.*://)?(?:[^/]*@)?", r"(?::[^/]*)?(?:/.*)?\s*$"
     clean = at(CLEAN, key)
     bare = f'replace_pattern({clean}, {text(f"(?s){before}([^/:@]*){after}")}, "$1")'
-    domain_of = f"^(?:[^.]*[.])*?({longest_first(names.HOSTS)})[.]*$"
-    words = one_of({*names.HOSTS, OTHER, _BEDROCK})
+    domain_of = f"^(?:[^.]*[.])*?({longest_first(detection.HOSTS)})[.]*$"
+    words = one_of({*detection.HOSTS, OTHER, _BEDROCK})
     kept = _reduced(key, domain_of, words, f"{bare} where {matches(clean, '[/:@ ]')}")
     raw = at(SPAN, key)
-    for pattern, provider_name in names.HOST_PATTERNS:
-        domain = next((name for name, of in names.HOSTS.items() if of == provider_name), _BEDROCK)
-        if names.provider_of(domain, None, None) != provider_name:
+    for pattern, provider_name in detection.HOST_PATTERNS:
+        domain = next((name for name, of in detection.HOSTS.items() if of == provider_name), _BEDROCK)
+        if detection.provider_of(domain, None, None) != provider_name:
             raise LookupError(f"no domain stands for the hosts of {provider_name}")
         found = f'{clean} == "{OTHER}"', matches(raw, f"(?is){before}(?:{pattern})[.]*{after}")
         kept = Kept(key, (*kept.copies, put(clean, f'"{domain}"', *found)), kept.proof)
@@ -111,10 +113,10 @@ _IS_CLASS: Final = _MARK + "1"
 
 def _to_status(target: str) -> tuple[str, ...]:
     """Statements that make of a message in a known wording its status."""
-    told = (rf"(?s)^(?:.*?(?:{pattern})).*$" for pattern in error_texts.STATUSES)
+    told = (rf"(?s)^(?:.*?(?:{pattern})).*$" for pattern in error_messages.STATUS_PATTERNS)
     worded = (
-        (rf"(?s)^{error_texts.RETRIED}(?:{longest_first(beginnings)}).*$", str(status))
-        for status, beginnings in error_texts.WORDED.items()
+        (rf"(?s)^{error_messages.MESSAGE_PREAMBLE}(?:{longest_first(beginnings)}).*$", str(status))
+        for status, beginnings in error_messages.MESSAGE_PREFIXES.items()
     )
     return tuple(
         f"replace_pattern({target}, {text(pattern)}, {text(found)}) where {target} != nil"
@@ -135,11 +137,11 @@ def _to_name(message: str, code: str, class_end: str, *conditions: str) -> Itera
     told = at(CLEAN, "told")
     yield put(told, message, *conditions)
     yield f'replace_pattern({told}, "{_MARK}", "{_NO_MARK}") where {told} != nil'
-    for telling in error_texts.TELLINGS:
-        kind = _IS_CODE if telling.is_code else _IS_CLASS
-        groups = re.compile(telling.pattern).groups
-        found = telling.word or "".join(f"${{{number}}}" for number in range(1, groups + 1))
-        whole = text(rf"(?s)^(?:.*?(?:{telling.pattern})).*$")
+    for pattern in error_messages.NAME_PATTERNS:
+        kind = _IS_CODE if pattern.is_code else _IS_CLASS
+        groups = re.compile(pattern.pattern).groups
+        found = pattern.name or "".join(f"${{{number}}}" for number in range(1, groups + 1))
+        whole = text(rf"(?s)^(?:.*?(?:{pattern.pattern})).*$")
         untold = f'{told} != nil and not IsMatch({told}, "^{_MARK}")'
         yield f'replace_pattern({told}, {whole}, "{kind}{found}") where {untold}'
     for target, kind in ((code, _IS_CODE), (class_end, _IS_CLASS)):
@@ -157,7 +159,7 @@ def status_text() -> tuple[str, ...]:
         _without_others("status", f"^{_STATUS}$"),
         *_to_name(message, code, class_end),
         put(message, '""'),
-        put(message, f'Concat([{class_end}, "{END}: "], "")', f"{class_end} != nil"),
+        put(message, f'Concat([{class_end}, "{CLASS_SUFFIX}: "], "")', f"{class_end} != nil"),
         put(message, f'Concat([{message}, "Error code: ", {status}], "")', f"{status} != nil"),
         put(message, f"""Concat([{message}, " 'code': '", {code}, "'"], "")""", f"{code} != nil"),
     )
@@ -176,7 +178,7 @@ def error_in_text(key: str) -> Kept:
             put(clean, raw, f"{clean} == nil", matches(raw, ERROR_WORDS)),
             *_to_name(raw, code, class_end, f"{clean} == nil", f"IsString({raw})"),
             put(clean, code, f"{code} != nil"),
-            put(clean, f'Concat([{class_end}, "{END}"], "")', f"{class_end} != nil"),
+            put(clean, f'Concat([{class_end}, "{CLASS_SUFFIX}"], "")', f"{class_end} != nil"),
             f'delete_key({CLEAN}, "code")',
             f'delete_key({CLEAN}, "class")',
         ),

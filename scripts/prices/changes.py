@@ -1,4 +1,4 @@
-"""What changed between two compiled tables, one line for each rate."""
+"""Lists the differences between two compiled tables, one line for each rate."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Compile the table of prices: the pinned package, then our overlay, into one file per provider.
+"""Compiles the price table from the pinned package and our overlay, into one file per provider.
 
-    python scripts/prices/compile.py          write processor/infraprism/pricing/data, print what changed
-    python scripts/prices/compile.py --check  write nothing; exit 1 if the committed table is not what comes out
+    python scripts/prices/compile.py          write processor/infraprism/pricing/data, print the differences
+    python scripts/prices/compile.py --check  write nothing; exit 1 if the committed table differs
 
-The output is the same for the same input, byte for byte: the date of the run is not in it.
+The output is deterministic: it does not contain the date of the run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _named(provider_id: str) -> Any:
 
 
 def _text(table: dict[str, Any]) -> str:
-    """One model a line, so that a change of a price is a change of a line."""
+    """One model per line, so that the change of a price is a change of one line."""
     head = {key: value for key, value in table.items() if key != "models"}
     models = ",\n".join(json.dumps(model, separators=(",", ":"), ensure_ascii=False) for model in table["models"])
     return json.dumps(head, separators=(",", ":"), ensure_ascii=False)[:-1] + ',"models":[\n' + models + "\n]}\n"
@@ -79,7 +79,7 @@ def main() -> int:
         print(f"The table is up to date: {json.loads(files['about.json'])['version']}")
         return 0
     if arguments.check:
-        print("The committed table is not what the package and the overlay give; run `make prices`.")
+        print("The committed table differs from the package and the overlay; run `make prices`.")
         return 1
     DATA.mkdir(parents=True, exist_ok=True)
     for name in before.keys() - files.keys():

@@ -1,8 +1,8 @@
-"""Our own additions and corrections to the table: `overlay.yaml`, each with its source, and its date or doubt.
+"""Applies our own additions and corrections, `overlay.yaml`, to the table.
 
-Each section of the file is one function here, applied in this order: `removed`, `models`, `redated`, `add_rates`,
-`tier_since`, `tier_factor`, `premiums`. An entry that fits nothing is an error: it has become needless or was never
-right.
+Each section of the file is one function here, applied in this order: `excluded`, `removed`, `models`, `redated`,
+`add_rates`, `tier_since`, `tier_factor`, `premiums`. An entry that changes nothing is an error, since it is obsolete
+or wrong.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Model = dict[str, Any]
 Providers = dict[str, list[Model]]
 Entry = dict[str, Any]
 
-_SAID: Final = ("source", "why")
+_REQUIRED: Final = ("source", "why")
 _FEES: Final = frozenset({"web_search", "request"})
 _PLACES: Final = 18
 
 
 def copied(models: list[Model], provider: str) -> list[Model]:
-    """Another provider's models, as a host sells them: at the standard price, and without that provider's own fees."""
+    """Another provider's models, as a host sells them: at the standard price, without that provider's own fees."""
     found = []
     for model in models:
         rows = [{**row, "rates": _without(row["rates"], _FEES)} for row in model["rows"]["standard"]]
@@ -35,13 +35,14 @@ def copied(models: list[Model], provider: str) -> list[Model]:
 
 
 def applied(path: Path, providers: Providers) -> dict[str, Any]:
-    """The table of each provider, with the overlay's entries put in.
+    """The table of each provider, with the overlay's entries applied.
 
-    Raises ValueError for an entry without source, date and reason, and for one that fits no model.
+    Raises ValueError for an entry without source, date and reason, and for one that changes nothing.
     """
-    # Everything is text: a rate that YAML had read as a float would no longer be the one that was written.
+    # Everything is text: a rate that YAML reads as a float is no longer the one that was written.
     sections: dict[str, list[Entry]] = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     apply: dict[str, Callable[[Providers, Entry], bool]] = {
+        "excluded": _excluded,
         "removed": _removed,
         "models": _model,
         "redated": _redated,
@@ -56,7 +57,7 @@ def applied(path: Path, providers: Providers) -> dict[str, Any]:
         for entry in sections.get(name, ()):
             _check(name, entry)
             if not function(providers, entry):
-                raise ValueError(f"{name}: this entry fits nothing: {entry}")
+                raise ValueError(f"{name}: this entry changes nothing: {entry}")
     tables = {name: {"id": name, "models": models} for name, models in providers.items()}
     for entry in sections.get("premiums", ()):
         _check("premiums", entry)
@@ -66,11 +67,11 @@ def applied(path: Path, providers: Providers) -> dict[str, Any]:
 
 
 def _check(section: str, entry: Entry) -> None:
-    missing = [key for key in _SAID if not entry.get(key)]
+    missing = [key for key in _REQUIRED if not entry.get(key)]
     if not entry.get("checked") and not entry.get("unverified"):
         missing.append("checked or unverified")
     if missing:
-        raise ValueError(f"{section}: {entry} does not say its {', '.join(missing)}")
+        raise ValueError(f"{section}: {entry} lacks its {', '.join(missing)}")
 
 
 def _source(entry: Entry) -> str:
@@ -78,13 +79,17 @@ def _source(entry: Entry) -> str:
     return f"{entry['source']} ({', '.join(filter(None, (entry.get('checked'), unverified)))})"
 
 
-def _meant(providers: Providers, entry: Entry) -> Iterator[Model]:
+def _selected(providers: Providers, entry: Entry) -> Iterator[Model]:
     names = re.compile(entry.get("models", ".*"))
     return (model for model in providers[entry["provider"]] if names.fullmatch(model["id"]))
 
 
+def _excluded(providers: Providers, entry: Entry) -> bool:
+    return providers.pop(entry["provider"], None) is not None
+
+
 def _removed(providers: Providers, entry: Entry) -> bool:
-    wrong = [model["id"] for model in _meant(providers, entry)]
+    wrong = [model["id"] for model in _selected(providers, entry)]
     known = providers[entry["provider"]]
     known[:] = [model for model in known if model["id"] not in wrong]
     return bool(wrong)
@@ -105,7 +110,7 @@ def _model(providers: Providers, entry: Entry) -> bool:
 
 def _redated(providers: Providers, entry: Entry) -> bool:
     done = False
-    for model in _meant(providers, entry):
+    for model in _selected(providers, entry):
         for row in model["rows"]["standard"]:
             if row.get("from") in entry["from"]:
                 row["from"] = entry["from"][row["from"]]
@@ -116,7 +121,7 @@ def _redated(providers: Providers, entry: Entry) -> bool:
 
 def _add_rates(providers: Providers, entry: Entry) -> bool:
     done = False
-    for model in _meant(providers, entry):
+    for model in _selected(providers, entry):
         for tier, rows in model["rows"].items():
             for row in rows:
                 rates = row["rates"]
@@ -130,7 +135,7 @@ def _add_rates(providers: Providers, entry: Entry) -> bool:
 
 def _tier_since(providers: Providers, entry: Entry) -> bool:
     done = False
-    for model in _meant(providers, entry):
+    for model in _selected(providers, entry):
         rows = model["rows"].get(entry["tier"])
         if not rows or rows[0].get("from", "") <= entry["since"]:
             continue
@@ -142,7 +147,7 @@ def _tier_since(providers: Providers, entry: Entry) -> bool:
 
 
 def _earlier(standard: list[Model], first: Model, since: str) -> Iterator[Model]:
-    """The tier's rows from `since` to its first known one: in the same ratio to the standard rates of each time."""
+    """The tier's rows from `since` to its first known one, in the same ratio to the standard rates of that time."""
     now = [row for row in standard if row.get("from", "") <= first["from"]][-1]
     for row, following in zip(standard, [*standard[1:], {"from": first["from"]}], strict=True):
         start = max(row.get("from", ""), since)
@@ -178,7 +183,7 @@ def _scaled(rate: Any, factor: Fraction) -> Any:
 
 def _tier_factor(providers: Providers, entry: Entry) -> bool:
     done = False
-    for model in _meant(providers, entry):
+    for model in _selected(providers, entry):
         rows = [
             {
                 "from": max(row.get("from", ""), entry["since"]),

@@ -1,7 +1,7 @@
-"""Read the pinned price package and say the same in our own terms.
+"""Converts the pinned price package to the form of our table.
 
-A model becomes `{"id", "match", "rows"}`: `match` names it (`is`: exact names, `re`: patterns, in the order of the
-source), `rows` are its prices per tier, each with the time from which it holds. Rates are strings, USD per million
+A model becomes `{"id", "match", "rows"}`: `match` has its names (`is`: exact names, `re`: patterns, in the order of the
+source), `rows` has its prices per tier, each with the time from which it applies. Rates are strings, USD per million
 tokens or per thousand requests or searches.
 """
 
@@ -35,21 +35,21 @@ TOKEN_RATES: Final = {
     "web_searches_kcount": "web_search",
     "requests_kcount": "request",
 }
-"""The rates that a call's usage can be multiplied with, by the names of the source."""
+"""Our names of the rates that apply to the usage of a call, by the names of the source."""
 
 TIERS: Final = {
     ("processing", "batch"): "batch",
     ("service_tier", "flex"): "flex",
     ("service_tier", "priority"): "priority",
 }
-"""The request contexts of the source that are service tiers of ours; its others (speed, route) no event can tell."""
+"""Our service tiers, by the request contexts of the source; an event does not have its others (speed, route)."""
 
 _DATED_SUFFIX: Final = r"[-@](?:20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-20\d{2}|\d{3,4})" + SUFFIX_MARK
 _UNANCHORED: Final = {
     r"^gemini-3\.5-flash-\d": r"gemini-3\.5-flash-\d{3}",
     r"^gemini-4-argon-\d": r"gemini-4-argon-\d{3}",
 }
-"""Patterns of the source that would let any longer name through, and what we read instead."""
+"""Patterns of the source that match any longer name, and the patterns that replace them."""
 
 Row = dict[str, Any]
 Model = dict[str, Any]
@@ -94,11 +94,11 @@ def _tiers(model: types.ModelInfo) -> list[str]:
 
 
 def _tier(model: types.ModelInfo, tier: str) -> list[Row]:
-    """One tier's prices as whole rows, one for each day on which the standard price or the tier's own changes."""
+    """The rows of one tier: one for each day on which the standard price or the tier's own changes."""
     variants = [v for v in model.price_variants or () if any(TIERS.get(p) == tier for p in v.when.items())]
     standard = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
     if any(isinstance(price.constraint, types.TimeOfDateConstraint) for price in standard):
-        raise ValueError(f"{model.id}: a tier beside prices by the hour; say it in the overlay")
+        raise ValueError(f"{model.id}: a tier in addition to prices by the hour; put it into the overlay")
     first = min(_day(v.constraint) or date.min for v in variants)
     days = {_day(item.constraint) or date.min for item in [*variants, *standard]}
     context = {key: value for v in variants for key, value in v.when.items()}
@@ -119,8 +119,8 @@ def _day(constraint: object) -> date | None:
 def rates(price: types.ModelPrice) -> dict[str, Any]:
     """The rates of one price in our names.
 
-    Where a side has rates by modality that no count of ours can tell apart (images, video), its token rate is left
-    out, so that such a call is incomplete and not cheap; `also` names what the source charges besides.
+    Where input or output has rates by modality that our counts do not distinguish (images, video), its token rate is
+    left out, so that such a call is incomplete and not priced too low; `also` has the other charges of the source.
     """
     given = {key: value for key, value in vars(price).items() if value is not None}
     found = {name: _rate(given[key]) for key, name in TOKEN_RATES.items() if key in given}
@@ -139,7 +139,7 @@ def _rate(value: Any) -> Any:
 
 
 def _threshold(start: int) -> str:
-    # The source knows only "more than"; a limit one below a round number is its way to say "at least".
+    # The source has only "more than"; a limit of one below a round number means "at least".
     return f">={start + 1}" if start % 1000 == 999 else f">{start}"  # noqa: PLR2004
 
 
@@ -180,7 +180,7 @@ def _pattern(clause: Any) -> str:
     if clause.regex in _UNANCHORED:
         return _UNANCHORED[clause.regex]
     if not (clause.regex.startswith("^") and clause.regex.endswith("$")):
-        raise ValueError(f"the pattern {clause.regex!r} lets longer names through; say in _UNANCHORED how to read it")
+        raise ValueError(f"the pattern {clause.regex!r} matches longer names; add a replacement to _UNANCHORED")
     return str(clause.regex[1:-1])
 
 

@@ -32,7 +32,7 @@ from infraprism.dialects import DIALECTS
 from infraprism.dialects.table import As, key_of
 from infraprism.dialects.values import Words, failure
 from infraprism.processor import to_event
-from infraprism.providers import error_names, names
+from infraprism.providers import detection, error_names
 from infraprism.schema import Event
 
 CANARY = "canary-77ab-a-prompt"
@@ -278,8 +278,8 @@ def test_the_keys_that_may_come_are_those_that_the_collector_lets_leave() -> Non
 
 def test_every_word_that_the_collector_lets_leave_may_come() -> None:
     words: dict[str, Iterable[str]] = {
-        "provider": {*names.HINTS, reductions.OTHER},
-        "host": {*names.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
+        "provider": {*detection.SPELLINGS, reductions.OTHER},
+        "host": {*detection.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
         "error": {
             *error_names.CODES,
             *(end + "error" for end, _ in error_names.CLASSES),

@@ -21,7 +21,7 @@ from tests.kit.otlp_spans import attributes, readable_spans
 from infraprism.dialects.values import TIERS
 from infraprism.processor import to_event
 from infraprism.processor.event_span import event_span
-from infraprism.providers import error_names, names
+from infraprism.providers import detection, error_names
 from infraprism.schema import Event, fields
 
 ATTRIBUTED = {
@@ -77,10 +77,12 @@ def _errors() -> Iterator[dict[str, Any]]:
 
 
 def _values() -> Iterator[dict[str, Any]]:
-    for hint in sorted({*names.HINTS, "openai.chat", "OpenAI", " azure ", "my-gateway.chat", "google.vertex.chat", ""}):
+    for hint in sorted(
+        {*detection.SPELLINGS, "openai.chat", "OpenAI", " azure ", "my-gateway.chat", "google.vertex.chat", ""}
+    ):
         yield {"gen_ai.provider.name": hint}
         yield {"gen_ai.system": hint, "gen_ai.provider.name": None}
-    for host in sorted(names.HOSTS):
+    for host in sorted(detection.HOSTS):
         yield {"server.address": f"my-resource.{host}"}
         yield {"server.address": f"https://user@{host.upper()}:443/v1/chat?key=1"}
     for host in (

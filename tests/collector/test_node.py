@@ -43,7 +43,8 @@ def _told(event: dict[str, Any]) -> tuple[Any, ...]:
 
 def _price(event: dict[str, Any]) -> Decimal | None:
     used = Usage(input_tokens=event["input_tokens"], output_tokens=event["output_tokens"])
-    return pricing.price("openai", event["model"], used, 1_790_000_000 * 10**9).cost_usd
+    request = pricing.PricingRequest("openai", event["model"], used, 1_790_000_000 * 10**9)
+    return pricing.price(request).cost_usd
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`infraprism price`: one call by options, or one a line."""
+"""`infraprism price`: one call from options, or one per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_one_call_is_answered_with_cost_status_lines_source_and_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_call_has_cost_status_lines_source_and_table(capsys: pytest.CaptureFixture[str]) -> None:
     counts = ["--input-tokens", "10000", "--output-tokens", "750", "--cache-read-tokens", "6000", "--web-searches", "2"]
     assert main([*ONE, *counts]) == 0
     out = capsys.readouterr().out
@@ -33,7 +33,7 @@ def test_one_call_is_answered_with_cost_status_lines_source_and_table(capsys: py
     assert "source  genai-prices" in out
 
 
-def test_a_call_without_a_price_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_call_without_a_price_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ONE, "--input-tokens", "5", "--output-tokens", "5", "--cache-write-1h-tokens", "5"]) == 0
     out = capsys.readouterr().out
     assert "cost    unknown\nstatus  incomplete\n" in out
@@ -44,24 +44,26 @@ def test_a_call_without_a_price_says_what_is_missing(capsys: pytest.CaptureFixtu
     "arguments",
     [["price"], ["price", "--model", "x"], [*ONE, "--prices", "/nonexistent.json"]],
 )
-def test_what_cannot_be_read_is_refused_in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_input_is_one_line_of_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert not said.out
-    assert said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "option", [["--at", "noon"], ["--input-tokens", "-1"], ["--tier", "cheap"], ["--requests", "x"]]
 )
-def test_an_option_that_is_none_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_option_is_an_error(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*ONE, *option])
     assert stopped.value.code == 2
     assert option[0] in capsys.readouterr().err
 
 
-def test_every_line_has_its_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_of_input_has_a_line_of_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     usage = {
         "input_tokens": 10_000,
         "output_tokens": 100,
@@ -92,7 +94,7 @@ def test_every_line_has_its_answer(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ]
 
 
-def test_a_line_that_cannot_be_read_is_answered_and_said(
+def test_an_invalid_line_has_a_line_of_output_and_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = {"id": 1, "provider": "openai", "model": "gpt-4o"}
@@ -112,12 +114,14 @@ def test_a_line_that_cannot_be_read_is_answered_and_said(
         "sys.stdin", io.StringIO("".join(b if isinstance(b, str) else json.dumps(b) + "\n" for b in bad))
     )
     assert main(["price", "--jsonl"]) == 2
-    said = capsys.readouterr()
-    assert [json.loads(line)["cost_status"] for line in said.out.splitlines()] == ["incomplete"] * len(bad)
-    assert [line.split(":")[0] for line in said.err.splitlines()] == [f"line {n + 1}" for n in range(len(bad))]
+    captured = capsys.readouterr()
+    assert [json.loads(line)["cost_status"] for line in captured.out.splitlines()] == ["incomplete"] * len(bad)
+    assert [line.split(":")[0] for line in captured.err.splitlines()] == [f"line {n + 1}" for n in range(len(bad))]
 
 
-def test_a_file_of_prices_on_the_command_line_wins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_prices_on_the_command_line_has_precedence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mine.json"
     entry = {"provider": "openai", "model": "gpt-4o", "rates": {"input": "1", "output": "1"}, "source": "contract"}
     path.write_text(json.dumps({"prices": [entry]}))

@@ -1,4 +1,4 @@
-"""What docs/prices.md shows is what happens."""
+"""The examples in docs/prices.md work as shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infraprism.cli.main import main
-from infraprism.pricing import Prices
+from infraprism.pricing import Prices, PricingRequest
 from infraprism.schema import fields
 from infraprism.schema.usage import Usage
 
@@ -25,19 +25,19 @@ def block(language: str) -> str:
     return found[1]
 
 
-def test_the_example_of_the_command_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_command_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     command, _, expected = block("console").partition("\n")
     assert main(shlex.split(command.removeprefix("$ infraprism "))) == 0
     assert capsys.readouterr().out.startswith(expected)
 
 
-def test_the_example_of_a_file_does_what_it_says(tmp_path: Path) -> None:
+def test_the_example_of_a_file_has_the_prices_in_its_comments(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(block("yaml"))
     known = Prices(path)
 
     def cost(provider: str, model: str, usage: Usage = MILLION, **more: str) -> Decimal | None:
-        return known.price(provider, model, usage, NOW, **more).cost_usd
+        return known.price(PricingRequest(provider, model, usage, NOW, **more)).cost_usd
 
     assert cost("openai", "gpt-4o-2024-08-06") == 10
     assert cost("openai", "gpt-4o", tier="batch") == 5

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infraprism.pricing import Prices, engine, money, price, table
+from infraprism.pricing import Prices, PricingRequest, engine, money, price, table
 from infraprism.pricing.charge import Bill, Rates
-from infraprism.pricing.rows import Row, held_at, read, row_at, scaled
+from infraprism.pricing.rows import applicable, read, row_at, scaled
 from infraprism.schema import fields
 from infraprism.schema.usage import Usage
 
@@ -36,23 +36,22 @@ def rates() -> st.SearchStrategy[Rates]:
     return st.builds(Rates, **dict.fromkeys(Rates._fields[:9], RATES), web_search=fees, request=fees)
 
 
-@given(usages(), rates())
+@given(usages(), st.sampled_from(["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "perplexity/sonar-deep-research"]))
 @settings(max_examples=500, deadline=None)
-def test_the_short_way_and_the_whole_bill_agree(usage: Usage, known: Rates) -> None:
-    prices, row = Prices(), Row(bands=((200_001, known._replace(input=7 * 10**18)), (0, known)))
-    key = ("openai", "gpt-4o", "standard", None, None)
-    plan = engine.Plan("openai", "gpt-4o", "standard", (row,))
-    prices._held[key] = (0, 2 * NOW, *row.plain(), row, plan)
-    found, bill = prices.price("openai", "gpt-4o", usage, NOW), Bill(row.rates(usage.input_tokens or 0), usage)
+def test_the_price_is_the_sum_of_the_explained_lines_or_absent_with_a_reason(usage: Usage, name: str) -> None:
+    provider, _, model = name.partition("/")
+    found = Prices().explain(PricingRequest(provider, model, usage, NOW))
+    assert found.price == price(PricingRequest(provider, model, usage, NOW))
     if usage.input_tokens is None and usage.output_tokens is None:
-        assert found.status == "no_usage"
-    elif bill.missing:
-        assert found == (None, "incomplete")
+        assert found.price == (None, "no_usage")
+    elif found.missing:
+        assert found.price == (None, "incomplete")
     else:
-        assert found == (money.usd(bill.cost), "priced")
+        total = sum(line.pieces * line.rate for line in found.lines)
+        assert found.price == (money.usd(total), "priced")
 
 
-def test_what_is_kept_holds_for_the_time_that_is_kept_with_it() -> None:
+def test_an_applicable_row_is_the_same_for_all_of_its_time() -> None:
     dice = random.Random(5)
     for name in ("deepseek-v4-flash", "deepseek-v4-pro", "deepseek-chat", "deepseek-flash"):
         model = (table.provider("deepseek") or pytest.fail("no deepseek")).find(name)
@@ -60,18 +59,18 @@ def test_what_is_kept_holds_for_the_time_that_is_kept_with_it() -> None:
         assert latest_first
         for _ in range(300):
             at_ns = dice.randrange(NOW - 800 * DAY_NS, NOW + 30 * DAY_NS)
-            since_ns, until_ns, row = held_at(latest_first, at_ns)
+            since_ns, until_ns, row = applicable(latest_first, at_ns)
             assert since_ns <= at_ns < until_ns
             tried = [max(since_ns, 0), at_ns, min(until_ns, 2 * NOW) - 1]
             assert {id(row_at(latest_first, moment)) for moment in tried} == {id(row)}
 
 
-def test_calls_of_all_times_in_turn_have_the_price_of_their_time() -> None:
+def test_calls_in_any_order_of_time_have_the_price_of_their_time() -> None:
     prices, usage, dice = Prices(), Usage(10_000, 500), random.Random(7)
     for _ in range(400):
         at_ns = dice.randrange(NOW - 300 * DAY_NS, NOW)
-        again = Prices().price("deepseek", "deepseek-v4-flash", usage, at_ns)
-        assert prices.price("deepseek", "deepseek-v4-flash", usage, at_ns) == again
+        again = Prices().price(PricingRequest("deepseek", "deepseek-v4-flash", usage, at_ns))
+        assert prices.price(PricingRequest("deepseek", "deepseek-v4-flash", usage, at_ns)) == again
 
 
 @given(usages(), rates())
@@ -89,17 +88,17 @@ def test_a_complete_bill_has_every_token_on_exactly_one_line(usage: Usage, known
 
 def test_a_hostile_decimal_context_changes_no_digit() -> None:
     usage = Usage(123_456_789, 987_654_321, 23_456_789)
-    plain = price("openai", "gpt-4o", usage, NOW)
+    plain = price(PricingRequest("openai", "gpt-4o", usage, NOW))
     hostile = decimal.Context(prec=6, rounding=decimal.ROUND_UP, Emin=-3, Emax=3, traps=[decimal.Inexact])
     with decimal.localcontext(hostile):
-        assert Prices().price("openai", "gpt-4o", usage, NOW) == plain
+        assert Prices().price(PricingRequest("openai", "gpt-4o", usage, NOW)) == plain
     assert plain.cost_usd == Decimal("10155.86419625")
 
 
 def test_a_million_million_tokens_are_exact() -> None:
     most = fields.MAX_TOKENS
     usage = Usage(most, most, most - 1)
-    found = price("openai", "gpt-4o", usage, NOW).cost_usd
+    found = price(PricingRequest("openai", "gpt-4o", usage, NOW)).cost_usd
     assert found is not None
     assert Fraction(found) == Fraction(25, 10**7) + (most - 1) * Fraction(125, 10**8) + most * Fraction(10, 10**6)
 
@@ -111,28 +110,28 @@ def test_a_cost_finer_than_the_store_is_rounded_once_half_to_even() -> None:
     assert money.usd(10**24) == 1
 
 
-def test_the_names_kept_are_bounded_and_later_names_stay_exact() -> None:
+def test_the_cache_is_bounded_and_later_names_stay_exact() -> None:
     prices = Prices()
     usage = Usage(1000, 1000)
-    first = prices.price("openai", "gpt-4o", usage, NOW)
+    first = prices.price(PricingRequest("openai", "gpt-4o", usage, NOW))
     for number in range(10**6):
-        assert prices.price("nobody", f"model-{number}", usage, NOW).status == "unknown_model"
-    assert len(prices._held) <= engine.MAX_REMEMBERED
-    for number in range(3 * engine.MAX_REMEMBERED):
+        assert prices.price(PricingRequest("unknown", f"model-{number}", usage, NOW)).status == "unknown_model"
+    assert prices.cached <= engine.MAX_CACHED
+    for number in range(3 * engine.MAX_CACHED):
         name = f"ft:gpt-4o-mini-2024-07-18:org::{number}"
-        assert prices.price("openai", name, usage, NOW).cost_usd == Decimal("0.0015")
-    assert len(prices._held) <= engine.MAX_REMEMBERED
-    assert prices.price("openai", "gpt-4o", usage, NOW) == first
+        assert prices.price(PricingRequest("openai", name, usage, NOW)).cost_usd == Decimal("0.0015")
+    assert prices.cached <= engine.MAX_CACHED
+    assert prices.price(PricingRequest("openai", "gpt-4o", usage, NOW)) == first
 
 
-def test_threads_share_the_names_without_error() -> None:
+def test_threads_share_the_cache_without_error() -> None:
     prices, failures = Prices(), list[object]()
 
     def work(start: int) -> None:
         try:
             for number in range(start, start + 6000):
-                prices.price("openai", f"m{number % 9000}", Usage(1, 1), NOW)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+                prices.price(PricingRequest("openai", f"m{number % 9000}", Usage(1, 1), NOW))
+        except Exception as error:  # noqa: BLE001 - the test reports any
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(1000 * n,)) for n in range(4)]
@@ -141,7 +140,7 @@ def test_threads_share_the_names_without_error() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert len(prices._held) <= engine.MAX_REMEMBERED + len(threads)
+    assert prices.cached <= engine.MAX_CACHED + len(threads)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +161,8 @@ def test_threads_share_the_names_without_error() -> None:
         (Usage(100, 100, cache_read_tokens=-5), "incomplete"),
     ],
 )
-def test_what_was_not_reported_or_contradicts_itself_has_no_price(usage: Usage, status: str) -> None:
-    found = price("anthropic", "claude-sonnet-4-5", usage, NOW)
+def test_counts_that_are_missing_or_contradict_each_other_have_no_price(usage: Usage, status: str) -> None:
+    found = price(PricingRequest("anthropic", "claude-sonnet-4-5", usage, NOW))
     assert found.status == status
     assert (found.cost_usd is not None) == (status == "priced")
 
@@ -191,7 +190,7 @@ def test_no_model_of_the_table_prices_a_class_that_it_has_no_rate_for() -> None:
     assert tried > 5000
 
 
-def test_audio_beside_cached_tokens_is_priced_only_where_it_makes_no_difference() -> None:
+def test_audio_with_cache_reads_is_priced_only_if_both_bounds_cost_the_same() -> None:
     known = Rates(input=10, output=1, cache_read=1, audio_input=50, audio_cache_read=5)
     assert Bill(known, Usage(100, 0, cache_read_tokens=50, audio_input_tokens=50)).missing
     all_audio = Bill(known, Usage(100, 0, cache_read_tokens=50, audio_input_tokens=100))
@@ -202,24 +201,24 @@ def test_audio_beside_cached_tokens_is_priced_only_where_it_makes_no_difference(
     assert Bill(same, Usage(100, 0, cache_read_tokens=50, audio_input_tokens=50)).cost == 50 * 1 + 50 * 14
 
 
-def test_date_hour_and_weekday_hold_together() -> None:
+def test_date_hour_and_weekday_must_all_apply() -> None:
     written = {"from": "2026-08-23", "until": "2026-08-29", "hours": [["22:00", "02:00"]], "days": ["mon", "sun"]}
     row = read({**written, "not_on": ["2026-08-24"], "rates": {"input": "1"}})
 
-    def holds(text: str) -> bool:
+    def applies(text: str) -> bool:
         moment = read({"from": text, "rates": {"input": "1"}}).start_ns
         return row_at((row,), moment) is row
 
-    assert holds("2026-08-23T22:00:00Z")
-    assert holds("2026-08-23T01:59:59Z")
-    assert not holds("2026-08-23T02:00:00Z")
-    assert not holds("2026-08-24T23:00:00Z")
-    assert not holds("2026-08-25T23:00:00Z")
-    assert not holds("2026-08-22T23:00:00Z")
-    assert not holds("2026-08-30T23:00:00Z")
+    assert applies("2026-08-23T22:00:00Z")
+    assert applies("2026-08-23T01:59:59Z")
+    assert not applies("2026-08-23T02:00:00Z")
+    assert not applies("2026-08-24T23:00:00Z")
+    assert not applies("2026-08-25T23:00:00Z")
+    assert not applies("2026-08-22T23:00:00Z")
+    assert not applies("2026-08-30T23:00:00Z")
 
 
-def test_a_limit_holds_for_all_tokens_of_the_call_and_for_each_rate() -> None:
+def test_a_limit_applies_to_all_tokens_of_the_call_and_to_each_rate() -> None:
     row = read({"rates": {"input": ["1", [">10", "2"]], "output": ["3", [">=20", "4"], [">30", "5"]]}})
     one = 10**18
     assert row.rates(10)[:2] == (one, 3 * one)
@@ -239,16 +238,16 @@ def test_a_factor_is_exact_or_gives_no_rate() -> None:
 @pytest.mark.parametrize(
     "arguments", [("", ""), ("openai", ""), ("openai", " "), ("openai", "x" * 10_000), ("", "gpt-4o")]
 )
-def test_a_name_that_is_none_is_an_unknown_model(arguments: tuple[str, str]) -> None:
-    assert price(*arguments, Usage(1, 1), NOW).status == "unknown_model"
+def test_an_empty_or_oversized_name_is_an_unknown_model(arguments: tuple[str, str]) -> None:
+    assert price(PricingRequest(*arguments, Usage(1, 1), NOW)).status == "unknown_model"
 
 
 @given(st.text(), st.text(), usages(), st.integers(), st.text(), st.text(), st.text())
 @settings(max_examples=150, deadline=None)
-def test_nothing_that_a_call_can_hold_raises(
+def test_no_value_of_a_call_raises(
     provider: str, model: str, usage: Usage, at_ns: int, tier: str, region: str, deployment: str
 ) -> None:
     for name in (provider, "openai", "bedrock"):
-        found = price(name, model, usage, at_ns, tier=tier, region=region, deployment=deployment)
+        found = price(PricingRequest(name, model, usage, at_ns, tier=tier, region=region, deployment=deployment))
         assert found.status in fields.COST_STATUSES
         assert (found.cost_usd is None) == (found.status != "priced")

@@ -1,7 +1,7 @@
-"""Calls worked out by hand from the providers' published rates and examples; each names its source.
+"""Calls calculated by hand from the providers' published rates and examples, each with its source.
 
-`prices/worked.json` holds, for every call, the lines of its bill as the provider writes them: tokens and USD per
-million, fees and USD per thousand. The sum is taken here with fractions, apart from the engine.
+`worked.json` has, for every call, the lines of its bill as the provider writes them: tokens and USD per million, fees
+and USD per thousand. The sum is calculated here with fractions, independently of the engine.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import Any
 
 import pytest
 
-from infraprism.pricing import explain, price
+from infraprism.pricing import PricingRequest, explain, price
 from infraprism.schema.usage import Usage
 
 CASES = json.loads((Path(__file__).parent / "worked.json").read_text())
 
 
-def asked(case: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def request(case: dict[str, Any]) -> PricingRequest:
     at_ns = int(datetime.fromisoformat(case["at"]).timestamp()) * 10**9
     where = {key: case[key] for key in ("tier", "region", "deployment") if key in case}
-    return (case["provider"], case["model"], Usage(**case["usage"]), at_ns), where
+    return PricingRequest(case["provider"], case["model"], Usage(**case["usage"]), at_ns, **where)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["title"] for case in CASES])
-def test_a_call_costs_what_its_provider_says(case: dict[str, Any]) -> None:
-    call, where = asked(case)
-    found = price(*call, **where)
+def test_the_price_equals_the_sum_of_the_published_rates(case: dict[str, Any]) -> None:
+    found = price(request(case))
     assert found.status == case["status"]
     if case["status"] != "priced":
         assert found.cost_usd is None
@@ -41,10 +40,9 @@ def test_a_call_costs_what_its_provider_says(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["title"] for case in CASES])
-def test_the_explanation_adds_up_to_the_price_or_says_what_is_missing(case: dict[str, Any]) -> None:
-    call, where = asked(case)
-    found = explain(*call, **where)
-    assert found.price == price(*call, **where)
+def test_the_explanation_adds_up_to_the_price_or_names_what_is_missing(case: dict[str, Any]) -> None:
+    found = explain(request(case))
+    assert found.price == price(request(case))
     if found.price.cost_usd is None:
         assert found.missing
     else:

@@ -34,7 +34,7 @@ def test_a_call_becomes_an_event() -> None:
     span = ended(CALL)
     made = to_event(span)
     assert made is not None
-    priced = pricing.price("openai", "gpt-4o-mini-2024-07-18", Usage(111, 37), START_NS)
+    priced = pricing.price(pricing.PricingRequest("openai", "gpt-4o-mini-2024-07-18", Usage(111, 37), START_NS))
     assert made == Event(
         trace_id=span.context.trace_id,
         span_id=span.context.span_id,

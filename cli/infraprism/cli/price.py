@@ -1,11 +1,11 @@
-"""`infraprism price`: what a call costs, and how it comes to it.
+"""`infraprism price`: prints the cost of a call and its derivation.
 
-Without `--jsonl` one call is described by options. With it every line of standard input is a call::
+Without `--jsonl` the options describe one call. With it every line of standard input is a call::
 
     {"id": "1", "provider": "openai", "model": "gpt-4o", "at": "2026-11-23T12:00:00Z", "tier": "standard",
      "usage": {"input_tokens": 10000, "output_tokens": 500, "cache_read_input_tokens": 6000}}
 
-and is answered by a line `{"id": "1", "cost_usd": "0.0225", "cost_status": "priced"}`.
+and the output for it is a line `{"id": "1", "cost_usd": "0.0225", "cost_status": "priced"}`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 from infraprism.cli.command import Subparsers, new_parser
-from infraprism.pricing import Explanation, Price, Prices, PricesFileError, money, prices
+from infraprism.pricing import Explanation, Price, Prices, PricesFileError, PricingRequest, money, prices
 from infraprism.schema import cost_text
 from infraprism.schema.fields import SERVICE_TIERS
 from infraprism.schema.usage import Usage
@@ -67,63 +66,30 @@ _PER: Final = {"web_search": (1_000, "thousand"), "request": (1_000, "thousand")
 _PER_TOKENS: Final = (1_000_000, "million")
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call to be priced."""
-
-    provider: str
-    model: str
-    usage: Usage
-    at_ns: int
-    tier: str = "standard"
-    region: str | None = None
-    deployment: str | None = None
-
-    def price(self, known: Prices) -> Price:
-        """What it costs."""
-        return known.price(
-            self.provider,
-            self.model,
-            self.usage,
-            self.at_ns,
-            tier=self.tier,
-            region=self.region,
-            deployment=self.deployment,
-        )
-
-    def explain(self, known: Prices) -> Explanation:
-        """What it costs, and why."""
-        return known.explain(
-            self.provider,
-            self.model,
-            self.usage,
-            self.at_ns,
-            tier=self.tier,
-            region=self.region,
-            deployment=self.deployment,
-        )
-
-
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Describe the command."""
-    parser = new_parser(subparsers, "price", "what a call costs, and how it comes to it", _EXAMPLES)
+    parser = new_parser(subparsers, "price", "print the cost of a call and its derivation", _EXAMPLES)
     parser.set_defaults(run=run)
-    parser.add_argument("--provider", help="who bills, in any spelling: openai, azure.ai.openai, gcp.gemini, ...")
+    parser.add_argument(
+        "--provider", help="the provider that bills, in any spelling: openai, azure.ai.openai, gcp.gemini, ..."
+    )
     parser.add_argument("--model", help="the model's name as the call has it")
     for name, description in _COUNTS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=_count, metavar="N", help=description)
     parser.add_argument("--search-context-size", choices=("low", "medium", "high"))
     parser.add_argument("--tier", choices=SERVICE_TIERS, default="standard", help="the service tier that answered")
-    parser.add_argument("--region", help="where, in the provider's words")
+    parser.add_argument("--region", help="the provider's name of the region")
     parser.add_argument("--deployment", help="deployment, by name or kind (DataZoneStandard)")
     parser.add_argument("--at", type=_at, metavar="ISO-8601", help="when the request was made; UTC; default now")
     parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices; default $INFRAPRISM_PRICES")
-    parser.add_argument("--jsonl", action="store_true", help="read one call a line on standard input, answer each")
+    parser.add_argument(
+        "--jsonl", action="store_true", help="read one call per line from standard input, print one line for each"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Price what the options or standard input describe; 0 if that could be read, 2 if not."""
+    """Price what the options or standard input describe; returns 0, or 2 if that is not valid."""
     try:
         known = Prices(args.prices) if args.prices else prices()
     except PricesFileError as error:
@@ -137,13 +103,13 @@ def run(args: argparse.Namespace) -> int:
         search_context_size=args.search_context_size,
     )
     at_ns = time.time_ns() if args.at is None else args.at
-    call = Call(args.provider, args.model, usage, at_ns, args.tier, args.region, args.deployment)
-    sys.stdout.write(text(call.explain(known)))
+    request = PricingRequest(args.provider, args.model, usage, at_ns, args.tier, args.region, args.deployment)
+    sys.stdout.write(text(known.explain(request)))
     return 0
 
 
 def text(explained: Explanation) -> str:
-    """An explanation for a reader."""
+    """An explanation as text for the terminal."""
     cost = explained.price.cost_usd
     lines = [f"cost    {'unknown' if cost is None else cost_text(cost) + ' USD'}", f"status  {explained.price.status}"]
     if explained.model:
@@ -159,7 +125,7 @@ def text(explained: Explanation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run_lines(known: Prices, source: IO[str], answers: IO[str]) -> int:
+def _run_lines(known: Prices, source: IO[str], output: IO[str]) -> int:
     failed = False
     for number, line in enumerate(source, start=1):
         if not line.strip():
@@ -169,14 +135,14 @@ def _run_lines(known: Prices, source: IO[str], answers: IO[str]) -> int:
             given = _object(line)
             identity = given.get("id")
             for key in sorted(given.keys() - _CALL_KEYS):
-                sys.stderr.write(f"line {number}: {key!r} is not known and was left out\n")
-            priced = _call(given).price(known)
+                sys.stderr.write(f"line {number}: {key!r} is not known and was ignored\n")
+            priced = known.price(_request(given))
         except ValueError as error:
-            # Every line has its answer, so that a reader can count them; what was wrong goes to standard error.
+            # Every line of input has one of output; errors are written to standard error.
             sys.stderr.write(f"line {number}: {error}\n")
             failed = True
         cost = None if priced.cost_usd is None else cost_text(priced.cost_usd)
-        answers.write(json.dumps({"id": identity, "cost_usd": cost, "cost_status": priced.status}) + "\n")
+        output.write(json.dumps({"id": identity, "cost_usd": cost, "cost_status": priced.status}) + "\n")
     return 2 if failed else 0
 
 
@@ -184,18 +150,18 @@ def _object(line: str) -> dict[str, Any]:
     try:
         given = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON: {error}") from None
+        raise ValueError(f"it is not JSON: {error}") from None
     if not isinstance(given, dict):
-        raise ValueError("a call is an object")  # noqa: TRY004 - the input is wrong, not the program
+        raise ValueError("a call must be a JSON object")  # noqa: TRY004 - the input is wrong, not the program
     return given
 
 
-def _call(given: Mapping[str, Any]) -> Call:
+def _request(given: Mapping[str, Any]) -> PricingRequest:
     usage = given.get("usage") or {}
     if not isinstance(usage, dict):
-        raise ValueError("'usage' is an object")  # noqa: TRY004 - the input is wrong, not the program
+        raise ValueError("'usage' must be a JSON object")  # noqa: TRY004 - the input is wrong, not the program
     at = given.get("at")
-    return Call(
+    return PricingRequest(
         _string(given, "provider") or "",
         _string(given, "model") or "",
         _usage(usage),
@@ -209,7 +175,7 @@ def _call(given: Mapping[str, Any]) -> Call:
 def _usage(given: Mapping[str, Any]) -> Usage:
     unknown = sorted(given.keys() - _USAGE_KEYS)
     if unknown:
-        # It may be a class of usage that costs something.
+        # It may be a class of usage that is billed.
         raise ValueError(f"{unknown[0]!r} is not known; known are {', '.join(sorted(_USAGE_KEYS))}")
     counts: dict[str, Any] = {name: _whole(given, key) for key, name in _LINE_COUNTS.items()}
     five_minutes = _whole(given, _FIVE_MINUTES)
@@ -225,14 +191,14 @@ def _whole(given: Mapping[str, Any], key: str) -> int | None:
     value = given.get(key)
     if value is None or (type(value) is int and value >= 0):
         return value
-    raise ValueError(f"{key!r} is a whole number, not {value!r}")
+    raise ValueError(f"{key!r} must be a whole number, not {value!r}")
 
 
 def _string(given: Mapping[str, Any], key: str) -> str | None:
     value = given.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{key!r} is a text, not {value!r}")
+    raise ValueError(f"{key!r} must be text, not {value!r}")
 
 
 def _count(written: str) -> int:
@@ -253,7 +219,7 @@ def _moment(written: str) -> int:
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:
-        raise ValueError(f"{written!r} is no ISO 8601 time") from None
+        raise ValueError(f"{written!r} is not an ISO 8601 time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)

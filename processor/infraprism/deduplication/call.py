@@ -8,7 +8,7 @@ from typing import Any, Final
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.evidence import Member, is_note
 from infraprism.dialects.table import SpanFields
-from infraprism.providers.names import provider_of
+from infraprism.providers.detection import provider_of
 from infraprism.schema.usage import Usage
 
 _TAKEN_OVER: Final = (

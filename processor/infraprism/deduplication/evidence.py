@@ -13,7 +13,7 @@ from typing import Final
 from infraprism.deduplication.candidate import Candidate
 from infraprism.dialects.table import Layer
 from infraprism.pricing import table
-from infraprism.providers.names import provider_of
+from infraprism.providers.detection import provider_of
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 from infraprism.schema.patterns import compiled
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from infraprism.dialects.table import POSITION, Dialect
-from infraprism.providers.names import provider_of
+from infraprism.providers.detection import provider_of
 from infraprism.schema.usage import Usage
 
 _FIRST: Final = POSITION["input_tokens"]

@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from infraprism.dialects import DIALECTS, counts, values
 from infraprism.dialects.table import POSITION, Dialect, Estimated, Lacking, Layer, SpanFields, layer_of
-from infraprism.providers.names import VAGUE, hint_of, operation_of
+from infraprism.providers.detection import is_vague, provider_in_scope
+from infraprism.providers.model_names import operation_of
 from infraprism.schema.fields import MAX_TOKENS, TAG_PREFIX
 from infraprism.schema.patterns import compiled
 from infraprism.schema.usage import Usage
@@ -111,7 +112,7 @@ def _candidates(scope: str) -> tuple[tuple[_Candidate, ...], _Candidate]:
         if keys:
             seen |= keys
             layer = layer_of(scope, dialect.layer)
-            hint = hint_of(scope) if layer is Layer.CLIENT else None
+            hint = provider_in_scope(scope) if layer is Layer.CLIENT else None
             found.append(_Candidate(keys.isdisjoint, seen.isdisjoint, dialect, layer, hint))
     return tuple(found[:-1]), found[-1]
 
@@ -152,7 +153,7 @@ def _read(plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | 
         return None
     if dialect.billed_by is not None:
         found[_PROVIDER] = dialect.billed_by
-    elif hint is not None and (found[_PROVIDER] is None or found[_PROVIDER].lower() in VAGUE):
+    elif hint is not None and (found[_PROVIDER] is None or is_vague(found[_PROVIDER])):
         found[_PROVIDER] = hint
     if dialect.answers_with is not None and found[_ERROR] is None and found[POSITION[dialect.answers_with]] is None:
         found[_ERROR] = _UNNAMED_ERROR

@@ -171,7 +171,7 @@ class Dialect:
     `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
     `streams`: the values of the operation that say that the answer was streamed.
     `operation_by_model`: whether calls of all kinds are named as one, so that the model's name tells more: see
-    `infraprism.providers.names.operation_of`.
+    `infraprism.providers.model_names.operation_of`.
     `excluded_span_names`: constant names of spans that look like calls and are none, such as counting tokens.
     `excluded_span_name_suffixes`: the same, where the class of the application's model stands before it;
     `excluded_span_name_prefixes`: where the model stands behind it.

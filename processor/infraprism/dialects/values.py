@@ -85,14 +85,14 @@ def error_in_text(value: object) -> str | None:
     """What an error's message tells: the digits of an HTTP status, else a name, in known wordings; or just that."""
     if not isinstance(value, str):
         return None
-    from infraprism.providers import error_texts  # noqa: PLC0415 - most calls do not fail
+    from infraprism.providers import error_messages  # noqa: PLC0415 - most calls do not fail
 
     value = str.__str__(value)
-    status = error_texts.status_in(value)
+    status = error_messages.status_in(value)
     if status is not None:
         return str(status)
     is_reduced = value in CODES or (len(value) == len("429") and value.isascii() and value.isdigit())
-    return value if is_reduced else error_texts.name_in(value)
+    return value if is_reduced else error_messages.name_in(value)
 
 
 _NO_MODEL: Final = frozenset({"none", "null", "undefined", "unknown"})

@@ -1,11 +1,21 @@
-"""What a call costs in USD: exact to the last digit, or not at all and why.
+"""The cost of a call in USD: exact to the last digit, or absent with the reason.
 
-`price` is the whole of it for a call; `explain` says how a figure came about. The prices are a compiled table
-(`data/`, see `about`), and the user's own in the file that `INFRAPRISM_PRICES` names, which win over it.
+`price` returns the cost of a call, `explain` its derivation. The prices are a compiled table (`data/`, see `about`),
+and the user's own in the file that `INFRAPRISM_PRICES` names, which have precedence.
 """
 
 from infraprism.pricing.charge import Line
-from infraprism.pricing.engine import VARIABLE, Explanation, Price, Prices, explain, price, prices, usable
+from infraprism.pricing.engine import (
+    VARIABLE,
+    Explanation,
+    Price,
+    Prices,
+    PricingRequest,
+    explain,
+    price,
+    prices,
+    usable,
+)
 from infraprism.pricing.file_error import PricesFileError
 from infraprism.pricing.table import about
 
@@ -16,6 +26,7 @@ __all__ = [
     "Price",
     "Prices",
     "PricesFileError",
+    "PricingRequest",
     "about",
     "explain",
     "price",

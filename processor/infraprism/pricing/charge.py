@@ -1,26 +1,23 @@
-"""Usage times rates: which counts a call is billed for, and at what rate each.
+"""Multiplies the usage of a call with rates: one line for each class of usage that is billed.
 
-A `Rates` holds whole numbers of 1e-24 USD for one token, request or search; None is "no such rate". The counts are
-those of the GenAI semantic conventions: input includes cache reads, cache writes and audio; output includes reasoning
-and audio. A count that was not reported counts as zero beside a total that was, for then the provider billed the total
-alone. A count without a rate, or counts that contradict each other, leave the call unpriced: the reasons come back
-instead of the lines.
+The counts are those of the GenAI semantic conventions: input tokens include cache reads, cache writes and audio; output
+tokens include reasoning and audio. Where the total is reported and a part is not, the part counts as zero, since the
+provider billed the total. A count without a rate, or counts that contradict each other, leave the call unpriced; the
+reasons are then in `Bill.missing`.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from infraprism.pricing import money
 from infraprism.schema.fields import MAX_TOKENS
 from infraprism.schema.usage import Usage
 
 Fee = int | Mapping[str, int] | None
-"""1e-24 USD a piece, or by the size of the search context (low, medium, high)."""
+"""1e-24 USD for one piece, or by the size of the search context (low, medium, high)."""
 
 
 class Rates(NamedTuple):
-    """1e-24 USD for one token of each class, one web search, one request."""
+    """Rates in 1e-24 USD for one token of each class, one web search, one request. None: there is no such rate."""
 
     input: int | None = None
     output: int | None = None
@@ -36,133 +33,96 @@ class Rates(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a bill: so many pieces of one class at `rate` each, in 1e-24 USD."""
+    """One line of a bill: a number of pieces of one class, each at `rate` in 1e-24 USD."""
 
     name: str
     pieces: int
     rate: int
 
 
-class Plain(NamedTuple):
-    """The rates of most calls, with text and cached text alone: what their counts are multiplied with.
-
-    It gives the same sum as `Bill`, which knows what to say of all other calls. What is None has no rate.
-    """
-
-    until_tokens: int = 0
-    """The number of input tokens from which on other rates hold."""
-    input: int = 0
-    output: int = 0
-    read_more: int | None = None
-    """How much more (or, negative, less) than another input token one that was read from the cache costs."""
-    write_more: int | None = None
-    hour_more: int | None = None
-    """How much more it costs to keep a token for an hour than to write it."""
-    unit: Decimal | None = None
-    """What all of these are multiples of, in USD: a power of ten."""
-
-
-NOT_PLAIN: Final = Plain()
-"""Stands for rates that have no short form."""
-
-
-def plain(rates: Rates, until_tokens: int) -> Plain:
-    """The short form of rates that hold up to a number of input tokens.
-
-    There is none where a request has a fee, reasoning a rate of its own, or a rate more digits than a cost can have.
-    """
-    given, answered = rates.input, rates.output
-    if given is None or answered is None or rates.reasoning is not None or rates.request is not None:
-        return NOT_PLAIN
-    read, written, hour = rates.cache_read, rates.cache_write, rates.cache_write_1h
-    places = money.places(given, answered, read or 0, written or 0, hour or 0)
-    if places > money.COST_PLACES:
-        return NOT_PLAIN
-    unit = 10 ** (money.PLACES - places)
-
-    def more(rate: int | None, than: int | None) -> int | None:
-        return None if rate is None or than is None else (rate - than) // unit
-
-    return Plain(
-        min(until_tokens, MAX_TOKENS + 1),
-        given // unit,
-        answered // unit,
-        more(read, given),
-        more(written, given),
-        more(hour, written),
-        money.power(places),
-    )
+_Parts = list[tuple[str, int, int | None]]
+"""Class, pieces and rate of every part of a call; a part of no pieces is not billed."""
 
 
 class Bill:
-    """The lines of one call, and the reasons why they are not all: only without reasons is their sum a price."""
+    """The bill of one call: `cost` in 1e-24 USD, which is its price if `missing`, the reasons against it, is empty."""
 
-    __slots__ = ("lines", "missing")
+    __slots__ = ("_parts", "cost", "missing")
 
     def __init__(self, rates: Rates, usage: Usage) -> None:
-        self.lines: list[Line] = []
+        self._parts: _Parts = []
         self.missing: list[str] = []
+        self.cost = 0
         if rates.input is None and rates.output is None:
             self.missing.append("the model is not billed by text tokens alone")
         self._input(rates, usage)
         self._output(rates, usage)
-        self._fees(rates, usage)
+        if rates.request is not None or usage.web_searches is not None:
+            self._fees(rates, usage)
+        elif rates.web_search is not None and rates.reasoning is not None:
+            self.missing.append("the searches of a research call were not reported")
+        for name, pieces, rate in self._parts:
+            if not 0 <= pieces <= MAX_TOKENS:
+                self.missing.append(f"no call has {pieces} of {name}")
+            elif rate is not None:
+                self.cost += pieces * rate
+            elif pieces:
+                self.missing.append(f"no rate for {name}")
 
     @property
-    def cost(self) -> int:
-        """The sum of the lines, in 1e-24 USD."""
-        return sum(line.pieces * line.rate for line in self.lines)
-
-    def _add(self, name: str, pieces: int, rate: int | None) -> None:
-        if not 0 <= pieces <= MAX_TOKENS:
-            self.missing.append(f"no call has {pieces} of {name}")
-        elif rate is None:
-            if pieces:
-                self.missing.append(f"no rate for {name}")
-        elif pieces:
-            self.lines.append(Line(name, pieces, rate))
-
-    def _rest(self, side: str, plain: int, total: int, rate: int | None) -> None:
-        if not 0 <= plain <= total <= MAX_TOKENS:
-            self.missing.append(f"the counts of {side} tokens contradict each other")
-        else:
-            self._add(side, plain, rate)
+    def lines(self) -> tuple[Line, ...]:
+        """The parts that are billed."""
+        return tuple(
+            Line(name, pieces, rate)
+            for name, pieces, rate in self._parts
+            if rate is not None and 0 < pieces <= MAX_TOKENS
+        )
 
     def _input(self, rates: Rates, usage: Usage) -> None:
-        if usage.input_tokens is None:
+        total = usage.input_tokens
+        if total is None:
             if rates.input:
                 self.missing.append("input tokens were not reported")
             return
-        plain = usage.input_tokens - self._writes(rates, usage)
-        plain -= self._reads_and_audio(rates, usage, plain)
-        self._rest("input", plain, usage.input_tokens, rates.input)
+        rest = total
+        if usage.cache_write_tokens or usage.cache_write_1h_tokens:
+            rest -= self._cache_writes(rates, usage)
+        if usage.audio_input_tokens:
+            rest -= self._audio_and_cache_reads(rates, usage, rest)
+        elif read := usage.cache_read_tokens:
+            self._parts.append(("cache_read", read, rates.cache_read))
+            rest -= read
+        if 0 <= rest <= total <= MAX_TOKENS:
+            self._parts.append(("input", rest, rates.input))
+        else:
+            self.missing.append("the counts of input tokens contradict each other")
 
-    def _writes(self, rates: Rates, usage: Usage) -> int:
-        hour = usage.cache_write_1h_tokens or 0
-        written = hour if usage.cache_write_tokens is None else usage.cache_write_tokens
-        if not 0 <= hour <= written:
-            self.missing.append("more tokens were cached for an hour than were cached")
+    def _cache_writes(self, rates: Rates, usage: Usage) -> int:
+        one_hour = usage.cache_write_1h_tokens or 0
+        written = one_hour if usage.cache_write_tokens is None else usage.cache_write_tokens
+        if not 0 <= one_hour <= written:
+            self.missing.append("more tokens were written to the cache for an hour than were written to the cache")
             return written
-        self._add("cache_write", written - hour, rates.cache_write)
-        self._add("cache_write_1h", hour, rates.cache_write_1h)
+        self._parts.append(("cache_write", written - one_hour, rates.cache_write))
+        self._parts.append(("cache_write_1h", one_hour, rates.cache_write_1h))
         return written
 
-    def _reads_and_audio(self, rates: Rates, usage: Usage, unwritten: int) -> int:
-        """Cache reads, and audio beside them.
+    def _audio_and_cache_reads(self, rates: Rates, usage: Usage, unwritten: int) -> int:
+        """Add audio and cache reads, and return how many tokens they are.
 
-        How much of the audio was read from the cache is not reported. It lies between two bounds, and only where it
-        makes no difference which of them holds is there a price.
+        How much of the audio was read from the cache is not reported. It lies between two bounds, and there is a price
+        only if both bounds cost the same.
         """
         audio, read = usage.audio_input_tokens or 0, usage.cache_read_tokens or 0
         least, most = max(0, audio + read - unwritten), min(audio, read)
         if not 0 <= least <= most:
             self.missing.append("the counts of input tokens contradict each other")
             return 0
-        if least < most and not _is_the_same(rates.input, rates.audio_cache_read, rates.audio_input, rates.cache_read):
+        if least < most and not _same_sum(rates.input, rates.audio_cache_read, rates.audio_input, rates.cache_read):
             self.missing.append("how much of the audio was read from the cache was not reported")
-        self._add("cache_read", read - least, rates.cache_read)
-        self._add("audio_input", audio - least, rates.audio_input)
-        self._add("audio_cache_read", least, rates.audio_cache_read)
+        self._parts.append(("cache_read", read - least, rates.cache_read))
+        self._parts.append(("audio_input", audio - least, rates.audio_input))
+        self._parts.append(("audio_cache_read", least, rates.audio_cache_read))
         return audio + read - least
 
     def _output(self, rates: Rates, usage: Usage) -> None:
@@ -171,28 +131,36 @@ class Bill:
             if rates.output:
                 self.missing.append("output tokens were not reported")
             return
-        audio = usage.audio_output_tokens or 0
-        self._add("audio_output", audio, rates.audio_output)
-        # Reasoning is part of the output; few providers have a rate of its own for it.
+        rest = total
+        if audio := usage.audio_output_tokens:
+            self._parts.append(("audio_output", audio, rates.audio_output))
+            rest -= audio
+        if usage.reasoning_tokens or rates.reasoning is not None:
+            rest -= self._reasoning(rates, usage, total)
+        if 0 <= rest <= total <= MAX_TOKENS:
+            self._parts.append(("output", rest, rates.output))
+        else:
+            self.missing.append("the counts of output tokens contradict each other")
+
+    def _reasoning(self, rates: Rates, usage: Usage, total: int) -> int:
+        """Add reasoning, which is part of the output, and return how many tokens have a rate of their own."""
         reasoning = usage.reasoning_tokens or 0
         if not 0 <= reasoning <= total:
-            self.missing.append("there was more reasoning than output")
+            self.missing.append("there were more reasoning tokens than output tokens")
         if rates.reasoning is None:
-            reasoning = 0
-        elif usage.reasoning_tokens is None:
+            return 0
+        if usage.reasoning_tokens is None:
             self.missing.append("reasoning tokens have a rate of their own and were not reported")
-        self._add("reasoning", reasoning, rates.reasoning)
-        self._rest("output", total - audio - reasoning, total, rates.output)
+        self._parts.append(("reasoning", reasoning, rates.reasoning))
+        return reasoning
 
     def _fees(self, rates: Rates, usage: Usage) -> None:
         if rates.request is not None:
-            # One call is one request, and its fee pays for the searches that it makes.
+            # One call is one request, and its fee includes the searches that it makes.
             requests = 1 if usage.requests is None else usage.requests
-            self._add("request", requests, self._by_size(rates.request, usage))
+            self._parts.append(("request", requests, self._by_size(rates.request, usage)))
         elif usage.web_searches is not None:
-            self._add("web_search", usage.web_searches, self._by_size(rates.web_search, usage))
-        elif rates.web_search is not None and rates.reasoning is not None:
-            self.missing.append("the searches of a research call were not reported")
+            self._parts.append(("web_search", usage.web_searches, self._by_size(rates.web_search, usage)))
 
     def _by_size(self, fee: Fee, usage: Usage) -> int | None:
         if not isinstance(fee, Mapping):
@@ -204,6 +172,6 @@ class Bill:
         return rate
 
 
-def _is_the_same(one: int | None, other: int | None, third: int | None, fourth: int | None) -> bool:
-    """Whether two pairs of rates cost the same; not if one of them is missing."""
+def _same_sum(one: int | None, other: int | None, third: int | None, fourth: int | None) -> bool:
+    """Whether two pairs of rates cost the same; not if a rate is missing."""
     return not (one is None or other is None or third is None or fourth is None) and one + other == third + fourth

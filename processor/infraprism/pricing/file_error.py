@@ -1,5 +1,5 @@
-"""The error of a file of prices, apart from what reads one: most processes never do."""
+"""The error of a user's file of prices, in a module of its own: most processes never import what reads such a file."""
 
 
 class PricesFileError(ValueError):
-    """A file of prices that cannot be used; the message names the file, the line and the reason."""
+    """A file of prices that cannot be used; the message contains the file, the entry and the reason."""

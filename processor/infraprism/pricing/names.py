@@ -1,7 +1,7 @@
-"""Names as the world spells them: of providers, and of models with all that is put around them.
+"""Finds the price list of a provider's name, and the names under which a model may be listed in it.
 
-Only what is known to say nothing about the price is taken off a name. A name that is then not in the table stays
-unknown: a newer model is never taken for an older one.
+Only parts that do not affect the price are removed from a model's name. A name that is then not in the table stays
+unknown: a newer model never gets the price of an older one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from infraprism.pricing.spellings import SPELLINGS
+from infraprism.providers.detection import provider_named
+from infraprism.providers.model_names import resource_name
 from infraprism.schema.patterns import compiled
 
 MAX_NAME: Final = 512
-"""Longer names are no names of models; an inference profile's ARN has some 150 characters."""
+"""Longer names are not model names; an inference profile's ARN has some 150 characters."""
 
-_SQUASHED: Final = r"[^a-z0-9]"
-_BEDROCK_ARN: Final = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
-    r"(?:foundation-model|inference-profile|prompt-router)/(?P<model>[a-z0-9.:-]+)"
-)
-_GOOGLE_PATH: Final = (
-    r"(?:projects/[^/]+/locations/(?P<region>[^/]+)/)?publishers/(?P<publisher>[^/]+)/models/(?P<model>[^/]+)"
-)
+_NOT_ALPHANUMERIC: Final = r"[^a-z0-9]"
 _BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
 _PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
 _BEDROCK_MAKERS: Final = (
@@ -39,47 +33,54 @@ _BEDROCK_MAKERS: Final = (
     "qwen",
     "writer",
 )
-"""Whose models are in the table under the maker's name; Anthropic's are there without it as well."""
+"""Makers that are part of the model ids in the table; Anthropic's models are listed without the maker too."""
 _COMPACT_DATE: Final = r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=$|[-:])"
 
 
-def squashed(name: str) -> str:
-    """A name in lower case without punctuation: `Data Zone (US)` and `data-zone-us` are one."""
-    return compiled(_SQUASHED).sub("", name.lower())
+def alphanumeric(name: str) -> str:
+    """A name in lower case without punctuation: `Data Zone (US)` and `data-zone-us` are equal."""
+    return compiled(_NOT_ALPHANUMERIC).sub("", name.lower())
 
 
 @lru_cache(maxsize=1024)
-def provider_of(spelling: str) -> str:
-    """The table's name of a provider: `azure.ai.openai` is `azure`, `gcp.gen_ai` is `google`; "" if unknown.
+def price_list_of(provider: str) -> str:
+    """The price list of a provider in any spelling, such as `google` for `gcp.gemini`; "" if it has none."""
+    known = provider_named(provider)
+    return "" if known is None else known.price_list or ""
 
-    The spellings are those of the GenAI semantic conventions (old and new), of the event's own closed list, and of
-    the instrumentations that name providers otherwise.
+
+@lru_cache(maxsize=1024)
+def price_key(provider: str) -> str:
+    """What prices are looked up by: the price list, else the provider's name in the event, else the name as given.
+
+    Providers without a price list have the user's own prices alone; a name as given may be that of a price list.
     """
-    return SPELLINGS.get(squashed(spelling), "")
+    known = provider_named(provider)
+    return provider.lower() if known is None else known.price_list or known.name
 
 
-def routed(provider: str, model: str) -> tuple[str, str]:
-    """Provider and model where the name says who serves it: Hugging Face routes `org/model:novita` to Novita."""
-    if provider != "huggingface":
-        return provider, model
+def routed(price_list: str, model: str) -> tuple[str, str]:
+    """Price list and model, where the model's name routes: Hugging Face forwards `org/model:novita` to Novita."""
+    if price_list != "huggingface":
+        return price_list, model
     name, _, server = model.rpartition(":")
-    return (f"huggingface_{server.strip().lower()}", name) if name else (provider, model)
+    return (f"huggingface_{server.strip().lower()}", name) if name else (price_list, model)
 
 
-def region_in(provider: str, model: str) -> str:
-    """The region that a name says itself, as a path of Vertex AI does; "" if it says none."""
-    found = compiled(_GOOGLE_PATH).fullmatch(model.strip().lower()) if provider == "google" else None
-    return (found["region"] or "") if found else ""
+def region_in(price_list: str, model: str) -> str:
+    """The region in a model's name, as in a resource name of Vertex AI; "" if there is none."""
+    found = resource_name(model.strip().lower()) if price_list == "google" else None
+    return found.region if found and found.is_public else ""
 
 
-def candidates(provider: str, model: str, region: str | None = None) -> Iterator[str]:
-    """The names under which a model may stand in the table of a provider, the most specific first, in lower case."""
+def candidates(price_list: str, model: str, region: str | None = None) -> Iterator[str]:
+    """The names under which a model may be in a price list, the most specific first, in lower case."""
     name = model.strip().lower()
     if not name or len(name) > MAX_NAME:
         return
-    bare = _bare(provider, name)
-    if provider == "aws" and region and not compiled(_PROFILE).match(bare):
-        # An id without a profile in front, called through the profile that the region names.
+    bare = _bare(price_list, name)
+    if price_list == "aws" and region and not compiled(_PROFILE).match(bare):
+        # An id without the prefix of an inference profile, called through the profile of that region.
         profile = f"{region.strip().lower()}."
         if compiled(_PROFILE).fullmatch(profile):
             yield profile + bare
@@ -89,30 +90,27 @@ def candidates(provider: str, model: str, region: str | None = None) -> Iterator
     dashed = compiled(_COMPACT_DATE).sub(r"\1-\2-\3", bare)
     if dashed != bare:
         yield dashed
-    if provider == "aws" and "." not in bare.partition("-")[0]:
-        # OpenLLMetry takes profile and maker off an id.
+    if price_list == "aws" and "." not in bare.partition("-")[0]:
+        # OpenLLMetry removes profile and maker from an id.
         for maker in _BEDROCK_MAKERS:
             yield f"{maker}.{bare}"
 
 
-def _bare(provider: str, name: str) -> str:
-    found = compiled(_BEDROCK_ARN).fullmatch(name)
-    if found:
-        return found["model"]
-    found = compiled(_GOOGLE_PATH).fullmatch(name)
-    if found:
-        return found["model"]
+def _bare(price_list: str, name: str) -> str:
+    found = resource_name(name)
+    if found and found.is_public:
+        return found.model
     name = name.removeprefix("models/")
-    # "openai/gpt-4o" on a compatible host, "azure/gpt-4o", "bedrock/converse/...": the provider's own name in front.
+    # The provider's own name as a prefix: "openai/gpt-4o" on a compatible host, "azure/gpt-4o", "bedrock/converse/...".
     while "/" in name:
         head, rest = name.split("/", 1)
-        if not rest or provider_of(head) != provider:
+        if not rest or price_list_of(head) != price_list:
             break
         name = rest
-    if provider == "azure" and name.startswith("openai/"):
+    if price_list == "azure" and name.startswith("openai/"):
         return name.removeprefix("openai/")
-    if provider == "google" and name.startswith(("anthropic/", "google/")):
+    if price_list == "google" and name.startswith(("anthropic/", "google/")):
         return name.split("/", 1)[1]
-    while provider == "aws" and (found := compiled(_BEDROCK_PREFIX).match(name)):
-        name = name[found.end() :]
+    while price_list == "aws" and (found_prefix := compiled(_BEDROCK_PREFIX).match(name)):
+        name = name[found_prefix.end() :]
     return name

@@ -1,14 +1,14 @@
-"""Prices in time: which row of a model holds at a moment, and which of its rates for that much input.
+"""The rows of a price table: which row applies at a time, and which of its rates for that many input tokens.
 
-A row is written (in the compiled table, the overlay and a user's file alike) as::
+A row is written (in the compiled table, the overlay and a user's file) as::
 
     {"from": "2026-08-17", "until": "2026-12-01", "hours": [["01:00", "04:00"]], "days": ["mon", "tue"],
      "not_on": ["2026-10-01"], "rates": {"input": ["2.5", [">272000", "5"]], "output": "15"}}
 
-All times are UTC; a day begins at 00:00; `until` is the first moment after. All that is said must hold together. Of the
-rows that hold the last one counts. Rates are USD per million tokens; fees are USD per thousand, or by the size of the
-search context. A rate with limits is `[base, [limit, rate], ...]`, where the limit is `>` or `>=` a number of input
-tokens, cache included, and the rate beyond it applies to all tokens of the call.
+All times are UTC; a day begins at 00:00; `until` is exclusive. A row applies where all its conditions do; of several
+the last one counts. Rates are USD per million tokens; fees are USD per thousand, or by the size of the search context.
+A rate with limits is `[base, [limit, rate], ...]`, where the limit is `>` or `>=` a number of input tokens, cache
+included, and the rate beyond it applies to all tokens of the call.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from infraprism.pricing import money
-from infraprism.pricing.charge import Plain, Rates, plain
-from infraprism.schema.fields import MAX_TOKENS
+from infraprism.pricing.charge import Rates
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FEES: Final = ("web_search", "request")
@@ -34,7 +33,7 @@ _FOREVER: Final = 1 << 80
 
 
 class Row(NamedTuple):
-    """Rates, and when they hold. `bands` are (least input tokens, rates), the highest first."""
+    """Rates, and when they apply. `bands` are (least input tokens, rates), the highest first."""
 
     bands: tuple[tuple[int, Rates], ...]
     start_ns: int = -_FOREVER
@@ -43,16 +42,16 @@ class Row(NamedTuple):
     days: frozenset[int] = frozenset()
     not_on: frozenset[int] = frozenset()
     clock: bool = False
-    """Whether hours, days or exceptions are given."""
+    """Whether there are conditions of hour or day."""
     source: str = ""
     written: Mapping[str, Any] = {}
 
     def always(self) -> bool:
-        """Whether the row holds at every moment."""
+        """Whether the row applies at all times."""
         return self.start_ns == -_FOREVER and self.end_ns == _FOREVER and not self.clock
 
     def by_the_clock(self, at_ns: int) -> bool:
-        """Whether the hour and the day of a moment are those of the row."""
+        """Whether the hour and the day of a time (ns since 1970) are those of the row."""
         day, rest = divmod(at_ns, _DAY_NS)
         minute = rest // _MINUTE_NS
         return (
@@ -61,13 +60,8 @@ class Row(NamedTuple):
             and day not in self.not_on
         )
 
-    def plain(self) -> Plain:
-        """The short form of the rates that most calls have."""
-        *_, (_, lowest) = self.bands
-        return plain(lowest, self.bands[-2][0] if len(self.bands) > 1 else MAX_TOKENS + 1)
-
     def rates(self, input_tokens: int) -> Rates:
-        """The rates of a call with so many input tokens, cache included."""
+        """The rates of a call with that many input tokens, cache included."""
         for least, rates in self.bands:
             if input_tokens >= least:
                 return rates
@@ -79,15 +73,15 @@ def _within(minute: int, start: int, end: int) -> bool:
 
 
 def row_at(latest_first: Iterable[Row], at_ns: int) -> Row | None:
-    """The row that counts at a moment (nanoseconds since 1970), of rows in the reverse order of writing."""
+    """The row that applies at a time (ns since 1970), of rows in the reverse order of writing."""
     for row in latest_first:
         if row.start_ns <= at_ns < row.end_ns and (not row.clock or row.by_the_clock(at_ns)):
             return row
     return None
 
 
-def held_at(latest_first: Sequence[Row], at_ns: int) -> tuple[int, int, Row | None]:
-    """The row that counts at a moment, and the time from and until which nothing else can."""
+def applicable(latest_first: Sequence[Row], at_ns: int) -> tuple[int, int, Row | None]:
+    """From when until when (ns since 1970) one row, or none, applies without a change, and that row."""
     edges = {edge for row in latest_first for edge in (row.start_ns, row.end_ns)}
     clocks = [row for row in latest_first if row.clock]
     if clocks:
@@ -100,10 +94,7 @@ def held_at(latest_first: Sequence[Row], at_ns: int) -> tuple[int, int, Row | No
 
 
 def read(written: Mapping[str, Any], source: str = "") -> Row:
-    """One row as it is written (see the module).
-
-    Raises ValueError, with what is wrong, for anything that is not written so.
-    """
+    """One row from its written form (see the module). Raises ValueError, with the reason, for any other form."""
     unknown = sorted(written.keys() - ROW_KEYS)
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not known here; known are {', '.join(sorted(ROW_KEYS))}")
@@ -146,7 +137,7 @@ def _moment(value: Any, absent: int) -> int:
 def _hours(pair: Any) -> tuple[int, int]:
     try:
         start, end = (_minute(text) for text in pair)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError):
         raise ValueError(f"{pair!r} is not a pair of hours such as ['01:00', '04:00']") from None
     return start, end
 
@@ -160,7 +151,7 @@ def _minute(text: str) -> int:
 
 def _weekday(day: Any) -> int:
     if day not in DAYS:
-        raise ValueError(f"{day!r} is no weekday; they are {', '.join(DAYS)}")
+        raise ValueError(f"{day!r} is not a weekday; they are {', '.join(DAYS)}")
     return DAYS.index(day)
 
 
@@ -225,7 +216,7 @@ def scaled(row: Row, factor: str) -> Row:
             if name in FEES or not isinstance(rate, int):
                 continue
             product, rest = divmod(rate * numerator, denominator)
-            # A rate finer than the last digit that a cost can have is no rate: incomplete, and not rounded.
+            # A rate finer than 1e-24 USD is left out, so that the call is incomplete: rates are not rounded.
             values[name] = None if rest else product
         return rates._replace(**values)
 

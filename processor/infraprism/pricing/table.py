@@ -1,8 +1,8 @@
-"""The compiled table of prices: one file per provider in `data/`, read when its first model is asked for.
+"""The compiled price table: one file per provider in `data/`, read when a price of that provider is first needed.
 
 `scripts/prices/compile.py` makes the files; `make prices` runs it. A file is `{"id", "models": [...], "premiums":
-[...]}`; a model is `{"id", "match": {"is": [...], "re": [...]}, "rows": {tier: [row, ...]}, "source"}`, where the
-first model that a name matches is meant. Rows are described in `rows`.
+[...]}`; a model is `{"id", "match": {"is": [...], "re": [...]}, "rows": {tier: [row, ...]}, "source"}`. The first model
+that matches a name is the one. Rows are described in `rows`.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from infraprism.pricing import rows
-from infraprism.pricing.names import squashed
+from infraprism.pricing.names import alphanumeric
 from infraprism.pricing.rows import Row
 
 DATA: Final = Path(__file__).parent / "data"
@@ -23,16 +23,15 @@ _SUFFIX: Final = (
     r"(?:[-@](?:latest|preview|exp|beta|default|20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-20\d{2}|\d{3,4}|v\d+))*"
     r"(?::\d+)?(?::\d+k)?"
 )
-"""What may follow a name that is a beginning: dates, versions, and words that say nothing of the model."""
-
+"""What may follow the beginning of a name: dates, versions, and words that do not change the price."""
 
 UNKNOWN_FACTOR: Final = "unknown"
 
 
 class Premium(NamedTuple):
-    """A provider's surcharge on all token rates, by where or how a model is deployed.
+    """A provider's surcharge on all token rates, by the region or kind of a deployment.
 
-    `factor` is such as "1.1", or "unknown": then such a deployment is not billed by the token, or not by a known rate.
+    `factor` is a number such as "1.1", or "unknown" where the deployment is not billed by tokens or has no known rate.
     """
 
     models: re.Pattern[str]
@@ -42,7 +41,7 @@ class Premium(NamedTuple):
     source: str
 
     def applies(self, model_id: str, region: str, deployment: str) -> bool:
-        """Whether a call of this model is so deployed; region and deployment in lower case without punctuation."""
+        """Whether the surcharge applies; region and deployment in lower case without punctuation."""
         return (
             self.models.fullmatch(model_id) is not None
             and (self.region is None or self.region.fullmatch(region) is not None)
@@ -94,12 +93,12 @@ class Provider:
         ]
 
     def premium(self, model: Model, region: str, deployment: str) -> Premium | None:
-        """The surcharge on a model, deployed so: the first that fits."""
-        where, how = squashed(region), squashed(deployment)
-        return next((premium for premium in self.premiums if premium.applies(model.id, where, how)), None)
+        """The first surcharge that applies to a model in that region and deployment."""
+        where = alphanumeric(region), alphanumeric(deployment)
+        return next((premium for premium in self.premiums if premium.applies(model.id, *where)), None)
 
     def find(self, name: str) -> Model | None:
-        """The first model that a name in lower case matches."""
+        """The first model that matches a name in lower case."""
         index = self._exact.get(name)
         found = self._patterns.match(name) if self._patterns else None
         if found is not None and found.lastindex is not None:
@@ -113,13 +112,13 @@ class Provider:
 
 @cache
 def about() -> Mapping[str, Any]:
-    """What the table was made of: `version`, `package`, `package_version`, `licence`, `sha256`, `providers`."""
+    """The origin of the table: `version`, `package`, `package_version`, `licence`, `sha256`, `providers`."""
     loaded: Mapping[str, Any] = json.loads((DATA / ABOUT).read_text("utf-8"))
     return loaded
 
 
 def provider(provider_id: str) -> Provider | None:
-    """One provider of the table; None if the table has none of that name."""
+    """One provider of the table; None if the table does not have it."""
     return _loaded(provider_id) if provider_id in _known() else None
 
 

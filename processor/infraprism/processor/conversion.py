@@ -23,8 +23,9 @@ from infraprism.dialects import engine
 from infraprism.dialects.engine import ParsedSpan
 from infraprism.dialects.values import UNKNOWN_TIER
 from infraprism.processor.span_events import delivery_stats, exceptions, first_event_ns, usage_event
-from infraprism.providers.errors import error_of
-from infraprism.providers.names import model_in, provider_of
+from infraprism.providers.detection import provider_of
+from infraprism.providers.error_classification import classify_error
+from infraprism.providers.model_names import model_in
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.event import MAX_TIMESTAMP_NS
@@ -176,7 +177,7 @@ def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     if own_errors and (name or next(iter(types), "")).lower() in own_errors and _has_response(parsed):
         return SUCCESS
     text = getattr(span.status, "description", None) or message
-    error_type, code = error_of(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
+    error_type, code = classify_error(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
     return Outcome(success=False, error_type=error_type, error_code=code)
 
 
@@ -329,7 +330,9 @@ def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decim
         return None, "incomplete"
     try:
         return pricing.price(
-            template.provider, template.model, usage, start_ns, tier=template.tier, deployment=template.deployment
+            pricing.PricingRequest(
+                template.provider, template.model, usage, start_ns, template.tier, None, template.deployment
+            )
         )
     except Exception:  # noqa: BLE001 - an error of pricing must not lose the call
         delivery_stats.error("price")

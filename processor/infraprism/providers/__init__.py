@@ -1,1 +1,1 @@
-"""Which provider bills a call, and what an error of a provider means."""
+"""The provider table, detection of the provider of a call, and classification of errors."""

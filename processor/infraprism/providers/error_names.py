@@ -1,7 +1,7 @@
-"""The names of errors: providers' codes and the classes of client packages in many languages, and what kind each is.
+"""Error types by name: the codes of providers, and the classes of client packages in many languages.
 
-An error is named in many spellings: `openai.RateLimitError`, `RateLimitError`, `rate_limit_error`. Names are compared
-after case, underscores, the module and the ending "Error" or "Exception" are taken away.
+An error has many spellings: `openai.RateLimitError`, `RateLimitError`, `rate_limit_error`. Names are compared without
+case, underscores, the module, and the ending "Error" or "Exception".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-# A provider's own codes. Only these can become an error code: a text that looks like a code is not one.
+# Codes of providers. Only these become the error code of an event.
 CODES: Final = {
     "rate_limit_error": "rate_limit",
     "rate_limit_exceeded": "rate_limit",
@@ -101,12 +101,12 @@ CODES: Final = {
     "bad_gateway": "server_error",
     "data_loss": "server_error",
     "unimplemented": "server_error",
-    "enotfound": "connection",  # of Node: no class name, which would be found in ResourceNotFound
+    "enotfound": "connection",  # of Node; not in CLASSES, where it would match ResourceNotFound
     "cancelled": "cancelled",
     "canceled": "cancelled",
 }
 
-# Ends of class names, without underscores; the longest that fits decides.
+# Ends of class names, without underscores; the longest that matches decides.
 CLASSES: Final = (
     ("contextwindowexceeded", "context_length"),
     ("contextlengthexceeded", "context_length"),
@@ -139,7 +139,7 @@ CLASSES: Final = (
     ("invalidrequest", "invalid_request"),
     ("invalidargument", "invalid_request"),
     ("badrequest", "invalid_request"),
-    ("responsevalidation", "other"),  # the client could not read the answer: nobody's request was wrong
+    ("responsevalidation", "other"),  # the client could not parse the response; the request was valid
     ("validation", "invalid_request"),
     ("conflict", "invalid_request"),
     ("deadlineexceeded", "timeout"),
@@ -199,8 +199,8 @@ CLASSES: Final = (
     ("ssotokenload", "authentication"),
     ("loadapikey", "authentication"),
     ("nosuchmodel", "not_found"),
-    ("attribute", "other"),  # Python's own, of which a table may say that it is the instrumentation's
-    ("typevalidation", "other"),  # the answer is not of the type that was asked for
+    ("attribute", "other"),  # of Python; a dialect may declare it an error of the instrumentation
+    ("typevalidation", "other"),  # the response is not of the requested type
     ("jsonschemavalidation", "other"),
     ("rejectedrequest", "invalid_request"),
     ("unsupportedparams", "invalid_request"),
@@ -249,19 +249,19 @@ CLASSES: Final = (
 )
 
 GENERAL: Final = frozenset({"invalid_request", "server_error"})
-"""Kinds that say little: what else a text tells is more exact, such as that the context was too long."""
+"""Unspecific types: other evidence has precedence, such as a message about the context length."""
 
 _LONGEST_FIRST: Final = sorted(CLASSES, key=lambda entry: -len(entry[0]))
-ENDING: Final = r"(?:_?error|exception)?(?:'>)?$"
-"""What ends the name of a class beyond its meaning; `'>` where Python printed the class itself."""
-_ENDING: Final = re.compile(ENDING)
+CLASS_ENDING: Final = r"(?:_?error|exception)?(?:'>)?$"
+"""The common ending of class names; with `'>` where Python printed the class itself."""
+_ENDING: Final = re.compile(CLASS_ENDING)
 
 
 @lru_cache(maxsize=512)
-def kind_of(name: str) -> str | None:
-    """The kind of error that a name tells, one of `infraprism.schema.fields.ERROR_TYPES`, or None."""
+def error_type_of(name: str) -> str | None:
+    """The error type of a name, one of `infraprism.schema.fields.ERROR_TYPES`; None if the name is not known."""
     lowered = name.lower()
     if lowered in CODES:
         return CODES[lowered]
     plain = _ENDING.sub("", lowered.rpartition(".")[2], count=1).replace("_", "")
-    return next((kind for end, kind in _LONGEST_FIRST if plain.endswith(end)), None)
+    return next((error_type for end, error_type in _LONGEST_FIRST if plain.endswith(end)), None)

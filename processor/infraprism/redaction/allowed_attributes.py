@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from infraprism.dialects import DIALECTS, values
 from infraprism.dialects.table import READERS, As, key_of
-from infraprism.providers.errors import error_of
-from infraprism.providers.names import HINTS
+from infraprism.providers.detection import SPELLINGS
+from infraprism.providers.error_classification import classify_error
 from infraprism.schema import fields
 
 Guard = Callable[[Any], Any]
@@ -66,7 +66,7 @@ def shaped(pattern: re.Pattern[str]) -> Guard:
 def error_type(value: Any) -> str | None:
     """The category of an error, in place of its class, which may be anybody's."""
     name = values.text(value)
-    return None if name is None else error_of(name, None, (), ())[0]
+    return None if name is None else classify_error(name, None, (), ())[0]
 
 
 def finish_reasons(value: Any) -> Any:
@@ -78,7 +78,7 @@ def finish_reasons(value: Any) -> Any:
     return tuple(reason for reason in value if type(reason) is str and reason in _FINISH_REASONS) or None
 
 
-_provider: Final = one_of(*HINTS, *fields.PROVIDERS)
+_provider: Final = one_of(*SPELLINGS, *fields.PROVIDERS)
 _operation: Final = one_of(*_OPERATIONS)
 _model: Final = shaped(fields.MODEL.regex)
 _BY_FIELD: Final[dict[str, Guard]] = {

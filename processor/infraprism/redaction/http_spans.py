@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from infraprism.providers.names import OTHER, provider_of
+from infraprism.providers.detection import OTHER, provider_of
 
 _URLS: Final = ("url.full", "http.url")
 _HOSTS: Final = ("server.address", "http.host", "net.peer.name", "http.server_name")

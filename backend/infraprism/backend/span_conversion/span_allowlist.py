@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from infraprism.backend.ingest.statement import EARLIEST_MS
 from infraprism.dialects import DIALECTS, values
 from infraprism.dialects.table import READERS, As, Dialect, Entry, key_of
-from infraprism.providers import error_texts
+from infraprism.providers import error_messages
 from infraprism.schema import fields
 
 SPAN_NAME: Final = "llm_call"
@@ -31,7 +31,7 @@ _FREE: Final = frozenset({"session_on_span"})
 _WORD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}")
 _FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 _AMOUNT: Final = re.compile(r"[0-9][0-9.eE+-]{0,40}")
-_STATUS_TEXT: Final = re.compile(error_texts.REDUCED)
+_STATUS_TEXT: Final = re.compile(error_messages.REDUCED_MESSAGE)
 _SCOPE: Final = re.compile(r"[A-Za-z0-9@._/-]{0,128}")
 _NUMBERS: Final = frozenset({values.count, values.flag, values.failure, values.seconds, values.milliseconds})
 _SCALARS: Final = frozenset({"bool_value", "int_value", "double_value"})

@@ -13,17 +13,17 @@ from tests.kit.spans import CALL, ended
 
 from infraprism.dialects.values import count
 from infraprism.processor import to_event
+from infraprism.providers.error_classification import MAX_NAME, TYPES_BY_STATUS, classify_error
+from infraprism.providers.error_messages import MAX_SEARCHED
 from infraprism.providers.error_names import CLASSES, CODES, GENERAL
-from infraprism.providers.error_texts import LOOKED_AT
-from infraprism.providers.errors import MAX_NAME, STATUSES, error_of
 from infraprism.schema.fields import ERROR_CODE, ERROR_TYPES
 
 FAILED = Status(StatusCode.ERROR)
 
 
 def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any) -> tuple[bool, str | None, str | None]:
-    said = {key.replace("__", "."): value for key, value in attributes.items()}
-    event = to_event(ended({**CALL, **said}, status=status, events=events))
+    recorded = {key.replace("__", "."): value for key, value in attributes.items()}
+    event = to_event(ended({**CALL, **recorded}, status=status, events=events))
     assert event is not None
     return event.success, event.error_type, event.error_code
 
@@ -68,35 +68,35 @@ def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any)
         ("my-secret-customer", "other", None),
     ],
 )
-def test_each_spelling_of_an_error_has_its_type_and_only_a_providers_code_is_one(
+def test_each_spelling_of_an_error_has_its_type_and_only_provider_codes_are_codes(
     name: str, kind: str, code: str | None
 ) -> None:
     assert outcome(error__type=name) == (False, kind, code)
 
 
-@pytest.mark.parametrize("status", [*STATUSES, 418, 422, 500, 502])
-def test_an_http_status_says_type_and_code(status: int) -> None:
-    kind = STATUSES.get(status) or ("server_error" if status >= 500 else "invalid_request")
+@pytest.mark.parametrize("status", [*TYPES_BY_STATUS, 418, 422, 500, 502])
+def test_an_http_status_determines_type_and_code(status: int) -> None:
+    kind = TYPES_BY_STATUS.get(status) or ("server_error" if status >= 500 else "invalid_request")
     assert outcome(http__response__status_code=status) == (False, kind, str(status))
     assert outcome(http__response__status_code=str(status), error__type="_OTHER") == (False, kind, str(status))
 
 
-def test_the_named_error_is_more_exact_than_the_status() -> None:
-    said = outcome(http__response__status_code=400, error__type="context_length_exceeded")
-    assert said == (False, "context_length", "400")
+def test_a_specific_name_has_precedence_over_the_status() -> None:
+    classified = outcome(http__response__status_code=400, error__type="context_length_exceeded")
+    assert classified == (False, "context_length", "400")
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "authentication"), (429, "rate_limit"), (500, "server_error")])
-def test_a_server_is_not_blamed_for_a_request_that_it_refused(status: int, kind: str) -> None:
-    assert error_of("api_error", status, [], []) == (kind, str(status))
+def test_a_4xx_response_is_not_classified_as_server_error(status: int, kind: str) -> None:
+    assert classify_error("api_error", status, [], []) == (kind, str(status))
 
 
 def test_a_status_of_success_is_no_error_code() -> None:
-    said = outcome(http__response__status_code=200, error__type="overloaded_error")
-    assert said == (False, "overloaded", "overloaded_error")
+    classified = outcome(http__response__status_code=200, error__type="overloaded_error")
+    assert classified == (False, "overloaded", "overloaded_error")
 
 
-def test_only_the_digits_of_a_text_are_taken() -> None:
+def test_only_the_status_of_a_message_is_used() -> None:
     status = Status(StatusCode.ERROR, "Error code: 429 - {'error': {'message': 'CANARY sk-abc'}}")
     assert outcome(status=status) == (False, "rate_limit", "429")
     status = Status(StatusCode.ERROR, "RateLimitError: Error code: 429 - CANARY")
@@ -119,8 +119,8 @@ def test_only_the_digits_of_a_text_are_taken() -> None:
         ("The server had an error while processing your request. CANARY", "500"),
     ],
 )
-def test_the_wordings_of_packages_and_providers_tell_a_status(text: str, code: str) -> None:
-    kind = STATUSES.get(int(code), "server_error")
+def test_the_messages_of_clients_and_providers_determine_a_status(text: str, code: str) -> None:
+    kind = TYPES_BY_STATUS.get(int(code), "server_error")
     assert outcome(status=Status(StatusCode.ERROR, text), error__type="_OTHER") == (False, kind, code)
 
 
@@ -135,7 +135,7 @@ def test_the_wordings_of_packages_and_providers_tell_a_status(text: str, code: s
         "TooManyRequestsError: headers: {'x': '" + "x" * 900 + "'}, status_code: 429, body: CANARY",
     ],
 )
-def test_each_client_has_its_wording_of_a_status(text: str) -> None:
+def test_the_status_is_found_in_the_message_format_of_each_client(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "rate_limit", "429")
 
 
@@ -152,44 +152,46 @@ def test_each_client_has_its_wording_of_a_status(text: str) -> None:
         *("ValueError: 500 items", "Status 429", "two words: 429 POST"),
     ],
 )
-def test_other_digits_in_a_text_are_not_taken(text: str) -> None:
+def test_other_digits_in_a_message_are_not_a_status(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
 
 
-@pytest.mark.parametrize(("text", "told"), TOLD.items())
-def test_what_a_client_says_of_an_error_tells_type_and_code_wherever_it_stands(
-    text: str, told: tuple[str, str | None]
+@pytest.mark.parametrize(("text", "expected"), TOLD.items())
+def test_a_message_determines_type_and_code_in_any_attribute_or_event(
+    text: str, expected: tuple[str, str | None]
 ) -> None:
-    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, *told)
-    assert outcome(status=Status(StatusCode.ERROR, text), error__type="openai.APIError") == (False, *told)
+    assert outcome(status=Status(StatusCode.ERROR, text)) == (False, *expected)
+    assert outcome(status=Status(StatusCode.ERROR, text), error__type="openai.APIError") == (False, *expected)
     exception = [("exception", {"exception.type": "Exception", "exception.message": text})]
-    assert outcome(events=exception) == (False, *told)
+    assert outcome(events=exception) == (False, *expected)
     if len(text) <= MAX_NAME:
-        assert outcome(error__type=text) == (False, *told)
+        assert outcome(error__type=text) == (False, *expected)
 
 
-@pytest.mark.parametrize(("text", "told"), TOLD.items())
-def test_a_message_under_a_key_of_its_own_tells_the_same(text: str, told: tuple[str, str | None]) -> None:
+@pytest.mark.parametrize(("text", "expected"), TOLD.items())
+def test_a_message_in_an_attribute_of_the_dialect_determines_the_same(
+    text: str, expected: tuple[str, str | None]
+) -> None:
     generation = {"langfuse.observation.type": "generation", "langfuse.observation.level": "ERROR"}
     event = to_event(ended({**generation, "langfuse.observation.status_message": text}))
     assert event is not None
-    exact = told[1] is not None and told[1].isdigit()  # a key has room for one word: the status
-    assert event.error_code == told[1]
-    assert event.error_type == (told[0] if not exact else error_of(None, int(str(told[1])), [], [])[0])
+    exact = expected[1] is not None and expected[1].isdigit()  # an attribute is reduced to one word: the status
+    assert event.error_code == expected[1]
+    assert event.error_type == (expected[0] if not exact else classify_error(None, int(str(expected[1])), [], [])[0])
 
 
 @pytest.mark.parametrize("text", UNTOLD)
-def test_no_number_or_word_is_taken_that_does_not_stand_where_clients_write_it(text: str) -> None:
+def test_numbers_and_words_in_other_positions_of_a_message_are_ignored(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
 
 
 @pytest.mark.parametrize("text", [*TOLD, *UNTOLD])
-def test_a_known_status_or_an_exact_name_is_believed_before_a_text(text: str) -> None:
+def test_a_status_or_a_specific_name_has_precedence_over_a_message(text: str) -> None:
     exact = outcome(status=Status(StatusCode.ERROR, text), error__type="RateLimitError", http__status_code=418)
     assert exact == (False, "rate_limit", "418")
 
 
-def test_a_class_end_that_says_little_is_not_taken_for_one_that_says_more() -> None:
+def test_an_unspecific_class_end_does_not_end_with_a_specific_one() -> None:
     vague = [end for end, kind in CLASSES if kind in (*GENERAL, "other")]
     exact = [end for end, kind in CLASSES if kind not in (*GENERAL, "other")]
     assert [(end, more) for end in vague for more in exact if end.endswith(more)] == []
@@ -223,60 +225,60 @@ def test_the_errors_of_other_languages_and_libraries_have_their_types(name: str,
     assert outcome(error__type=name)[:2] == (False, kind)
 
 
-def test_a_long_text_is_searched_at_its_beginning_only() -> None:
-    for before in ("x" * LOOKED_AT, '"code": "' * 5000, "a." * 50_000, "(" * 50_000):
-        assert error_of(None, None, [], [before + " Error code: 429"]) == ("other", None)
+def test_only_the_beginning_of_a_long_message_is_searched() -> None:
+    for before in ("x" * MAX_SEARCHED, '"code": "' * 5000, "a." * 50_000, "(" * 50_000):
+        assert classify_error(None, None, [], [before + " Error code: 429"]) == ("other", None)
 
 
-def test_the_class_of_a_recorded_exception_counts_where_nothing_else_says_it() -> None:
+def test_the_class_of_a_recorded_exception_is_used_where_there_is_no_other_evidence() -> None:
     events = [("exception", {"exception.type": "openai.RateLimitError", "exception.message": "CANARY"})]
     assert outcome(events=events) == (False, "rate_limit", None)
     assert outcome(events=events, error__type="TimeoutError") == (False, "timeout", None)
 
 
 @pytest.mark.parametrize("status", [None, Status(StatusCode.UNSET), Status(StatusCode.OK)])
-def test_success_is_no_error_status_and_no_error_type(status: Status | None) -> None:
+def test_a_call_without_error_status_and_error_type_succeeded(status: Status | None) -> None:
     assert outcome(status=status) == (True, None, None)
     assert outcome(status=status, error__type="TimeoutError") == (False, "timeout", None)
 
 
-def test_an_exception_that_the_application_handled_is_no_failure() -> None:
+def test_an_exception_that_the_application_handled_is_not_a_failure() -> None:
     events = [("exception", {"exception.type": "openai.RateLimitError"})]
     assert outcome(status=None, events=events) == (True, None, None)
 
 
 def test_every_code_and_type_of_the_tables_is_legal() -> None:
-    assert {*CODES.values(), *STATUSES.values()} <= set(ERROR_TYPES)
+    assert {*CODES.values(), *TYPES_BY_STATUS.values()} <= set(ERROR_TYPES)
     assert all(ERROR_CODE.regex.fullmatch(code) for code in CODES)
 
 
 @given(st.none() | st.text(), st.none() | st.integers(), st.lists(st.text()), st.lists(st.text()))
-def test_whatever_is_said_type_and_code_are_closed(
+def test_type_and_code_are_always_in_the_closed_lists(
     name: str | None, status: int | None, exceptions: list[str], texts: list[str]
 ) -> None:
-    kind, code = error_of(name, status, exceptions, texts)
+    kind, code = classify_error(name, status, exceptions, texts)
     assert kind in ERROR_TYPES
     assert code is None or code in CODES or (code.isdigit() and 400 <= int(code) <= 599)
 
 
 class _Unreadable:
-    """A value whose own code fails."""
+    """A value with an __index__ that raises."""
 
     def __index__(self) -> int:
         raise ZeroDivisionError
 
 
-def test_a_value_that_cannot_be_read_as_a_number_is_none() -> None:
+def test_a_value_that_is_not_a_number_is_no_count() -> None:
     assert count(_Unreadable()) is None
 
 
-def test_patterns_are_compiled_when_a_text_is_first_searched_and_not_by_an_import() -> None:
+def test_patterns_are_compiled_when_a_message_is_first_searched_and_not_on_import() -> None:
     code = """
 from infraprism.processor import InfraPrismSpanProcessor
-from infraprism.providers import error_texts
+from infraprism.providers import error_messages
 from infraprism.schema.patterns import compiled
 assert compiled.cache_info().currsize == 0
-assert error_texts.status_in("Error code: 429 - slow down") == 429
+assert error_messages.status_in("Error code: 429 - slow down") == 429
 assert compiled.cache_info().currsize > 0
 """
     subprocess.run([sys.executable, "-c", code], check=True)
