@@ -77,14 +77,14 @@ def candidate(span: ReadableSpan, note: SpanStartContext | None = None) -> Candi
     if _ALREADY_EVENT in attributes:
         return wire.read(context.trace_id, span_id, span.start_time or _nearest_ns(span.end_time), attributes)
     scope = _scope(span)
-    parsed = engine.read(attributes, scope, _name(span))
+    parsed = engine.read(attributes, scope, _name(span), span)
     if parsed is None:
         return None
     if parsed.usage.output_tokens is None and (told := _usage_event(span)):
-        parsed = engine.read({**told, **attributes}, scope, _name(span)) or parsed
+        parsed = engine.read({**told, **attributes}, scope, _name(span), span) or parsed
     first_ms = None
-    if parsed.dialect in engine.FIRST_CHUNKS:
-        parsed = _with_first_chunk(span, parsed)
+    if parsed.dialect is not None and parsed.dialect.first_chunk_events:
+        parsed = _with_first_chunk(span, parsed, parsed.dialect.first_chunk_events)
         first_ms = parsed.span_fields.time_to_first_token_ms
     start, end, parent = span.start_time, span.end_time, span.parent
     start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
@@ -102,7 +102,7 @@ def candidate(span: ReadableSpan, note: SpanStartContext | None = None) -> Candi
             context.trace_id,
             span_id,
             0 if parent is None else parent.span_id,
-            engine.DEDUP_SCOPES.get(parsed.dialect, scope),
+            parsed.span_fields.dedup_scope or scope,
             start_ns,
             end_ns,
             parsed,
@@ -123,9 +123,8 @@ def _name(span: ReadableSpan) -> str:
     return name if type(name) is str else ""
 
 
-def _with_first_chunk(span: ReadableSpan, parsed: ParsedSpan) -> ParsedSpan:
+def _with_first_chunk(span: ReadableSpan, parsed: ParsedSpan, names: frozenset[str]) -> ParsedSpan:
     """The call as a stream, if an event of the span marks the first chunk of one; nothing else of it is looked at."""
-    names = engine.FIRST_CHUNKS[parsed.dialect]
     start = span.start_time
     try:
         first = next((event.timestamp for event in span.events[:_MAX_EVENTS_LOOKED_AT] if event.name in names), None)
@@ -259,24 +258,16 @@ def _cost(kind: _Kind, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | Non
 
 def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     span_fields = parsed.span_fields
-    name = span_fields.error
-    failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
-    if not failed and parsed.dialect not in engine.EXCEPTION_FAILS:
+    name, failed = span_fields.error, span_fields.failed
+    if failed is None:
+        failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
+    if not failed:
         return SUCCESS
     types, message = _exceptions(span)
-    if not (failed or types or message):
-        return SUCCESS
     names = [span_fields.error_code] if span_fields.error_code is not None else []
-    own = engine.OWN_ERRORS.get(parsed.dialect)
-    if own and (name or next(iter(types), "")).lower() in own and _is_answered(parsed):
-        return SUCCESS
     text = getattr(span.status, "description", None) or message
     kind, code = error_of(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
     return Outcome(success=False, error_type=kind, error_code=code)
-
-
-def _is_answered(parsed: ParsedSpan) -> bool:
-    return parsed.span_fields.response_id is not None or parsed.usage.output_tokens is not None
 
 
 def _exceptions(span: ReadableSpan) -> tuple[list[str], object]:
