@@ -149,22 +149,24 @@ class Layer(IntEnum):
     FRAMEWORK = 2
 
 
-_WRAPPERS: Final = frozenset({"litellm", "instructor", "portkey", "aisuite"})
-_FRAMEWORKS: Final = frozenset(
+WRAPPERS: Final = frozenset({"litellm", "instructor", "portkey", "aisuite"})
+"""Words in the names of scopes that instrument a package that wraps clients."""
+FRAMEWORKS: Final = frozenset(
     {
         *("langchain", "langgraph", "llamaindex", "llama_index", "haystack", "dspy", "guardrails", "crewai", "agno"),
         *("openai_agents", "autogen", "smolagents", "google_adk", "pydantic_ai", "claude_agent_sdk", "strands"),
         *("semantic_kernel", "agent_framework", "mcp", "ag2"),
     }
 )
+"""Words in the names of scopes that instrument a framework."""
 
 
 def layer_of(scope: str, otherwise: Layer) -> Layer:
     """The layer by the name of the instrumentation scope, as in `opentelemetry.instrumentation.langchain`."""
     words = set(re.split(r"[./@-]", scope.lower()))
-    if words & _FRAMEWORKS:
+    if words & FRAMEWORKS:
         return Layer.FRAMEWORK
-    return max(Layer.WRAPPER, otherwise) if words & _WRAPPERS else otherwise
+    return max(Layer.WRAPPER, otherwise) if words & WRAPPERS else otherwise
 
 
 class Slot(NamedTuple):
