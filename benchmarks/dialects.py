@@ -1,9 +1,9 @@
-"""What reading one span of each dialect costs: `to_event`, and the look at the keys that a foreign span gets.
+"""Measures `to_event` for one span of each dialect, and the check of the keys of a span without an LLM call.
 
     python benchmarks/dialects.py
 
-The spans are those of the tests' fixtures. Prints medians (and minima) of several rounds in microseconds of CPU time;
-the dialects take turns within one run, so that a busy machine disturbs them alike.
+The spans are those of the tests' fixtures. Prints medians (and minima) of several rounds in microseconds of CPU time.
+The dialects alternate within one run, so that other load affects all of them equally.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from infraprism.processor.conversion import MARKER_KEYS
 FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "dialects" / "fixtures"
 ROUNDS = 15
 SPANS = 1000
-FOREIGN = {"http.request.method": "GET", "url.full": "http://localhost/", "http.response.status_code": 200, "a": 1}
+OTHER_SPAN = {"http.request.method": "GET", "url.full": "http://localhost/", "http.response.status_code": 200, "a": 1}
 
 
 def first_chat(path: Path) -> tuple[str, dict[str, Any]]:
@@ -57,10 +57,10 @@ def microseconds(once: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    keys = FOREIGN.keys()
+    keys = OTHER_SPAN.keys()
     variants: dict[str, Callable[[], object]] = {
-        "foreign span, look at the keys": lambda: MARKER_KEYS.isdisjoint(keys),
-        "foreign span, to_event": conversion(FOREIGN, "http"),
+        "other span, check of the keys": lambda: MARKER_KEYS.isdisjoint(keys),
+        "other span, to_event": conversion(OTHER_SPAN, "http"),
     }
     for dialect, span in map(first_chat, sorted(FIXTURES.glob("*.json"))):
         attributes = span["attributes"]

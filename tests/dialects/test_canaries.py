@@ -1,4 +1,4 @@
-"""Whatever stands under whichever known key, of whichever type: no byte of it leaves."""
+"""No value of any type under any known key is exported, not even a byte of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from infraprism.processor import conversion, event_span, to_event
 from infraprism.schema import Event, fields
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
-# Only what the application says about itself, through our own keys, may be any text.
+# Only the application's attribution, through InfraPrism's own keys, can be any text.
 ATTRIBUTION = {fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.key}
 OURS = {field.key for field in fields.FIELDS if field.kind != "tags"}
 KEYS = sorted(
@@ -37,13 +37,13 @@ KEYS = sorted(
 CALLS = [
     (scope, key, operation)
     for dialect in DIALECTS
-    for scope in dialect.scopes or ("anybody",)
+    for scope in dialect.scopes or ("another.scope",)
     for key, slot in dialect.slots.items()
     if slot.position == 0
     for operation in dialect.operations
 ] + [(INSTRUMENTATION_SCOPE, "gen_ai.operation.name", operation) for operation in ("chat", "embeddings")]
 """The scope, and the key and value of an operation, of every kind of call of every dialect."""
-# No model, identifier of a session or tag has a space and an exclamation mark, and no code upper case.
+# A model, session id or tag has no space and no exclamation mark, and a code no upper case.
 WORD = "CANARY prompt!"
 TEXTS = st.sampled_from(
     [
@@ -64,7 +64,7 @@ TEXTS = st.sampled_from(
 
 
 class Text(str):
-    """A text of a subclass, as client packages make them, with more to say than the text itself."""
+    """A str subclass, as in client packages, with methods that return other texts."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ class Text(str):
 
 
 class Number:
-    """A number of another library: it is counted by its index, and printed as its owner likes."""
+    """A number of another library, with an index and a text of its own."""
 
     def __index__(self) -> int:
         return 10**13 + 777777
@@ -91,7 +91,7 @@ class Number:
 
 
 class Hostile:
-    """An object that fails whatever is asked of it, and says why."""
+    """An object with methods that all raise, with content in the error."""
 
     def __fail(self, *_: object) -> Any:
         raise RuntimeError(WORD)
@@ -111,16 +111,18 @@ VALUES = st.recursive(
 
 
 def _span(attributes: dict[str, Any], scope: str, text: str) -> ReadableSpan:
-    """A span with a text in each place that is no attribute."""
-    stated = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("note", "CANARY")]))
+    """A span with a text in every field outside its attributes."""
+    context = SpanContext(
+        1, 1, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("note", "CANARY")])
+    )
     return ReadableSpan(
         name=WORD,
-        context=stated,
-        parent=stated,
+        context=context,
+        parent=context,
         resource=Resource({"service.name": WORD, "gen_ai.agent.name": WORD}),
         attributes=attributes,
         events=[SpanEvent("exception", {"exception.type": text, "exception.message": text}), SpanEvent(text)],
-        links=[Link(stated, {"note": text})],
+        links=[Link(context, {"note": text})],
         status=Status(StatusCode.ERROR, text),
         start_time=START_NS,
         end_time=START_NS + 1,
@@ -128,23 +130,23 @@ def _span(attributes: dict[str, Any], scope: str, text: str) -> ReadableSpan:
     )
 
 
-def _left(event: Event) -> bytes:
-    """Everything that is made of an event on its way out, by any of our own parts or of the SDK's."""
+def _outputs(event: Event) -> bytes:
+    """Everything that InfraPrism and the SDK make of an event: encoded, as a span, and as text."""
     encoded = span_bytes(event, usage_detail=True)
     as_span = event_span(event, usage_detail=True)
-    ways = (
+    texts = (
         as_json(encoded),
         repr(event),
         as_span.to_json(),
         repr(as_span.context),
         repr(conversion.delivery_stats.snapshot()),
     )
-    return request_bytes([encoded]) + encode_spans([as_span]).SerializeToString() + "".join(ways).encode()
+    return request_bytes([encoded]) + encode_spans([as_span]).SerializeToString() + "".join(texts).encode()
 
 
 @pytest.fixture(scope="module")
 def logged() -> Iterator[list[str]]:
-    """What was logged, by anybody."""
+    """All log records, as texts."""
     texts: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: texts.append(logging.Formatter().format(record))  # type: ignore[method-assign]
@@ -159,7 +161,7 @@ def logged() -> Iterator[list[str]]:
     TEXTS,
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_value_under_any_known_key_leaves_a_byte_of_a_canary(
+def test_no_value_under_any_known_key_is_exported(
     logged: list[str], attributes: dict[str, Any], call: tuple[str, str, str], text: str
 ) -> None:
     scope, key, operation = call
@@ -169,37 +171,37 @@ def test_no_value_under_any_known_key_leaves_a_byte_of_a_canary(
     assert not any("canary" in line.lower() for line in logged)
     if event is None:
         return
-    left = _left(event).lower()
-    assert b"canary" not in left
-    assert b"prompt!" not in left
-    assert b"777777" not in left
+    output = _outputs(event).lower()
+    assert b"canary" not in output
+    assert b"prompt!" not in output
+    assert b"777777" not in output
     assert event.input_tokens is None
     assert event.output_tokens is None
 
 
 @given(st.dictionaries(st.sampled_from(sorted(OURS - ATTRIBUTION)), VALUES), TEXTS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_span_that_says_it_is_an_event_leaves_with_nothing_that_an_event_cannot_hold(
+def test_a_span_that_claims_to_be_an_event_exports_only_valid_values(
     logged: list[str], attributes: dict[str, Any], text: str
 ) -> None:
-    spoken = {fields.COST_STATUS.key: "priced", fields.SUCCESS.key: True, **attributes}
-    event = to_event(_span(spoken, "infraprism", text))
+    attributes_of_event = {fields.COST_STATUS.key: "priced", fields.SUCCESS.key: True, **attributes}
+    event = to_event(_span(attributes_of_event, "infraprism", text))
     assert not any("canary" in line.lower() for line in logged)
     if event is not None:
-        left = _left(event).lower()
-        assert b"canary" not in left
-        assert b"prompt!" not in left
+        output = _outputs(event).lower()
+        assert b"canary" not in output
+        assert b"prompt!" not in output
 
 
 @pytest.mark.parametrize("key", ["gen_ai.request.model", "gen_ai.usage.input_tokens", "gen_ai.response.id"])
-def test_a_value_that_fails_when_it_is_looked_at_is_counted_and_not_repeated(logged: list[str], key: str) -> None:
-    event = to_event(_span({"gen_ai.operation.name": "chat", key: Hostile()}, "anybody", WORD))
-    assert event is None or b"CANARY" not in _left(event)
+def test_a_value_that_raises_when_it_is_read_is_counted_and_not_repeated(logged: list[str], key: str) -> None:
+    event = to_event(_span({"gen_ai.operation.name": "chat", key: Hostile()}, "another.scope", WORD))
+    assert event is None or b"CANARY" not in _outputs(event)
     assert not any("CANARY" in line for line in logged)
     assert "CANARY" not in repr(conversion.delivery_stats.snapshot())
 
 
-def test_every_key_of_every_table_and_every_kind_of_value_is_among_them() -> None:
+def test_the_keys_and_scopes_of_all_tables_are_tested() -> None:
     for dialect in DIALECTS:
         assert {
             *dialect.slots,

@@ -1,8 +1,8 @@
-"""Which dialect reports what, worked out from the fixtures: the table in docs/dialects.md.
+"""Generates the table in docs/dialects.md: what each dialect reports, as the fixtures show.
 
     python -m tests.kit.dialect_coverage
 
-writes it again.
+writes the table to the document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORDER = ("exact", "partial", "wrong", "not reported", "counted")
 
 
 def verdict(case: Case, event: Event | None) -> str:
-    """How well an event tells what was billed."""
+    """How exactly an event has the counts that were billed."""
     if case.billed is None:
         return "not counted" if event is None else "counted"
     if event is None:
@@ -32,12 +32,12 @@ def verdict(case: Case, event: Event | None) -> str:
     found = {name: getattr(event, name) for name in case.billed}
     if found["input_tokens"] is None and found.get("output_tokens") is None:
         return "not reported"
-    if any(value is not None and value != case.billed[name] for name, value in found.items() if name in _WHOLES):
+    if any(value is not None and value != case.billed[name] for name, value in found.items() if name in _TOTALS):
         return "wrong"
     return "exact" if found == case.billed else "partial"
 
 
-_WHOLES = ("input_tokens", "output_tokens")
+_TOTALS = ("input_tokens", "output_tokens")
 
 
 def table() -> str:

@@ -1,4 +1,4 @@
-"""The dialects' fixtures: spans as each instrumentation writes them, and the events that they are."""
+"""The fixtures of the dialects: spans as each instrumentation writes them, with the expected events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from infraprism.schema import Event
 
 FOLDER = Path(__file__).resolve().parents[1] / "dialects" / "fixtures"
 CANARY = "CANARY"
-"""Stands in each place of a fixture where content does."""
+"""Replaces all content in the fixtures."""
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One span. `event` are fields of the event it is, None if it is none; `billed` what the provider reported."""
+    """One span. `event`: fields of the expected event, None: no event. `billed`: the counts of the provider."""
 
     dialect: str
     number: int
@@ -64,8 +64,8 @@ def ended(span: dict[str, Any]) -> ReadableSpan:
     return kept.spans[0]
 
 
-def said(event: Event, expected: dict[str, Any]) -> dict[str, Any]:
-    """Of an event what a fixture speaks of: the counts and the error always, other fields where it names them."""
+def comparable_fields(event: Event, expected: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event that a fixture specifies: the counts, the error, and other fields if they are expected."""
     always = ("operation", "provider", "model", "error_type", "error_code", *COUNTS)
     values = {name: getattr(event, name) for name in dict.fromkeys((*always, *expected))}
     parts = COUNTS[2:]

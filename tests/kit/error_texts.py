@@ -1,4 +1,4 @@
-"""Texts of errors as clients in many languages write them, with the type and code that each tells."""
+"""Error texts of clients in many languages, with the type and code that each is classified as."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _OPENAI = "Error code: 400 - {'error': {'message': '%s', 'type': 'invalid_reques
 _IN_STREAM = "{'type': 'error', 'error': {'details': None, 'type': '%s', 'message': 'CANARY'}, 'request_id': 'req_429'}"
 _AWS = "An error occurred (%s) when calling the Converse operation (reached max retries: 4): %s"
 
-TOLD: Final[dict[str, tuple[str, str | None]]] = {
+CLASSIFIED: Final[dict[str, tuple[str, str | None]]] = {
     # A status, in brackets and behind words.
     "[429] CANARY": ("rate_limit", "429"),
     "[GoogleGenerativeAI Error]: Error fetching from https://example.com/v1: [503 Service Unavailable] CANARY": (
@@ -16,7 +16,7 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
         "503",
     ),
     "CANARY (status code: 429)": ("rate_limit", "429"),
-    # The message that a provider gave, behind the class of whoever passed it on.
+    # The provider's message after the class of the package that passed it on.
     "ModelProviderError: Rate limit reached for CANARY": ("rate_limit", "429"),
     "agno.exceptions.ModelProviderError: Overloaded": ("overloaded", "529"),
     # Azure's clients for Python.
@@ -52,13 +52,13 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
         "rate_limit",
         "429",
     ),
-    # What the provider answered says more than its status.
+    # The provider's response is more exact than its status.
     _OPENAI % ("CANARY", "context_length_exceeded"): ("context_length", "400"),
     _OPENAI % ("CANARY", "content_filter"): ("content_filter", "400"),
     _OPENAI % ("This model\\'s maximum context length is 8192 tokens, CANARY", "None"): ("context_length", "400"),
     _OPENAI % ("CANARY", "None"): ("invalid_request", "400"),
     _OPENAI % ("CANARY: Read timed out", "None"): ("invalid_request", "400"),
-    # Errors in the middle of a stream have no status of their own.
+    # Errors within a stream have no status.
     _IN_STREAM % "overloaded_error": ("overloaded", "overloaded_error"),
     _IN_STREAM % "rate_limit_error": ("rate_limit", "rate_limit_error"),
     _IN_STREAM % "invalid_request_error": ("invalid_request", "invalid_request_error"),
@@ -66,7 +66,7 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
         "rate_limit",
         "rate_limit_exceeded",
     ),
-    # gRPC, botocore, and the classes with which texts begin.
+    # gRPC, botocore, and texts that begin with a class.
     '<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.RESOURCE_EXHAUSTED\n\tdetails = "CANARY"': (
         "rate_limit",
         "resource_exhausted",
@@ -81,7 +81,7 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
     "litellm.RateLimitError: RateLimitError: OpenAIException - CANARY": ("rate_limit", None),
     "litellm.Timeout: CANARY": ("timeout", None),
     "BadRequestError('CANARY')": ("invalid_request", None),
-    # No answer at all.
+    # No response.
     "Connection error.": ("connection", None),
     "Request timed out.": ("timeout", None),
     "Request was aborted.": ("cancelled", None),
@@ -93,13 +93,15 @@ TOLD: Final[dict[str, tuple[str, str | None]]] = {
     "prompt is too long: 210000 tokens > 200000 maximum": ("context_length", None),
     "Output blocked by content filtering policy": ("content_filter", None),
 }
-"""A text, and the type and code of the error that it tells, with nothing else known of it."""
+"""The error type and code of each text, without any other information about the error."""
 
-UNTOLD: Final = (
+UNCLASSIFIED: Final = (
     *("max 400 tokens", "max_tokens: 400", "This model supports at most 500 tokens", "requested 429 of 500 tokens"),
     *("request id: req_429", "req 500-429-404", "Invalid 'messages[429]': CANARY", "Invalid 'input[500]': CANARY"),
     *("took 500 ms", "HTTP 500ms", "at line 404: CANARY", "the price is 429.99", "status: 404.5", "items: [400, 500]"),
     *("error 429 in the prompt", "a list [500] of things", "There are 429 Too many", "status_code: 4291", "code 429"),
     *("My customer said: timeout", "CANARY RateLimitError", "a rate_limit_error, says CANARY", "status code 200"),
 )
-"""Texts of which nothing is known, whatever numbers and words are in them."""
+"""Texts with numbers and words that do not classify the error."""
+
+TOLD, UNTOLD = CLASSIFIED, UNCLASSIFIED  # former names

@@ -1,4 +1,4 @@
-"""OTLP requests with a canary in every place that can hold text, found by walking the messages' own descriptors."""
+"""OTLP requests with a canary in every field that can contain text, found by the descriptors of the messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 CANARY = "CANARY"
 PROMPT = f"{CANARY} is a prompt:\nkeep it, please"
-"""No value of any key looks like this."""
+"""A text that is not a valid value of any key."""
 WORD = f"{CANARY}-word"
-"""Has the shape of a model's name, and of nothing else that may leave."""
+"""A text that is a valid model name, and not a valid value of any other key."""
 _ids = itertools.count(1)
 _MAX_DEPTH = 12
 _UNKNOWN_FIELD = b"\xfa\xff\x3f"
@@ -39,12 +39,12 @@ def value(of: object) -> AnyValue:
 
 
 def pairs(attributes: dict[str, Any]) -> list[KeyValue]:
-    """Attributes as OTLP has them."""
+    """Attributes as OTLP key-value pairs."""
     return [KeyValue(key=key, value=value(of)) for key, of in attributes.items()]
 
 
 def values(text: str) -> list[AnyValue]:
-    """A text in a value of every type and nesting, and the values that are hard to read."""
+    """Values of every type and nesting that contain the text, and values that are hard to parse."""
     raw = text.encode()
     held: list[Any] = [
         text,
@@ -76,7 +76,7 @@ def values(text: str) -> list[AnyValue]:
 
 
 def span(attributes: dict[str, Any] | list[KeyValue], **fields: Any) -> Span:
-    """A span with ids of its own."""
+    """A span with unique ids."""
     number = next(_ids)
     made = Span(
         trace_id=(0xA << 120 | number).to_bytes(16, "big"),
@@ -89,23 +89,20 @@ def span(attributes: dict[str, Any] | list[KeyValue], **fields: Any) -> Span:
     return made
 
 
-def traces(
+def export_request(
     spans: list[Span],
     scope: str | InstrumentationScope = "opentelemetry.instrumentation.openai_v2",
     resource: dict[str, Any] | None = None,
 ) -> ExportTraceServiceRequest:
-    """A request with spans of one scope."""
+    """An export request with spans of one scope."""
     named = InstrumentationScope(name=scope) if isinstance(scope, str) else scope
     group = ScopeSpans(scope=named, spans=spans)
-    whole = ResourceSpans(resource=Resource(attributes=pairs(resource or {})), scope_spans=[group])
-    return ExportTraceServiceRequest(resource_spans=[whole])
+    resource_spans = ResourceSpans(resource=Resource(attributes=pairs(resource or {})), scope_spans=[group])
+    return ExportTraceServiceRequest(resource_spans=[resource_spans])
 
 
 def fill(message: Message, text: str = PROMPT, depth: int = 0) -> None:
-    """Put the text into every string and bytes field of a message and below it, and into a field that nobody knows.
-
-    What stands there already stays.
-    """
+    """Set every empty string and bytes field of a message and its nested messages to the text, and an unknown field."""
     message.MergeFromString(_UNKNOWN_FIELD + bytes([len(text)]) + text.encode())
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None:
@@ -132,7 +129,7 @@ def _fill_inner(message: Message, field: FieldDescriptor, text: str, depth: int)
     if field.message_type.name == "KeyValue":
         inner.extend([KeyValue(key=f"{text}.{at}", value=held) for at, held in enumerate(values(text))])
         inner.extend(pairs(dict.fromkeys(_SPOOFED, text)))
-        # What an application says of its own may say what it likes, within the guards.
+        # The application's attribution can be any text that its guards accept.
         inner.extend(pairs(dict.fromkeys(_ATTRIBUTION, PROMPT)))
         return
     if not inner:
@@ -186,9 +183,9 @@ def metrics() -> ExportMetricsServiceRequest:
 
 
 def everywhere(attributes: dict[str, Any], scope: str = "") -> Iterator[ExportTraceServiceRequest]:
-    """A call with a canary in every other place of the request, once with each kind of text."""
+    """A call with a canary in every other field of the request, once with each kind of text."""
     for text in (PROMPT, WORD):
-        request = traces([span(attributes, name="")], InstrumentationScope(name=scope))
+        request = export_request([span(attributes, name="")], InstrumentationScope(name=scope))
         fill(request, text)
         yield request
 
@@ -201,10 +198,9 @@ def in_each_key(
     kinds: slice = slice(None),
     per_request: int = 400,
 ) -> Iterator[ExportTraceServiceRequest]:
-    """The call with a canary of every type in each key in turn, alone, and before and behind the good value.
+    """The call with a canary of every type in each key in turn, alone, and before and after the valid value.
 
-    `kinds` picks some of the types. In the keys `named` a word may stand, by design: they only get what has no shape
-    of a name.
+    `kinds` selects some of the types. A model-like word is valid in the keys `named`: they get only other texts.
     """
     spans = []
     for key in keys:
@@ -216,4 +212,7 @@ def in_each_key(
         rest = pairs({name: value_ for name, value_ in base.items() if name != key})
         spans += [span([*rest, *good, *bad]), span([*bad, *good, *rest])]
     for start in range(0, len(spans), per_request):
-        yield traces(spans[start : start + per_request], scope)
+        yield export_request(spans[start : start + per_request], scope)
+
+
+traces = export_request  # former name

@@ -1,4 +1,4 @@
-"""Search bytes for a text in every form that it could hide in."""
+"""Searches bytes for texts in every encoding that occurs in requests and files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 
 def forms(text: str) -> dict[str, bytes]:
-    """The text in the encodings that occur on wires and disks, lower-cased; base64 at each of its three alignments."""
+    """The text in lower case in each encoding, with base64 at each of its three alignments."""
     raw = text.encode()
     found = {
         "plain": raw,
@@ -21,14 +21,14 @@ def forms(text: str) -> dict[str, bytes]:
         "form": quote_plus(text).encode(),
     }
     for shift in range(3):
-        # The characters at the edges also hold bits of the neighbours.
+        # The first and last characters also encode bits of the adjacent bytes.
         encoded = b64encode(b"\0" * shift + raw)
         found[f"base64+{shift}"] = encoded[4 if shift else 0 : len(encoded) - 4]
     return {name: form.lower() for name, form in found.items()}
 
 
-def traces(texts: Iterable[str], data: bytes) -> list[str]:
-    """Which of the texts stand in the data, and in what form: `["CANARY as plain"]`."""
+def find_canaries(texts: Iterable[str], data: bytes) -> list[str]:
+    """The texts that the data contains, with their encoding: `["CANARY as plain"]`."""
     lowered = [layer.lower() for layer in layers(data)]
     return [
         f"{text} as {name}"
@@ -44,7 +44,7 @@ def layers(data: bytes) -> Iterator[bytes]:
     for magic, window in ((b"\x1f\x8b\x08", 31), (b"\x78\x9c", 15), (b"\x78\xda", 15)):
         at = data.find(magic)
         while at >= 0:
-            with suppress(zlib.error):  # the magic bytes stand there by chance
+            with suppress(zlib.error):  # the magic bytes can occur by chance
                 yield zlib.decompressobj(window).decompress(data[at:], 64 << 20)
             at = data.find(magic, at + 1)
 
@@ -54,3 +54,6 @@ def files(folder: Path) -> Iterator[tuple[Path, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield path, path.read_bytes()
+
+
+traces = find_canaries  # former name

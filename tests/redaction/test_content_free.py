@@ -1,9 +1,9 @@
-"""Behind the gate no content of generative AI leaves, whatever the exporter; all other spans leave as they are."""
+"""ContentFreeSpanExporter exports no content of generative AI, and all other spans unchanged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from tests.kit.otlp_sink import OtlpSink
+from tests.kit.spans import KeepsSpans
 
 from infraprism.dialects import DIALECTS
 from infraprism.dialects.table import key_of
@@ -38,17 +39,10 @@ KEYS = sorted(
 )
 
 
-class Kept(SpanExporter):
-    def __init__(self) -> None:
-        self.spans: list[ReadableSpan] = []
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.spans += spans
-        return SpanExportResult.SUCCESS
-
-
-def span(scope: str = "opentelemetry.instrumentation.openai.v1", name: str = "chat", **attributes: Any) -> ReadableSpan:
-    """A finished span with a canary in every place that is not an attribute."""
+def genai_span(
+    scope: str = "opentelemetry.instrumentation.openai.v1", name: str = "chat", **attributes: Any
+) -> ReadableSpan:
+    """A finished span with a canary in every text outside its attributes."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -64,7 +58,7 @@ def span(scope: str = "opentelemetry.instrumentation.openai.v1", name: str = "ch
     return exporter.get_finished_spans()[0]
 
 
-def plain(scope: str = "shop", **attributes: Any) -> ReadableSpan:
+def application_span(scope: str = "shop", **attributes: Any) -> ReadableSpan:
     """A finished span of an application."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
@@ -74,15 +68,15 @@ def plain(scope: str = "shop", **attributes: Any) -> ReadableSpan:
     return exporter.get_finished_spans()[0]
 
 
-def through(*spans: ReadableSpan) -> list[ReadableSpan]:
-    kept = Kept()
-    gate = ContentFreeSpanExporter(kept)
-    assert gate.export(spans) is SpanExportResult.SUCCESS
-    assert gate.delivery_stats.snapshot()["errors"] == {}
-    return kept.spans
+def exported(*spans: ReadableSpan) -> list[ReadableSpan]:
+    inner = KeepsSpans()
+    exporter = ContentFreeSpanExporter(inner)
+    assert exporter.export(spans) is SpanExportResult.SUCCESS
+    assert exporter.delivery_stats.snapshot()["errors"] == {}
+    return inner.spans
 
 
-def seen(*spans: ReadableSpan) -> bytes:
+def encoded(*spans: ReadableSpan) -> bytes:
     return encode_spans(spans).SerializeToString()
 
 
@@ -103,9 +97,9 @@ CALL = {
 }
 
 
-def test_a_call_leaves_with_its_metadata_alone() -> None:
-    before = span(**CALL)
-    (after,) = through(before)
+def test_a_call_is_exported_with_its_metadata_only() -> None:
+    before = genai_span(**CALL)
+    (after,) = exported(before)
     assert after.name == "chat gpt-4o-mini-2024-07-18"
     assert dict(after.attributes or {}) == {
         **{key: value for key, value in CALL.items() if CANARY not in str(value)},
@@ -142,17 +136,17 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("scope", "attributes"), KINDS)
-def test_no_content_leaves_with_any_kind_of_span_of_any_dialect(scope: str, attributes: dict[str, Any]) -> None:
-    (after,) = through(span(scope, **attributes))
-    found = seen(after)
+def test_no_kind_of_span_of_any_dialect_is_exported_with_content(scope: str, attributes: dict[str, Any]) -> None:
+    (after,) = exported(genai_span(scope, **attributes))
+    found = encoded(after)
     assert CANARY.encode() not in found
     assert WORD.encode() not in found
 
 
 @pytest.mark.parametrize(("scope", "attributes"), KINDS)
-def test_each_kind_is_known_by_its_scope_or_its_keys_alone(scope: str, attributes: dict[str, Any]) -> None:
-    (after,) = through(plain(scope, **attributes))
-    assert CANARY.encode() not in seen(after)
+def test_each_kind_is_recognised_by_its_scope_or_its_keys_alone(scope: str, attributes: dict[str, Any]) -> None:
+    (after,) = exported(application_span(scope, **attributes))
+    assert CANARY.encode() not in encoded(after)
 
 
 @settings(max_examples=300, deadline=None)
@@ -173,8 +167,8 @@ def test_each_kind_is_known_by_its_scope_or_its_keys_alone(scope: str, attribute
     ),
     st.sampled_from(["opentelemetry.instrumentation.openai.v1", "langfuse-sdk", "ai", "logfire.openai", "litellm"]),
 )
-def test_whatever_stands_under_known_keys_no_text_leaves_but_names(attributes: dict[str, Any], scope: str) -> None:
-    found = seen(*through(span(scope, **attributes)))
+def test_no_text_under_a_known_key_is_exported_unless_it_is_a_name(attributes: dict[str, Any], scope: str) -> None:
+    found = encoded(*exported(genai_span(scope, **attributes)))
     assert b"CANARY" not in found
     assert b"patient" not in found
 
@@ -189,9 +183,9 @@ def test_whatever_stands_under_known_keys_no_text_leaves_but_names(attributes: d
         {"shop.fullfillment.id": "1", "shop.prompt.text": "Sure?", "shop.completions": 3},
     ],
 )
-def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
-    before = plain(**attributes)
-    (after,) = through(before)
+def test_all_other_spans_are_exported_unchanged(attributes: dict[str, Any]) -> None:
+    before = application_span(**attributes)
+    (after,) = exported(before)
     assert after is before
 
 
@@ -219,23 +213,21 @@ def test_all_other_spans_leave_as_they_are(attributes: dict[str, Any]) -> None:
         ("respan.tracer", {"respan.entity.log_method": "python_tracing"}),
     ],
 )
-def test_a_decorators_own_span_around_calls_is_told_by_its_keys_or_its_scope(
-    scope: str, attributes: dict[str, Any]
-) -> None:
-    before = plain(scope, **attributes)
-    (after,) = through(before)
+def test_the_span_of_a_decorator_is_recognised_by_its_keys_or_its_scope(scope: str, attributes: dict[str, Any]) -> None:
+    before = application_span(scope, **attributes)
+    (after,) = exported(before)
     assert after.name != before.name
-    assert CANARY.encode() not in seen(after)
+    assert CANARY.encode() not in encoded(after)
 
 
-def test_a_scope_in_which_spans_of_all_kinds_are_made_does_not_tell_one_about_generative_ai() -> None:
-    before = plain("org.springframework.boot", **{"http.url": "/orders"})
-    (after,) = through(before)
+def test_a_scope_with_spans_of_all_kinds_does_not_identify_spans_of_generative_ai() -> None:
+    before = application_span("org.springframework.boot", **{"http.url": "/orders"})
+    (after,) = exported(before)
     assert after is before
 
 
-def test_a_span_around_a_call_loses_only_what_was_put_on_it() -> None:
-    before = plain(
+def test_a_span_that_encloses_a_call_loses_only_the_propagated_attributes() -> None:
+    before = application_span(
         **{
             "http.route": "/orders",
             "traceloop.association.properties.note": CANARY,
@@ -251,20 +243,20 @@ def test_a_span_around_a_call_loses_only_what_was_put_on_it() -> None:
             "langsmith.metadata.note": CANARY,
         }
     )
-    (after,) = through(before)
+    (after,) = exported(before)
     assert dict(after.attributes or {}) == {"http.route": "/orders"}
     assert after.name == before.name
 
 
 class BadRequestError(Exception):
-    """What a client package raises, with what the provider answered."""
+    """The exception of a client package, with the provider's response as its text."""
 
 
 BadRequestError.__module__ = "openai"
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_the_text_of_a_providers_error_does_not_leave_with_the_span_it_passed_through(chained: bool) -> None:
+def test_the_text_of_a_provider_error_is_not_exported_with_an_enclosing_span(chained: bool) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -285,34 +277,34 @@ def test_the_text_of_a_providers_error_does_not_leave_with_the_span_it_passed_th
         provider.get_tracer("shop").start_as_current_span("GET /orders", attributes={"http.route": "/orders"}),
     ):
         call()
-    (after,) = through(*exporter.get_finished_spans())
-    assert CANARY.encode() not in seen(after)
+    (after,) = exported(*exporter.get_finished_spans())
+    assert CANARY.encode() not in encoded(after)
     assert (after.name, dict(after.attributes or {})) == ("GET /orders", {"http.route": "/orders"})
     assert [event.name for event in after.events] == ["exception"]
 
 
-def test_an_applications_own_exceptions_leave_as_they_are() -> None:
+def test_an_applications_own_exceptions_are_exported_unchanged() -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with pytest.raises(ValueError, match="no such order"), provider.get_tracer("shop").start_as_current_span("GET"):
         raise ValueError("no such order")
     (before,) = exporter.get_finished_spans()
-    assert through(before) == [before]
+    assert exported(before) == [before]
 
 
-def test_a_span_that_cannot_be_read_does_not_leave_and_is_counted() -> None:
+def test_a_span_that_cannot_be_read_is_not_exported_and_is_counted() -> None:
     class Unreadable:
         def __getattr__(self, name: str) -> Any:
             raise OSError(name)
 
-    kept = Kept()
-    gate = ContentFreeSpanExporter(kept)
-    other = plain()
+    inner = KeepsSpans()
+    exporter = ContentFreeSpanExporter(inner)
+    other = application_span()
     unreadable: Any = Unreadable()
-    assert gate.export([unreadable, other]) is SpanExportResult.SUCCESS
-    assert kept.spans == [other]
-    assert gate.delivery_stats.count("dropped", "unreadable") == 1
+    assert exporter.export([unreadable, other]) is SpanExportResult.SUCCESS
+    assert inner.spans == [other]
+    assert exporter.delivery_stats.count("dropped", "unreadable") == 1
 
 
 @pytest.fixture
@@ -321,7 +313,7 @@ def sink() -> Iterator[OtlpSink]:
         yield running
 
 
-def test_no_content_is_in_the_bytes_of_a_real_exporter(sink: OtlpSink) -> None:
+def test_no_content_is_in_the_bytes_of_an_otlp_exporter(sink: OtlpSink) -> None:
     provider = TracerProvider()
     inner = OTLPSpanExporter(endpoint=f"{sink.endpoint}/v1/traces")
     provider.add_span_processor(SimpleSpanProcessor(ContentFreeSpanExporter(inner)))
@@ -340,21 +332,21 @@ def test_no_content_is_in_the_bytes_of_a_real_exporter(sink: OtlpSink) -> None:
     assert sorted(found.name for found in sink.spans()) == ["GET /orders", *["chat gpt-4o-mini-2024-07-18"] * 3]
 
 
-def test_flush_and_shutdown_reach_the_inner_exporter() -> None:
-    class Inner(Kept):
+def test_flush_and_shutdown_are_forwarded_to_the_inner_exporter() -> None:
+    class Inner(KeepsSpans):
         def __init__(self) -> None:
             super().__init__()
-            self.told: list[object] = []
+            self.calls: list[object] = []
 
         def force_flush(self, timeout_millis: int = 30000) -> bool:
-            self.told.append(timeout_millis)
+            self.calls.append(timeout_millis)
             return False
 
         def shutdown(self) -> None:
-            self.told.append("shutdown")
+            self.calls.append("shutdown")
 
     inner = Inner()
-    gate = ContentFreeSpanExporter(inner)
-    assert gate.force_flush(5) is False
-    gate.shutdown()
-    assert inner.told == [5, "shutdown"]
+    exporter = ContentFreeSpanExporter(inner)
+    assert exporter.force_flush(5) is False
+    exporter.shutdown()
+    assert inner.calls == [5, "shutdown"]

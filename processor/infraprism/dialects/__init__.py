@@ -1,8 +1,8 @@
-"""What the instrumentations of this world write on their spans: one table per dialect, and the engine that reads them.
+"""The dialects of instrumentations: one table per dialect, and the engine that reads spans by them.
 
-A new dialect is one file with one table, named here. The order matters: the first dialect that recognises a span
-decides what it is. Those that are told by their scope come first, since others write more keys on their spans; then
-those with an operation key of their own; then what looks like the conventions, in names of nobody's and in their own.
+A new dialect is one file with one table, listed in `DIALECTS`. The order matters: the first dialect that matches a span
+is used. Dialects identified by their scope come first, since their spans can have keys of other dialects; then those
+with an operation key of their own; then the conventions.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ from infraprism.dialects.openllmetry import (
 from infraprism.dialects.pydantic_ai import PYDANTIC_AI
 from infraprism.dialects.respan import RESPAN
 from infraprism.dialects.semconv import SEMCONV, SEMCONV_GOOGLE, SEMCONV_TANSTACK, SEMCONV_ZEROS
-from infraprism.dialects.spellings import SPELLINGS
 from infraprism.dialects.spring_ai import SPRING_AI
 from infraprism.dialects.strands import STRANDS, STRANDS_NODE
 from infraprism.dialects.table import Dialect
@@ -109,6 +108,5 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     SEMCONV_TANSTACK,
     SEMCONV_GOOGLE,
     SEMCONV_ZEROS,
-    SPELLINGS,
     SEMCONV,
 )

@@ -1,10 +1,10 @@
-"""Vercel's AI SDK for Node: its own `ai.*` names (4 to 6, and 7 with its legacy integration), and the conventions (7).
+"""Vercel's AI SDK for Node: its own `ai.*` keys (versions 4 to 6, and 7 with its legacy integration), and version 7.
 
-Only the inner spans, `doGenerate`, `doStream`, `doEmbed` and `doRerank`, are calls; the outer ones, agents and steps
-repeat their sums. From 6 on the input includes the cache and its parts are named; before, the counts are the
-provider's own, so that Anthropic's and Bedrock's input leaves the cache out, and the total is a sum of their own. Of
-objects no version names the parts. So what Anthropic itself said, which the metadata of its answer has from 5 on, is
-believed first: it is the same in all versions. What 5 does not name of Google's stands in its metadata too.
+Only the inner spans, `doGenerate`, `doStream`, `doEmbed` and `doRerank`, are calls. Outer spans, agents and steps
+repeat their sums. From version 6 on the input includes the cache and its parts have keys. In earlier versions the
+counts are the provider's own, so that the input of Anthropic and Bedrock excludes the cache. No version has the parts
+for calls that generate objects. From version 5 on the provider's metadata has Anthropic's usage, which is the same in
+all versions and is therefore preferred. The metadata also has Google's parts, for which version 5 has no keys.
 """
 
 from __future__ import annotations
@@ -12,15 +12,36 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import CACHE_BESIDE_INPUT, As, Dialect, Layer, NotInTotal
-from infraprism.dialects.values import milliseconds, words
+from infraprism.dialects.table import (
+    CACHE_NOT_IN_INPUT,
+    As,
+    Dialect,
+    Layer,
+    NotInTotal,
+    RawSpan,
+    SpanFields,
+    with_fields,
+)
+from infraprism.dialects.values import map_words, milliseconds
+from infraprism.providers.detection import provider_of
 
 _PROVIDER: Final = "ai.response.providerMetadata"
 _ANTHROPIC: Final = f"{_PROVIDER}.anthropic"
 _GOOGLE: Final = tuple(f"{_PROVIDER}.{name}.usageMetadata" for name in ("google", "vertex"))
-# What the metadata has in 4, where OpenLLMetry's SDK has taken it apart and away.
+# With AI SDK 4, OpenLLMetry's SDK moves the metadata to these keys.
 _READ: Final = "gen_ai.usage.cache_read.input_tokens"
 _WRITTEN: Final = "gen_ai.usage.cache_creation.input_tokens"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
+    """Bedrock's total is its own, not a sum: if it equals input plus output, the two include the cache (version 6)."""
+    if not fields.total_tokens or not (fields.cache_read_tokens or fields.cache_write_tokens):
+        return fields
+    if fields.total_tokens != (fields.input_tokens or 0) + (fields.output_tokens or 0):
+        return fields
+    provider = provider_of(fields.host, fields.provider, fields.response_model or fields.request_model)
+    return with_fields(fields, parts_included=True) if provider == "aws_bedrock" else fields
+
 
 AI_SDK: Final = Dialect(
     name="AI SDK",
@@ -34,7 +55,7 @@ AI_SDK: Final = Dialect(
         "ai.embedMany.doEmbed": "embeddings",
         "ai.rerank.doRerank": "rerank",
     },
-    streams=frozenset({"ai.streamText.doStream", "ai.streamObject.doStream"}),
+    streamed_operations=frozenset({"ai.streamText.doStream", "ai.streamObject.doStream"}),
     keys={
         **semconv.keys_with(
             request_model=("ai.model.id",),
@@ -55,8 +76,8 @@ AI_SDK: Final = Dialect(
             ),
             cache_write_1h_tokens=(f"{_ANTHROPIC}.usage.cache_creation.ephemeral_1h_input_tokens",),
             service_tier=(f"{_ANTHROPIC}.usage.service_tier", f"{_PROVIDER}.openai.serviceTier"),
-            # A stream that breaks off ends well, but for this.
-            error=(As("ai.response.finishReason", words(error="_OTHER")),),
+            # A stream that breaks has no error but this.
+            error=(As("ai.response.finishReason", map_words(error="_OTHER")),),
             session_on_span=("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.userId"),
         ),
         "operation": ("ai.operationId",),
@@ -70,11 +91,11 @@ AI_SDK: Final = Dialect(
         "cache_read_tokens": (
             NotInTotal(f"{_ANTHROPIC}.usage.cache_read_input_tokens"),
             "ai.usage.inputTokenDetails.cacheReadTokens",
-            NotInTotal("ai.usage.cachedInputTokens", CACHE_BESIDE_INPUT),
+            NotInTotal("ai.usage.cachedInputTokens", CACHE_NOT_IN_INPUT),
             NotInTotal(f"{_ANTHROPIC}.cacheReadInputTokens"),
             NotInTotal(f"{_PROVIDER}.bedrock.usage.cacheReadInputTokens"),
             f"{_PROVIDER}.openai.cachedPromptTokens",
-            NotInTotal(_READ, CACHE_BESIDE_INPUT),
+            NotInTotal(_READ, CACHE_NOT_IN_INPUT),
             *(f"{google}.cachedContentTokenCount" for google in _GOOGLE),
         ),
         "cache_write_tokens": (
@@ -83,14 +104,14 @@ AI_SDK: Final = Dialect(
             NotInTotal(f"{_ANTHROPIC}.cacheCreationInputTokens"),
             NotInTotal(f"{_PROVIDER}.bedrock.usage.cacheWriteInputTokens"),
             f"{_PROVIDER}.openai.usage.cacheWriteTokens",
-            NotInTotal(_WRITTEN, CACHE_BESIDE_INPUT),
+            NotInTotal(_WRITTEN, CACHE_NOT_IN_INPUT),
         ),
     },
     json_texts=frozenset({_PROVIDER}),
-    total_is_its_own=True,
-    total_of=frozenset({"aws_bedrock"}),
     zero_is_unreported=True,
+    total_is_computed=True,
     layer=Layer.FRAMEWORK,
+    refine=_refine,
 )
 AI_SDK_7: Final = Dialect(
     name="AI SDK 7",

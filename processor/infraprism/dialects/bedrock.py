@@ -1,8 +1,7 @@
-"""OpenTelemetry's own instrumentations of Amazon Bedrock: of botocore, and the newer one of its GenAI packages.
+"""OpenTelemetry's instrumentations of Amazon Bedrock: of botocore, and the newer one of the GenAI packages.
 
-They follow the conventions, with the counts as Bedrock gives them: the input leaves the cache out. Where an answer of
-`InvokeModel` has no usage, as those of Cohere's and Mistral's models, botocore's writes an estimate by the length of
-the text. A model that makes embeddings or images is called with the same operation as one that talks.
+They follow the conventions with the counts as Bedrock reports them: the input excludes the cache. Chats, embeddings and
+images have the same operation, so that the model's name determines the event's.
 """
 
 from __future__ import annotations
@@ -10,8 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import As, Dialect, Estimated
-from infraprism.dialects.values import words
+from infraprism.dialects.refinements import names_model, without_counts
+from infraprism.dialects.table import As, Dialect, RawSpan, SpanFields
+from infraprism.dialects.values import map_words
+
+_WITHOUT_USAGE: Final = r"(?:^|[./])(?:cohere\.command|mistral\.)"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
+    """The `InvokeModel` responses of these models have no usage: botocore's estimates it by the length of the text."""
+    is_estimate = span.attributes.get("rpc.method") == "InvokeModel" and names_model(fields, _WITHOUT_USAGE)
+    return without_counts(fields) if is_estimate else fields
+
 
 BEDROCK: Final = Dialect(
     name="OpenTelemetry for Bedrock",
@@ -23,10 +32,10 @@ BEDROCK: Final = Dialect(
         streamed=(
             As(
                 "rpc.method",
-                words(Converse=False, InvokeModel=False, ConverseStream=True, InvokeModelWithResponseStream=True),
+                map_words(Converse=False, InvokeModel=False, ConverseStream=True, InvokeModelWithResponseStream=True),
             ),
         ),
     ),
     input_excludes_cache=True,
-    estimates=Estimated("rpc.method", "InvokeModel", r"(?:^|[./])(?:cohere\.command|mistral\.)"),
+    refine=_refine,
 )

@@ -1,7 +1,7 @@
-"""Claude Code, which makes spans of its own where its enhanced telemetry is on.
+"""Claude Code's own spans, written with its enhanced telemetry enabled.
 
-Each request is one span, retries included; what is around it, and its tools, are other types. The input is Anthropic's
-own, so that the cache stands beside it, and is most of the bill. Fast mode costs more, and how much is not known here.
+Each request is one span, including its retries. Enclosing spans and tools have other types. The counts are Anthropic's
+own: the input excludes the cache, which is most of the cost. The price of fast mode is not known.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects.table import As, Dialect, NotInTotal
-from infraprism.dialects.values import UNKNOWN_TIER, failure, milliseconds, words
+from infraprism.dialects.values import UNKNOWN_TIER, error_if_false, map_words, milliseconds
 
 CLAUDE_CODE: Final = Dialect(
     name="Claude Code",
@@ -21,11 +21,11 @@ CLAUDE_CODE: Final = Dialect(
         "request_model": ("gen_ai.request.model",),
         "response_model": ("gen_ai.response.model",),
         "provider": ("gen_ai.provider.name", "gen_ai.system"),
-        "error": (As("success", failure),),
+        "error": (As("success", error_if_false),),
         "http_status": ("status_code",),
         "response_id": ("gen_ai.response.id",),
         "time_to_first_token_ms": (As("ttft_ms", milliseconds),),
-        "service_tier": (As("speed", words(fast=UNKNOWN_TIER)),),
+        "service_tier": (As("speed", map_words(fast=UNKNOWN_TIER)),),
         "input_tokens": ("input_tokens",),
         "output_tokens": ("output_tokens",),
         "cache_read_tokens": (NotInTotal("cache_read_tokens"),),

@@ -1,7 +1,6 @@
-"""OpenAI's Codex, with `trace_exporter` set in its `[otel]`.
+"""OpenAI's Codex, with `trace_exporter` set in its `[otel]` section.
 
-Its spans are those of the program: what a request used stands on one that does not say of which model. A turn says
-both, of all its requests together.
+The span of a request has its usage but not its model. The span of a turn has both, for all requests of the turn.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ CODEX: Final = Dialect(
     unnamed_operation="chat",
     needs=("request_model",),
     keys={
-        "operation": ("gen_ai.operation.name",),  # none so far
+        "operation": ("gen_ai.operation.name",),  # Codex does not write it yet.
         "request_model": ("model",),
         "input_tokens": (f"{_COUNT}.input_tokens",),
         "output_tokens": (f"{_COUNT}.output_tokens",),

@@ -1,7 +1,7 @@
-"""Future AGI (traceAI), all its packages: the conventions, and OpenInference where those say nothing.
+"""Future AGI (traceAI), all packages: the conventions, with OpenInference's keys for what they do not define.
 
-Of streams and failed calls the model stands in the JSON text of the parameters alone, and of LangChain's model of Azure
-in what that says of itself.
+Streams and failed calls have the model only in the JSON text of the parameters. LangChain's model for Azure has it only
+in LangChain's own metadata.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FUTURE_AGI: Final = replace(
     scopes=("traceai_",),
     unnamed_operation=None,
     operation_by_model=True,
-    needs=("request_model", "response_model"),  # any request of a client is a span, lists of models too
+    needs=("request_model", "response_model"),  # Every request of a client is a span, including lists of models.
     keys={
         **SEMCONV.keys,
         "request_model": (

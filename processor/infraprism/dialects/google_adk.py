@@ -1,8 +1,8 @@
 """Google's Agent Development Kit.
 
-It follows the conventions; before it did, the span of a call named no operation, and thoughts stood beside the output
-under a key of their own. Google's own instrumentation of google-genai is the conventions' dialect: its output includes
-thoughts.
+ADK follows the conventions. Earlier versions wrote no operation on the span of a call, and an output without thoughts,
+which had a key of their own. Google's own instrumentation of google-genai is read by the dialect of the conventions:
+its output includes thoughts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GOOGLE_ADK: Final = Dialect(
     required_any=frozenset({"gen_ai.operation.name", "gcp.vertex.agent.llm_request"}),
     scopes=("gcp.vertex.agent",),
     unnamed_operation="chat",
-    operations={**semconv.OPERATIONS, "call_llm": "chat"},  # in Java
+    operations={**semconv.OPERATIONS, "call_llm": "chat"},  # ADK for Java
     keys={
         **semconv.keys_with(session_on_span=("gcp.vertex.agent.session_id",)),
         "reasoning_tokens": (

@@ -1,12 +1,12 @@
-"""Langfuse's own SDKs: usage is a JSON text, in whichever shape it was handed over.
+"""Langfuse's own SDKs. The usage is a JSON text in the shape that the application or wrapper passed to Langfuse.
 
-Shapes: OpenAI's and Anthropic's usage objects as they came, Google's, Bedrock's, and Langfuse's own `input`, `output`,
-`total` with `input_...` and `output_...` parts, which it takes out of the two. There is no provider, so that only the
-model tells who bills, and no id of the answer. Its cost is its own, and not read. Observations of other types than
-generation and embedding are no calls, nor are those that say no more than that.
+Shapes: the usage objects of OpenAI, Anthropic, Google and Bedrock, and Langfuse's own `input`, `output` and `total`
+with `input_...` and `output_...` parts, which are not included in the two. There is no provider, so that the model
+determines it, and no response id. Langfuse's computed cost is not read. Observations of other types than generation
+and embedding are not calls, and neither are those that have nothing but the type.
 
-The handler for LangChain and the wrapper of the openai package write in one scope, and importing the wrapper makes it
-observe LangChain's client too: only the handler's spans have LangChain's own metadata.
+The handler for LangChain and the wrapper of the openai package write in the same scope. Importing the wrapper also
+instruments LangChain's client. Only the handler's spans have LangChain's metadata.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from infraprism.dialects.table import As, Dialect, Layer, NotInTotal
-from infraprism.dialects.values import error_in_text, words
+from infraprism.dialects.table import As, Dialect, Layer, NotInTotal, RawSpan, SpanFields, with_fields
+from infraprism.dialects.values import error_from_message, map_words
 
 _USAGE: Final = "langfuse.observation.usage_details"
 
@@ -23,7 +23,7 @@ LANGFUSE: Final = Dialect(
     name="Langfuse",
     required_any=frozenset({"langfuse.observation.type"}),
     operations={"generation": "chat", "embedding": "embeddings"},
-    # The wrappers of openai, in both languages, and of what is a generation they know no more.
+    # The wrappers of openai, in Python and Node, write `generation` for calls of all kinds.
     operation_by_model=True,
     keys={
         "operation": ("langfuse.observation.type",),
@@ -31,9 +31,9 @@ LANGFUSE: Final = Dialect(
         "response_model": ("gen_ai.response.model",),
         "provider": ("gen_ai.provider.name", "gen_ai.system"),
         "host": ("server.address",),
-        # What went wrong stands in the status message, of which only a status code is taken.
-        "error": ("error.type", As("langfuse.observation.level", words(ERROR="_OTHER"))),
-        "error_code": (As("langfuse.observation.status_message", error_in_text),),
+        # The error is in the status message, of which only a status or a known error name is read.
+        "error": ("error.type", As("langfuse.observation.level", map_words(ERROR="_OTHER"))),
+        "error_code": (As("langfuse.observation.status_message", error_from_message),),
         "input_tokens": (
             f"{_USAGE}.prompt_tokens",
             f"{_USAGE}.input_tokens",
@@ -79,7 +79,7 @@ LANGFUSE: Final = Dialect(
             NotInTotal(f"{_USAGE}.cache_creation_input_tokens"),
             NotInTotal(f"{_USAGE}.cacheWriteInputTokens"),
             NotInTotal(f"{_USAGE}.cacheWriteInputTokenCount"),
-            # LangChain's; the first is 0 where the second has the writes for five minutes.
+            # LangChain's. The second is the writes for five minutes where the first is 0.
             NotInTotal(f"{_USAGE}.input_ephemeral_5m_input_tokens"),
             NotInTotal(f"{_USAGE}.input_cache_creation"),
             NotInTotal(f"{_USAGE}.input_cache_write_tokens"),
@@ -120,13 +120,20 @@ LANGFUSE: Final = Dialect(
     json_texts=frozenset({_USAGE}),
     zero_is_unreported=True,
 )
+
+
+def _langchain_scope(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
+    """The handler and the wrapper of openai write in one scope, and both report a call of LangChain's OpenAI client."""
+    return with_fields(fields, dedup_scope="langfuse.langchain")
+
+
 LANGFUSE_LANGCHAIN: Final = replace(
     LANGFUSE,
     name="Langfuse for LangChain",
     exclusive_keys=frozenset(
         {"langfuse.observation.metadata.ls_model_type", "langfuse.observation.metadata.ls_provider"}
     ),
-    dedup_scope="langfuse.langchain",
     layer=Layer.FRAMEWORK,
+    refine=_langchain_scope,
 )
-"""The same, of LangChain's handler."""
+"""The handler for LangChain."""

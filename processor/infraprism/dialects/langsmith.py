@@ -1,9 +1,8 @@
 """LangSmith's own export to OpenTelemetry, in Python and in Node.
 
-Its names of operations call prompts a chat and retrievers embeddings: the kind of the run says what is a call. Usage is
-LangChain's: the input includes the cache, the parts stand in texts, as JSON or as Python prints them; of LangChain's
-own models, in Python, only among the metadata. The system is guessed from the model's name. A span's status is set
-when the run begins, and an OK cannot be taken back: that a run failed, only its exception tells.
+Its operation names are `chat` for prompts and `embeddings` for retrievers: the kind of the run determines what is a
+call. The usage is LangChain's: the input includes the cache. The parts are in texts, as JSON or as Python's repr; for
+LangChain's own models in Python they are only in the metadata. The system is derived from the model's name.
 """
 
 from __future__ import annotations
@@ -11,11 +10,17 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect, Layer
+from infraprism.dialects.table import Dialect, Layer, RawSpan, SpanFields, with_fields
 
 _INPUT: Final = "gen_ai.usage.input_token_details"
 _OUTPUT: Final = "gen_ai.usage.output_token_details"
 _METADATA: Final = "langsmith.metadata.usage_metadata"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
+    """LangSmith sets the status OK when the run begins, which is final: only the exception shows a failure."""
+    return with_fields(fields, failed=True) if span.exception_types() else fields
+
 
 LANGSMITH: Final = Dialect(
     name="LangSmith",
@@ -43,6 +48,6 @@ LANGSMITH: Final = Dialect(
     },
     json_texts=frozenset({_INPUT, _OUTPUT, _METADATA}),
     zero_is_unreported=True,
-    exception_fails=True,
     layer=Layer.FRAMEWORK,
+    refine=_refine,
 )

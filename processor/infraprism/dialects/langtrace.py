@@ -1,8 +1,8 @@
 """Langtrace.
 
-It follows the conventions with names of its own for operations. Its input and output are the providers' own, without
-their parts: for Anthropic the input leaves the cache out, and nothing tells by how much. Streams without usage are
-estimated, and nothing tells it either. Its total is a sum of its own.
+Langtrace follows the conventions with its own operation names. Input and output are the provider's own, without parts:
+for Anthropic the input excludes the cache, and no key has the missing tokens. Streams without usage are estimated, and
+no key marks the estimate. The total is the sum of the two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LANGTRACE: Final = Dialect(
         "rerank": "rerank",
     },
     keys=semconv.keys_with(response_id=("gen_ai.response_id",)),
-    total_is_its_own=True,
     zero_is_unreported=True,
     rank=1,
+    total_is_computed=True,
 )

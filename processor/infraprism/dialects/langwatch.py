@@ -1,6 +1,6 @@
-"""LangWatch, its own spans: what it tracks of OpenAI's client, and what `type="llm"` makes of a function.
+"""LangWatch's own spans: its tracking of OpenAI's client, and functions decorated with `type="llm"`.
 
-The provider only stands before the model's name, `openai/gpt-4o`.
+The provider is the prefix of the model's name, `openai/gpt-4o`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect, Layer
+from infraprism.dialects.table import Dialect, Layer, RawSpan, SpanFields, with_fields
 
 _METRICS: Final = "langwatch.metrics"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
+    """The provider is only in the model's name, `openai/gpt-4o`, which is read for providers like `langwatch`."""
+    return with_fields(fields, provider="langwatch")
+
 
 LANGWATCH: Final = Dialect(
     name="LangWatch",
@@ -26,6 +32,6 @@ LANGWATCH: Final = Dialect(
     },
     needs=("request_model", "response_model"),
     json_texts=frozenset({_METRICS}),
-    billed_by="langwatch",
     layer=Layer.WRAPPER,
+    refine=_refine,
 )

@@ -1,11 +1,10 @@
 """LiteLLM's OpenTelemetry callback, by default and with the conventions opted in.
 
-Where a span is under way it writes on that one, so that it is told by keys of its own as well; if that span
-has ended by then, nothing is written and the call cannot be seen. Its setting USE_OTEL_LITELLM_REQUEST_SPAN helps.
-The child span `raw_gen_ai_request` names no operation and is no call. Cached and reasoning tokens stand only in
-`metadata.usage_object`, the usage as Python prints it. A stream without usage has zeros, or what its own tokenizer
-counts: that has no details of the prompt, which OpenAI itself always gives. Its costs are computed by itself, and not
-read.
+With an open span LiteLLM writes on that span instead of one of its own, so that its exclusive keys identify it too. If
+that span has already ended, nothing is written; set USE_OTEL_LITELLM_REQUEST_SPAN to avoid this. The child span
+`raw_gen_ai_request` has no operation and is not a call. Cached and reasoning tokens are only in
+`metadata.usage_object`, the usage as Python's repr. A stream without usage has zeros or an estimate of LiteLLM's
+tokenizer. Its computed costs are not read.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect, Lacking, Layer
+from infraprism.dialects.refinements import names_model, without_counts
+from infraprism.dialects.table import Dialect, Layer, RawSpan, SpanFields
 
 _USAGE: Final = "metadata.usage_object"
 _CALLS: Final = {
-    "completion": "chat",  # its name for all of chat
+    "completion": "chat",  # LiteLLM's name for all chats
     "responses": "chat",
     "anthropic_messages": "chat",
     "generate_content": "chat",
@@ -31,6 +31,17 @@ _CALLS: Final = {
     "transcription": "audio",
     "speech": "audio",
 }
+_OPENAI: Final = "^(?:ft:)?(?:gpt-[0-9]|chatgpt-|o[0-9])"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
+    """A stream of OpenAI without cached tokens has LiteLLM's own estimate: OpenAI always reports them, also 0."""
+    if not fields.streamed or fields.cache_read_tokens is not None or not names_model(fields, _OPENAI):
+        return fields
+    # Behind the collector the usage object is flattened.
+    has_usage_object = any(type(key) is str and key.startswith(_USAGE) for key in span.attributes)
+    return without_counts(fields) if has_usage_object else fields
+
 
 LITELLM: Final = Dialect(
     name="LiteLLM",
@@ -65,11 +76,11 @@ LITELLM: Final = Dialect(
             total_tokens=(f"{_USAGE}.total_tokens",),
             service_tier=(f"{_USAGE}.service_tier",),
         ),
-        # By default the operation is always chat, whatever was called.
+        # By default `gen_ai.operation.name` is `chat` for every call.
         "operation": ("llm.request.type", "gen_ai.operation.name"),
     },
     json_texts=frozenset({_USAGE}),
-    estimates_lack=Lacking("cache_read_tokens", "^(?:ft:)?(?:gpt-[0-9]|chatgpt-|o[0-9])", _USAGE),
     zero_is_unreported=True,
     layer=Layer.WRAPPER,
+    refine=_refine,
 )

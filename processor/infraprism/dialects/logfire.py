@@ -1,11 +1,11 @@
-"""Logfire's own instrumentations of the openai and anthropic packages, in both of its attribute versions and before.
+"""Logfire's own instrumentations of the openai and anthropic packages, and of OpenAI Agents.
 
-What a span is about is said by its message template, a constant of the instrumentation: spans of other endpoints, such
-as counting tokens, have the template of an unnamed call. Input includes the cache; the parts stand only in the
-provider's usage object, a JSON text. A stream is two spans: one of the request, which ends when the answer begins, and
-one of no duration when the stream is over, which has the counts and says how long it took. Its spans of OpenAI Agents
-name no operation for chats, and have the parts of the counts in the usage that Agents keeps, a JSON text as well; turns
-and tasks repeat it.
+The message template, a constant of the instrumentation, determines the operation. Spans of other endpoints, such as
+counting tokens, have the template of a call without a name. The input includes the cache. The parts are only in the
+provider's usage object, a JSON text. A stream is two spans: one of the request, which ends at the first response
+header, and one without a duration at the end of the stream, which has the counts and the stream's duration. The spans
+of OpenAI Agents have no operation for chats, and the parts in the usage of Agents, also a JSON text. Turns and tasks
+repeat it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from infraprism.dialects import semconv
 from infraprism.dialects.table import As, Dialect, Layer
-from infraprism.dialects.values import words
+from infraprism.dialects.values import map_words
 
 _RAW: Final = "gen_ai.usage.raw"
 
@@ -53,7 +53,7 @@ LOGFIRE: Final = Dialect(
             total_tokens=(f"{_RAW}.total_tokens",),
             service_tier=(f"{_RAW}.service_tier",),
             web_searches=(f"{_RAW}.server_tool_use.web_search_requests",),
-            is_stream_end=(As("logfire.span_type", words(log=True)),),
+            is_stream_end=(As("logfire.span_type", map_words(log=True)),),
             duration_ms=("duration",),
         ),
         "operation": ("logfire.msg_template", "gen_ai.operation.name"),
@@ -61,7 +61,7 @@ LOGFIRE: Final = Dialect(
     json_texts=frozenset({_RAW}),
     zero_is_unreported=True,
 )
-_KEPT: Final = "usage"
+_USAGE: Final = "usage"
 
 LOGFIRE_AGENTS: Final = Dialect(
     name="Logfire for OpenAI Agents",
@@ -76,13 +76,13 @@ LOGFIRE_AGENTS: Final = Dialect(
     },
     keys={
         **semconv.keys_with(
-            cache_read_tokens=(f"{_KEPT}.input_tokens_details.cached_tokens",),
-            cache_write_tokens=(f"{_KEPT}.input_tokens_details.cache_write_tokens",),
-            reasoning_tokens=(f"{_KEPT}.output_tokens_details.reasoning_tokens",),
+            cache_read_tokens=(f"{_USAGE}.input_tokens_details.cached_tokens",),
+            cache_write_tokens=(f"{_USAGE}.input_tokens_details.cache_write_tokens",),
+            reasoning_tokens=(f"{_USAGE}.output_tokens_details.reasoning_tokens",),
         ),
         "operation": ("logfire.msg_template",),
     },
-    json_texts=frozenset({_KEPT}),
+    json_texts=frozenset({_USAGE}),
     zero_is_unreported=True,
     layer=Layer.FRAMEWORK,
 )

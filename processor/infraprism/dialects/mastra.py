@@ -1,7 +1,7 @@
-"""Mastra's exporter to OpenTelemetry.
+"""Mastra's OpenTelemetry exporter.
 
-It follows the conventions, with names of its own for some parts. Its call is a whole generation: the steps of a loop
-with tools are one span, with their sum, and the steps below it have no usage.
+Mastra follows the conventions, with its own keys for some parts. Its call is one generation: the steps of a loop with
+tools are one span with the sum of their usage, and the nested spans of the steps have no usage.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from infraprism.dialects import semconv
 from infraprism.dialects.table import As, Dialect, Layer
-from infraprism.dialects.values import ended_in_error
+from infraprism.dialects.values import error_from_finish_reasons
 
 MASTRA: Final = Dialect(
     name="Mastra",
@@ -19,8 +19,8 @@ MASTRA: Final = Dialect(
     exclusive_keys=frozenset({"mastra.span.type"}),
     operations=semconv.OPERATIONS,
     keys=semconv.keys_with(
-        # Its spans end well whatever became of the call. Others say `error` of streams that the application left.
-        error=(As("gen_ai.response.finish_reasons", ended_in_error),),
+        # Mastra sets no error status. Other dialects have `error` for streams that the application abandoned.
+        error=(As("gen_ai.response.finish_reasons", error_from_finish_reasons),),
         cache_write_1h_tokens=("gen_ai.usage.cache_creation.1h_input_tokens",),
         audio_input_tokens=("gen_ai.usage.audio_input_tokens",),
         audio_output_tokens=("gen_ai.usage.audio_output_tokens",),

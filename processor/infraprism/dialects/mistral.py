@@ -1,10 +1,9 @@
-"""What the mistralai package writes by itself wherever an application has a tracer provider.
+"""The spans that the mistralai package writes itself if the application has a tracer provider.
 
-Within version 2 that became a switch, `MISTRAL_SDK_TELEMETRY=global`. Version 1 names the operation of the
-API and counts under the conventions' names of before and of after 1.27; it marks no errors. Later ones follow the
-conventions, but call the requests to an agent that Mistral runs `invoke_agent`, and what it answered `chat`: the
-request is the call, and only it has a host. Of an error that they could not read, as in streams, they say nothing: such
-a span lacks the HTTP status that all others have.
+During version 2 that became opt-in, with `MISTRAL_SDK_TELEMETRY=global`. Version 1 writes the operation of the API, and
+counts under the conventions' names of before and after 1.27. It marks no errors. Later versions follow the conventions,
+but the request to an agent that Mistral runs has the operation `invoke_agent`, and its response the operation `chat`:
+the request is the call, and only the request has a host.
 """
 
 from __future__ import annotations
@@ -12,9 +11,16 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect
+from infraprism.dialects.table import Dialect, RawSpan, SpanFields, with_fields
 
 _AGENT: Final = "agents_api_v1_conversations_"
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
+    """An error that mistralai cannot parse, as in streams, is not recorded: the span has no HTTP status."""
+    failed = fields.error is None and fields.http_status is None
+    return with_fields(fields, error="_OTHER") if failed else fields
+
 
 MISTRAL: Final = Dialect(
     name="Mistral",
@@ -25,7 +31,7 @@ MISTRAL: Final = Dialect(
         "invoke_agent": "chat",
         "text_completion": "completion",
         "embeddings": "embeddings",
-        "generate_content": "other",  # reading of documents
+        "generate_content": "other",  # OCR
         "chat_completion_v1_chat_completions_post": "chat",
         "stream_chat": "chat",
         "agents_completion_v1_agents_completions_post": "chat",
@@ -43,5 +49,5 @@ MISTRAL: Final = Dialect(
         "operation": ("mistral_ai.operation.id", "gen_ai.operation.name"),
     },
     needs=("host",),
-    answers_with="http_status",
+    refine=_refine,
 )

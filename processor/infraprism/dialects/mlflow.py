@@ -1,9 +1,10 @@
-"""MLflow's tracing, where it exports its spans to a collector or into the application's own provider.
+"""MLflow's tracing, exported to a collector or into the application's own provider.
 
-Each value is a JSON text, so that names stand in quotes. Its usage includes the cache and has no thoughts; before 3.5
-Anthropic's input left the cache out, which nothing tells. Spans of others that pass through it have its keys as well,
-and are told by their scopes. A failed call names its model only among the arguments of the function. A stream of the
-anthropic package is handed on unread: the span ends with its headers, and prints the object in place of an answer.
+Each value is a JSON text, so that names are quoted. The usage includes the cache and has no thoughts. Before 3.5
+Anthropic's input excluded the cache, and no key has the version. Spans of other instrumentations that pass through
+MLflow have its keys as well; their scopes identify them. A failed call has its model only among the arguments of the
+function. Of a stream of the anthropic package the span ends with the response headers, and its output is Python's repr
+of the stream object.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects.table import As, Dialect
-from infraprism.dialects.values import quoted_model, stream_object
+from infraprism.dialects.values import is_stream_object, quoted_model
 
 _USAGE: Final = "mlflow.chat.tokenUsage"
 
@@ -19,7 +20,7 @@ MLFLOW: Final = Dialect(
     name="MLflow",
     required_any=frozenset({"mlflow.spanType"}),
     scopes=("mlflow.",),
-    # LLM is what LiteLLM's and LangChain's calls are named, whatever they do; a reranker is a step of a framework.
+    # LiteLLM's and LangChain's calls of all kinds are `LLM`. A reranker is a step of a framework.
     operations={'"CHAT_MODEL"': "chat", '"LLM"': "chat", '"EMBEDDING"': "embeddings"},
     operation_by_model=True,
     keys={
@@ -27,7 +28,7 @@ MLFLOW: Final = Dialect(
         "request_model": (As("mlflow.llm.model", quoted_model), As("model", quoted_model)),
         "provider": ("mlflow.llm.provider", "mlflow.message.format"),
         "error": ("error.type",),
-        "streamed": ("stream", As("mlflow.spanOutputs", stream_object)),
+        "streamed": ("stream", As("mlflow.spanOutputs", is_stream_object)),
         "input_tokens": (f"{_USAGE}.input_tokens",),
         "output_tokens": (f"{_USAGE}.output_tokens",),
         "total_tokens": (f"{_USAGE}.total_tokens",),

@@ -1,6 +1,6 @@
-"""Neatlogs, its own wrappers: each key of its own, named like OpenInference's. Counts are the provider's own.
+"""Neatlogs' own wrappers, with keys named like OpenInference's. The counts are the provider's own.
 
-What it writes on spans of OpenInference besides is read there.
+Spans of OpenInference that have these keys as well are read by OpenInference's dialect.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import CACHE_BESIDE_INPUT, As, Dialect, NotInTotal
+from infraprism.dialects.table import CACHE_NOT_IN_INPUT, As, Dialect, NotInTotal
 from infraprism.dialects.values import milliseconds
 
 _LLM: Final = "neatlogs.llm"
@@ -22,7 +22,10 @@ NEATLOGS: Final = Dialect(
     needs=("request_model",),
     keys={
         "operation": ("neatlogs.span.kind",),
-        "request_model": (f"{_LLM}.model_name", "neatlogs.embedding.model_name"),  # the answer's where that was read
+        "request_model": (
+            f"{_LLM}.model_name",
+            "neatlogs.embedding.model_name",
+        ),  # the response's, where Neatlogs read it
         "provider": (f"{_LLM}.provider", f"{_LLM}.system"),
         "streamed": (f"{_LLM}.is_streaming",),
         "time_to_first_token_ms": (As(f"{_LLM}.metrics.ttft_ms", milliseconds),),
@@ -30,12 +33,12 @@ NEATLOGS: Final = Dialect(
         "input_tokens": (f"{_COUNT}.prompt",),
         "output_tokens": (f"{_COUNT}.completion",),
         "total_tokens": (f"{_COUNT}.total",),
-        "cache_read_tokens": (NotInTotal(f"{_COUNT}.cache_read", CACHE_BESIDE_INPUT),),
-        "cache_write_tokens": (NotInTotal(f"{_COUNT}.cache_write", CACHE_BESIDE_INPUT),),
+        "cache_read_tokens": (NotInTotal(f"{_COUNT}.cache_read", CACHE_NOT_IN_INPUT),),
+        "cache_write_tokens": (NotInTotal(f"{_COUNT}.cache_write", CACHE_NOT_IN_INPUT),),
         "reasoning_tokens": (f"{_COUNT}.reasoning",),
         "audio_input_tokens": (f"{_COUNT}.prompt_audio",),
         "audio_output_tokens": (f"{_COUNT}.completion_audio",),
         **{name: semconv.KEYS[name] for name in ("entity_type", "entity_id", "session_id")},
     },
-    total_is_its_own=True,
+    total_is_computed=True,
 )

@@ -1,10 +1,10 @@
-"""OpenInference (Arize Phoenix), all its packages: openai, anthropic, langchain, google, agno, agents and more.
+"""OpenInference (Arize Phoenix), all packages: openai, anthropic, langchain, google, agno, agents and more.
 
-Its spans are INTERNAL; only the kinds LLM and EMBEDDING are calls, all others repeat what those used. The prompt count
-includes the cache; older packages for Anthropic left it out, which the counts or the total prove where it shows. On
-errors the openai package names the model only in the JSON of the invocation parameters: of that text nothing else is
-read. It says LLM of whatever its client asks for: lists of models, files and batches, which name no model, are no
-calls, and neither is moderation. There is no id of the answer, and no host.
+The spans are INTERNAL. Only the kinds LLM and EMBEDDING are calls; all others repeat the usage of those. The prompt
+count includes the cache. Older packages for Anthropic excluded it, which is known where the counts or the total prove
+it. On errors the openai package writes the model only in the JSON of the invocation parameters, of which nothing else
+is read. Its spans of all requests have the kind LLM: lists of models, files and batches, which have no model, are not
+calls, and neither is moderation. There is no response id and no host.
 """
 
 from __future__ import annotations
@@ -13,34 +13,53 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import CACHE_BESIDE_INPUT, Dialect, NotInTotal
+from infraprism.dialects.table import CACHE_NOT_IN_INPUT, Dialect, NotInTotal, RawSpan, SpanFields, with_fields
+from infraprism.providers.model_names import operation_of
 
 _COUNT: Final = "llm.token_count"
+_PARAMETERS: Final = "llm.invocation_parameters"
+_OPERATION_KEYS: Final = {
+    "llm.prompts.0.prompt.text": "completion",
+    "llm.choices.0.completion.text": "completion",
+    "output.images.0.image.url": "image",
+}
+
+
+def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
+    """Text completions and images have the kind LLM as chats do; only the keys of their content differ."""
+    operation = None
+    for key, content in _OPERATION_KEYS.items():
+        if key in span.attributes:
+            operation = content
+    if operation is None:
+        return fields
+    return with_fields(fields, operation=operation_of(fields.response_model or fields.request_model, operation))
+
+
+def _refine_openai(span: RawSpan, fields: SpanFields) -> SpanFields | None:
+    """A response that is only fetched or cancelled has a span with the response's model, but with no parameters."""
+    return None if span.attributes.get(_PARAMETERS) == "{}" else _refine(span, fields)
+
 
 OPENINFERENCE: Final = Dialect(
     name="OpenInference",
     required_any=frozenset({"openinference.span.kind"}),
     operations={"LLM": "chat", "EMBEDDING": "embeddings"},
-    operations_by_key={
-        "llm.prompts.0.prompt.text": "completion",
-        "llm.choices.0.completion.text": "completion",
-        "output.images.0.image.url": "image",
-    },
     keys={
         "operation": ("openinference.span.kind",),
-        # Where an application writes its kind beside the conventions' names, these are read behind its own.
+        # Applications also write OpenInference's kind on spans with the conventions' keys.
         "request_model": ("llm.request.model_name", *semconv.KEYS["request_model"]),
         "response_model": (
             "llm.response.model_name",
             "llm.model_name",
             "embedding.model_name",
             "reranker.model_name",
-            "llm.invocation_parameters.model",
+            f"{_PARAMETERS}.model",
             "embedding.invocation_parameters.model",
             *semconv.KEYS["response_model"],
         ),
-        # The provider is where the client was pointed at, the system whose client it is.
-        # LangChain in Node says it only in the metadata of its run.
+        # `llm.provider` is the provider that was called, `llm.system` that of the client package.
+        # LangChain in Node has it only in the metadata of its run.
         "provider": ("llm.provider", "llm.system", "metadata.ls_provider", *semconv.KEYS["provider"]),
         "error": ("error.type",),
         "input_tokens": (f"{_COUNT}.prompt", *semconv.KEYS["input_tokens"]),
@@ -51,7 +70,7 @@ OPENINFERENCE: Final = Dialect(
         "reasoning_tokens": (f"{_COUNT}.completion_details.reasoning", *semconv.REASONING_TOKENS),
         "audio_input_tokens": (f"{_COUNT}.prompt_details.audio",),
         "audio_output_tokens": (f"{_COUNT}.completion_details.audio",),
-        # SpanFields by a span event, which the collector writes down under the conventions' names.
+        # From a span event, which the collector writes to these keys.
         "streamed": ("gen_ai.request.stream",),
         "time_to_first_token_ms": ("gen_ai.response.time_to_first_chunk",),
         "entity_type": ("infraprism.entity_type",),
@@ -59,52 +78,55 @@ OPENINFERENCE: Final = Dialect(
         "session_id": ("infraprism.session_id",),
         "session_on_span": ("session.id", "user.id"),
     },
-    json_texts=frozenset({"llm.invocation_parameters", "embedding.invocation_parameters", "metadata"}),
+    json_texts=frozenset({_PARAMETERS, "embedding.invocation_parameters", "metadata"}),
     operation_by_model=True,
-    excluded_span_names=frozenset(
-        # Envoy's AI gateway has its own name for counting tokens.
-        {"CountTokens", "messages.count_tokens", "FineTuningJob", "Assistant", "Run", "SyncCursorPage[FineTuningJob]"}
+    excluded_span_names=(
+        *("CountTokens", "messages.count_tokens"),  # The first is that of Envoy's AI gateway.
+        *("FineTuningJob", "Assistant", "Run", "SyncCursorPage[FineTuningJob]"),
     ),
     first_chunk_events=frozenset({"First Token Stream Event"}),
     zero_is_unreported=True,
+    refine=_refine,
+    refine_keys=dict.fromkeys(_OPERATION_KEYS, ()),
 )
 OPENINFERENCE_OPENAI: Final = replace(
     OPENINFERENCE,
     name="OpenInference for OpenAI",
     scopes=("openinference.instrumentation.openai",),
     needs=("request_model", "response_model"),
-    excluded_texts={"llm.invocation_parameters": "{}"},
+    refine=_refine_openai,
+    refine_keys={**OPENINFERENCE.refine_keys, _PARAMETERS: ("{}",)},
 )
-"""The same, where any request of the client is a span, that too which only fetches or cancels an answer."""
+"""Every request of OpenAI's client is a span, including those that only fetch or cancel a response."""
 OPENINFERENCE_RERANK: Final = replace(
     OPENINFERENCE,
     name="OpenInference for clients that rerank",
     scopes=("openinference.instrumentation.cohere",),
     operations={**OPENINFERENCE.operations, "RERANKER": "rerank"},
 )
-"""The same, where a reranker is a call and not a step of a framework, which may well be a model of its own."""
+"""A reranker of these clients is a call. In a framework it is a step, and possibly a local model."""
 OPENINFERENCE_LLAMA_INDEX: Final = replace(
     OPENINFERENCE,
     name="OpenInference for LlamaIndex",
     scopes=("openinference.instrumentation.llama_index",),
-    excluded_span_name_suffixes=("._prepare_chat_with_tools",),
+    excluded_span_names=(*OPENINFERENCE.excluded_span_names, "*._prepare_chat_with_tools"),
 )
-"""The same, where what an agent prepares for a call has the kind of one."""
+"""The preparation of a call by an agent has the kind of a call."""
 OPENINFERENCE_AGNO: Final = replace(
     OPENINFERENCE,
     name="OpenInference for Agno",
     scopes=("openinference.instrumentation.agno",),
     keys={
         **OPENINFERENCE.keys,
-        "cache_read_tokens": (NotInTotal(f"{_COUNT}.prompt_details.cache_read", CACHE_BESIDE_INPUT),),
-        "cache_write_tokens": (NotInTotal(f"{_COUNT}.prompt_details.cache_write", CACHE_BESIDE_INPUT),),
+        "cache_read_tokens": (NotInTotal(f"{_COUNT}.prompt_details.cache_read", CACHE_NOT_IN_INPUT),),
+        "cache_write_tokens": (NotInTotal(f"{_COUNT}.prompt_details.cache_write", CACHE_NOT_IN_INPUT),),
     },
 )
-"""The same, where the counts are those that Agno keeps, which are each provider's own."""
+"""The counts are Agno's, which are each provider's own."""
 OPENINFERENCE_EXCLUSIVE: Final = replace(
     OPENINFERENCE,
     name="OpenInference for Bedrock in Node",
     scopes=("@arizeai/openinference-instrumentation-bedrock",),
     input_excludes_cache=True,
 )
-"""The same, where the prompt is what Bedrock calls the input."""
+"""The prompt count is Bedrock's input, which excludes the cache."""

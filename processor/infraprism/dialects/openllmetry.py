@@ -1,10 +1,10 @@
-"""OpenLLMetry (Traceloop), all its packages, in Python and in Node, from the `llm.*` names of its beginnings on.
+"""OpenLLMetry (Traceloop), all packages in Python and in Node, from the first `llm.*` keys on.
 
-It follows the conventions, with more keys. Input includes the cache, but for Bedrock, and in Node for Anthropic, whose
-own counts it takes. What its package for Node counts of images is an estimate, told by a key of its own. Known to be
-wrong: streams of its anthropic package report the output of message_start and of message_delta added up, one or a
-few tokens too many, and nothing on the span tells how many; LangChain streams of Anthropic report an input of 0, which
-no call has; its packages for Google leave thoughts out of the output, and only the total has them.
+OpenLLMetry follows the conventions, with more keys. The input includes the cache, except for Bedrock, and for
+Anthropic in Node, where the counts are the provider's own. The package for Node estimates the tokens of images and
+marks them with a key of their own. Known errors: streams of the anthropic package report the sum of the output of
+message_start and message_delta, one or a few tokens too many. LangChain's streams of Anthropic report an input of 0.
+The packages for Google exclude thoughts from the output; only the total includes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect
+from infraprism.dialects.table import Dialect, RawSpan, SpanFields, with_fields
 
 _PACKAGES: Final = (
     *("alephalpha", "anthropic", "bedrock", "cohere", "crewai", "google_generativeai", "groq", "haystack", "langchain"),
@@ -36,7 +36,7 @@ OPENLLMETRY: Final = Dialect(
         **semconv.OPERATIONS,
         "completion": "completion",
         "embedding": "embeddings",
-        "response": "chat",  # Netra's copies
+        "response": "chat",  # copies in Netra
         "rerank": "rerank",
     },
     keys=semconv.keys_with(
@@ -69,15 +69,22 @@ OPENLLMETRY_EXCLUSIVE: Final = replace(
     exclusive_keys=frozenset(),
     input_excludes_cache=True,
 )
-"""The same, where the input is what this provider calls so."""
+"""The input is Anthropic's own, which excludes the cache."""
+
+
+def _refine_bedrock(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
+    """Former versions wrote the model's maker as the provider."""
+    return with_fields(fields, provider="aws_bedrock")
+
+
 OPENLLMETRY_BEDROCK: Final = replace(
     OPENLLMETRY_EXCLUSIVE,
     name="OpenLLMetry for Bedrock",
     scopes=(f"{_PREFIX}bedrock", f"{_PREFIX}bedrock.", "@traceloop/instrumentation-bedrock"),
     operation_by_model=True,
-    billed_by="aws_bedrock",
+    refine=_refine_bedrock,
 )
-"""The same, where the provider was once the name of the model's maker."""
+"""The input is Bedrock's own, which excludes the cache."""
 OPENLLMETRY_IMAGES: Final = Dialect(
     name="OpenLLMetry for images",
     required_any=frozenset({"gen_ai.request.type"}),
@@ -89,7 +96,7 @@ OPENLLMETRY_IMAGES: Final = Dialect(
     },
     rank=1,
 )
-"""The same, where all counts are estimates."""
+"""The counts of images are estimates, and no table reads them."""
 OPENLLMETRY_OPENAI: Final = replace(
     OPENLLMETRY,
     name="OpenLLMetry for OpenAI",
@@ -97,17 +104,17 @@ OPENLLMETRY_OPENAI: Final = replace(
     exclusive_keys=frozenset(),
     needs=("request_model",),
 )
-"""The same, where answers that are only fetched have a span, without the model that was asked."""
+"""A response that is only fetched has a span too, without a request model."""
 _CHATS: Final = ("anthropic", "groq", "google_generativeai", "vertexai")
 OPENLLMETRY_CHAT: Final = replace(
     OPENLLMETRY,
     name="OpenLLMetry for clients that only chat",
     scopes=(
         *(_PREFIX + package for package in _CHATS),
-        *(f"lmnr.opentelemetry_lib.{_PREFIX}{package}" for package in _CHATS),  # Laminar's copies
+        *(f"lmnr.opentelemetry_lib.{_PREFIX}{package}" for package in _CHATS),  # copies in Laminar
         "@traceloop/instrumentation-vertexai",
     ),
     exclusive_keys=frozenset(),
     operations={**OPENLLMETRY.operations, "completion": "chat", "text_completion": "chat"},
 )
-"""The same, where `completion` is the name of all calls."""
+"""`completion` is the operation of all calls of these clients."""

@@ -1,8 +1,8 @@
-"""Pydantic AI, in all versions of its instrumentation.
+"""Pydantic AI, all versions of its instrumentation.
 
-It follows the conventions, and keeps what they have no name for under `gen_ai.usage.details`. Agent spans repeat their
-calls' sums, by default or option under the calls' own keys; their operation, or its absence, says that they are none.
-Its cost is computed by itself, and not read.
+Pydantic AI follows the conventions, and writes counts that they do not define under `gen_ai.usage.details`. Agent spans
+repeat the sums of their calls, by default or optionally with the same keys. Their operation, or its absence, excludes
+them. Pydantic AI's computed cost is not read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Respan (formerly Keywords AI), its own packages.
 
-It writes OpenLLMetry's names. The counts are the provider's own, so that for Anthropic and Bedrock the input leaves the
-cache out; of OpenAI's parts it tells nothing. Its spans of OpenAI are put together when the call is over, in no scope.
+Respan writes OpenLLMetry's keys. The counts are the provider's own, so that the input of Anthropic and Bedrock excludes
+the cache. OpenAI's parts are missing. Its spans of OpenAI are created after the call, in an empty scope.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects.openllmetry import OPENLLMETRY
-from infraprism.dialects.table import CACHE_BESIDE_INPUT, NotInTotal
+from infraprism.dialects.table import CACHE_NOT_IN_INPUT, NotInTotal
 
 RESPAN: Final = replace(
     OPENLLMETRY,
@@ -20,7 +20,7 @@ RESPAN: Final = replace(
     keys={
         **OPENLLMETRY.keys,
         "http_status": (*OPENLLMETRY.keys["http_status"], "status_code"),
-        "cache_read_tokens": (NotInTotal("gen_ai.usage.cache_read_input_tokens", CACHE_BESIDE_INPUT),),
-        "cache_write_tokens": (NotInTotal("gen_ai.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),),
+        "cache_read_tokens": (NotInTotal("gen_ai.usage.cache_read_input_tokens", CACHE_NOT_IN_INPUT),),
+        "cache_write_tokens": (NotInTotal("gen_ai.usage.cache_creation_input_tokens", CACHE_NOT_IN_INPUT),),
     },
 )

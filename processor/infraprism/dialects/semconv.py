@@ -1,9 +1,9 @@
 """OpenTelemetry's GenAI semantic conventions, today's names and all former ones.
 
-Sources: the registry of semantic-conventions-genai, and the core repository's schema files up to 1.41. Also what the
-anthropic package writes itself (scope com.anthropic.sdk.python), which keeps to the conventions and adds
-`anthropic.*`, and the few keys of our own instrumentation for which there is no convention. Input includes cache
-reads and writes, output includes reasoning.
+Sources: the registry of semantic-conventions-genai, and the core repository's schema files up to 1.41. The table also
+has the keys that the anthropic package adds in its own spans (`anthropic.*`, scope com.anthropic.sdk.python), and the
+few keys of InfraPrism's instrumentation without a convention. The input includes cache reads and writes, the output
+includes reasoning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPERATIONS: Final = {
     "text_completion": "completion",
     "embeddings": "embeddings",
 }
-"""Agents, workflows, tools, retrieval, memory and fetch_response repeat what their calls used, or use nothing."""
+"""Agents, workflows, tools, retrieval, memory and fetch_response repeat the usage of their calls, or have none."""
 
 KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "operation": ("gen_ai.operation.name",),
@@ -66,11 +66,11 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "entity_id": (fields.ENTITY_ID.key,),
     "session_id": (fields.SESSION_ID.key,),
 }
-"""What dialects that follow the conventions have in common."""
+"""The keys of each field that all dialects following the conventions have in common."""
 
 
 USAGE_EVENT: Final = "gen_ai.usage"
-"""The name of a span event that has the counts of its call; Ax writes it."""
+"""The name of a span event with the counts of the call, which Ax writes."""
 USAGE_EVENT_KEYS: Final = (
     tuple(
         key
@@ -80,11 +80,11 @@ USAGE_EVENT_KEYS: Final = (
     )
     + REASONING_TOKENS
 )
-"""What is read of it, as if the span had it."""
+"""The attributes of that event that are read like attributes of the span."""
 
 
 def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
-    """The conventions' keys and a dialect's own behind them, as other sources of the same fields."""
+    """The conventions' keys of each field, followed by a dialect's own."""
     return {name: (*KEYS.get(name, ()), *own.get(name, ())) for name in (*KEYS, *(own.keys() - KEYS.keys()))}
 
 
@@ -105,7 +105,7 @@ _MORE: Final = {
     "text_to_speech": "audio",
     "transcription": "audio",
     "video_generation": "other",
-    # Names of functions of clients, and of kinds, which wrappers take for the operation.
+    # Names of client functions and of kinds that wrappers write as the operation.
     **dict.fromkeys(("LLM", "llm", "generate", "generation", "generate_text", "text_generation"), "chat"),
     **dict.fromkeys(("chat_completion", "chat_completions", "chat.completion", "chat.completions.create"), "chat"),
     **dict.fromkeys(("messages", "messages.create", "responses.create", "chat_stream"), "chat"),
@@ -113,11 +113,11 @@ _MORE: Final = {
     **dict.fromkeys(("EMBEDDING", "embed", "embeddings.create", "create_embedding"), "embeddings"),
     "rerank": "rerank",
 }
-"""Names of calls before there were conventions for them, or beside them."""
+"""Operations from before the conventions, or outside them."""
 
 
 def _in_other_styles(name: str) -> tuple[str, ...]:
-    """A name of the conventions as others spell it; Microsoft's Agent 365, in all its languages, as a class's name."""
+    """An operation of the conventions in other styles; Microsoft's Agent 365 writes it in the style of a class."""
     first, *others = name.split("_")
     camel = first + "".join(map(str.capitalize, others))
     return name.upper(), camel, camel[0].upper() + camel[1:], "-".join((first, *others))
@@ -129,7 +129,7 @@ _STYLED: Final = {
     for style in _in_other_styles(name)
 }
 
-PARTS: Final = {
+_PARTS: Final = {
     "cache_read_tokens": (
         "cache_read_input_tokens",
         "prompt_tokens_details.cached_tokens",
@@ -157,56 +157,53 @@ PARTS: Final = {
         "reasoningTokens",
     ),
 }
-"""Words for parts, of providers and wrappers, which stand behind a beginning: there are more of them than of wholes."""
-
-
-_PARTS_OF_WHOLES: Final = {
+"""Names of parts that providers and wrappers use, under the prefix `gen_ai.usage`."""
+_NESTED_PARTS: Final = {
     "cache_read_tokens": ("input_tokens.cached", "input_tokens.cache_read"),
     "cache_write_tokens": ("input_tokens.cache_write",),
     "reasoning_tokens": ("output_tokens.reasoning",),
     "audio_input_tokens": ("input_tokens.audio",),
     "audio_output_tokens": ("output_tokens.audio",),
 }
-"""The same of Sentry and Future AGI, as attributes alone: no JSON has anything within a number."""
+"""Names of parts that Sentry and Future AGI use."""
 
 
 def _parts(field: str) -> tuple[str, ...]:
-    """The keys of a part beside wholes that have the conventions' names."""
-    spelled = (f"gen_ai.usage.{word}" for word in (*_PARTS_OF_WHOLES[field], *PARTS.get(field, ())))
+    """The keys of a part outside the conventions."""
+    spelled = (f"gen_ai.usage.{word}" for word in (*_NESTED_PARTS[field], *_PARTS.get(field, ())))
     return tuple(key for key in spelled if key not in KEYS[field])
 
 
 _KINDS: Final = ("gen_ai.request.type", "gen_ai.span.kind")
-"""Where the operation stands with AgentOps; with FutureAGI and Alibaba's agents."""
+"""Keys of the operation: of AgentOps, and of FutureAGI and Alibaba's agents."""
 _STEPS: Final = ("lmnr.span.type", "traceloop.span.kind", "agentops.span.kind")
-"""Where it stands that a span is a step around calls, whatever it counts."""
+"""Keys of the kind of a span, with which steps that enclose calls are excluded."""
 
 SEMCONV: Final = Dialect(
     name="semconv",
-    # Before 1.27 there was no operation, and the counts had other names; some leave it out to this day.
+    # Before 1.27 there was no operation, and the counts had other names. Some instrumentations still write none.
     required_any=frozenset(
         {
             *("gen_ai.operation.name", *_KINDS),
             *("gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"),
-            # Not the input: counting tokens has that as well.
+            # Not the input, which spans that count tokens have too.
             "gen_ai.usage.output_tokens",
         }
     ),
     unnamed_operation="other",
-    unnamed_needs=("request_model", "response_model"),
     operations={**_STYLED, **OPERATIONS, **_MORE},
-    streams=frozenset({"chat_streaming", "chat_stream"}),
+    streamed_operations=frozenset({"chat_streaming", "chat_stream"}),
     keys=keys_with(
         operation=(*_KINDS, *_STEPS),
         session_on_span=("user.id",),
-        # Of compatible servers Ax has OpenAI's name.
+        # Ax writes the provider `openai` for compatible servers.
         host=("url.full",),
-        # Before its names were those of the conventions: Microsoft.Extensions.AI, Semantic Kernel.
+        # Former keys of Microsoft.Extensions.AI and Semantic Kernel.
         input_tokens=("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
         output_tokens=("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
-        **{field: _parts(field) for field in _PARTS_OF_WHOLES},
+        **{field: _parts(field) for field in _NESTED_PARTS},
         streamed=("gen_ai.response.streaming", "gen_ai.request.streaming", "gen_ai.request.llm_is_streaming"),
-        # vLLM, SGLang and AgentOps, in seconds as well.
+        # vLLM, SGLang and AgentOps, also in seconds.
         time_to_first_token_ms=(
             "gen_ai.server.time_to_first_token",
             "gen_ai.latency.time_to_first_token",
@@ -217,7 +214,7 @@ SEMCONV: Final = Dialect(
 SEMCONV_ZEROS: Final = replace(
     SEMCONV, name="semconv of Coralogix", scopes=("llm_tracekit.",), unnamed_operation=None, zero_is_unreported=True
 )
-"""The same, where counts that were not reported are 0."""
+"""Coralogix writes counts that were not reported as 0."""
 SEMCONV_TANSTACK: Final = replace(
     SEMCONV,
     name="semconv of TanStack AI",
@@ -225,7 +222,7 @@ SEMCONV_TANSTACK: Final = replace(
     exclusive_keys=frozenset({"tanstack.ai.iterations"}),
     unnamed_operation=None,
 )
-"""The same, where a span without an operation is the sum of several requests."""
+"""TanStack AI writes the sum of several requests on a span without an operation."""
 SEMCONV_GOOGLE: Final = replace(
     SEMCONV,
     name="semconv of Google GenAI before 1.0",
@@ -235,4 +232,4 @@ SEMCONV_GOOGLE: Final = replace(
     zero_is_unreported=True,
     rank=1,
 )
-"""The same, where counts that were not reported are 0, and the output leaves thoughts out, of which it says nothing."""
+"""Counts that were not reported are 0. The output excludes thoughts, for which there is no key."""

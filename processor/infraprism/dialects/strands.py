@@ -1,9 +1,9 @@
-"""Strands Agents.
+"""Strands Agents, in Python and TypeScript.
 
-It follows the conventions, but names itself as the provider and gives the time to the first token in milliseconds.
-Since it writes the conventions' names of cached tokens the input includes them; before, counts were the provider's
-own, so that for Anthropic and Bedrock the input left them out. Its total is a sum of its own. Agents and event loop
-cycles repeat their calls' sums.
+Strands follows the conventions, but writes itself as the provider and the time to the first token in milliseconds. The
+input includes cached tokens since Strands writes the conventions' keys for them. Before, the counts were the provider's
+own, and the input of Anthropic and Bedrock excluded the cache. Strands computes the total. Agents and event loop cycles
+repeat the sums of their calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import CACHE_BESIDE_INPUT, As, Dialect, Layer, NotInTotal
+from infraprism.dialects.table import CACHE_NOT_IN_INPUT, As, Dialect, Layer, NotInTotal
 from infraprism.dialects.values import milliseconds
 
 STRANDS: Final = Dialect(
@@ -27,18 +27,18 @@ STRANDS: Final = Dialect(
         "provider": (),
         "cache_read_tokens": (
             "gen_ai.usage.cache_read.input_tokens",
-            NotInTotal("gen_ai.usage.cache_read_input_tokens", CACHE_BESIDE_INPUT),
+            NotInTotal("gen_ai.usage.cache_read_input_tokens", CACHE_NOT_IN_INPUT),
         ),
         "cache_write_tokens": (
             "gen_ai.usage.cache_write.input_tokens",
             "gen_ai.usage.cache_creation.input_tokens",
-            NotInTotal("gen_ai.usage.cache_write_input_tokens", CACHE_BESIDE_INPUT),
-            NotInTotal("gen_ai.usage.cache_creation_input_tokens", CACHE_BESIDE_INPUT),
+            NotInTotal("gen_ai.usage.cache_write_input_tokens", CACHE_NOT_IN_INPUT),
+            NotInTotal("gen_ai.usage.cache_creation_input_tokens", CACHE_NOT_IN_INPUT),
         ),
     },
-    total_is_its_own=True,
     zero_is_unreported=True,
     layer=Layer.FRAMEWORK,
+    total_is_computed=True,
 )
 STRANDS_NODE: Final = replace(
     STRANDS,
@@ -47,8 +47,8 @@ STRANDS_NODE: Final = replace(
     exclusive_keys=frozenset({"gen_ai.event.end_time"}),
     keys={
         **STRANDS.keys,
-        "cache_read_tokens": (NotInTotal("gen_ai.usage.cache_read.input_tokens", CACHE_BESIDE_INPUT),),
-        "cache_write_tokens": (NotInTotal("gen_ai.usage.cache_creation.input_tokens", CACHE_BESIDE_INPUT),),
+        "cache_read_tokens": (NotInTotal("gen_ai.usage.cache_read.input_tokens", CACHE_NOT_IN_INPUT),),
+        "cache_write_tokens": (NotInTotal("gen_ai.usage.cache_creation.input_tokens", CACHE_NOT_IN_INPUT),),
     },
 )
-"""The same, where the scope is the application's own name, and counts are the provider's own to this day."""
+"""The scope is the application's name, and the counts are the provider's own in all versions."""

@@ -1,28 +1,37 @@
-"""What a dialect is, as data: by which keys it is recognised, and under which keys it says what.
+"""The table of a dialect: the keys that identify its spans, and the keys of each field.
 
-A dialect is one file with one `Dialect`; the engine has no knowledge of any of them.
+A dialect is the way in which one instrumentation writes LLM calls. It is one `Dialect` in a file of its own. The engine
+applies all tables in the same way and knows no vendor. What a table cannot express is one function in the vendor's
+file, `Dialect.refine`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.trace import StatusCode
 
 from infraprism.dialects import values
 from infraprism.dialects.values import Reader
 
 
 class SpanFields(NamedTuple):
-    """All that a span can say about a call; None where it does not. Durations are in milliseconds.
+    """Everything that a span reports about a call; None where it reports nothing. Durations are in milliseconds.
 
-    The counts from `input_tokens` on are those of `Usage`, in its order. `total_tokens` is the provider's own sum, by
-    which the counts are checked. `session_on_span` is a dialect's own session or conversation, or else its user,
-    which may be anything: it is only used where the application's owner allows it.
-    `is_stream_end` says that the span is only the second half of a streamed call, written when the stream was over, and
-    `duration_ms` how long that call took.
+    The counts from `input_tokens` to `web_searches` have the order of `Usage`. `total_tokens` is the provider's total,
+    used to check the counts. `session_on_span` is the dialect's own session, conversation or user. It can be any text
+    and is used only with `INFRAPRISM_SESSION_FROM_SPAN`.
+    `is_stream_end`: the span is the second of two spans of a streamed call, written when the stream ended.
+    `duration_ms`: the duration of the call that such a span reports.
+
+    The last three are set by `refine` functions, never from a key:
+    `failed`: whether the call failed; None: the error and the span status determine it.
+    `parts_included`: input and output are known to include all their parts, whatever the table defines.
+    `dedup_scope`: used as the instrumentation scope for deduplication, where two instrumentations share one scope.
     """
 
     operation: str | None
@@ -58,12 +67,18 @@ class SpanFields(NamedTuple):
     is_stream_end: bool | None
     duration_ms: int | None
 
+    failed: bool | None = None
+    parts_included: bool | None = None
+    dedup_scope: str | None = None
+
 
 POSITION: Final = {name: position for position, name in enumerate(SpanFields._fields)}
-"""Where each field of `SpanFields` stands."""
+"""The position of each field in `SpanFields`."""
+
+_REFINED: Final = ("failed", "parts_included", "dedup_scope")
 
 READERS: Final[dict[str, Reader]] = {
-    **dict.fromkeys(SpanFields._fields, values.count),
+    **{name: values.count for name in SpanFields._fields if name not in _REFINED},
     **dict.fromkeys(("operation", "provider", "host"), values.text),
     **dict.fromkeys(("request_model", "response_model"), values.model),
     **dict.fromkeys(("error", "error_code"), values.text),
@@ -75,37 +90,87 @@ READERS: Final[dict[str, Reader]] = {
     "service_tier": values.tier,
     "reported_cost_usd": values.money,
 }
-"""How the values of a field are read, unless a dialect says otherwise."""
+"""How the values of each field are read, unless an entry of a table defines another reader."""
+
+
+class RawSpan(NamedTuple):
+    """The span that a `refine` function gets.
+
+    `operation` is the operation as the instrumentation writes it. Behind the OpenTelemetry Collector `attributes` has
+    only the keys of the table and its `refine_keys`. `source` is the finished span, or None.
+    """
+
+    name: str
+    operation: str | None
+    attributes: Mapping[str, Any]
+    source: Any = None
+
+    def has_error_status(self) -> bool:
+        """Whether the span's status is ERROR."""
+        status = None if self.source is None else self.source.status
+        return status is not None and status.status_code is StatusCode.ERROR
+
+    def exception_types(self) -> list[str]:
+        """The classes of the recorded exceptions, last first; empty where events cannot be read."""
+        try:
+            recorded = [event.attributes for event in self.source.events[-_MAX_EVENTS:] if event.name == "exception"]
+            names = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
+        except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
+            return []
+        return [name for name in names if type(name) is str]
+
+
+_MAX_EVENTS: Final = 8
+
+_tuple: Final[Callable[..., Any]] = tuple.__new__
+
+
+def with_fields(fields: SpanFields, **changed: object) -> SpanFields:
+    """The same as `fields._replace(...)`, in a third of the time."""
+    found: list[Any] = list(fields)
+    for name, value in changed.items():
+        found[POSITION[name]] = value
+    replaced: SpanFields = _tuple(SpanFields, found)
+    return replaced
+
+
+Refine = Callable[[RawSpan, SpanFields], SpanFields | None]
+"""Corrects the fields of one span of a dialect; None: the span is not a billed call. Must be a pure function.
+
+The `operation` of the fields is the event's. The counts are as reported, before the arithmetic of `dialects.counts`.
+"""
 
 
 class Layer(IntEnum):
-    """How near to the provider an instrumentation sits; of two spans of one call the lower knows it better."""
+    """How close an instrumentation is to the provider. Of two spans of one call the lower layer is preferred."""
 
     CLIENT = 0
     WRAPPER = 1
     FRAMEWORK = 2
 
 
-_WRAPPERS: Final = frozenset({"litellm", "instructor", "portkey", "aisuite"})
-_FRAMEWORKS: Final = frozenset(
+WRAPPERS: Final = frozenset({"litellm", "instructor", "portkey", "aisuite"})
+"""Words in the names of scopes that instrument a package that wraps clients."""
+FRAMEWORKS: Final = frozenset(
     {
         *("langchain", "langgraph", "llamaindex", "llama_index", "haystack", "dspy", "guardrails", "crewai", "agno"),
         *("openai_agents", "autogen", "smolagents", "google_adk", "pydantic_ai", "claude_agent_sdk", "strands"),
         *("semantic_kernel", "agent_framework", "mcp", "ag2"),
     }
 )
+"""Words in the names of scopes that instrument a framework."""
 
 
 def layer_of(scope: str, otherwise: Layer) -> Layer:
-    """The layer that the name of an instrumentation scope tells, as `opentelemetry.instrumentation.langchain` does."""
+    """The layer by the name of the instrumentation scope, as in `opentelemetry.instrumentation.langchain`."""
     words = set(re.split(r"[./@-]", scope.lower()))
-    if words & _FRAMEWORKS:
+    if words & FRAMEWORKS:
         return Layer.FRAMEWORK
-    return max(Layer.WRAPPER, otherwise) if words & _WRAPPERS else otherwise
+    return max(Layer.WRAPPER, otherwise) if words & WRAPPERS else otherwise
 
 
 class Slot(NamedTuple):
-    """Where the value of one key goes: the field's position in `SpanFields`; a lower rank is a better source."""
+    """The target of one key: the field's position in `SpanFields`, and the key's rank, where lower is preferred."""
 
     position: int
     rank: int
@@ -113,24 +178,24 @@ class Slot(NamedTuple):
 
 
 class As(NamedTuple):
-    """A key whose values are read in another way than the field's own, for example in another unit."""
+    """A key with its own reader instead of the field's, for example for another unit."""
 
     key: str
     reader: Reader
 
 
 class NotInTotal(NamedTuple):
-    """A key of a part of the input or output that the count of the whole leaves out: it is added.
+    """A key of a part of the input or output that the reported input or output excludes: it is added.
 
-    Only where one of `providers` bills, if any are named: those whose own numbers are that way.
+    With `providers` only for calls that these providers bill.
     """
 
     key: str
     providers: frozenset[str] = frozenset()
 
 
-CACHE_BESIDE_INPUT: Final = frozenset({"anthropic", "aws_bedrock"})
-"""Providers whose own count of the input leaves out what was read from or written to the cache."""
+CACHE_NOT_IN_INPUT: Final = frozenset({"anthropic", "aws_bedrock"})
+"""Providers that report an input without the tokens read from and written to the cache."""
 
 Entry = str | As | NotInTotal
 
@@ -140,114 +205,83 @@ def key_of(entry: Entry) -> str:
     return entry if isinstance(entry, str) else entry.key
 
 
-class Estimated(NamedTuple):
-    """Calls whose counts are an estimate: a value under a key, and a pattern of the models that it is about."""
-
-    key: str
-    value: str | bool
-    models: str
-
-
-class Lacking(NamedTuple):
-    """Streams whose counts are an estimate where a field is not known that stands beside reported ones, be it 0.
-
-    Only those of `models`, if they are given: those whose provider always says it. `text`: the JSON text that says it,
-    if any; where that is not on the span nothing can be told.
-    """
-
-    field: str
-    models: str | None = None
-    text: str | None = None
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Dialect:
-    """One way in which instrumentations write about an LLM call.
+    """The table of one dialect.
 
-    `markers`: keys of which each span of a billed call of this dialect has at least one.
-    `operations`: the values of the operation that are billed calls, and what an event calls them. Spans with another
-    value are no events, nor are those without one, unless another marker is there and an `unnamed_operation`.
-    `unnamed_needs`: fields of which a call without an operation has at least one, as agents have no model.
-    `operations_by_key`: keys that tell a call of another operation than the one it names, whatever stands there.
-    `streams`: the values of the operation that say that the answer was streamed.
-    `operation_by_model`: whether calls of all kinds are named as one, so that the model's name tells more: see
-    `infraprism.providers.model_names.operation_of`.
-    `excluded_span_names`: constant names of spans that look like calls and are none, such as counting tokens.
-    `excluded_span_name_suffixes`: the same, where the class of the application's model stands before it;
-    `excluded_span_name_prefixes`: where the model stands behind it.
-    `excluded_texts`: keys, and the text under each that says that nothing was asked of a model.
-    `bills`: the provider that bills all its calls, where it writes the model's maker in that place.
-    `needs`: fields of `SpanFields` of which a call has at least one; a span without any of them is no call.
-    `answers_with`: a field of `SpanFields` that each answered call has; one without it failed, nobody knows of what.
-    `own_errors`: names, in small letters, of errors that the instrumentation ran into itself, where the span has the
-    answer's id or its output: that call succeeded.
-    `keys`: for each field of `SpanFields` its keys, best first.
-    `scopes`: where keys alone do not tell the dialect, the instrumentation scopes that write it: names, or the
-    beginnings of names if they end in a dot, a hyphen or an underscore.
-    `signs`: keys that only this dialect writes, by which it is told in any other scope.
-    `json_texts`: keys whose value is a JSON text, or a map, with counts in it, taken apart where a field that it may
-    fill is not known otherwise. A number in it is named in `keys` by the key and
-    the path to it, `<key>.<name>.<name>`: the collector takes such texts apart into attributes of these names.
-    `input_excludes_cache`: whether the input count leaves cache reads and writes out; where it is False they are only
-    added if the counts prove it.
-    `total_is_its_own`: whether the total is a sum that the instrumentation made of the two counts: it proves nothing.
-    `total_of`: providers whose own total it is all the same, with the cache in it: the two counts that add up to it
-    leave nothing out.
-    `zero_is_unreported`: whether an input of 0, and an output of 0 beside it, stand for counts that were not reported.
-    `estimates_lack`: what a stream has if its counts were reported, and lacks if they are an estimate: see `Lacking`.
-    `estimates`: the calls of which all counts are an estimate: see `Estimated`.
-    `first_chunk_events`: names of span events that mark the first chunk of a stream.
-    `exception_fails`: whether a recorded exception says that the call failed, whatever the span's status is.
-    `dedup_scope`: what stands for the scope of its spans when calls are settled, where another instrumentation, which
-    may report the same calls, writes in the same scope.
-    `layer`: see `Layer`; the name of the scope may say more. `rank`: how far the numbers can be trusted, 0 is as the
-    provider reported them, more is less.
+    Which spans are of the dialect:
+    `required_any`: keys of which each span of a billed call has at least one.
+    `scopes`: the instrumentation scopes that write the dialect, where its keys do not identify it. Names, or prefixes
+    of names if they end in a dot, a hyphen or an underscore.
+    `exclusive_keys`: keys that only this dialect writes. They identify it in any other scope.
 
-    Raises ValueError for a field that `SpanFields` does not have.
+    Which of these spans are billed calls:
+    `operations`: the operation values that are billed calls, with the event's operation of each. Spans with another
+    value are no events.
+    `unnamed_operation`: the event's operation of a span that has no operation, but another key of `required_any` and a
+    model. None: such spans are no events.
+    `streamed_operations`: the operation values of streamed calls.
+    `operation_by_model`: calls of all kinds have the same operation, so that the model's name determines the event's:
+    see `infraprism.providers.model_names.operation_of`.
+    `needs`: fields of which a call has at least one.
+    `excluded_span_names`: names of spans that are not calls, such as counting tokens. A `*` at the start or the end
+    stands for any text.
+
+    What its attributes contain:
+    `keys`: the keys of each field, best first.
+    `json_texts`: keys whose value is a JSON text or a map with fields in it. `keys` names a value in it by key and
+    path,
+    `<key>.<name>.<name>`. It is parsed only where one of its fields has no value otherwise. The collector flattens such
+    texts to attributes of these names.
+    `input_excludes_cache`: the input count excludes cache reads and writes, always. Where False they are added only if
+    the counts prove that they are excluded.
+    `total_is_computed`: the total is the sum of the two counts that the instrumentation computed, so that it does not
+    prove that they include their parts.
+    `zero_is_unreported`: an input of 0, and an output of 0 next to it, were not reported.
+    `first_chunk_events`: names of the span events that mark the first chunk of a stream.
+
+    Which span of a call is preferred:
+    `layer`: see `Layer`; the scope's name can raise it. `rank`: 0 if the counts are the provider's own; higher if they
+    are less exact.
+
+    `refine`: a function for what the table cannot express, called after the table was applied: see `Refine`.
+    `refine_keys`: the keys that `refine` reads in addition to `keys`, each with the constants that it compares the
+    value with. An empty tuple: only the presence of the key counts. The collector passes these on.
+
+    Raises ValueError for a field that no key can fill.
     """
 
     name: str
     required_any: frozenset[str]
     operations: Mapping[str, str]
     keys: Mapping[str, tuple[Entry, ...]]
-    input_excludes_cache: bool = False
-    unnamed_operation: str | None = None
-    unnamed_needs: tuple[str, ...] = ()
-    operations_by_key: Mapping[str, str] = field(default_factory=dict)
-    streams: frozenset[str] = frozenset()
-    operation_by_model: bool = False
-    excluded_span_names: frozenset[str] = frozenset()
-    excluded_span_name_suffixes: tuple[str, ...] = ()
-    excluded_span_name_prefixes: tuple[str, ...] = ()
-    excluded_texts: Mapping[str, str] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    answers_with: str | None = None
-    own_errors: frozenset[str] = frozenset()
-    billed_by: str | None = None
-    json_texts: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
     exclusive_keys: frozenset[str] = frozenset()
-    total_is_its_own: bool = False
-    total_of: frozenset[str] = frozenset()
+    unnamed_operation: str | None = None
+    streamed_operations: frozenset[str] = frozenset()
+    operation_by_model: bool = False
+    needs: tuple[str, ...] = ()
+    excluded_span_names: tuple[str, ...] = ()
+    json_texts: frozenset[str] = frozenset()
+    input_excludes_cache: bool = False
+    total_is_computed: bool = False
     zero_is_unreported: bool = False
-    estimates_lack: Lacking | None = None
-    estimates: Estimated | None = None
     first_chunk_events: frozenset[str] = frozenset()
-    exception_fails: bool = False
-    dedup_scope: str | None = None
     layer: Layer = Layer.CLIENT
     rank: int = 0
+    refine: Refine | None = None
+    refine_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*self.keys, *self.needs, *self.unnamed_needs, *filter(None, [self.answers_with])):
-            if name not in POSITION:
-                raise ValueError(f"{self.name} has keys for {name}, which is no field")
+        for name in (*self.keys, *self.needs):
+            if name not in READERS:
+                raise ValueError(f"{self.name} has keys for {name}, which is no field of a table")
 
-    # What follows is worked out for the dialects that spans of this process turn out to be of.
+    # The properties are computed when the first span of the dialect is read.
 
     @cached_property
     def slots(self) -> Mapping[str, Slot]:
-        """Where the value of each key goes."""
+        """The target of each key."""
         slots: dict[str, Slot] = {}
         for name, entries in self.keys.items():
             for rank, entry in self._ranked(entries):
@@ -257,7 +291,7 @@ class Dialect:
 
     @cached_property
     def not_in_total(self) -> Mapping[int, Mapping[int, frozenset[str]]]:
-        """For fields with parts beside their whole: the ranks of the keys of such parts, with their providers."""
+        """For fields with `NotInTotal` entries: the ranks of these entries, each with its providers."""
         not_in_total: dict[int, dict[int, frozenset[str]]] = {}
         for name, entries in self.keys.items():
             parts = {rank: entry.providers for rank, entry in self._ranked(entries) if isinstance(entry, NotInTotal)}
@@ -267,12 +301,12 @@ class Dialect:
 
     @staticmethod
     def _ranked(entries: tuple[Entry, ...]) -> Iterable[tuple[int, Entry]]:
-        # From 1 where a key says more than its value: only ranks above 0 are remembered.
+        # From 1 where the engine has to know which key a value came from: it records only ranks above 0.
         return enumerate(entries, 1 if any(isinstance(entry, NotInTotal) for entry in entries) else 0)
 
     @cached_property
     def required_any_but_operation(self) -> frozenset[str]:
-        """The markers that are not keys of the operation."""
+        """The keys of `required_any` that are not keys of the operation."""
         return self.required_any - {key for key, slot in self.slots.items() if slot.position == 0}
 
     @cached_property
@@ -281,14 +315,15 @@ class Dialect:
         return tuple(POSITION[name] for name in self.needs)
 
     @cached_property
-    def needed_unnamed(self) -> tuple[int, ...]:
-        """The same of `unnamed_needs`."""
-        return tuple(POSITION[name] for name in self.unnamed_needs)
+    def parts_are_within(self) -> bool:
+        """Whether the table has no part that the input or output excludes."""
+        return not (self.input_excludes_cache or self.not_in_total)
 
     @cached_property
-    def parts_are_within(self) -> bool:
-        """Whether every part is counted within its whole."""
-        return not (self.input_excludes_cache or self.not_in_total)
+    def excluded_span_name_pattern(self) -> str | None:
+        """A pattern (of Python and of RE2) that matches the whole of each excluded span name; None if there is none."""
+        names = (re.escape(name).replace(r"\*", "(?s:.*)") for name in self.excluded_span_names)
+        return "|".join(names) or None
 
     def is_scope(self, name: str) -> bool:
         """Whether an instrumentation scope of this name writes the dialect."""
@@ -297,9 +332,10 @@ class Dialect:
         )
 
     def marker_keys(self) -> frozenset[str]:
-        """Keys that are looked for, whatever stands there."""
-        return self.required_any | self.exclusive_keys | self.operations_by_key.keys()
+        """The keys whose presence counts, whatever their value is."""
+        present = (key for key, constants in self.refine_keys.items() if not constants)
+        return self.required_any | self.exclusive_keys | frozenset(present)
 
-    def has_scope_or_sign(self) -> bool:
-        """Whether keys that are markers are not enough to tell it."""
+    def needs_scope_or_exclusive_key(self) -> bool:
+        """Whether the keys of `required_any` alone do not identify the dialect."""
         return bool(self.scopes or self.exclusive_keys)

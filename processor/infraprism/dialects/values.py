@@ -1,6 +1,6 @@
-"""Readers of attribute values: whatever type stands there, a value of one type comes out, or None.
+"""Readers of attribute values: each takes a value of any type and returns a value of one type, or None.
 
-The SDK lets attribute values be maps, bytes, None and nested lists, and turns numbers of other libraries into text.
+Attribute values can be maps, bytes, None and nested lists. The SDK converts numbers of other libraries to text.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ Reader = Callable[[object], object]
 
 @dataclass(frozen=True)
 class Words:
-    """Reads constant words of an instrumentation as other values, and anything else as absent."""
+    """Maps constant words of an instrumentation to values, and anything else to None."""
 
     means: tuple[tuple[str, object], ...]
 
     def __call__(self, value: object) -> object:
-        """The other value, if this is one of the words."""
+        """The value of this word."""
         return next((means for word, means in self.means if word == value), None) if type(value) is str else None
 
 
-def words(**means: object) -> Words:
-    """Each word with what it means."""
+def map_words(**means: object) -> Words:
+    """A reader that maps each word to a value."""
     return Words(tuple(means.items()))
 
 
 MAX_TEXT: Final = 512
-"""Longest text that is looked at; no name of anything in the field table comes near."""
+"""Longest text that is read; every name in the field table is far shorter."""
 _MAX_DIGITS: Final = 13
-# Private and without traps: the host application's decimal context may be any.
+# Does not depend on the application's decimal context, and has no traps.
 _EXACT: Final = Context(prec=60, traps=[])
 
 UNKNOWN_TIER: Final = "unknown"
-"""A tier was reported whose price nobody can know from its name."""
+"""A tier without a known price."""
 TIERS: Final = {
     "default": "standard",
     "standard": "standard",
     "on_demand": "standard",
     "flex": "flex",
     "priority": "priority",
-    "fast": "priority",  # OpenAI's new name for it
+    "fast": "priority",  # OpenAI's new name of priority
     "batch": "batch",
-    "auto": None,  # what was asked for, not what was served
+    "auto": None,  # the requested tier, not the one that was used
     "": None,
 }
 
@@ -68,21 +68,24 @@ def count(value: object) -> int | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() and 0 <= value <= MAX_TOKENS else None
     try:
-        whole = operator.index(value)  # type: ignore[arg-type]  # whatever type it is of
-    except Exception:  # noqa: BLE001 - a value's own code runs here
+        whole = operator.index(value)  # type: ignore[arg-type]  # any type
+    except Exception:  # noqa: BLE001 - runs code of the value's class
         return None
     return whole if type(whole) is int and 0 <= whole <= MAX_TOKENS else None
 
 
 def text(value: object) -> str | None:
-    """A text of bearable length; empty means absent."""
+    """A text of 1 to MAX_TEXT characters."""
     if type(value) is str:
         return value if 0 < len(value) <= MAX_TEXT else None
     return text(str.__str__(value)) if isinstance(value, str) else None
 
 
-def error_in_text(value: object) -> str | None:
-    """What an error's message tells: the digits of an HTTP status, else a name, in known wordings; or just that."""
+def error_from_message(value: object) -> str | None:
+    """The HTTP status in an error message, as text, else the name of an error, both in known wordings.
+
+    A message that the collector already reduced to one of them is returned as it is.
+    """
     if not isinstance(value, str):
         return None
     from infraprism.providers import error_messages  # noqa: PLC0415 - most calls do not fail
@@ -99,13 +102,13 @@ _NO_MODEL: Final = frozenset({"none", "null", "undefined", "unknown"})
 
 
 def model(value: object) -> str | None:
-    """The name of a model, but for the words that stand for none."""
+    """The name of a model. Words such as `none` are no model."""
     name = text(value)
     return None if name is None or name.lower() in _NO_MODEL else name
 
 
 def quoted_model(value: object) -> str | None:
-    """The name of a model as a JSON text, or as it is."""
+    """The name of a model, as a JSON text or plain."""
     return model(value[1:-1] if type(value) is str and len(value) > 1 and value[0] == value[-1] == '"' else value)
 
 
@@ -119,24 +122,24 @@ def flag(value: object) -> bool | None:
 STREAM_OBJECT: Final = (
     r'^"?<(?:[A-Za-z_]{1,40}[.]){1,8}[A-Za-z_]{0,40}Stream[A-Za-z_]{0,40} object at 0x[0-9a-fA-F]{1,16}>"?$'
 )
-"""How Python prints a stream that was handed on unread; the collector matches it as well."""
+"""Python's repr of a stream object. The collector matches it as well."""
 
 
-def stream_object(value: object) -> bool | None:
-    """That what stands for the answer is a stream as Python prints one, or what the collector made of that."""
+def is_stream_object(value: object) -> bool | None:
+    """True for Python's repr of a stream object in place of a response, or for the collector's True; else None."""
     if value is True:
         return True
     found = text(value)
     return True if found is not None and compiled(STREAM_OBJECT).match(found) else None
 
 
-def failure(value: object) -> str | None:
-    """The conventions' word for an error without a name, where a flag of success says no."""
+def error_if_false(value: object) -> str | None:
+    """`_OTHER`, the conventions' error type without a name, if a success flag is false; else None."""
     return "_OTHER" if flag(value) is False else None
 
 
-def ended_in_error(value: object) -> str | None:
-    """The conventions' word for an error without a name, where that is all why the answers of a call ended."""
+def error_from_finish_reasons(value: object) -> str | None:
+    """`_OTHER`, the conventions' error type without a name, if the only finish reason is `error`; else None."""
     if type(value) is str:
         return "_OTHER" if value in _ERROR_ENDS else None
     return "_OTHER" if isinstance(value, list | tuple) and len(value) == 1 and value[0] == ERROR_END else None
@@ -163,13 +166,13 @@ def _milliseconds(value: object, factor: int) -> int | None:
 
 
 def tier(value: object) -> str | None:
-    """A service tier in the field table's words, or UNKNOWN_TIER."""
+    """A service tier of the field table, or UNKNOWN_TIER."""
     name = text(value)
     return None if name is None else TIERS.get(name.lower(), UNKNOWN_TIER)
 
 
 def money(value: object) -> Decimal | None:
-    """An amount that a provider reported, exactly as its digits say."""
+    """An amount that a provider reported, exact to its last digit."""
     if isinstance(value, float):
         value = repr(float(value))
     if type(value) is not str or len(value) > len("0." + "0" * 38):
@@ -180,16 +183,16 @@ def money(value: object) -> Decimal | None:
 
 MAX_JSON: Final = 4096
 """Longest JSON text that is parsed; a usage object is a few hundred characters."""
-# How Python prints what JSON writes otherwise.
+# Python's repr of values that JSON writes differently.
 _PYTHON_WORDS: Final = (("'", '"'), ("None", "null"), ("True", "true"), ("False", "false"))
 
 
 Tree = dict[str, "str | Tree"]
-"""The names in a JSON object that are read, and for each its key, or the names in the object that stands there."""
+"""The names to read in a JSON object: for each its key, or the names in the nested object."""
 
 
 def tree(text: str, keys: Iterable[str]) -> Tree:
-    """The names that the keys `<text>.<name>.<name>` lead through."""
+    """The names on the paths of the keys `<text>.<name>.<name>`."""
     root: Tree = {}
     for key in keys:
         if key.startswith(text + "."):
@@ -197,16 +200,16 @@ def tree(text: str, keys: Iterable[str]) -> Tree:
             branch = root
             for name in names:
                 below = branch.setdefault(name, {})
-                assert isinstance(below, dict), f"{key} leads through a value"
+                assert isinstance(below, dict), f"a part of the path {key} is a key itself"
                 branch = below
             branch[last] = key
     return root
 
 
 def leaves(value: object, wanted: Tree) -> list[tuple[str, object]]:
-    """What a map, or a JSON object given as text or as Python prints one, has at the wanted names, each under its key.
+    """The wanted values in a map, in a JSON text, or in Python's repr of a map, each with its key.
 
-    Empty for anything else: whatever stands there, this returns.
+    Empty for anything else. Never raises.
     """
     found: list[tuple[str, object]] = []
     if isinstance(value, Mapping):
@@ -233,3 +236,10 @@ def _gather(parsed: Mapping[str, object], wanted: Tree, found: list[tuple[str, o
                 found.append((want, value))
             elif isinstance(value, Mapping) and type(want) is dict:
                 _gather(value, want, found)
+
+
+# Former names, used by the generator of the collector's configuration.
+error_in_text = error_from_message
+failure = error_if_false
+ended_in_error = error_from_finish_reasons
+stream_object = is_stream_object

@@ -1,7 +1,7 @@
 """VoltAgent.
 
-Keys of its own under `llm.`, on the one span that it makes of a call of the AI SDK; agents repeat the counts under
-other keys. Of a loop with tools only the last step is counted.
+VoltAgent writes keys of its own under `llm.` on one span for each call of the AI SDK. Agents repeat the counts under
+other keys. For a loop with tools only the last step is counted.
 """
 
 from __future__ import annotations

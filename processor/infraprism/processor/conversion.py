@@ -99,19 +99,19 @@ def _parse(span: ReadableSpan, scope: str, attributes: dict[str, Any]) -> Parsed
     name = getattr(span, "name", None)
     if type(name) is not str:
         name = ""
-    parsed = engine.read(attributes, scope, name)
+    parsed = engine.read(attributes, scope, name, span)
     if parsed is None:
         return None
     if parsed.usage.output_tokens is None and (usage := usage_event(span)):
-        parsed = engine.read({**usage, **attributes}, scope, name) or parsed
-    if parsed.dialect in engine.FIRST_CHUNKS:
-        parsed = _with_first_chunk(span, parsed)
+        parsed = engine.read({**usage, **attributes}, scope, name, span) or parsed
+    if parsed.dialect is not None and parsed.dialect.first_chunk_events:
+        parsed = _with_first_chunk(span, parsed, parsed.dialect.first_chunk_events)
     return parsed
 
 
-def _with_first_chunk(span: ReadableSpan, parsed: ParsedSpan) -> ParsedSpan:
+def _with_first_chunk(span: ReadableSpan, parsed: ParsedSpan, names: frozenset[str]) -> ParsedSpan:
     """The call as a stream, if a span event marks the first chunk."""
-    first_ns, start_ns = first_event_ns(span, engine.FIRST_CHUNKS[parsed.dialect]), span.start_time
+    first_ns, start_ns = first_event_ns(span, names), span.start_time
     if first_ns is None or type(start_ns) is not int:
         return parsed
     span_fields = parsed.span_fields._replace(streamed=True)
@@ -131,7 +131,7 @@ def _candidate(
             context.trace_id,
             context.span_id,
             0 if parent is None else parent.span_id,
-            engine.DEDUP_SCOPES.get(parsed.dialect, scope),
+            parsed.span_fields.dedup_scope or scope,
             start_ns,
             end_ns,
             parsed,
@@ -152,7 +152,8 @@ def _times(span: ReadableSpan, parsed: ParsedSpan) -> tuple[int, int]:
         start_ns = max(1, end - duration_ms * _NS_PER_MS)
     # The clock may have gone backwards.
     end_ns = end if type(end) is int and end > start_ns else start_ns
-    if parsed.dialect in engine.FIRST_CHUNKS and (first_ms := parsed.span_fields.time_to_first_token_ms) is not None:
+    has_first_chunk = parsed.dialect is not None and parsed.dialect.first_chunk_events
+    if has_first_chunk and (first_ms := parsed.span_fields.time_to_first_token_ms) is not None:
         # The span of a call that returns a generator may end before the stream begins.
         end_ns = max(end_ns, start_ns + first_ms * _NS_PER_MS)
     return start_ns, end_ns
@@ -165,24 +166,17 @@ def _nearest_ns(end: object) -> int:
 
 def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     span_fields = parsed.span_fields
-    name = span_fields.error
-    failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
-    if not failed and parsed.dialect not in engine.EXCEPTION_FAILS:
+    name, failed = span_fields.error, span_fields.failed
+    if failed is None:
+        failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
+    if not failed:
         return SUCCESS
     types, message = exceptions(span)
-    if not (failed or types or message):
-        return SUCCESS
     names = [span_fields.error_code] if span_fields.error_code is not None else []
-    own_errors = engine.OWN_ERRORS.get(parsed.dialect)
-    if own_errors and (name or next(iter(types), "")).lower() in own_errors and _has_response(parsed):
-        return SUCCESS
     text = getattr(span.status, "description", None) or message
-    error_type, code = classify_error(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
+    texts = [text] if type(text) is str else []
+    error_type, code = classify_error(name, span_fields.http_status, [*names, *types], texts)
     return Outcome(success=False, error_type=error_type, error_code=code)
-
-
-def _has_response(parsed: ParsedSpan) -> bool:
-    return parsed.span_fields.response_id is not None or parsed.usage.output_tokens is not None
 
 
 def _attribution(span: ReadableSpan, parsed: ParsedSpan, recorded: Attribution) -> Attribution:

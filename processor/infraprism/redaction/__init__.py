@@ -1,4 +1,4 @@
-"""A gate for the rest of the pipeline: spans about generative AI leave without content, all others as they are."""
+"""Removes the content of generative AI from the spans that other exporters of the application send."""
 
 from infraprism.redaction.exporter import ContentFreeSpanExporter
 

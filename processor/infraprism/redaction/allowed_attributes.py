@@ -1,7 +1,7 @@
-"""What a span about generative AI may say on any route: a closed list of keys, each with a guard for its value.
+"""The attributes that a span of generative AI keeps: an allow-list of keys, each with a guard for its value.
 
-Numbers and yes or no under the keys that the dialects' tables name; names only where they are of a closed list or have
-the shape of a model's name, a host or an id that providers give. A value that does not fit is left out.
+Numbers and booleans are kept under the keys of the dialects' tables. Names are kept only if they are in a closed list
+or have the form of a model's name, a host or a provider's id. A value that its guard does not accept is removed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from infraprism.dialects import DIALECTS, values
-from infraprism.dialects.table import READERS, As, key_of
+from infraprism.dialects.table import READERS, As, Entry, key_of
 from infraprism.providers.detection import SPELLINGS
 from infraprism.providers.error_classification import classify_error
 from infraprism.schema import fields
 
 Guard = Callable[[Any], Any]
-"""Gives the value that may leave, or None."""
+"""Returns the value to keep, or None."""
 
 _MAX_NUMBER: Final = 1e12
 _KINDS: Final = (
@@ -46,31 +46,31 @@ _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})?(?:\.[a-z0-9](?:[a-z0-9-
 
 
 def number(value: Any) -> Any:
-    """A number of a bearable size, or a yes or no."""
+    """A finite number up to _MAX_NUMBER, or a boolean."""
     if type(value) is bool or (type(value) in (int, float) and math.isfinite(value) and abs(value) <= _MAX_NUMBER):
         return value
     return None
 
 
 def one_of(*names: str) -> Guard:
-    """A name out of a closed list."""
+    """A guard that accepts the names of a closed list."""
     known = frozenset(names)
     return lambda value: value if type(value) is str and value in known else None
 
 
-def shaped(pattern: re.Pattern[str]) -> Guard:
-    """A text of one shape."""
+def matching(pattern: re.Pattern[str]) -> Guard:
+    """A guard that accepts texts that match the pattern completely."""
     return lambda value: value if type(value) is str and pattern.fullmatch(value) else None
 
 
 def error_type(value: Any) -> str | None:
-    """The category of an error, in place of its class, which may be anybody's."""
+    """The event's error type in place of the error's class, which can be any text."""
     name = values.text(value)
     return None if name is None else classify_error(name, None, (), ())[0]
 
 
 def finish_reasons(value: Any) -> Any:
-    """One reason or several, of the known ones."""
+    """One finish reason or several, without unknown ones."""
     if type(value) is str:
         return value if value in _FINISH_REASONS else None
     if not isinstance(value, Sequence):
@@ -80,19 +80,19 @@ def finish_reasons(value: Any) -> Any:
 
 _provider: Final = one_of(*SPELLINGS, *fields.PROVIDERS)
 _operation: Final = one_of(*_OPERATIONS)
-_model: Final = shaped(fields.MODEL.regex)
+_model: Final = matching(fields.MODEL.regex)
 _BY_FIELD: Final[dict[str, Guard]] = {
     "operation": _operation,
     "request_model": _model,
     "response_model": _model,
     "provider": _provider,
-    "host": shaped(_HOST),
+    "host": matching(_HOST),
     "error": error_type,
-    "response_id": shaped(_ID),
+    "response_id": matching(_ID),
     "service_tier": one_of(*values.TIERS),
 }
 _NUMBERS: Final = frozenset({values.count, values.flag, values.seconds, values.milliseconds, values.money})
-_FURTHER: Final[dict[str, Guard]] = {
+_OTHER_KEYS: Final[dict[str, Guard]] = {
     **dict.fromkeys(
         (
             *("server.port", "http.response.status_code", "http.status_code", "gen_ai.request.temperature"),
@@ -115,30 +115,35 @@ _FURTHER: Final[dict[str, Guard]] = {
 }
 
 
+def guard_of(field: str, entry: Entry) -> Guard | None:
+    """The guard of a key in the table of a dialect; None: the key is removed."""
+    reader = entry.reader if isinstance(entry, As) else READERS[field]
+    return _BY_FIELD.get(field) or (number if reader in _NUMBERS else None)
+
+
 def _guards() -> dict[str, Guard]:
     guards: dict[str, Guard] = {}
     for dialect in DIALECTS:
-        for name, entries in dialect.keys.items():
+        for field, entries in dialect.keys.items():
             for entry in entries:
-                reader = entry.reader if isinstance(entry, As) else READERS[name]
-                guard = _BY_FIELD.get(name) or (number if reader in _NUMBERS else None)
+                guard = guard_of(field, entry)
                 if guard is not None:
                     guards.setdefault(key_of(entry), guard)
-    return {**guards, **_FURTHER}
+    return {**guards, **_OTHER_KEYS}
 
 
 GUARDS: Final[Mapping[str, Guard]] = _guards()
-"""The closed list: each key that may leave, and what its value must be."""
+"""The allow-list: each key with the guard of its value."""
 
 
 def kept(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The attributes that may leave."""
+    """The attributes that the allow-list keeps."""
     safe = {key: guard(value) for key, value in (attributes or {}).items() if (guard := GUARDS.get(key)) is not None}
     return {key: value for key, value in safe.items() if value is not None}
 
 
 def name_of(attributes: Mapping[str, Any]) -> str:
-    """A span's name out of what may leave: operation and model, as the conventions have it."""
+    """A span name made of kept attributes: operation and model, as in the conventions."""
     operation = _first("operation", attributes) or "gen_ai"
     model = _first("response_model", attributes) or _first("request_model", attributes)
     return operation if model is None else f"{operation} {model}"

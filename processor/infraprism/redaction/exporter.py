@@ -1,8 +1,8 @@
-"""The gate: an exporter in front of an exporter."""
+"""An exporter that wraps another exporter and removes the content of generative AI from its spans."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import Event as SpanEvent
@@ -14,25 +14,31 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 from infraprism.redaction import allowed_attributes, genai_spans, http_spans
 from infraprism.schema.delivery_stats import DeliveryStats
 
-_OF_AN_EXCEPTION: Final = ("exception.type", "exception.escaped")
-_ERROR_TEXTS: Final = ("exception.message", "exception.stacktrace", "error.message", "error.stack", "error.stacktrace")
+_EXCEPTION_KEYS: Final = ("exception.type", "exception.escaped")
+_ERROR_TEXT_KEYS: Final = (
+    "exception.message",
+    "exception.stacktrace",
+    "error.message",
+    "error.stack",
+    "error.stacktrace",
+)
 _UNKNOWN: Final = Status()
 
 
 class ContentFreeSpanExporter(SpanExporter):
-    """Wraps any exporter, so that no content of generative AI leaves through it.
+    """Wraps any span exporter so that no content of generative AI is exported by it.
 
-    Spans about generative AI, of any instrumentation (calls, agents, workflows, tools, retrievals), leave as a copy
-    that has nothing but a closed list of metadata, each value behind a guard; a name made of operation and model; no
-    events; links without attributes; a status without text. Their ids, parents, times, kind and resource stay, so that
-    traces keep their shape.
+    Spans of generative AI, of any instrumentation (calls, agents, workflows, tools, retrievals), are exported as a copy
+    with an allow-list of metadata, where each value has to match the guard of its key. The copy has a name made of
+    operation and model, no events, links without attributes and a status without a description. Ids, parents, times,
+    kind and resource are the span's, so that traces keep their structure.
 
-    All other spans leave as they are, the same objects, but for what comes from a call: the text of a client package's
-    exception, which repeats what the provider answered; bodies, headers and queries on the span of an HTTP request to a
-    provider; and keys that tracing kits put on every span around a call. A copy leaves without those.
+    All other spans are exported unchanged, as the same objects, unless they have data of a call. A copy of these has no
+    text of a client package's exception, which can repeat the provider's response; no bodies, headers and query of an
+    HTTP request to a provider; and none of the keys that products write on all spans that enclose a call.
 
-    A span that cannot be read does not leave: it is counted in `tally`, as an error and as dropped. Nothing here
-    raises but what `inner` does.
+    A span that cannot be read is not exported. It is counted in `delivery_stats`, as an error and as dropped. Raises
+    only what `inner` raises.
     """
 
     def __init__(self, inner: SpanExporter) -> None:
@@ -40,9 +46,9 @@ class ContentFreeSpanExporter(SpanExporter):
         self.delivery_stats = DeliveryStats()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Hand the spans on; the inner exporter's answer."""
-        safe = [found for span in spans if (found := self._safe(span)) is not None]
-        return self._inner.export(safe) if safe else SpanExportResult.SUCCESS
+        """Export the spans without content; the result is the inner exporter's."""
+        redacted = [found for span in spans if (found := self._redacted(span)) is not None]
+        return self._inner.export(redacted) if redacted else SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the inner exporter."""
@@ -52,10 +58,10 @@ class ContentFreeSpanExporter(SpanExporter):
         """Shut the inner exporter down."""
         self._inner.shutdown()
 
-    def _safe(self, span: ReadableSpan) -> ReadableSpan | None:
+    def _redacted(self, span: ReadableSpan) -> ReadableSpan | None:
         try:
             return content_free(span)
-        except Exception:  # noqa: BLE001 - what cannot be read must neither leave nor stop the others
+        except Exception:  # noqa: BLE001 - an unreadable span must not be exported and must not stop the others
             self.delivery_stats.error("content_free")
             self.delivery_stats.accept()
             self.delivery_stats.end("dropped", "unreadable")
@@ -63,18 +69,18 @@ class ContentFreeSpanExporter(SpanExporter):
 
 
 def content_free(span: ReadableSpan) -> ReadableSpan:
-    """The span itself where it has no content of generative AI, else a copy without."""
+    """The span itself if it has no content of generative AI, else a copy without content."""
     if genai_spans.is_genai(span):
         return _reduced(span)
     attributes = span.attributes or {}
     is_request = span.kind is SpanKind.CLIENT and http_spans.is_request(attributes)
-    kept = (
-        http_spans.kept(attributes) if is_request else {k: v for k, v in attributes.items() if not _is_left_out(k, v)}
+    kept = http_spans.kept(attributes) if is_request else _without_call_data(attributes)
+    redact_event = [is_request or genai_spans.is_provider_exception(event.attributes) for event in span.events]
+    description = span.status.description if span.status is not None else None
+    redact_status = description is not None and (
+        any(redact_event) or is_request or genai_spans.repeats_response(description)
     )
-    repeats = [is_request or genai_spans.repeats_a_provider(event.attributes) for event in span.events]
-    told = span.status.description if span.status is not None else None
-    repeats_status = told is not None and (any(repeats) or is_request or genai_spans.repeats_an_answer(told))
-    if kept == attributes and not any(repeats) and not repeats_status:
+    if kept == attributes and not any(redact_event) and not redact_status:
         return span
     return _copy(
         span,
@@ -82,19 +88,23 @@ def content_free(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         attributes=kept,
-        events=[_without_text(e) if told_again else e for e, told_again in zip(span.events, repeats, strict=True)],
+        events=[_without_text(e) if redact else e for e, redact in zip(span.events, redact_event, strict=True)],
         links=span.links,
-        status=Status(span.status.status_code) if repeats_status else span.status,
+        status=Status(span.status.status_code) if redact_status else span.status,
         instrumentation_scope=span.instrumentation_scope,
     )
 
 
-def _is_left_out(key: str, value: object) -> bool:
-    return genai_spans.is_carried(key) or (key in _ERROR_TEXTS and genai_spans.repeats_an_answer(value))
+def _without_call_data(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in attributes.items()
+        if not genai_spans.is_propagated(key) and not (key in _ERROR_TEXT_KEYS and genai_spans.repeats_response(value))
+    }
 
 
 def _without_text(event: SpanEvent) -> SpanEvent:
-    kept = {key: value for key, value in (event.attributes or {}).items() if key in _OF_AN_EXCEPTION}
+    kept = {key: value for key, value in (event.attributes or {}).items() if key in _EXCEPTION_KEYS}
     return SpanEvent(event.name, kept, event.timestamp)
 
 
@@ -103,10 +113,10 @@ def _reduced(span: ReadableSpan) -> ReadableSpan:
     return _copy(
         span,
         name=allowed_attributes.name_of(attributes),
-        context=_bare(span.context),
-        parent=_bare(span.parent),
+        context=_without_state(span.context),
+        parent=_without_state(span.parent),
         attributes=attributes,
-        links=[Link(context) for link in span.links if (context := _bare(link.context)) is not None],
+        links=[Link(context) for link in span.links if (context := _without_state(link.context)) is not None],
         status=Status(span.status.status_code) if span.status is not None else _UNKNOWN,
         instrumentation_scope=_scope(span.instrumentation_scope),
     )
@@ -122,13 +132,13 @@ def _copy(span: ReadableSpan, **changed: Any) -> ReadableSpan:
     )
 
 
-def _bare(context: SpanContext | None) -> SpanContext | None:
-    """A span's identity without its trace state, which may say anything."""
+def _without_state(context: SpanContext | None) -> SpanContext | None:
+    """The span context without its trace state, which can contain any text."""
     if context is None:
         return None
     return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
 
 
 def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
-    """Name and version; Langfuse writes keys into a scope's attributes."""
+    """Name and version. Langfuse writes attributes on its scope, which are removed."""
     return None if scope is None else InstrumentationScope(scope.name, scope.version)

@@ -1,7 +1,7 @@
-"""The HTTP requests that carry calls: what their spans may say on any route, where they say more than metadata.
+"""Redacts the spans of HTTP requests to providers: URLs without query, no bodies and no headers.
 
-Instrumentations of HTTP clients can be set to write bodies and headers, and all write URLs: some providers take the key
-in the query.
+Instrumentations of HTTP clients can write bodies and headers, and all write URLs. Some providers take the API key in
+the query.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLAIN: Final = frozenset(
         *("http.user_agent", "user_agent.original", "peer.service", "thread.id", "thread.name", "component"),
     }
 )
-"""Keys of the semantic conventions for HTTP, new and old, whose values are not the caller's content."""
+"""Keys of the semantic conventions for HTTP, new and old, with values that are metadata."""
 _BEFORE_QUERY: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)?(?:[^/?#@]*@)?(?P<rest>[^?#]*)", re.IGNORECASE)
 _API_PATH: Final = re.compile(
     r"/(?:v\d\w*/)?(?:chat/completions|completions|responses|embeddings|messages|rerank|images/generations|audio/\w+)\b"
@@ -36,7 +36,7 @@ _API_PATH: Final = re.compile(
 
 
 def is_request(attributes: Mapping[str, Any]) -> bool:
-    """Whether the attributes of a client's span are those of a request to a provider, or to one of its kind."""
+    """Whether these attributes of a CLIENT span are of a request to a provider or to a compatible API."""
     urls = [value for key in _URLS if type(value := attributes.get(key)) is str]
     hosts = [*urls, *(value for key in _HOSTS if type(value := attributes.get(key)) is str)]
     if any(provider_of(host, None, None) != OTHER for host in hosts):
@@ -46,7 +46,7 @@ def is_request(attributes: Mapping[str, Any]) -> bool:
 
 
 def kept(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a request's span that may leave: URLs without who asks, query and fragment."""
+    """The metadata of a request's span: URLs without user information, query and fragment."""
     safe: dict[str, Any] = {}
     for key, value in attributes.items():
         if key in _PLAIN:
