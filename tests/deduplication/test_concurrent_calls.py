@@ -67,7 +67,7 @@ def test_equal_calls_on_a_busy_machine_are_counted_once_however_long_each_layer_
     for now_s, spans in enumerate((clients, frameworks)):
         for span in sorted(spans, key=lambda span: span.end_ns):
             deduplicator.add(span, now_s=now_s / 2)
-        settled += deduplicator.settled(now_s / 2)
+        settled += deduplicator.due(now_s / 2)
     assert len(settled + deduplicator.close()) == calls
 
 

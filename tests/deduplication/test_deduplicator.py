@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,8 @@ from tests.kit.candidates import RATE_LIMITED, candidate, settle
 from infraprism.attribution.scope import Attribution
 from infraprism.deduplication.candidate import Candidate, Outcome
 from infraprism.deduplication.deduplicator import HOLD_S, Deduplicator
-from infraprism.deduplication.evidence import plain_model
+from infraprism.deduplication.model_names import plain_model
+from infraprism.deduplication.reported_call import ReportedCall
 from infraprism.dialects.table import Layer
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
@@ -298,7 +300,7 @@ def test_a_stream_that_broke_off_is_a_failure_where_only_the_outer_span_saw_it()
 def test_our_own_spans_are_never_held() -> None:
     deduplicator = Deduplicator()
     deduplicator.add(candidate(INSTRUMENTATION_SCOPE, 0, 100), now_s=0)
-    assert len(deduplicator.settled(0)) == 1
+    assert len(deduplicator.due(0)) == 1
     assert deduplicator.next_due_s is None
 
 
@@ -333,8 +335,8 @@ def test_an_event_is_held_for_a_second_and_no_longer() -> None:
     deduplicator = Deduplicator()
     deduplicator.add(candidate(CLIENT, 0, 100), now_s=10)
     assert deduplicator.next_due_s == 10 + HOLD_S <= 12
-    assert deduplicator.settled(10 + HOLD_S - 0.01) == []
-    assert len(deduplicator.settled(10 + HOLD_S)) == 1
+    assert deduplicator.due(10 + HOLD_S - 0.01) == []
+    assert len(deduplicator.due(10 + HOLD_S)) == 1
     assert deduplicator.next_due_s is None
 
 
@@ -346,19 +348,26 @@ def test_a_flush_gives_all_that_is_held_and_what_comes_later_is_still_known() ->
     assert deduplicator.close() == []
 
 
-def test_memory_is_bounded_and_nothing_is_lost() -> None:
+def remembered_calls() -> int:
+    gc.collect()
+    return sum(type(each) is ReportedCall for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("parent_id", [0, 7])
+def test_memory_is_bounded_and_no_call_is_lost(parent_id: int) -> None:
+    before = remembered_calls()
     deduplicator = Deduplicator(max_calls=50)
     count = 0
     for number in range(1000):
         at = number * 10
+        response_id = f"chatcmpl-{number}"
         deduplicator.add(
-            candidate(CLIENT, at, at + 5, trace_id=number + 1, parent_id=7, response_id=f"chatcmpl-{number}"), 0
+            candidate(CLIENT, at, at + 5, trace_id=number + 1, parent_id=parent_id, response_id=response_id), 0
         )
         deduplicator.link(number + 1, 7, 6)
-        count += len(deduplicator.settled(0))
-    memory = deduplicator._memory
-    books = (memory, memory._by_span, memory._by_response)
-    assert max(map(len, books)) <= 50
+        count += len(deduplicator.due(0))
+        assert len(deduplicator) <= 50
+    assert remembered_calls() - before <= (1000 if parent_id else 50)
     assert count + len(deduplicator.close()) == 1000
 
 
@@ -367,7 +376,7 @@ def test_each_call_is_given_once_whatever_is_asked_for_and_when() -> None:
     given: list[Candidate] = []
     for at, later in pairwise(range(0, 5000, 100)):
         deduplicator.add(candidate(CLIENT, at, later), at / 1000)
-        given += deduplicator.settled(later / 1000)
+        given += deduplicator.due(later / 1000)
         if at % 700 == 0:
             given += deduplicator.flush()
     given += deduplicator.close() + deduplicator.close() + deduplicator.flush()

@@ -7,7 +7,7 @@ from tests.kit.candidates import EPOCH_NS, candidate, settle
 
 from infraprism.attribution.scope import NOTHING, Attribution
 from infraprism.deduplication.candidate import Candidate, Outcome
-from infraprism.deduplication.deduplicator import STREAM_HOLD_S, UNREAD_HOLD_S, Deduplicator
+from infraprism.deduplication.deduplicator import LONE_STREAM_HOLD_S, STREAM_HOLD_S, Deduplicator
 from infraprism.dialects.table import Layer
 
 CLIENT = "opentelemetry.instrumentation.genai.openai"
@@ -79,16 +79,16 @@ def test_the_beginning_of_a_stream_that_nobody_ended_is_no_second_call_beside_on
     deduplicator = Deduplicator()
     deduplicator.add(opening(2, 6), now_s=0)
     deduplicator.add(candidate(FRAMEWORK, 0, 5_000), now_s=5)
-    assert len(deduplicator.settled(7)) == 1
-    assert deduplicator.settled(STREAM_HOLD_S + 1) == deduplicator.close() == []
+    assert len(deduplicator.due(7)) == 1
+    assert deduplicator.due(STREAM_HOLD_S + 1) == deduplicator.close() == []
 
 
 def test_a_stream_that_was_never_read_is_one_call_without_counts() -> None:
     deduplicator = Deduplicator()
     deduplicator.add(opening(0, 4), now_s=0)
     assert deduplicator.flush() == []
-    assert deduplicator.settled(STREAM_HOLD_S - 1) == []
-    assert tokens(deduplicator.settled(STREAM_HOLD_S + 1)) == [(None, None)]
+    assert deduplicator.due(STREAM_HOLD_S - 1) == []
+    assert tokens(deduplicator.due(STREAM_HOLD_S + 1)) == [(None, None)]
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -99,13 +99,8 @@ def test_a_span_that_saw_no_chunk_of_a_stream_is_no_second_call_however_long_the
     calls = []
     for span, now_s in reversed(spans) if late else spans:
         deduplicator.add(span, now_s)
-        calls += deduplicator.settled(now_s)
-    calls += (
-        deduplicator.settled(62)
-        + deduplicator.flush()
-        + deduplicator.settled(STREAM_HOLD_S + 100)
-        + deduplicator.close()
-    )
+        calls += deduplicator.due(now_s)
+    calls += deduplicator.due(62) + deduplicator.flush() + deduplicator.due(STREAM_HOLD_S + 100) + deduplicator.close()
     assert tokens(calls) == [(111, 37)]
 
 
@@ -117,7 +112,7 @@ def test_streams_at_once_of_which_one_instrumentation_saw_no_chunk_are_each_one_
 def test_a_stream_of_which_nobody_else_says_anything_is_given_back_when_asked_for() -> None:
     deduplicator = Deduplicator()
     deduplicator.add(unread(0, 4), now_s=0)
-    assert deduplicator.settled(5) == []
+    assert deduplicator.due(5) == []
     assert tokens(deduplicator.flush()) == [(None, None)]
     assert deduplicator.close() == []
 
@@ -125,9 +120,9 @@ def test_a_stream_of_which_nobody_else_says_anything_is_given_back_when_asked_fo
 def test_a_stream_of_which_nobody_else_says_anything_is_given_back_by_itself_before_long() -> None:
     deduplicator = Deduplicator()
     deduplicator.add(unread(0, 4), now_s=0)
-    assert deduplicator.next_due_s == UNREAD_HOLD_S
-    assert deduplicator.settled(UNREAD_HOLD_S - 1) == []
-    assert tokens(deduplicator.settled(UNREAD_HOLD_S)) == [(None, None)]
+    assert deduplicator.next_due_s == LONE_STREAM_HOLD_S
+    assert deduplicator.due(LONE_STREAM_HOLD_S - 1) == []
+    assert tokens(deduplicator.due(LONE_STREAM_HOLD_S)) == [(None, None)]
     assert deduplicator.next_due_s is None
     assert deduplicator.close() == []
 
@@ -137,8 +132,8 @@ def test_a_stream_that_another_instrumentation_may_still_read_is_waited_for() ->
     deduplicator.add(candidate(CLIENT, -9_000, -8_000), now_s=0)
     deduplicator.add(unread(0, 4), now_s=0)
     assert tokens(deduplicator.flush()) == [(111, 37)]
-    assert deduplicator.settled(UNREAD_HOLD_S + 1) == []
-    deduplicator.add(candidate(CLIENT, 1, 5_000), now_s=UNREAD_HOLD_S + 2)
+    assert deduplicator.due(LONE_STREAM_HOLD_S + 1) == []
+    deduplicator.add(candidate(CLIENT, 1, 5_000), now_s=LONE_STREAM_HOLD_S + 2)
     assert tokens(deduplicator.flush() + deduplicator.close()) == [(111, 37)]
 
 

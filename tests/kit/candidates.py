@@ -59,6 +59,6 @@ def settle(*found: Candidate, deduplicator: Deduplicator | None = None) -> list[
     calls = []
     for each in sorted(found, key=lambda c: c.end_ns):
         now_s = (each.end_ns - EPOCH_NS) / 1e9
-        calls += deduplicator.settled(now_s)
+        calls += deduplicator.due(now_s)
         deduplicator.add(each, now_s)
     return calls + deduplicator.close()

@@ -219,6 +219,6 @@ def counted(world: World, lag_ms: float = 0) -> list[Candidate]:
     arriving = sorted((span.end_ns - EPOCH_NS) / 1e9 + lags[span.scope] / 1e3 for span in world.spans)
     ordered = sorted(world.spans, key=lambda span: span.end_ns + lags[span.scope] * 1e6)
     for now_s, span in zip(arriving, ordered, strict=True):
-        calls += deduplicator.settled(now_s)
+        calls += deduplicator.due(now_s)
         deduplicator.add(span, now_s)
     return calls + deduplicator.close()

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.kit.spans import KeepsEvents, provider_with
 
 from infraprism.attribution.scope import attribution
-from infraprism.deduplication.deduplicator import MAX_CALLS
+from infraprism.deduplication.call_index import MAX_CALLS
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor
 from infraprism.schema import Event
@@ -233,7 +233,7 @@ def test_of_a_burst_each_call_is_counted_once_or_said_to_be_dropped_and_memory_i
     dropped = processor.delivery_stats.count("dropped", "queue_full")
     assert 10_000 - dropped <= len(kept.events) <= 10_000
     assert len({event.span_id for event in kept.events}) == len(kept.events)
-    assert len(processor._delivery._intake._deduplicator._memory) <= MAX_CALLS
+    assert len(processor._delivery._intake._deduplicator) <= MAX_CALLS
     provider.shutdown()
 
 

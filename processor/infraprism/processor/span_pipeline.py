@@ -57,12 +57,12 @@ class Intake:
             self._deduplicator.add(found, now_s, has_open_children=has_open_children)
         elif found is not None:
             self._found.append(found)
-        elif self._deduplicator.sees_others and note is not SUPPRESSED and span.parent is not None:
+        elif self._deduplicator.sees_other_scopes and note is not SUPPRESSED and span.parent is not None:
             self._deduplicator.link(span.context.trace_id, span.context.span_id, span.parent.span_id)
 
     def due(self, now_s: float) -> list[Event]:
         """The events that are due."""
-        return self._events(self._deduplicator.settled(now_s))
+        return self._events(self._deduplicator.due(now_s))
 
     def flush(self) -> list[Event]:
         """All events, but for streams whose end another span will tell."""
