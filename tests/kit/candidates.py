@@ -1,4 +1,4 @@
-"""What spans say about calls, made by hand: times in milliseconds after an arbitrary moment."""
+"""Candidates for deduplication, with times in milliseconds after `EPOCH_NS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infraprism.schema.usage import Usage
 EPOCH_NS: Final = 1_790_000_000_000_000_000
 RATE_LIMITED: Final = Outcome(success=False, error_type="rate_limit", error_code="429")
 _numbers = count(1000)
-_NOTHING_SAID: Final[dict[str, Any]] = dict.fromkeys(SpanFields._fields)
+_NO_FIELDS: Final[dict[str, Any]] = dict.fromkeys(SpanFields._fields)
 
 
 def candidate(
@@ -35,10 +35,10 @@ def candidate(
     layer: Layer = Layer.CLIENT,
     rank: int = 0,
     usage: dict[str, Any] | None = None,
-    **said: Any,
+    **fields: Any,
 ) -> Candidate:
-    """A span of a trace of its own, unless said otherwise. `said` are further fields of `SpanFields`."""
-    values = {**_NOTHING_SAID, "request_model": model, "response_id": response_id, **said}
+    """A span, by default in a trace of its own. `fields`: further fields of `SpanFields`."""
+    values = {**_NO_FIELDS, "request_model": model, "response_id": response_id, **fields}
     counted = Usage(*tokens)._replace(**(usage or {}))
     return Candidate(
         trace_id=trace_id or next(_numbers),
@@ -53,12 +53,12 @@ def candidate(
     )
 
 
-def settle(*found: Candidate, deduplicator: Deduplicator | None = None) -> list[Candidate]:
-    """The calls that these are, given in the order in which they end."""
-    deduplicator = deduplicator or Deduplicator()
+def deduplicate(*spans: Candidate) -> list[Candidate]:
+    """The calls that these spans report; each span is added at its end."""
+    deduplicator = Deduplicator()
     calls = []
-    for each in sorted(found, key=lambda c: c.end_ns):
+    for each in sorted(spans, key=lambda c: c.end_ns):
         now_s = (each.end_ns - EPOCH_NS) / 1e9
-        calls += deduplicator.settled(now_s)
+        calls += deduplicator.due(now_s)
         deduplicator.add(each, now_s)
     return calls + deduplicator.close()

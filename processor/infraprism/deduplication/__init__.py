@@ -1,1 +1,1 @@
-"""One billed call is one event, however many instrumentations report it: which candidates are the same call."""
+"""Determines which spans report the same billed call, so that one call becomes one event."""

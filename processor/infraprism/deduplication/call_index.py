@@ -1,86 +1,90 @@
-"""What is remembered of calls: by their spans, by their response ids, and which of them were inside which span."""
+"""Finds recent calls by span, by response id, by scope and time, and by the span that they are nested in."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from infraprism.deduplication.call import Call
 from infraprism.deduplication.candidate import Candidate
-from infraprism.deduplication.evidence import AFTER_NS, NOTE_GAP_NS, SAME_ID_GAP_NS, is_note
+from infraprism.deduplication.evidence import AFTER_NS, RECORD_GAP_NS, SAME_ID_GAP_NS, is_record
+from infraprism.deduplication.reported_call import ReportedCall
 
 MAX_CALLS: Final = 2048
-"""Calls remembered; the oldest is released and forgotten for each further one."""
+"""Calls remembered; for each further one the oldest is released and removed."""
 MAX_LINKS: Final = 8192
-MAX_INSIDE: Final = 64
-"""Calls inside one span that are told from it."""
+"""Parents of other spans that are remembered, and spans with nested calls."""
+MAX_NESTED: Final = 64
+"""Calls remembered as nested in one span: the latest."""
 MAX_COMPARED: Final = 1024
+"""Calls that one span is compared with."""
 MAX_OF_ID: Final = 64
-"""Calls remembered by one response id, the latest of them: where more have it, it tells nothing."""
-MAX_OUTSIDE: Final = 64
-"""Calls that ended too early to be the same, after which none is looked for that ended still earlier."""
+"""Calls remembered by one response id, the latest: if more have it, it identifies none."""
+MAX_TOO_EARLY: Final = 64
+"""The search of one scope stops after so many calls that ended too early."""
 
 _Key = tuple[int, int]
+"""Trace id and span id."""
 
 
-class Memory:
-    """Bounded books of calls. A span's key is its trace id and span id."""
+class CallIndex:
+    """Calls and the keys that find them. Bounded."""
 
-    __slots__ = ("_by_response", "_by_scopes", "_by_span", "_inside", "_max_calls", "_parents", "_recent")
+    __slots__ = ("_by_response", "_by_scopes", "_by_span", "_max_calls", "_nested", "_parents", "_scopes_of")
 
     def __init__(self, max_calls: int = MAX_CALLS) -> None:
         self._max_calls = max_calls
-        self._recent: dict[Call, frozenset[str]] = {}
-        self._by_scopes: dict[frozenset[str], dict[Call, None]] = {}
-        self._by_span: dict[_Key, Call] = {}
-        self._by_response: dict[str, list[Call]] = {}
-        self._inside: dict[_Key, list[Call]] = {}
+        self._scopes_of: dict[ReportedCall, frozenset[str]] = {}
+        self._by_scopes: dict[frozenset[str], dict[ReportedCall, None]] = {}
+        self._by_span: dict[_Key, ReportedCall] = {}
+        self._by_response: dict[str, list[ReportedCall]] = {}
+        self._nested: dict[_Key, list[ReportedCall]] = {}
         self._parents: dict[_Key, int] = {}
 
     def __len__(self) -> int:
-        return len(self._recent)
+        """The number of calls."""
+        return len(self._scopes_of)
 
-    def knows_other_than(self, scope: str) -> bool:
-        """Whether any call is remembered that another instrumentation reports."""
+    def has_other_scope_than(self, scope: str) -> bool:
+        """Whether another scope reports any of the calls."""
         return any(scopes != {scope} for scopes in self._by_scopes)
 
     # -- calls and their spans
 
-    def add(self, call: Call) -> Call | None:
-        """Remember a call; the one that has to be forgotten for it."""
-        self._recent[call] = frozenset()
-        self.regroup(call)
-        if len(self._recent) <= self._max_calls:
+    def add(self, call: ReportedCall) -> ReportedCall | None:
+        """Add a call. Returns the one that was removed for it, if any."""
+        self._scopes_of[call] = frozenset()
+        self.update_scopes(call)
+        if len(self._scopes_of) <= self._max_calls:
             return None
-        oldest = next(iter(self._recent))
+        oldest = next(iter(self._scopes_of))
         self.remove(oldest)
         return oldest
 
-    def remove(self, call: Call) -> None:
-        """Forget a call."""
-        scopes = self._recent.pop(call, None)
+    def remove(self, call: ReportedCall) -> None:
+        """Remove a call and the keys of its spans."""
+        scopes = self._scopes_of.pop(call, None)
         if scopes is not None:
-            self._leave_group(call, scopes)
-        self._forget_spans(call)
+            self._remove_from_group(call, scopes)
+        self._remove_keys(call)
 
-    def regroup(self, call: Call) -> None:
-        """Take note that other instrumentations report a call than did before."""
-        before = self._recent.get(call)
+    def update_scopes(self, call: ReportedCall) -> None:
+        """Move a call to the group of its current scopes."""
+        before = self._scopes_of.get(call)
         if before is None or before == call.scopes:
             return
-        self._leave_group(call, before)
-        scopes = self._recent[call] = frozenset(call.scopes)
+        self._remove_from_group(call, before)
+        scopes = self._scopes_of[call] = frozenset(call.scopes)
         self._by_scopes.setdefault(scopes, {})[call] = None
 
-    def _leave_group(self, call: Call, scopes: frozenset[str]) -> None:
+    def _remove_from_group(self, call: ReportedCall, scopes: frozenset[str]) -> None:
         group = self._by_scopes.get(scopes)
         if group is not None:
             group.pop(call, None)
             if not group:
                 del self._by_scopes[scopes]
 
-    def index(self, call: Call, found: Candidate) -> None:
-        """Remember that a span reports a call."""
+    def index(self, call: ReportedCall, found: Candidate) -> None:
+        """Make a call findable by a span that reports it, and by its response id."""
         self._by_span[found.trace_id, found.span_id] = call
         response_id = found.parsed.span_fields.response_id
         if response_id is not None:
@@ -89,13 +93,13 @@ class Memory:
                 del calls[: 1 - MAX_OF_ID]
                 calls.append(call)
 
-    def of_span(self, trace_id: int, span_id: int) -> Call | None:
+    def of_span(self, trace_id: int, span_id: int) -> ReportedCall | None:
         """The call that a span reports."""
         return self._by_span.get((trace_id, span_id))
 
-    def _forget_spans(self, call: Call) -> None:
-        for member in call.members:
-            found = member.candidate
+    def _remove_keys(self, call: ReportedCall) -> None:
+        for report in call.reports:
+            found = report.candidate
             key = found.trace_id, found.span_id
             if self._by_span.get(key) is call:
                 del self._by_span[key]
@@ -110,30 +114,32 @@ class Memory:
 
     # -- calls that may be the same
 
-    def of_scope(self, scope: str) -> Iterator[Call]:
-        """The calls that an instrumentation reported, those first of which it did so last."""
+    def of_scope(self, scope: str) -> Iterator[ReportedCall]:
+        """The calls that a scope reports, of each combination of scopes the latest first."""
         for scopes, calls in self._by_scopes.items():
             if scope in scopes:
                 yield from reversed(calls)
 
-    def near(self, found: Candidate, *, without: Collection[str] = (), having: str | None = None) -> Iterator[Call]:
-        """Calls that a span may report: those with its response id, then those near in time.
+    def candidates_for(
+        self, found: Candidate, *, without: Collection[str] = (), having: str | None = None
+    ) -> Iterator[ReportedCall]:
+        """Calls that a span may report: those with its response id, then those that end late enough.
 
-        `without`: none that one of these scopes reports; `having`: only those that this one does.
+        `without`: no call that one of these scopes reports. `having`: only calls that this scope reports.
         """
         response_id = found.parsed.span_fields.response_id
         if response_id is not None and having is None:
             yield from [c for c in self._by_response.get(response_id, ()) if c.scopes.isdisjoint(without)]
-        start_ns = found.start_ns - (NOTE_GAP_NS if is_note(found) else AFTER_NS)
+        start_ns = found.start_ns - (RECORD_GAP_NS if is_record(found) else AFTER_NS)
         compared = 0
         for scopes, calls in self._by_scopes.items():
             if not scopes.isdisjoint(without) or (having is not None and having not in scopes):
                 continue
-            outside = 0
+            too_early = 0
             for call in reversed(calls):
                 if call.end_ns < start_ns:
-                    outside += 1
-                    if outside > MAX_OUTSIDE or call.end_ns < start_ns - SAME_ID_GAP_NS:
+                    too_early += 1
+                    if too_early > MAX_TOO_EARLY or call.end_ns < start_ns - SAME_ID_GAP_NS:
                         break
                     continue
                 compared += 1
@@ -141,38 +147,38 @@ class Memory:
                     return
                 yield call
 
-    # -- spans around calls
+    # -- nested calls
 
     def link(self, trace_id: int, span_id: int, parent_id: int) -> None:
-        """Remember a span that is no call, but may stand between two that are."""
-        _forget_oldest(self._parents, MAX_LINKS)
+        """Add a span that reports no call; its nested calls are nested in its parent as well."""
+        _remove_oldest(self._parents, MAX_LINKS)
         self._parents[trace_id, span_id] = parent_id
-        calls = self._inside.pop((trace_id, span_id), None)
+        calls = self._nested.pop((trace_id, span_id), None)
         if calls:
-            self.pass_up(trace_id, parent_id, calls)
+            self.add_nested(trace_id, parent_id, calls)
 
     def parent_of(self, trace_id: int, span_id: int) -> int:
-        """The parent of a span that is no call; 0 where it is not known."""
+        """The parent of a span that reports no call; 0 if it is unknown."""
         return self._parents.get((trace_id, span_id), 0)
 
-    def pass_up(self, trace_id: int, parent_id: int, calls: Iterable[Call]) -> None:
-        """Remember for the parent which calls were inside it."""
+    def add_nested(self, trace_id: int, parent_id: int, calls: Iterable[ReportedCall]) -> None:
+        """Add calls that are nested in a span, which has not ended yet."""
         if not parent_id:
             return
         key = trace_id, parent_id
-        known = self._inside.get(key)
+        known = self._nested.get(key)
         if known is None:
-            _forget_oldest(self._inside, MAX_LINKS)
-            known = self._inside[key] = []
+            _remove_oldest(self._nested, MAX_LINKS)
+            known = self._nested[key] = []
         known.extend(call for call in calls if call not in known)
-        del known[:-MAX_INSIDE]
+        del known[:-MAX_NESTED]
 
-    def take_inside(self, trace_id: int, span_id: int) -> list[Call]:
-        """The calls inside a span, in the order in which they ended; they are forgotten as such."""
-        calls = self._inside.pop((trace_id, span_id), ())
-        return list(dict.fromkeys(call.itself for call in calls))
+    def take_nested(self, trace_id: int, span_id: int) -> list[ReportedCall]:
+        """Remove and return the calls nested in a span, in the order in which they ended."""
+        calls = self._nested.pop((trace_id, span_id), ())
+        return list(dict.fromkeys(call.current for call in calls))
 
 
-def _forget_oldest(book: dict[_Key, int] | dict[_Key, list[Call]], limit: int) -> None:
-    if len(book) >= limit:
-        book.pop(next(iter(book)))
+def _remove_oldest(entries: dict[_Key, int] | dict[_Key, list[ReportedCall]], limit: int) -> None:
+    if len(entries) >= limit:
+        entries.pop(next(iter(entries)))

@@ -1,4 +1,4 @@
-"""A span that says it is a billed call, before it is known whether other spans say the same of that call."""
+"""A span that reports a billed call, before it is known which other spans report the same call."""
 
 from typing import NamedTuple
 
@@ -18,9 +18,9 @@ SUCCESS = Outcome()
 
 
 class Candidate(NamedTuple):
-    """What one span says about a call. Times are in nanoseconds since 1970.
+    """One span's report of a call. Times are in nanoseconds since 1970.
 
-    `parent_id` is 0 where the span has no parent; `scope` is the name of the instrumentation scope.
+    `parent_id` is 0 if the span has no parent. `scope` is the name of the instrumentation scope.
     """
 
     trace_id: int

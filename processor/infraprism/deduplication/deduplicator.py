@@ -1,11 +1,17 @@
-"""One call is one event, however many instrumentations report it: the state that this takes, online and bounded.
+"""Merges the spans that report the same call, as they end.
 
-Candidates come as their spans end. Each is held for a moment, since the span of the same call that another
-instrumentation makes ends right before or after it. What has been released is remembered, so that a span which comes
-long after (an agent's, around many calls) is still known for what it is. Our own instrumentation's spans are never
-held: no other knows a call better.
+Each call is held for a moment, since the span of another instrumentation ends shortly before or after. Released calls
+are remembered, so that a span which ends long after, such as that of an agent, is not counted again. The spans of our
+own instrumentation are not held: they have the values of the response itself.
 
-No clock and no thread: whoever uses it says what time it is. Used from one thread at a time.
+The rules, in order, for a span that has just ended:
+
+1. Nested calls (`enclosing_spans`): it repeats one of them, or is the sum of several, which is no call.
+2. The end of a stream: it belongs to the latest start of a stream by the same scope.
+3. An enclosing span that ended before: it repeats the call that this span reports.
+4. The best match (`evidence`) among the calls that no span of its scope reports.
+5. The place of another span of its scope, if that span matches another call as well (`_match_by_exchange`).
+6. Otherwise it reports a new call.
 """
 
 from __future__ import annotations
@@ -16,40 +22,36 @@ from itertools import islice
 from typing import Final
 
 from infraprism.attribution.scope import NOTHING
-from infraprism.deduplication.call import Call
-from infraprism.deduplication.call_index import MAX_CALLS, Memory
+from infraprism.deduplication.call_index import MAX_CALLS, CallIndex
 from infraprism.deduplication.candidate import Candidate
-from infraprism.deduplication.enclosing_spans import Around, wrapped
-from infraprism.deduplication.evidence import (
-    AFTER_NS,
-    Evidence,
-    Member,
-    counts_equal,
-    evidence,
-    ids_differ,
-    plain_model,
-)
+from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing
+from infraprism.deduplication.evidence import AFTER_NS, Evidence, counts_equal, evidence, response_ids_differ
+from infraprism.deduplication.reported_call import ReportedCall
+from infraprism.deduplication.span_report import SpanReport
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
 HOLD_S: Final = 1.0
 """How long a call is held."""
 STREAM_HOLD_S: Final = 600.0
-"""How long the beginning of a stream waits for the span that says how it ended, before it counts as a call."""
-UNREAD_HOLD_S: Final = 120.0
-"""The same, where nobody was seen to report calls who could tell the end."""
+"""How long the start of a stream waits for the span that reports its end, before it is released as a call."""
+LONE_STREAM_HOLD_S: Final = 120.0
+"""The same, if no other instrumentation has been seen that could report the end."""
 MAX_OURS: Final = 256
-"""Calls of our own instrumentation that are remembered while no other instrumentation was seen."""
+"""Calls of our own instrumentation that are remembered until another instrumentation is seen."""
 MAX_DEPTH: Final = 64
+"""Enclosing spans that are looked up."""
 MAX_EXCHANGES: Final = 64
-MAX_LOOKED_AT: Final = 256
-"""Calls looked at for each exchange."""
+"""Calls tried in one exchange."""
+MAX_EXCHANGE_CANDIDATES: Final = 256
+"""Calls compared in each step of an exchange."""
 
 
 class Deduplicator:
-    """Takes candidates and gives each call back once, with what all its spans say together.
+    """Pure state machine: pass the monotonic time; not thread-safe.
 
-    `hold_s`: how long a call is held. `max_calls`: how many are remembered. `on_release` is given what each of a
-    call's spans says, once for each call that is given back and in their order.
+    Takes candidates and returns each call once, with the merged values of its spans. `hold_s`: how long a call is held,
+    in seconds. `max_calls`: how many calls are remembered. `on_release`: called with the candidates of a call, once for
+    each call that is released, in the order in which they are returned.
     """
 
     def __init__(
@@ -60,315 +62,324 @@ class Deduplicator:
     ) -> None:
         self._hold_s = hold_s
         self._on_release = on_release
-        self._memory = Memory(max_calls)
+        self._calls = CallIndex(max_calls)
         self._ours: deque[Candidate] = deque(maxlen=MAX_OURS)
-        self._sees_others = False
-        self._ready: list[Candidate] = []
-        self._held: deque[Call] = deque()
-        self._openings: deque[Call] = deque()
+        self._sees_other_scopes = False
+        self._released: list[Candidate] = []
+        self._held: deque[ReportedCall] = deque()
+        self._stream_starts: deque[ReportedCall] = deque()
+
+    def __len__(self) -> int:
+        """The number of calls that are remembered."""
+        return len(self._calls)
 
     @property
-    def sees_others(self) -> bool:
-        """Whether any instrumentation but our own was seen, so that links matter."""
-        return self._sees_others
+    def sees_other_scopes(self) -> bool:
+        """Whether another instrumentation than ours has been seen, so that `link` has an effect."""
+        return self._sees_other_scopes
 
     @property
     def next_due_s(self) -> float | None:
-        """When the next call is due; None where nothing is held."""
-        if self._ready:
+        """When the next call is due; None if none is held."""
+        if self._released:
             return 0.0
-        first = [call.due_s for call in islice(self._held, 1)] + [self._due_s(opening) for opening in self._openings]
-        return min(first, default=None)
+        first = [call.due_s for call in islice(self._held, 1)]
+        return min([*first, *map(self._stream_start_due_s, self._stream_starts)], default=None)
 
     def add(self, found: Candidate, now_s: float, *, has_open_children: bool = False) -> None:
-        """Take in what a span that has ended says about a call; `lasts` where spans inside it have not ended."""
-        if not self._sees_others:
+        """Add the candidate of a span that has ended. `has_open_children`: some of its child spans have not."""
+        if not self._sees_other_scopes:
             if found.scope == INSTRUMENTATION_SCOPE:
                 self._ours.append(found)
-                self._give_back(found, (found,))
+                self._emit(found, (found,))
                 return
-            self._see_others(now_s)
-        self._settle(Member(found, has_open_children=has_open_children), now_s)
+            self._see_other_scopes()
+        self._add(SpanReport(found, has_open_children=has_open_children), now_s)
 
-    def recall(self, calls: Iterable[Sequence[Candidate]]) -> None:
-        """Take in calls that were given back before this settler was made, the oldest first."""
+    def restore(self, calls: Iterable[Sequence[Candidate]]) -> None:
+        """Remember calls that an earlier deduplicator released, the oldest first."""
         for spans in calls:
-            self._sees_others = True
-            first, *others = map(Member, spans)
-            call = Call(first, 0.0)
-            call.released = True
-            for other in others:
-                call.join(other)
-            self._remember(call)
-            for found in spans:
-                self._memory.index(call, found)
-                self._memory.pass_up(found.trace_id, found.parent_id, [call])
+            self._sees_other_scopes = True
+            self._remember_released(spans)
 
     def link(self, trace_id: int, span_id: int, parent_id: int) -> None:
-        """Take in a span that has ended and is no call, but may stand between two that are."""
-        if self._sees_others and parent_id:
-            self._memory.link(trace_id, span_id, parent_id)
+        """Add a span that has ended and reports no call, but may be between two spans that do."""
+        if self._sees_other_scopes and parent_id:
+            self._calls.link(trace_id, span_id, parent_id)
 
-    def settled(self, now_s: float) -> list[Candidate]:
-        """The calls that are due."""
+    def due(self, now_s: float) -> list[Candidate]:
+        """Release the calls that are due."""
         while self._held and (self._held[0].due_s <= now_s or self._held[0].released):
-            self._release(self._held.popleft(), now_s)
-        for opening in [each for each in self._openings if each.released or self._due_s(each) <= now_s]:
-            self._openings.remove(opening)
-            self._release(opening, now_s, at_last=True)
-        return self._take_ready()
+            self._release_first_held()
+        self._release_stream_starts(lambda call: call.released or self._stream_start_due_s(call) <= now_s)
+        return self._take_released()
 
     def flush(self) -> list[Candidate]:
-        """All calls; streams are still waited for whose end another span will tell, or can have told."""
+        """Release all calls but the starts of streams of which another span will, or may, report the end."""
         while self._held:
-            self._release(self._held.popleft(), None)
-        for opening in [each for each in self._openings if self._may_be_all(each.members[0])]:
-            self._openings.remove(opening)
-            self._release(opening, None, at_last=True)
-        return self._take_ready()
-
-    def _due_s(self, opening: Call) -> float:
-        if opening.is_opening and self._may_be_all(opening.members[0]):
-            return opening.due_s - STREAM_HOLD_S + UNREAD_HOLD_S
-        return opening.due_s
-
-    def _may_be_all(self, opening: Member) -> bool:
-        return not opening.another_comes and not self._memory.knows_other_than(opening.candidate.scope)
+            self._release_first_held()
+        self._release_stream_starts(lambda call: self._is_lone(call.reports[0]))
+        return self._take_released()
 
     def close(self) -> list[Candidate]:
-        """All calls, those too of which only the beginning is known."""
-        held = self.flush()
-        while self._openings:
-            self._release(self._openings.popleft(), None, at_last=True)
-        return held + self._take_ready()
+        """Release all calls, including the starts of streams."""
+        released = self.flush()
+        self._release_stream_starts(lambda _: True)
+        return released + self._take_released()
 
-    # -- one candidate ------------------------------------------------------------------------------------------
-
-    def _settle(self, member: Member, now_s: float) -> None:
-        found = member.candidate
-        inside = self._memory.take_inside(found.trace_id, found.span_id)
-        around = wrapped(member, inside) if inside else Around.A_CALL
-        if around is Around.ALL:
-            _wrap(inside, found)
-            self._memory.pass_up(found.trace_id, found.parent_id, inside)
-            return
-        call = around if isinstance(around, Call) else self._stream_begun(member)
-        if call is not None and member.is_stream_end:
-            for opening in call.members:
-                if opening.is_stream_start and opening.candidate.scope == found.scope:
-                    member.merge_stream_start(opening)
-        if call is None:
-            call = self._known(member, inside)
-        if call is None:
-            call = Call(member, now_s + (STREAM_HOLD_S if member.is_stream_start else self._hold_s), inside)
-            self._remember(call)
-            (self._openings if call.is_opening else self._held).append(call)
+    def _release_first_held(self) -> None:
+        call = self._held.popleft()
+        if call.is_stream_start and not call.released:  # an exchange has moved its other span
+            self._stream_starts.append(call)
         else:
-            self._join(call, member, now_s)
-            call = self._united(call, self._outer(member))
-            if member.is_stream_end:
-                call = self._united(call, self._alike(member, [*inside, call], other_scopes_than=call))
-        self._memory.index(call, found)
-        self._memory.pass_up(found.trace_id, found.parent_id, [*inside, call])
-        if member.is_ours and not call.released and found.attribution is not NOTHING:
-            self._release(call, None)
+            self._release(call)
 
-    def _join(self, call: Call, member: Member, now_s: float) -> None:
-        was_opening = call.is_opening
-        call.join(member)
-        self._memory.regroup(call)
-        if was_opening and not call.released:
+    # -- starts of streams
+
+    def _release_stream_starts(self, is_due: Callable[[ReportedCall], bool]) -> None:
+        for call in [each for each in self._stream_starts if is_due(each)]:
+            self._stream_starts.remove(call)
+            self._release(call)
+
+    def _stream_start_due_s(self, call: ReportedCall) -> float:
+        if call.is_stream_start and self._is_lone(call.reports[0]):
+            return call.due_s - STREAM_HOLD_S + LONE_STREAM_HOLD_S
+        return call.due_s
+
+    def _is_lone(self, start: SpanReport) -> bool:
+        """Whether no other span is known that could report the end of this stream."""
+        return not start.end_is_pending and not self._calls.has_other_scope_than(start.candidate.scope)
+
+    # -- adding a span
+
+    def _add(self, report: SpanReport, now_s: float) -> None:
+        found = report.candidate
+        nested = self._calls.take_nested(found.trace_id, found.span_id)
+        match = match_enclosing(report, nested) if nested else Enclosing.OWN_CALL
+        if match is Enclosing.SUM:
+            _add_enclosing(nested, found)
+            self._calls.add_nested(found.trace_id, found.parent_id, nested)
+            return
+        call = match if isinstance(match, ReportedCall) else self._match_stream_start(report)
+        if call is not None and report.is_stream_end:
+            for other in call.reports:
+                if other.is_stream_start and other.candidate.scope == found.scope:
+                    report.merge_stream_start(other)
+        if call is None:
+            call = self._match(report, nested)
+        if call is None:
+            call = ReportedCall(report, now_s + (STREAM_HOLD_S if report.is_stream_start else self._hold_s), nested)
+            self._remember(call)
+            (self._stream_starts if call.is_stream_start else self._held).append(call)
+        else:
+            self._join(call, report, now_s)
+            call = self._merge(call, self._match_ended_parent(report))
+            if report.is_stream_end:
+                call = self._merge(call, self._best_match(report, [*nested, call], without=call.scopes))
+        self._calls.index(call, found)
+        self._calls.add_nested(found.trace_id, found.parent_id, [*nested, call])
+        if report.is_ours and not call.released and found.attribution is not NOTHING:
+            self._release(call)
+
+    def _join(self, call: ReportedCall, report: SpanReport, now_s: float) -> None:
+        was_stream_start = call.is_stream_start
+        call.add(report)
+        self._calls.update_scopes(call)
+        if was_stream_start and not call.released:
             call.due_s = now_s + self._hold_s
             self._held.append(call)
 
-    def _united(self, call: Call, other: Call | None) -> Call:
-        """Two calls turn out to be one, by a span between them that ended after both.
+    def _merge(self, call: ReportedCall, other: ReportedCall | None) -> ReportedCall:
+        """Merge two calls that a third span, which ended after both, shows to be one.
 
-        Those that one instrumentation reports both are two, of which some spans were taken for the other's.
+        Two released calls stay two events, and two calls of one scope are two calls.
         """
         if other is None or (call.released and other.released) or not call.scopes.isdisjoint(other.scopes):
             return call
-        for member in other.members:
-            call.join(member)
-        call.wrappers += other.wrappers
+        for report in other.reports:
+            call.add(report)
+        call.enclosing += other.enclosing
         call.released = call.released or other.released
         other.released = True
-        other.became = call
-        self._memory.remove(other)
-        self._memory.regroup(call)
-        for member in call.members:
-            self._memory.index(call, member.candidate)
+        other.merged_into = call
+        self._calls.remove(other)
+        self._calls.update_scopes(call)
+        for report in call.reports:
+            self._calls.index(call, report.candidate)
         return call
 
-    def _known(self, member: Member, inside: list[Call]) -> Call | None:
-        """The call that another span reported already."""
-        call = self._outer(member)
-        if call is not None or member.is_stream_start:
+    # -- finding the call that a span reports
+
+    def _match(self, report: SpanReport, nested: list[ReportedCall]) -> ReportedCall | None:
+        call = self._match_ended_parent(report)
+        if call is not None or report.is_stream_start:
             return call
-        return self._alike(member, inside) or self._exchanged(member, inside, set())
+        scopes = {report.candidate.scope}
+        return self._best_match(report, nested, without=scopes) or self._match_by_exchange(report, nested, set())
 
-    def _stream_begun(self, member: Member) -> Call | None:
-        """The call of which the beginning of this stream was reported."""
-        if not member.is_stream_end:
+    def _match_stream_start(self, report: SpanReport) -> ReportedCall | None:
+        """The call of which this span reports the end of the stream; of several, that with the same parent first."""
+        if not report.is_stream_end:
             return None
-        found = member.candidate
-        begun = [
-            (not _beside(found, opening.candidate), abs(found.start_ns - opening.candidate.end_ns), number, call)
-            for number, call in enumerate(self._memory.of_scope(found.scope))
-            if call.lacks_end
-            for opening in call.members
-            if opening.is_stream_start
-            and opening.candidate.scope == found.scope
-            and opening.candidate.end_ns <= found.start_ns + AFTER_NS
-            and (not opening.models or not member.models or opening.models & member.models)
+        found = report.candidate
+        starts = [
+            (not _is_sibling(found, start.candidate), abs(found.start_ns - start.candidate.end_ns), number, call)
+            for number, call in enumerate(self._calls.of_scope(found.scope))
+            if call.lacks_stream_end
+            for start in call.reports
+            if start.is_stream_start
+            and start.candidate.scope == found.scope
+            and start.candidate.end_ns <= found.start_ns + AFTER_NS
+            and (not start.models or not report.models or start.models & report.models)
         ]
-        return min(begun)[-1] if begun else None
+        return min(starts)[-1] if starts else None
 
-    def _outer(self, member: Member) -> Call | None:
-        """The call that a span around this one reported, which ended before it."""
-        found = member.candidate
+    def _match_ended_parent(self, report: SpanReport) -> ReportedCall | None:
+        """The call of an enclosing span that ended before this one, if it repeats what this span reports."""
+        found = report.candidate
         parent_id = found.parent_id
         for _ in range(MAX_DEPTH):
             if not parent_id:
                 break
-            call = self._memory.of_span(found.trace_id, parent_id)
-            if call is not None and not self._has_another_of(found.scope, call, parent_id):
-                outer = next(m for m in call.members if m.candidate.span_id == parent_id)
-                if isinstance(wrapped(outer, [Call(member, 0.0)]), Call):
+            call = self._calls.of_span(found.trace_id, parent_id)
+            if call is not None and not _has_other_span_of(found.scope, call, parent_id):
+                outer = next(r for r in call.reports if r.candidate.span_id == parent_id)
+                if isinstance(match_enclosing(outer, [ReportedCall(report, 0.0)]), ReportedCall):
                     return call
-            parent_id = self._memory.parent_of(found.trace_id, parent_id) or (
-                call.members[0].candidate.parent_id if call else 0
+            parent_id = self._calls.parent_of(found.trace_id, parent_id) or (
+                call.reports[0].candidate.parent_id if call else 0
             )
         return None
 
-    @staticmethod
-    def _has_another_of(scope: str, call: Call, span_id: int) -> bool:
-        return any(m.candidate.scope == scope and m.candidate.span_id != span_id for m in call.members)
-
-    def _alike(self, member: Member, but: Sequence[Call], other_scopes_than: Call | None = None) -> Call | None:
-        """The call whose spans are most like this one, if there is any; `but` were found to be others.
-
-        `other_scopes_than`: a call that this span was found to report, and all of it is asked for.
-        """
-        scopes = {member.candidate.scope} if other_scopes_than is None else other_scopes_than.scopes
+    def _best_match(
+        self, report: SpanReport, excluded: Sequence[ReportedCall], *, without: Iterable[str]
+    ) -> ReportedCall | None:
+        """The call with the strongest evidence that none of these scopes reports; of equal ones the latest."""
         best: tuple[Evidence, int] | None = None
         chosen = None
-        for number, call in enumerate(self._memory.near(member.candidate, without=scopes)):
-            if call in but:
+        for number, call in enumerate(self._calls.candidates_for(report.candidate, without=set(without))):
+            if call in excluded:
                 continue
-            seen = _evidence(member, call)
-            if seen is not None and (best is None or (seen, number) < best):
-                best, chosen = (seen, number), call
+            found = _strongest_evidence(report, call)
+            if found is not None and (best is None or (found, number) < best):
+                best, chosen = (found, number), call
         return chosen
 
-    def _exchanged(self, member: Member, but: Sequence[Call], tried: set[Call]) -> Call | None:
-        """The call that another span of the same scope was taken for, which can be one of another call as well.
+    def _match_by_exchange(
+        self, report: SpanReport, excluded: Sequence[ReportedCall], tried: set[ReportedCall]
+    ) -> ReportedCall | None:
+        """The call of another span of this scope, which is moved to another call that it matches as well.
 
-        Of equal calls at once the spans do not come in the order in which they ended, and the first found takes what
-        only fits the next; and the one that it could be of may be taken in the same way. Of a call that was given back
-        nothing is taken but for a span that says the same: its counts are given away already.
+        Spans of equal concurrent calls do not end in the order of their calls: the first may match the call that only
+        the next one can match. The call that the moved span matches may need an exchange itself. From a released call a
+        span is only moved for one with equal counts, since those are in the event.
         """
-        scope = member.candidate.scope
-        if next(self._memory.near(member.candidate, without=[scope]), None) is None:
-            return None  # nobody is without
-        for call in islice(self._memory.near(member.candidate, having=scope), MAX_LOOKED_AT):
+        scope = report.candidate.scope
+        if next(self._calls.candidates_for(report.candidate, without=[scope]), None) is None:
+            return None  # no call is free
+        for call in islice(self._calls.candidates_for(report.candidate, having=scope), MAX_EXCHANGE_CANDIDATES):
             if len(tried) >= MAX_EXCHANGES:
                 break
-            if len(call.members) < 2 or call in but or call in tried:  # noqa: PLR2004 - it and another
+            if len(call.reports) == 1 or call in excluded or call in tried:
                 continue
-            taken = next(m for m in call.members if m.candidate.scope == scope)
-            if call.released and not counts_equal(taken, member):
+            moved = next(r for r in call.reports if r.candidate.scope == scope)
+            if call.released and not counts_equal(moved, report):
                 continue
-            if _evidence(member, call, besides=taken) is None:
+            if _strongest_evidence(report, call, ignored=moved) is None:
                 continue
-            tried.add(call)  # and not before: another span may fit where this one does not
-            other = self._alike(taken, [call]) or self._exchanged(taken, [call], tried)
+            tried.add(call)  # not before: another span may match where this one does not
+            other = self._best_match(moved, [call], without={scope}) or self._match_by_exchange(moved, [call], tried)
             if other is not None:
-                call.leave(taken)
-                self._memory.regroup(call)
-                self._join(other, taken, other.due_s)
-                self._memory.index(other, taken.candidate)
+                call.remove(moved)
+                self._calls.update_scopes(call)
+                self._join(other, moved, other.due_s)
+                self._calls.index(other, moved.candidate)
                 return call
         return None
 
-    # -- what is remembered and given back ----------------------------------------------------------------------
+    # -- remembering and releasing calls
 
-    def _see_others(self, now_s: float) -> None:
-        self._sees_others = True
+    def _see_other_scopes(self) -> None:
+        self._sees_other_scopes = True
         for found in self._ours:
-            call = Call(Member(found), now_s)
-            call.released = True
-            self._remember(call)
-            self._memory.index(call, found)
-            self._memory.pass_up(found.trace_id, found.parent_id, [call])
+            self._remember_released((found,))
         self._ours.clear()
 
-    def _remember(self, call: Call) -> None:
-        forgotten = self._memory.add(call)
-        if forgotten is not None:
-            self._release(forgotten, None, at_last=True)
+    def _remember_released(self, spans: Sequence[Candidate]) -> None:
+        first, *others = map(SpanReport, spans)
+        call = ReportedCall(first, 0.0)
+        call.released = True
+        for other in others:
+            call.add(other)
+        self._remember(call)
+        for found in spans:
+            self._calls.index(call, found)
+            self._calls.add_nested(found.trace_id, found.parent_id, [call])
 
-    def _release(self, call: Call, now_s: float | None, *, at_last: bool = False) -> None:
+    def _remember(self, call: ReportedCall) -> None:
+        forgotten = self._calls.add(call)
+        if forgotten is not None:
+            self._release(forgotten)
+
+    def _release(self, call: ReportedCall) -> None:
         if call.released:
             return
-        if call.is_opening:
-            if not at_last and (now_s is None or now_s < call.due_s):
-                self._openings.append(call)
-                return
-            known = self._alike(call.members[0], [call])
+        if call.is_stream_start:
+            start = call.reports[0]
+            known = self._best_match(start, [call], without={start.candidate.scope})
             if known is not None:
-                self._united(known, call)
+                self._merge(known, call)
                 return
-        if len(call.members) > 1 or not self._repeats_later(call):
+        if len(call.reports) > 1 or not self._repeats_later_call(call):
             call.released = True
-            self._give_back(call.settled(), [member.candidate for member in call.members])
+            self._emit(call.merged(), [report.candidate for report in call.reports])
 
-    def _give_back(self, settled: Candidate, spans: Sequence[Candidate]) -> None:
-        self._ready.append(settled)
+    def _emit(self, merged: Candidate, spans: Sequence[Candidate]) -> None:
+        self._released.append(merged)
         if self._on_release is not None:
             self._on_release(spans)
 
-    def _repeats_later(self, call: Call) -> bool:
-        """Whether a span that came before some of the calls inside it is none of its own: then it is given to those."""
-        member = call.members[0]
-        found = member.candidate
-        later = self._memory.take_inside(found.trace_id, found.span_id)
+    def _repeats_later_call(self, call: ReportedCall) -> bool:
+        """Whether a span repeats nested calls of which some were added after it; it is then merged into those."""
+        report = call.reports[0]
+        found = report.candidate
+        later = self._calls.take_nested(found.trace_id, found.span_id)
         if not later:
             return False
-        inside = sorted([*call.inside, *later], key=lambda each: each.end_ns)
-        around = wrapped(member, inside)
-        if around is Around.A_CALL:
+        nested = sorted([*call.nested, *later], key=lambda each: each.end_ns)
+        match = match_enclosing(report, nested)
+        if match is Enclosing.OWN_CALL:
             return False
-        if isinstance(around, Call):
-            self._united(around, call)
+        if isinstance(match, ReportedCall):
+            self._merge(match, call)
         else:
             call.released = True
-            _wrap(inside, found)
+            _add_enclosing(nested, found)
         return True
 
-    def _take_ready(self) -> list[Candidate]:
-        ready, self._ready = self._ready, []
-        return ready
+    def _take_released(self) -> list[Candidate]:
+        released, self._released = self._released, []
+        return released
 
 
-def _wrap(calls: Sequence[Call], around: Candidate) -> None:
-    for each in calls:
-        if not each.released:
-            each.wrappers.append(around)
+def _add_enclosing(calls: Sequence[ReportedCall], outer: Candidate) -> None:
+    for call in calls:
+        if not call.released:
+            call.enclosing.append(outer)
 
 
-def _beside(one: Candidate, other: Candidate) -> bool:
+def _has_other_span_of(scope: str, call: ReportedCall, span_id: int) -> bool:
+    return any(r.candidate.scope == scope and r.candidate.span_id != span_id for r in call.reports)
+
+
+def _is_sibling(one: Candidate, other: Candidate) -> bool:
     return one.parent_id == other.parent_id and (one.trace_id == other.trace_id or not one.parent_id)
 
 
-def _evidence(member: Member, call: Call, besides: Member | None = None) -> Evidence | None:
-    """The strongest evidence of the spans of a call, `besides` one; none of them may have another id."""
-    others = [other for other in call.members if other is not besides]
-    if any(ids_differ(member.candidate, other.candidate) for other in others):
+def _strongest_evidence(report: SpanReport, call: ReportedCall, ignored: SpanReport | None = None) -> Evidence | None:
+    """The strongest evidence of the spans of a call but `ignored`; None if one of them has another response id."""
+    others = [other for other in call.reports if other is not ignored]
+    if any(response_ids_differ(report.candidate, other.candidate) for other in others):
         return None
-    seen = [evidence(member, other) for other in others if not other.is_stream_start]
-    told = [each for each in seen if each is not None]
-    return min(told) if told else None
-
-
-__all__ = ["HOLD_S", "MAX_CALLS", "Candidate", "Deduplicator", "plain_model"]
+    found = [evidence(report, other) for other in others if not other.is_stream_start]
+    return min((each for each in found if each is not None), default=None)

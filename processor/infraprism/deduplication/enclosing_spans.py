@@ -1,131 +1,122 @@
-"""A span around others: a call of its own, or one that repeats what was called inside it."""
+"""Whether an enclosing span repeats one of its nested calls, sums all of them up, or is a call of its own.
+
+The rules, in order; the first one that decides ends the comparison:
+
+1. Only calls of the same operation count that started before the enclosing span ended. Some instrumentations leave an
+   ended span the current one, and the next call becomes its child.
+2. The same response id: the enclosing span repeats that call. Another id of the same provider: it does not.
+3. The sum of the counts of several calls: the span of an agent, which is no call.
+4. One scope reports both spans: they are two calls, unless the nested calls take up the duration of the enclosing span,
+   or the enclosing span names no operation and has the counts of the nested one.
+5. Equal counts: it repeats the last such call.
+6. No counts: it repeats the last call; not if it alone failed and the calls have other models.
+7. Other counts: it repeats the last call of its model by another scope. Else it is a call of its own.
+
+"The last call" is the last one with the same outcome: those before it are attempts that failed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
 
-from infraprism.deduplication.call import Call
-from infraprism.deduplication.evidence import (
-    AFTER_NS,
-    MILLISECOND,
-    Member,
-    counts_equal,
-    ids_differ,
-    same_operation,
-)
+from infraprism.deduplication.evidence import AFTER_NS, counts_equal, response_ids_differ, same_operation
+from infraprism.deduplication.reported_call import ReportedCall
+from infraprism.deduplication.span_report import MILLISECOND_NS, SpanReport
 
 
-class Around(Enum):
-    """What a span around others can be, beside another report of one of them."""
+class Enclosing(Enum):
+    """What an enclosing span reports, if not one of its nested calls."""
 
-    A_CALL = "a call of its own"
-    ALL = "the sum of all"
+    OWN_CALL = "a call of its own"
+    SUM = "the sum of its nested calls"
 
 
-def wrapped(outer: Member, inside: Sequence[Call]) -> Call | Around:
-    """Which of the calls inside a span it reports, if any: `inside` in the order in which they ended.
-
-    It is a call of its own where it does something else, has another id of the same provider, or counts what fits
-    none of them.
-    """
-    span_fields = outer.candidate.parsed.span_fields
-    alike = [call for call in inside if any(_is_within(m, outer) for m in call.members)]
-    if span_fields.response_id is not None:
-        for call in alike:
-            if any(m.candidate.parsed.span_fields.response_id == span_fields.response_id for m in call.members):
+def match_enclosing(outer: SpanReport, nested: Sequence[ReportedCall]) -> ReportedCall | Enclosing:
+    """Which of its nested calls an enclosing span repeats, if any. `nested`: in the order in which they ended."""
+    response_id = outer.candidate.parsed.span_fields.response_id
+    calls = [call for call in nested if any(_can_repeat(outer, r) for r in call.reports)]
+    if response_id is not None:
+        for call in calls:
+            if any(r.candidate.parsed.span_fields.response_id == response_id for r in call.reports):
                 return call
-    alike = [call for call in alike if not any(ids_differ(outer.candidate, m.candidate) for m in call.members)]
-    if len(alike) > 1 and _is_sum(outer, alike):
-        return Around.ALL
-    if not _fills(outer, alike):
+    calls = [call for call in calls if not any(response_ids_differ(outer.candidate, r.candidate) for r in call.reports)]
+    if len(calls) > 1 and _is_sum(outer, calls):
+        return Enclosing.SUM
+    if not _is_filled_by(outer, calls):
         scope = outer.candidate.scope
-        alike = [call for call in alike if scope not in call.scopes or _repeats_unnamed(outer, call)]
-    return _by_counts(outer, alike) if alike else Around.A_CALL
+        calls = [call for call in calls if scope not in call.scopes or _repeats_without_operation(outer, call)]
+    return _match_by_counts(outer, calls) if calls else Enclosing.OWN_CALL
 
 
-def _repeats_unnamed(outer: Member, call: Call) -> bool:
-    """Whether a span that does not say what it is counts what a call inside it does, which says it."""
-    if outer.candidate.parsed.operation != "other" or outer.counts_nothing:
-        return False
-    return any(m.candidate.parsed.operation != "other" and counts_equal(outer, m) for m in call.members)
-
-
-def _fills(outer: Member, calls: Sequence[Call]) -> bool:
-    """Whether the calls inside a span fill it, from its start to its end, or it says nothing about a model.
-
-    A stream that is still read when another call is made does not end with that call. Where one instrumentation made
-    both spans, and no id tells, nothing else does.
-    """
-    found = outer.candidate
-    if not outer.models or not calls:
-        return True
-    inside = [m.candidate for call in calls for m in call.members]
-    margin_ns = max(3 * MILLISECOND, (found.end_ns - found.start_ns) // 10)
-    if min(c.start_ns for c in inside) - found.start_ns > margin_ns:
-        return False
-    # What failed at once and counted nothing has only the error to pass on, however long that takes.
-    passes_on = outer.counts_nothing and not found.outcome.success and all(map(_failed, calls))
-    return passes_on or found.end_ns - max(c.end_ns for c in inside) <= margin_ns
-
-
-def _is_within(inner: Member, outer: Member) -> bool:
-    """Whether it does the same, and started while the span around it lasted.
-
-    Some instrumentations leave their span the current one after its end, and what comes next is then below it.
-    """
+def _can_repeat(outer: SpanReport, inner: SpanReport) -> bool:
     a, b = inner.candidate, outer.candidate
-    last_ns = a.end_ns if a.scope == b.scope else a.start_ns
-    return same_operation(a, b) and last_ns <= b.end_ns + AFTER_NS
+    return same_operation(a, b) and a.start_ns <= b.end_ns + AFTER_NS
 
 
-def _by_counts(outer: Member, alike: Sequence[Call]) -> Call | Around:
-    if outer.counts_nothing:
-        failed_alone = not outer.candidate.outcome.success and not any(_failed(c) or _counts_nothing(c) for c in alike)
-        return Around.A_CALL if failed_alone and not _of_its_model(outer, alike) else _last(outer, alike)
-    equal = [call for call in alike if any(counts_equal(outer, m) for m in call.members)]
-    if equal:
-        return _last(outer, equal)
-    of_its_model = _of_its_model(outer, alike)
-    uncounted = [call for call in of_its_model or alike if _could_have_counted(outer, call)]
-    if uncounted and (of_its_model or len(alike) == 1):
-        return _last(outer, uncounted)
-    elsewhere = [call for call in of_its_model if outer.candidate.scope not in call.scopes]
-    return _last(outer, elsewhere) if elsewhere else Around.A_CALL
-
-
-def _of_its_model(outer: Member, calls: Sequence[Call]) -> list[Call]:
-    if not outer.models:
-        return list(calls)
-    return [call for call in calls if any(not m.models or m.models & outer.models for m in call.members)]
-
-
-def _last(outer: Member, calls: Sequence[Call]) -> Call:
-    """The last of them that ended as the outer did: what came before were attempts that failed."""
-    success = outer.candidate.outcome.success
-    ended_alike = [call for call in calls if any(m.candidate.outcome.success is success for m in call.members)]
-    return (ended_alike or calls)[-1]
-
-
-def _failed(call: Call) -> bool:
-    return not any(m.candidate.outcome.success for m in call.members)
-
-
-def _could_have_counted(outer: Member, call: Call) -> bool:
-    """Whether a call has no counts, but ended as the span around it did."""
-    return _counts_nothing(call) and outer.candidate.outcome.success is not _failed(call)
-
-
-def _counts_nothing(call: Call) -> bool:
-    """As a stream that was left: whoever made the span around it may say that it failed."""
-    return all(m.counts_nothing for m in call.members)
-
-
-def _is_sum(outer: Member, calls: Sequence[Call]) -> bool:
+def _is_sum(outer: SpanReport, calls: Sequence[ReportedCall]) -> bool:
     if outer.counts_nothing:
         return False
-    counted = [call.settled().parsed.usage for call in calls]
-    return (sum(usage.input_tokens or 0 for usage in counted), sum(usage.output_tokens or 0 for usage in counted)) == (
+    usages = [call.merged().parsed.usage for call in calls]
+    return (sum(usage.input_tokens or 0 for usage in usages), sum(usage.output_tokens or 0 for usage in usages)) == (
         outer.input_tokens or 0,
         outer.output_tokens or 0,
     )
+
+
+def _is_filled_by(outer: SpanReport, calls: Sequence[ReportedCall]) -> bool:
+    """Whether the calls take up the duration of the enclosing span: at most 10 % or 3 ms are missing at either end.
+
+    A stream that is still being read when another call is made does not end with that call.
+    """
+    if not calls:
+        return True
+    found = outer.candidate
+    inner = [r.candidate for call in calls for r in call.reports]
+    margin_ns = max(3 * MILLISECOND_NS, (found.end_ns - found.start_ns) // 10)
+    if min(c.start_ns for c in inner) - found.start_ns > margin_ns:
+        return False
+    # A failure without counts may be passed on late.
+    passes_failure_on = outer.counts_nothing and not found.outcome.success and all(map(_failed, calls))
+    return passes_failure_on or found.end_ns - max(c.end_ns for c in inner) <= margin_ns
+
+
+def _repeats_without_operation(outer: SpanReport, call: ReportedCall) -> bool:
+    """Whether the enclosing span names no operation and has the counts of a call that does."""
+    if outer.candidate.parsed.operation != "other" or outer.counts_nothing:
+        return False
+    return any(r.candidate.parsed.operation != "other" and counts_equal(outer, r) for r in call.reports)
+
+
+def _match_by_counts(outer: SpanReport, calls: Sequence[ReportedCall]) -> ReportedCall | Enclosing:
+    if outer.counts_nothing:
+        failed_alone = not outer.candidate.outcome.success and not any(_failed(c) or _is_uncounted(c) for c in calls)
+        if failed_alone and not _of_same_model(outer, calls):
+            return Enclosing.OWN_CALL
+        return _last_with_outcome(outer, calls)
+    equal = [call for call in calls if any(counts_equal(outer, r) for r in call.reports)]
+    if equal:
+        return _last_with_outcome(outer, equal)
+    others = [call for call in _of_same_model(outer, calls) if outer.candidate.scope not in call.scopes]
+    return _last_with_outcome(outer, others) if others else Enclosing.OWN_CALL
+
+
+def _of_same_model(outer: SpanReport, calls: Sequence[ReportedCall]) -> list[ReportedCall]:
+    if not outer.models:
+        return list(calls)
+    return [call for call in calls if any(not r.models or r.models & outer.models for r in call.reports)]
+
+
+def _last_with_outcome(outer: SpanReport, calls: Sequence[ReportedCall]) -> ReportedCall:
+    success = outer.candidate.outcome.success
+    same_outcome = [call for call in calls if any(r.candidate.outcome.success is success for r in call.reports)]
+    return (same_outcome or calls)[-1]
+
+
+def _failed(call: ReportedCall) -> bool:
+    return not any(r.candidate.outcome.success for r in call.reports)
+
+
+def _is_uncounted(call: ReportedCall) -> bool:
+    """For example an abandoned stream, which the enclosing span may report as a failure (Langfuse)."""
+    return all(r.counts_nothing for r in call.reports)

@@ -1,331 +1,240 @@
-"""Whether two spans, made by different instrumentations, report the same call: the evidence, and how strong it is.
+"""Whether two spans of different instrumentations report the same call, and how well they match.
 
-Spans of one call lie one inside the other in time, name the same model, and agree in every count that both have. That
-two spans of one scope are two calls is the caller's to hold to, and so is that each is matched once: the evidence is
-the stronger the smaller its tuple.
+The rules, in order; the first one that decides ends the comparison:
+
+1. Different operations are two calls: `chat` and `embeddings`. `chat` and `completion` are the same operation.
+2. Different response ids of one provider are two calls: `chatcmpl-1` and `chatcmpl-2`.
+3. The same response id is one call, if the spans are at most 10 s apart: some servers repeat their ids.
+4. Different counts are two calls: 111 and 112 input tokens. Unknown counts differ from none.
+5. Spans of two traces are two calls, unless one of them is the root of its trace.
+6. An answered call and one that failed without counts are two calls.
+7. Two models of providers are two calls: `gpt-4o` and `gpt-4o-mini`. An alias (`my-deployment`) is not another model.
+8. The times decide. They match if one of these holds:
+   - A span that ended at its first chunk (LlamaIndex): the first chunk came during the other span.
+   - A span that ended when its stream began (Logfire, MLflow): both started together.
+   - A record written after the call (AG2): it follows the call in the same trace, and the counts are equal.
+   - One span contains the other, and one of: the counts are equal; the durations are similar; both failed with the same
+     error (LiteLLM passes a failure on late). With an alias both start and end together in place of similar durations.
+
+That two spans of one scope are two calls is the rule of the caller, who also matches each call only once.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from infraprism.deduplication.candidate import Candidate
+from infraprism.deduplication.model_names import ModelMatch, compare_models
+from infraprism.deduplication.span_report import MILLISECOND_NS, SpanReport
 from infraprism.dialects.table import Layer
-from infraprism.pricing import table
-from infraprism.providers.detection import provider_of
-from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
-from infraprism.schema.patterns import compiled
 
-Evidence = tuple[int, ...]
-"""Same id; how the model is named; how near in the traces; how well the counts agree; same outcome; how well inside in
-time; and the time between the starts or the ends, whichever is longer, in nanoseconds."""
+SECOND_NS: Final = 1_000_000_000
+BEFORE_NS: Final = 2 * MILLISECOND_NS
+"""How much earlier than the outer span the inner one may start: clocks are read one after the other, some in
+milliseconds."""
+AFTER_NS: Final = 5 * MILLISECOND_NS
+"""How much later than the outer span the inner one may end."""
+CALLBACK_GAP_NS: Final = SECOND_NS // 5
+"""The same for two frameworks' spans: a framework runs their callbacks one after the other."""
+RECORD_NS: Final = MILLISECOND_NS
+"""The longest duration of a record that is written after the call."""
+RECORD_GAP_NS: Final = SECOND_NS
+"""How long after the call such a record may be written."""
+SAME_ID_GAP_NS: Final = 10 * SECOND_NS
+MAX_OUTPUT_DIFFERENCE: Final = 8
+"""OpenLLMetry adds the output count of the first event of an Anthropic stream, a few tokens, to that of the last."""
 
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
-BEFORE_NS: Final = 2 * MILLISECOND
-"""How much earlier the inner of two spans may start, and how much later than the outer ends: clocks are read one after
-the other, some in milliseconds."""
-AFTER_NS: Final = 5 * MILLISECOND
-"""How much later it may end."""
-IN_TURN_NS: Final = SECOND // 5
-"""The same, of two that a framework tells of a call one after the other, both when it begins and when it ends."""
-END_GAP_NS: Final = SECOND
-"""How long after the call itself a span around it may end that is not related to it: it has only the answer to pass on.
-Before the call it may have waited for its turn."""
-NOTE_NS: Final = MILLISECOND
-"""What took no longer is no call but a note of one, written when that was over."""
-NOTE_GAP_NS: Final = SECOND
-"""How long after."""
-SAME_ID_GAP_NS: Final = 10 * SECOND
-MAX_OUTPUT_SLIP: Final = 8
-"""Some add the count that a stream begins with, a few tokens, to the one that it ends with."""
-
-_DATE: Final = r"[-@](?:20\d\d-?\d\d-?\d\d|\d{4}|\d{3}|latest)$"
-_BEDROCK: Final = r"^(?:[a-z-]{2,8}\.)?(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai|qwen)\."
-_BEDROCK_VERSION: Final = r"-v\d+(?::\d+)*$"
+INSIDE, NEARLY_INSIDE, OUTSIDE = range(3)
+RELATED, SAME_TRACE, ROOT_OF_A_TRACE, OTHER_TRACE = range(4)
+EQUAL, PARTLY_KNOWN, CLOSE, DIFFERENT = range(4)
 
 
-@lru_cache(maxsize=1024)
-def plain_model(name: str) -> str:
-    """A model's name without the provider before it and the date behind it."""
-    plain = name.lower().rpartition("/")[2]
-    plain = compiled(_BEDROCK_VERSION).sub("", compiled(_BEDROCK).sub("", plain))
-    return compiled(_DATE).sub("", plain.partition(":")[0])
+class Evidence(NamedTuple):
+    """How well two spans match; the smaller is the better. The fields are compared in this order."""
+
+    id_unconfirmed: bool
+    """Whether no response id shows that the call is the same."""
+    trace_distance: int
+    """RELATED, SAME_TRACE or ROOT_OF_A_TRACE."""
+    counts: int
+    """EQUAL, PARTLY_KNOWN or CLOSE."""
+    containment: int
+    """INSIDE, NEARLY_INSIDE or OUTSIDE, which matches by response id, at the start of a stream and for a record."""
+    gap_ns: int
+    """The longer of the times between the starts and between the ends, or the time between the first chunks."""
 
 
-class Member:
-    """A candidate with what it is compared by worked out. A count of 0 tokens tells nothing and is None here."""
+def evidence(one: SpanReport, other: SpanReport) -> Evidence | None:
+    """How well two spans of different scopes match; None if they report two calls."""
+    a, b = one.candidate, other.candidate
+    if not same_operation(a, b) or response_ids_differ(a, b):
+        return None
+    chunk_gap_ns = _first_chunk_gap_ns(one, other)
+    found = Evidence(
+        id_unconfirmed=not _same_response_id(a, b),
+        trace_distance=_trace_distance(a, b),
+        counts=_compare_counts(one, other),
+        containment=_containment(a, b) if chunk_gap_ns is None else NEARLY_INSIDE,
+        gap_ns=max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns)) if chunk_gap_ns is None else chunk_gap_ns,
+    )
+    if not found.id_unconfirmed:
+        apart_ns = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
+        return found if apart_ns <= SAME_ID_GAP_NS else None
+    if _contradict(one, other, found):
+        return None
+    return found if chunk_gap_ns is not None or _times_match(one, other, found) else None
 
-    __slots__ = (
-        "another_comes",
-        "candidate",
-        "first_chunk_ns",
-        "input_tokens",
-        "is_ours",
-        "is_stream_end",
-        "is_stream_start",
-        "models",
-        "output_tokens",
+
+def _contradict(one: SpanReport, other: SpanReport, found: Evidence) -> bool:
+    """Rules 4 to 7."""
+    return (
+        found.counts >= DIFFERENT
+        or found.trace_distance >= OTHER_TRACE
+        or _outcomes_contradict(one, other)
+        or compare_models(one.models, other.models) is ModelMatch.DIFFERENT
     )
 
-    def __init__(self, candidate: Candidate, *, has_open_children: bool = False) -> None:
-        parsed = candidate.parsed
-        span_fields, usage = parsed.span_fields, parsed.usage
-        self.candidate = candidate
-        self.is_ours = candidate.scope == INSTRUMENTATION_SCOPE
-        self.input_tokens = usage.input_tokens or None
-        self.output_tokens = usage.output_tokens or None
-        self.models = frozenset(
-            plain_model(name) for name in (span_fields.response_model, span_fields.request_model) if name
-        )
-        self.is_stream_end = span_fields.is_stream_end is True
-        self.first_chunk_ns = _end_at_first_chunk(candidate)
-        self.another_comes = has_open_children or candidate.scope.startswith("logfire.")
-        self.is_stream_start = not self.is_stream_end and self._opens_stream()
 
-    def _opens_stream(self) -> bool:
-        """Whether what counts is still to come, from another span: certainly (`another_comes`) or possibly.
-
-        Logfire ends the span of a streamed call when the headers are there, and writes another one at its end. Others
-        end it then where they do not know the stream, since another instrumentation has wrapped it, whose span lasts;
-        and so they have seen no chunk of it.
-        """
-        found = self.candidate
-        return (
-            not self.is_ours
-            and (self.another_comes or self._saw_no_chunk)
-            and found.outcome.success
-            and self.counts_nothing
-            and found.parsed.span_fields.response_id is None
-            and found.parsed.operation in ("chat", "completion")
-        )
-
-    @property
-    def _saw_no_chunk(self) -> bool:
-        span_fields = self.candidate.parsed.span_fields
-        return span_fields.streamed is True and span_fields.response_model is None
-
-    def merge_stream_start(self, opening: Member) -> None:
-        """It ends the stream of which this is the beginning: the two are one span.
-
-        Whose the call is was said when it was made. A stream that is just left ends when it is collected as garbage,
-        which may be while somebody else's is made.
-        """
-        begun = opening.candidate
-        start_ns = min(self.candidate.start_ns, begun.start_ns)
-        self.candidate = self.candidate._replace(start_ns=start_ns, attribution=begun.attribution)
-
-    @property
-    def counts_nothing(self) -> bool:
-        """Whether it has no tokens at all."""
-        return self.input_tokens is None and self.output_tokens is None
-
-
-def evidence(one: Member, other: Member) -> Evidence | None:
-    """How strongly two spans of different scopes look like one call; None where they cannot be."""
+def _times_match(one: SpanReport, other: SpanReport, found: Evidence) -> bool:
+    """Rule 8, but for spans that ended at their first chunk."""
     a, b = one.candidate, other.candidate
-    if not same_operation(a, b) or ids_differ(a, b):
-        return None
-    lazy_gap_ns = _lazy_gap(one, other)
-    if lazy_gap_ns is None:
-        inside, gap_ns = _inside(a, b), max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
-    else:
-        inside, gap_ns = 1, lazy_gap_ns
-    if _same_id(a, b):
-        apart = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
-        return None if apart > SAME_ID_GAP_NS else (0, 0, _nearness(a, b), 0, 0, inside, gap_ns)
-    nearness, counts = _nearness(a, b), _agreement(one, other)
-    if inside > 1 and not counts and nearness <= _SAME_TRACE and (_is_note_of(a, b) or _is_note_of(b, a)):
-        inside = 1
-    opens = one.is_stream_start or other.is_stream_start
-    if (inside > 1 and not opens) or counts > _SLIPPED or nearness > _ROOTED or _outcomes_contradict(one, other):
-        return None
-    other_name = _other_name(one.models, other.models)
-    if other_name is None:
-        return None
-    if lazy_gap_ns is not None:
-        fits = other_name != _ALIAS
-    elif opens:
-        fits = _start_together(a, b)
-    else:
-        fits = _fail_alike(one, other) or (
-            not (nearness and abs(a.end_ns - b.end_ns) > END_GAP_NS)
-            and (not counts or (_together(a, b) if other_name == _ALIAS else _of_one_length(a, b)))
-        )
-    differ = a.outcome.success is not b.outcome.success
-    return (1, other_name, nearness, counts, differ, inside, gap_ns) if fits else None
+    if one.is_stream_start or other.is_stream_start:
+        return _start_together(a, b)
+    if found.containment == OUTSIDE:
+        return _is_record_of_call(a, b, found) or _is_record_of_call(b, a, found)
+    if found.counts == EQUAL or _fail_together(one, other):
+        return True
+    is_alias = compare_models(one.models, other.models) is ModelMatch.ALIAS
+    return _start_and_end_together(a, b) if is_alias else _have_similar_durations(a, b)
 
 
 def same_operation(a: Candidate, b: Candidate) -> bool:
-    """Whether both do the same; chat and completion are one thing to some instrumentations."""
+    """Whether both report the same operation; `other` is unknown, and chat and completion are the same."""
     one, other = a.parsed.operation, b.parsed.operation
     return one == other or "other" in (one, other) or {one, other} == {"chat", "completion"}
 
 
-def ids_differ(a: Candidate, b: Candidate) -> bool:
-    """Whether both have an id that the same provider gave, and not the same one.
+def response_ids_differ(a: Candidate, b: Candidate) -> bool:
+    """Whether both have a response id of the same provider, and not the same one.
 
-    Frameworks make up ids of their own where they have none; those begin in another way.
+    Frameworks generate ids of their own, with another prefix: `run--77` of LangChain and `chatcmpl-1`.
     """
     one, other = a.parsed.span_fields.response_id, b.parsed.span_fields.response_id
     if one is None or other is None or one == other:
         return False
-    return a.scope == b.scope or _kind_of(one) == _kind_of(other)
+    return _id_prefix(one) == _id_prefix(other)
 
 
-def _same_id(a: Candidate, b: Candidate) -> bool:
-    return (
-        a.parsed.span_fields.response_id is not None
-        and a.parsed.span_fields.response_id == b.parsed.span_fields.response_id
-    )
-
-
-def _kind_of(response_id: str) -> str:
+def _id_prefix(response_id: str) -> str:
     return response_id.replace("_", "-").partition("-")[0]
 
 
-_SAME_TRACE: Final = 1
-_ROOTED: Final = 2
+def _same_response_id(a: Candidate, b: Candidate) -> bool:
+    response_id = a.parsed.span_fields.response_id
+    return response_id is not None and response_id == b.parsed.span_fields.response_id
 
 
-def _nearness(a: Candidate, b: Candidate) -> int:
-    """0 with the same parent or one right below the other, 1 in one trace, 2 where one has a trace of its own, 3 else.
+def _trace_distance(a: Candidate, b: Candidate) -> int:
+    """RELATED: the same parent, or one is the parent of the other. ROOT_OF_A_TRACE: one has a trace of its own.
 
-    A client's span has a trace of its own where a framework's span was not made the current one.
+    A client's span has a trace of its own if the framework does not make its span the current one.
     """
     if a.trace_id == b.trace_id:
         related = a.parent_id in (b.parent_id, b.span_id) or b.parent_id == a.span_id
-        return 0 if related else _SAME_TRACE
-    return _ROOTED if not a.parent_id or not b.parent_id else _ROOTED + 1
+        return RELATED if related else SAME_TRACE
+    return ROOT_OF_A_TRACE if not a.parent_id or not b.parent_id else OTHER_TRACE
 
 
-def counts_equal(one: Member, other: Member) -> bool:
-    """Whether two say the same of input and output."""
+def counts_equal(one: SpanReport, other: SpanReport) -> bool:
+    """Whether the input and output tokens of two spans are equal, or unknown to both."""
     return (one.input_tokens, one.output_tokens) == (other.input_tokens, other.output_tokens)
 
 
-_SLIPPED: Final = 2
-
-
-def _agreement(one: Member, other: Member) -> int:
-    """0 where all counts are known and equal, 1 where some are unknown, 2 where the output slipped, 3 for others."""
+def _compare_counts(one: SpanReport, other: SpanReport) -> int:
+    """EQUAL, PARTLY_KNOWN (those known to both are equal), CLOSE or DIFFERENT."""
     if one.output_tokens is None or other.output_tokens is None or one.output_tokens == other.output_tokens:
         if one.input_tokens is None or other.input_tokens is None:
-            return 1
+            return PARTLY_KNOWN
         if one.input_tokens == other.input_tokens:
-            return 0 if one.output_tokens == other.output_tokens else 1
-        return _SLIPPED if _cached_apart(one, other) or _cached_apart(other, one) else _SLIPPED + 1
-    slip = abs(one.output_tokens - other.output_tokens)
+            return EQUAL if one.output_tokens == other.output_tokens else PARTLY_KNOWN
+        return CLOSE if _excludes_cached(one, other) or _excludes_cached(other, one) else DIFFERENT
+    difference = abs(one.output_tokens - other.output_tokens)
     same_input = one.input_tokens is not None and one.input_tokens == other.input_tokens
-    return _SLIPPED if same_input and slip <= MAX_OUTPUT_SLIP else _SLIPPED + 1
+    return CLOSE if same_input and difference <= MAX_OUTPUT_DIFFERENCE else DIFFERENT
 
 
-def _cached_apart(one: Member, other: Member) -> bool:
-    """Whether one input leaves out what the other says was read from and written to the cache."""
+def _excludes_cached(one: SpanReport, other: SpanReport) -> bool:
+    """Whether the input of one excludes the tokens that the other reports as read from or written to the cache."""
     usage = other.candidate.parsed.usage
     cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
     return bool(cached) and (one.input_tokens or 0) + cached == other.input_tokens
 
 
-def _outcomes_contradict(one: Member, other: Member) -> bool:
-    """Whether one was answered and the other failed without any count."""
+def _outcomes_contradict(one: SpanReport, other: SpanReport) -> bool:
+    """Whether one span reports an answer with counts, and the other a failure without."""
     if one.candidate.outcome.success is other.candidate.outcome.success:
         return False
     answered, failed = (one, other) if one.candidate.outcome.success else (other, one)
     return answered.output_tokens is not None and failed.output_tokens is None
 
 
-def _fail_alike(one: Member, other: Member) -> bool:
-    """Whether both began together and failed in the same way without any count: that is passed on however late."""
+def _fail_together(one: SpanReport, other: SpanReport) -> bool:
+    """Whether both started together and failed with the same error, without counts."""
     a, b = one.candidate, other.candidate
     same = not a.outcome.success and a.outcome == b.outcome and a.outcome.error_type != "other"
     return same and one.counts_nothing and other.counts_nothing and _start_together(a, b)
 
 
-def _inside(a: Candidate, b: Candidate) -> int:
-    """0 where one lies inside the other in time, 1 where it nearly does, 2 where not."""
+def _containment(a: Candidate, b: Candidate) -> int:
+    """INSIDE: one span lies within the other in time. NEARLY_INSIDE: within the tolerances of the clocks."""
     outer, inner = (a, b) if a.end_ns - a.start_ns >= b.end_ns - b.start_ns else (b, a)
-    before, after = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
-    if before <= 0 and after <= 0:
-        return 0
-    # However short it is: one that begins when the other is over is another call.
-    nearly = before <= BEFORE_NS and after <= AFTER_NS and inner.start_ns - outer.end_ns <= BEFORE_NS
-    apart_ns = max(abs(before), abs(after))
-    in_turn = a.parsed.layer == b.parsed.layer == Layer.FRAMEWORK and apart_ns <= IN_TURN_NS
-    return 1 if nearly or in_turn else 2
+    before_ns, after_ns = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
+    if before_ns <= 0 and after_ns <= 0:
+        return INSIDE
+    # However short the inner one is: if it starts after the end of the outer one, it is another call.
+    nearly = before_ns <= BEFORE_NS and after_ns <= AFTER_NS and inner.start_ns - outer.end_ns <= BEFORE_NS
+    apart_ns = max(abs(before_ns), abs(after_ns))
+    are_callbacks = a.parsed.layer == b.parsed.layer == Layer.FRAMEWORK and apart_ns <= CALLBACK_GAP_NS
+    return NEARLY_INSIDE if nearly or are_callbacks else OUTSIDE
 
 
-def is_note(found: Candidate) -> bool:
-    """Whether a span is the note of a call, by how long it took."""
-    return found.end_ns - found.start_ns <= NOTE_NS
+def is_record(found: Candidate) -> bool:
+    """Whether a span is so short that it can be a record written after the call."""
+    return found.end_ns - found.start_ns <= RECORD_NS
 
 
-def _is_note_of(note: Candidate, call: Candidate) -> bool:
-    return is_note(note) and not is_note(call) and 0 <= note.start_ns - call.end_ns <= NOTE_GAP_NS
+def _is_record_of_call(record: Candidate, call: Candidate, found: Evidence) -> bool:
+    if found.counts != EQUAL or found.trace_distance > SAME_TRACE or not is_record(record) or is_record(call):
+        return False
+    return 0 <= record.start_ns - call.end_ns <= RECORD_GAP_NS
 
 
-def _end_at_first_chunk(found: Candidate) -> int | None:
-    """When the first chunk came, if that is all that is known of when the call ended, in nanoseconds.
-
-    A framework that hands on a generator may end its span, by its clock, before the request is even made: that happens
-    when the generator is first read. `convert` lets such a call last until its first chunk.
-    """
-    first_ms = found.parsed.span_fields.time_to_first_token_ms
-    if first_ms is None or found.end_ns - found.start_ns != first_ms * MILLISECOND:
+def _first_chunk_gap_ns(one: SpanReport, other: SpanReport) -> int | None:
+    """The time between the first chunks, if one span ended at its first chunk and the other received it."""
+    ended, read = (one, other.candidate) if one.first_chunk_ns is not None else (other, one.candidate)
+    if ended.first_chunk_ns is None or (one.first_chunk_ns is not None and other.first_chunk_ns is not None):
         return None
-    return found.end_ns
-
-
-def _lazy_gap(one: Member, other: Member) -> int | None:
-    """How long between the first chunks of two spans, of which one is known up to that alone and the other saw it."""
-    lazy, client = (one, other) if one.first_chunk_ns is not None else (other, one)
-    if lazy.first_chunk_ns is None or client.first_chunk_ns is not None:
-        return None
-    read = client.candidate
-    if read.start_ns < lazy.candidate.start_ns - BEFORE_NS or not (
-        read.start_ns <= lazy.first_chunk_ns <= read.end_ns + AFTER_NS
+    if read.start_ns < ended.candidate.start_ns - BEFORE_NS or not (
+        read.start_ns <= ended.first_chunk_ns <= read.end_ns + AFTER_NS
     ):
         return None
     first_ms = read.parsed.span_fields.time_to_first_token_ms
-    return abs(lazy.first_chunk_ns - read.start_ns - (first_ms or 0) * MILLISECOND)
-
-
-_NAMED_AFTER: Final = 1
-_ALIAS: Final = 2
-
-
-def _other_name(one: frozenset[str], other: frozenset[str]) -> int | None:
-    """0 where two name the same model, 1 where one's name is made of the other's, 2 for others; None for two models.
-
-    What is asked for can be a name that the user gave, as on Azure, often after the model that it is.
-    """
-    if one & other:
-        return 0
-    if one and other and all(map(_is_of_table, one)) and all(map(_is_of_table, other)):
-        return None
-    named_after = any(a in b or b in a for a in one for b in other)
-    return _NAMED_AFTER if named_after else _ALIAS
-
-
-@lru_cache(maxsize=1024)
-def _is_of_table(name: str) -> bool:
-    """Whether a provider has a model of this name."""
-    models = table.provider(provider_of(None, None, name))
-    return models is not None and models.find(name) is not None
+    return abs(ended.first_chunk_ns - read.start_ns - (first_ms or 0) * MILLISECOND_NS)
 
 
 def _start_together(a: Candidate, b: Candidate) -> bool:
-    longer = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
-    return abs(a.start_ns - b.start_ns) <= max(3 * SECOND // 10, longer * 3 // 10)
+    """At most 0.3 s, or 30 % of the longer duration, between the starts."""
+    longer_ns = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
+    return abs(a.start_ns - b.start_ns) <= max(3 * SECOND_NS // 10, longer_ns * 3 // 10)
 
 
-def _together(a: Candidate, b: Candidate) -> bool:
-    longer = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
-    return _start_together(a, b) and abs(a.end_ns - b.end_ns) <= max(SECOND // 10, longer // 4)
+def _start_and_end_together(a: Candidate, b: Candidate) -> bool:
+    """The same, and at most 0.1 s, or 25 % of the longer duration, between the ends."""
+    longer_ns = max(a.end_ns - a.start_ns, b.end_ns - b.start_ns)
+    return _start_together(a, b) and abs(a.end_ns - b.end_ns) <= max(SECOND_NS // 10, longer_ns // 4)
 
 
-def _of_one_length(a: Candidate, b: Candidate) -> bool:
-    """Whether one takes not much longer than the other: asked for where counts alone do not show that they are one."""
-    one, other = a.end_ns - a.start_ns, b.end_ns - b.start_ns
-    return abs(one - other) <= max(one, other) // 2 + SECOND // 5
+def _have_similar_durations(a: Candidate, b: Candidate) -> bool:
+    """The durations differ by at most 0.2 s plus half of the longer one."""
+    one_ns, other_ns = a.end_ns - a.start_ns, b.end_ns - b.start_ns
+    return abs(one_ns - other_ns) <= max(one_ns, other_ns) // 2 + SECOND_NS // 5

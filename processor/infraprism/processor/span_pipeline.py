@@ -56,12 +56,12 @@ class SpanPipeline:
             self._deduplicator.add(found, now_s, has_open_children=has_open_children)
         elif found is not None:
             self._read_back.append(found)
-        elif self._deduplicator.sees_others and start_context is not SUPPRESSED and span.parent is not None:
+        elif self._deduplicator.sees_other_scopes and start_context is not SUPPRESSED and span.parent is not None:
             self._deduplicator.link(span.context.trace_id, span.context.span_id, span.parent.span_id)
 
     def due(self, now_s: float) -> list[Event]:
         """Return the events that are due."""
-        return self._events(self._deduplicator.settled(now_s))
+        return self._events(self._deduplicator.due(now_s))
 
     def flush(self) -> list[Event]:
         """Return all events, except those of streams for which a later span reports the end."""

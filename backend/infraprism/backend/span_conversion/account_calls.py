@@ -46,7 +46,7 @@ class Calls:
         self._delivery_stats: Final = delivery_stats
         self._released: list[Sequence[Candidate]] = []
         self._deduplicator: Final = Deduplicator(max_calls=MAX_CALLS, on_release=self._released.append)
-        self._deduplicator.recall(known)
+        self._deduplicator.restore(known)
         keys = [(found.trace_id, found.span_id) for spans in known for found in spans]
         self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
 
@@ -79,7 +79,7 @@ class Calls:
 
     def due(self, now_s: float) -> Due:
         """The calls that are due."""
-        return self._priced(self._deduplicator.settled(now_s))
+        return self._priced(self._deduplicator.due(now_s))
 
     def close(self) -> Due:
         """All calls."""
