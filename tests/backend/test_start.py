@@ -84,12 +84,12 @@ def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     assert "--data-dir" in _refused(start(tmp_path / "data"))
 
 
-def test_broken_prices_are_one_line_that_names_the_line(tmp_path: Path) -> None:
+def test_broken_prices_are_one_error_line_that_names_the_entry(tmp_path: Path) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("prices:\n  - provider: openai\n    model: gpt-4o\n    rates: {input: 2.5}\n")
     told = _refused(start(tmp_path / "data", prices=prices))
     assert "INFRAPRISM_PRICES" in told
-    assert "prices.yaml, line 2: " in told
+    assert "prices.yaml, entry 1: " in told
     assert "none.yaml" in _refused(start(tmp_path / "data", prices=tmp_path / "none.yaml"))
     assert not (tmp_path / "data").exists()
 

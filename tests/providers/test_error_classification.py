@@ -29,7 +29,7 @@ def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "code"),
+    ("name", "error_type", "code"),
     [
         ("openai.RateLimitError", "rate_limit", None),
         ("RateLimitError", "rate_limit", None),
@@ -69,16 +69,16 @@ def outcome(status: Status | None = FAILED, events: Any = (), **attributes: Any)
     ],
 )
 def test_each_spelling_of_an_error_has_its_type_and_only_provider_codes_are_codes(
-    name: str, kind: str, code: str | None
+    name: str, error_type: str, code: str | None
 ) -> None:
-    assert outcome(error__type=name) == (False, kind, code)
+    assert outcome(error__type=name) == (False, error_type, code)
 
 
 @pytest.mark.parametrize("status", [*TYPES_BY_STATUS, 418, 422, 500, 502])
 def test_an_http_status_determines_type_and_code(status: int) -> None:
-    kind = TYPES_BY_STATUS.get(status) or ("server_error" if status >= 500 else "invalid_request")
-    assert outcome(http__response__status_code=status) == (False, kind, str(status))
-    assert outcome(http__response__status_code=str(status), error__type="_OTHER") == (False, kind, str(status))
+    error_type = TYPES_BY_STATUS.get(status) or ("server_error" if status >= 500 else "invalid_request")
+    assert outcome(http__response__status_code=status) == (False, error_type, str(status))
+    assert outcome(http__response__status_code=str(status), error__type="_OTHER") == (False, error_type, str(status))
 
 
 def test_a_specific_name_has_precedence_over_the_status() -> None:
@@ -86,9 +86,11 @@ def test_a_specific_name_has_precedence_over_the_status() -> None:
     assert classified == (False, "context_length", "400")
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "authentication"), (429, "rate_limit"), (500, "server_error")])
-def test_a_4xx_response_is_not_classified_as_server_error(status: int, kind: str) -> None:
-    assert classify_error("api_error", status, [], []) == (kind, str(status))
+@pytest.mark.parametrize(
+    ("status", "error_type"), [(401, "authentication"), (429, "rate_limit"), (500, "server_error")]
+)
+def test_a_4xx_response_is_not_classified_as_server_error(status: int, error_type: str) -> None:
+    assert classify_error("api_error", status, [], []) == (error_type, str(status))
 
 
 def test_a_status_of_success_is_no_error_code() -> None:
@@ -120,8 +122,8 @@ def test_only_the_status_of_a_message_is_used() -> None:
     ],
 )
 def test_the_messages_of_clients_and_providers_determine_a_status(text: str, code: str) -> None:
-    kind = TYPES_BY_STATUS.get(int(code), "server_error")
-    assert outcome(status=Status(StatusCode.ERROR, text), error__type="_OTHER") == (False, kind, code)
+    error_type = TYPES_BY_STATUS.get(int(code), "server_error")
+    assert outcome(status=Status(StatusCode.ERROR, text), error__type="_OTHER") == (False, error_type, code)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +194,13 @@ def test_a_status_or_a_specific_name_has_precedence_over_a_message(text: str) ->
 
 
 def test_an_unspecific_class_end_does_not_end_with_a_specific_one() -> None:
-    vague = [end for end, kind in CLASSES if kind in (*GENERAL, "other")]
-    exact = [end for end, kind in CLASSES if kind not in (*GENERAL, "other")]
+    vague = [end for end, error_type in CLASSES if error_type in (*GENERAL, "other")]
+    exact = [end for end, error_type in CLASSES if error_type not in (*GENERAL, "other")]
     assert [(end, more) for end in vague for more in exact if end.endswith(more)] == []
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "error_type"),
     [
         ("org.springframework.web.client.HttpClientErrorException$TooManyRequests", "rate_limit"),
         ("java.net.UnknownHostException", "connection"),
@@ -221,8 +223,8 @@ def test_an_unspecific_class_end_does_not_end_with_a_specific_one() -> None:
         ("<class 'openai.RateLimitError'>", "rate_limit"),
     ],
 )
-def test_the_errors_of_other_languages_and_libraries_have_their_types(name: str, kind: str) -> None:
-    assert outcome(error__type=name)[:2] == (False, kind)
+def test_the_errors_of_other_languages_and_libraries_have_their_types(name: str, error_type: str) -> None:
+    assert outcome(error__type=name)[:2] == (False, error_type)
 
 
 def test_only_the_beginning_of_a_long_message_is_searched() -> None:
@@ -256,8 +258,8 @@ def test_every_code_and_type_of_the_tables_is_legal() -> None:
 def test_type_and_code_are_always_in_the_closed_lists(
     name: str | None, status: int | None, exceptions: list[str], texts: list[str]
 ) -> None:
-    kind, code = classify_error(name, status, exceptions, texts)
-    assert kind in ERROR_TYPES
+    error_type, code = classify_error(name, status, exceptions, texts)
+    assert error_type in ERROR_TYPES
     assert code is None or code in CODES or (code.isdigit() and 400 <= int(code) <= 599)
 
 

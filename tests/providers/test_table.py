@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -75,9 +76,14 @@ def hosts(provider: Provider) -> list[str]:
 
 
 def spellings(provider: Provider) -> list[str]:
-    """The spellings of the table, and variants of case and punctuation."""
+    """The spellings of the table, in upper case, without punctuation, and in the quotes of JSON."""
     written = [provider.name, *provider.spellings]
-    return [*written, *map(str.upper, written), *(name.replace("_", "").replace("-", "") for name in written)]
+    return [
+        *written,
+        *map(str.upper, written),
+        *(re.sub("[._-]", "", name) for name in written),
+        *(f'"{name}"' for name in written),
+    ]
 
 
 def test_the_table_has_the_providers_of_the_closed_list_in_its_order() -> None:
