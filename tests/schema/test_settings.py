@@ -326,5 +326,5 @@ def test_the_defaults_in_the_table_are_those_of_the_readers() -> None:
     found = read_settings({}, {})
     assert found.url == defaults["INFRAPRISM_ENDPOINT"] + "/v1/traces"
     assert found.protocol == defaults["INFRAPRISM_PROTOCOL"]
-    assert rest.DEFAULT_ENDPOINT == defaults["INFRAPRISM_ENDPOINT"]
+    assert defaults["INFRAPRISM_ENDPOINT"] == rest.DEFAULT_ENDPOINT
     assert {defaults[setting.name] for setting in BOOLEANS} == {"false"}
