@@ -16,7 +16,9 @@ from tests.kit.events import event
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.spans import KeepsEvents, KeepsSpans, call, provider_with
 
+from infraprism.cli import rest
 from infraprism.exporter import InfraPrismSpanExporter, SettingsError
+from infraprism.exporter.settings import read_settings
 from infraprism.instrumentation import instrument, status, uninstrument
 from infraprism.opentelemetry_entry_points import AnthropicInstrumentor, OpenAIInstrumentor
 from infraprism.processor import InfraPrismSpanProcessor
@@ -312,3 +314,17 @@ def test_the_page_is_made_from_the_table() -> None:
     shown = (ROOT / "docs" / "settings.md").read_text()
     command = "python -m infraprism.schema.settings_inventory > docs/settings.md"
     assert shown == settings_inventory.markdown(), f"run: {command}"
+
+
+def test_the_defaults_in_the_table_are_those_of_the_readers() -> None:
+    defaults = {setting.name: setting.default for setting in SETTINGS}
+    text = "".join(path.read_text() for path in files("collector-config.yaml", "docs/collector.md"))
+    of_the_collector = set(re.findall(r"\$\{env:(INFRAPRISM_\w+):-([^}]+)\}", text))
+    assert of_the_collector == {
+        (setting.name, setting.default) for setting in SETTINGS if setting.read_by == ("collector",)
+    }
+    found = read_settings({}, {})
+    assert found.url == defaults["INFRAPRISM_ENDPOINT"] + "/v1/traces"
+    assert found.protocol == defaults["INFRAPRISM_PROTOCOL"]
+    assert defaults["INFRAPRISM_ENDPOINT"] == rest.DEFAULT_ENDPOINT
+    assert {defaults[setting.name] for setting in BOOLEANS} == {"false"}
