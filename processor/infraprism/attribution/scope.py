@@ -8,8 +8,8 @@ is not baggage. Threads of an executor start with an empty context; copy it with
 
 A process can have a default in its resource attributes (`OTEL_RESOURCE_ATTRIBUTES`): `infraprism.entity_type`,
 `infraprism.entity_id`, `infraprism.session_id` and `infraprism.tags.<key>`. `attribution` takes precedence over the
-resource, and attributes of these names on a span take precedence over both. Entity and session replace each other,
-tags are merged by key.
+resource, and attributes of these names on a span take precedence over both. The entity and the
+session are replaced; tags are merged by key.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NOT_PRINTABLE: Final = "must be 1 to 256 printable characters on one line"
 _NOT_TAG_VALUE: Final = "must be up to 256 printable characters on one line"
 _NOT_TAG_KEY: Final = f"keys must match {fields.TAG_KEY.pattern}"
 _TOO_MANY: Final = f"at most {fields.MAX_TAGS} tags"
-_ONE_ENTITY: Final = "give one of customer, team, project and employee; none was used"
+_ONE_ENTITY: Final = "set at most one of customer, team, project and employee; all were ignored"
 _NOT_A_KIND: Final = "must be customer, team, project or employee"
 _INCOMPLETE: Final = "entity_type and entity_id must be set together"
 _NOT_A_MAPPING: Final = "must be a mapping of strings"
