@@ -96,7 +96,7 @@ def _cache(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[i
 
 
 def _excluded(dialect: Dialect, found: list[Any], ranks: dict[int, int], *positions: int) -> int:
-    """The sum of the parts at the positions whose keys are `NotInTotal` for the provider."""
+    """The sum of the parts at the positions that came from keys that are `NotInTotal` for the provider."""
     total = 0
     for position in positions:
         value = found[position]
