@@ -127,7 +127,7 @@ STREAM_OBJECT: Final = (
 
 def is_stream_object(value: object) -> bool | None:
     """True for Python's repr of a stream object in place of a response, or for the collector's True; else None."""
-    if value is True:
+    if flag(value):
         return True
     found = text(value)
     return True if found is not None and compiled(STREAM_OBJECT).match(found) else None
