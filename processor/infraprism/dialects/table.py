@@ -247,7 +247,7 @@ class Dialect:
 
     `refine`: a function for what the table cannot express, called after the table was applied: see `Refine`.
     `refine_keys`: the keys that `refine` reads in addition to `keys`, each with the constants that it compares the
-    value with. An empty tuple: only the presence of the key counts. The collector passes these on.
+    value with. An empty tuple: only the presence of the key counts. The collector forwards no other keys and constants.
 
     Raises ValueError for a field that no key can fill.
     """
