@@ -34,7 +34,10 @@ _WRITTEN: Final = "gen_ai.usage.cache_creation.input_tokens"
 
 
 def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
-    """Bedrock's total is its own, not a sum: if it equals input plus output, the two include the cache (version 6)."""
+    """Bedrock's total is its own, not a sum: if it equals input plus output, the two include the cache.
+
+    Version 6 writes such calls: see the fixtures in ai_sdk_4_to_6.json.
+    """
     if not fields.total_tokens or not (fields.cache_read_tokens or fields.cache_write_tokens):
         return fields
     if fields.total_tokens != (fields.input_tokens or 0) + (fields.output_tokens or 0):

@@ -17,7 +17,10 @@ _WITHOUT_USAGE: Final = r"(?:^|[./])(?:cohere\.command|mistral\.)"
 
 
 def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
-    """The `InvokeModel` responses of these models have no usage: botocore's estimates it by the length of the text."""
+    """The `InvokeModel` responses of these models have no usage: botocore's estimates it by the length of the text.
+
+    See the fixtures in bedrock.json.
+    """
     is_estimate = span.attributes.get("rpc.method") == "InvokeModel" and names_model(fields, _WITHOUT_USAGE)
     return without_counts(fields) if is_estimate else fields
 

@@ -35,8 +35,7 @@ _tuple: Final[Callable[..., Any]] = tuple.__new__
 def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Usage, bool]:
     """The usage of the counts in `found`, which has the positions of `SpanFields`; and whether they contradict.
 
-    `ranks` has, by position, the rank of the key that a value came from. A write to the cache that the table marks as
-    excluded is added to `found` as well.
+    `ranks` has, by position, the rank of the key that a value came from. Changes `found` and `ranks`.
     """
     counts = found[_COUNTS]
     contradicts = False
@@ -96,7 +95,7 @@ def _cache(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[i
 
 
 def _excluded(dialect: Dialect, found: list[Any], ranks: dict[int, int], *positions: int) -> int:
-    """The sum of the parts at the positions whose keys are `NotInTotal` for the provider."""
+    """The sum of the parts at the positions that came from keys that are `NotInTotal` for the provider."""
     total = 0
     for position in positions:
         value = found[position]

@@ -147,17 +147,18 @@ def _read(  # noqa: PLR0917 - the hot path
     if found[_STREAMED] is None and reported_operation in dialect.streamed_operations:
         found[_STREAMED] = True
     found[0] = operation
+    span_fields = _tuple(SpanFields, found)
     if dialect.refine is not None:
-        fields = _tuple(SpanFields, found)
-        refined = dialect.refine(_tuple(RawSpan, (name, reported_operation, attributes, source)), fields)
+        span = _tuple(RawSpan, (name, reported_operation, attributes, source))
+        refined = dialect.refine(span, span_fields)
         if refined is None or refined.operation is None:
             return None
-        if refined is not fields:
-            found = list(refined)
+        if refined is not span_fields:
+            span_fields, found = refined, list(refined)
     usage, contradicts = counts.usage(dialect, found, ranks)
     parsed: ParsedSpan = _tuple(
         ParsedSpan,
-        (found[0], _tuple(SpanFields, found), usage, tags, contradicts, dialect, layer, dialect.rank),
+        (span_fields.operation, span_fields, usage, tags, contradicts, dialect, layer, dialect.rank),
     )
     return parsed
 

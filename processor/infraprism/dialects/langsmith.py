@@ -10,17 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.dialects import semconv
-from infraprism.dialects.table import Dialect, Layer, RawSpan, SpanFields, with_fields
+from infraprism.dialects.table import Dialect, Layer
 
 _INPUT: Final = "gen_ai.usage.input_token_details"
 _OUTPUT: Final = "gen_ai.usage.output_token_details"
 _METADATA: Final = "langsmith.metadata.usage_metadata"
-
-
-def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
-    """LangSmith sets the status OK when the run begins, which is final: only the exception shows a failure."""
-    return with_fields(fields, failed=True) if span.exception_types() else fields
-
 
 LANGSMITH: Final = Dialect(
     name="LangSmith",
@@ -48,6 +42,7 @@ LANGSMITH: Final = Dialect(
     },
     json_texts=frozenset({_INPUT, _OUTPUT, _METADATA}),
     zero_is_unreported=True,
+    # LangSmith sets the status OK when the run begins, which is final: only the exception shows a failure.
+    exception_fails=True,
     layer=Layer.FRAMEWORK,
-    refine=_refine,
 )

@@ -35,7 +35,10 @@ _OPENAI: Final = "^(?:ft:)?(?:gpt-[0-9]|chatgpt-|o[0-9])"
 
 
 def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
-    """A stream of OpenAI without cached tokens has LiteLLM's own estimate: OpenAI always reports them, also 0."""
+    """A stream of OpenAI without cached tokens has LiteLLM's own estimate: OpenAI always reports them, also 0.
+
+    See the fixtures in litellm.json.
+    """
     if not fields.streamed or fields.cache_read_tokens is not None or not names_model(fields, _OPENAI):
         return fields
     # Behind the collector the usage object is flattened.

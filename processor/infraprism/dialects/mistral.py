@@ -17,7 +17,10 @@ _AGENT: Final = "agents_api_v1_conversations_"
 
 
 def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:  # noqa: ARG001 - a refine function
-    """An error that mistralai cannot parse, as in streams, is not recorded: the span has no HTTP status."""
+    """An error that mistralai cannot parse, as in streams, is not recorded: the span has no HTTP status.
+
+    See the fixtures in mistral.json.
+    """
     failed = fields.error is None and fields.http_status is None
     return with_fields(fields, error="_OTHER") if failed else fields
 

@@ -22,10 +22,8 @@ NEATLOGS: Final = Dialect(
     needs=("request_model",),
     keys={
         "operation": ("neatlogs.span.kind",),
-        "request_model": (
-            f"{_LLM}.model_name",
-            "neatlogs.embedding.model_name",
-        ),  # the response's, where Neatlogs read it
+        # The response's model, where Neatlogs read it.
+        "request_model": (f"{_LLM}.model_name", "neatlogs.embedding.model_name"),
         "provider": (f"{_LLM}.provider", f"{_LLM}.system"),
         "streamed": (f"{_LLM}.is_streaming",),
         "time_to_first_token_ms": (As(f"{_LLM}.metrics.ttft_ms", milliseconds),),

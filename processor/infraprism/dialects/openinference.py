@@ -37,7 +37,10 @@ def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
 
 
 def _refine_openai(span: RawSpan, fields: SpanFields) -> SpanFields | None:
-    """A response that is only fetched or cancelled has a span with the response's model, but with no parameters."""
+    """A response that is only fetched or cancelled has a span with the response's model, but with no parameters.
+
+    See the fixtures in openinference.json.
+    """
     return None if span.attributes.get(_PARAMETERS) == "{}" else _refine(span, fields)
 
 

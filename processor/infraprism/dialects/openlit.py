@@ -15,6 +15,7 @@ from typing import Final
 from infraprism.dialects import semconv
 from infraprism.dialects.refinements import names_model, without_counts
 from infraprism.dialects.table import Dialect, NotInTotal, RawSpan, SpanFields, with_fields
+from infraprism.dialects.values import flag
 
 _OPENAI: Final = "^(?:azure_|ft:)?(?:gpt-|chatgpt-|o[0-9])"
 
@@ -22,7 +23,8 @@ _OPENAI: Final = "^(?:azure_|ft:)?(?:gpt-|chatgpt-|o[0-9])"
 def _refine(span: RawSpan, fields: SpanFields) -> SpanFields:
     """The packages for Groq, Together and Ollama record an AttributeError of their own for some successful calls.
 
-    They fail to parse a response with tool calls, after the call. The span has the response id or the output.
+    They fail to parse a response with tool calls, after the call. The span has the response id or the output: see the
+    fixtures in openlit.json.
     """
     if fields.error is None and not span.has_error_status():
         return fields
@@ -46,7 +48,7 @@ def _refine_ollama(span: RawSpan, fields: SpanFields) -> SpanFields:
 
 def _refine_former(span: RawSpan, fields: SpanFields) -> SpanFields:
     """The counts of OpenAI's streams are estimates."""
-    is_estimate = span.attributes.get("gen_ai.request.is_stream") is True and names_model(fields, _OPENAI)
+    is_estimate = flag(span.attributes.get("gen_ai.request.is_stream")) and names_model(fields, _OPENAI)
     return _refine(span, without_counts(fields) if is_estimate else fields)
 
 

@@ -14,7 +14,7 @@ _COUNTS: Final = (
 
 
 def without_counts(fields: SpanFields) -> SpanFields:
-    """The fields without any count, for calls whose counts are an estimate of the instrumentation."""
+    """The fields without any count, for calls with counts that the instrumentation estimated."""
     return with_fields(fields, **dict.fromkeys(_COUNTS))
 
 

@@ -88,7 +88,7 @@ def keys_with(**own: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
     return {name: (*KEYS.get(name, ()), *own.get(name, ())) for name in (*KEYS, *(own.keys() - KEYS.keys()))}
 
 
-_MORE: Final = {
+_OTHER_OPERATIONS: Final = {
     # Spring AI; Semantic Kernel; Rig, in Rust; TanStack AI; Gemini CLI; wrappers in many languages.
     "embedding": "embeddings",
     "completion": "completion",
@@ -123,7 +123,7 @@ def _in_other_styles(name: str) -> tuple[str, ...]:
     return name.upper(), camel, camel[0].upper() + camel[1:], "-".join((first, *others))
 
 
-_STYLED: Final = {
+_OTHER_STYLES: Final = {
     style: meant
     for name, meant in (*OPERATIONS.items(), ("embedding", "embeddings"), ("completion", "completion"))
     for style in _in_other_styles(name)
@@ -137,24 +137,18 @@ _PARTS: Final = {
         "cached_tokens",
         "cached_input_tokens",
         "cache_read_tokens",
-        "cacheReadInputTokens",
-        "cachedInputTokens",
-        "cachedTokens",
     ),
     "cache_write_tokens": (
         "cache_creation_input_tokens",
         "cache_write_input_tokens",
         "cache_write_tokens",
         "cache_creation_tokens",
-        "cacheCreationInputTokens",
-        "cacheWriteInputTokens",
     ),
     "reasoning_tokens": (
         "completion_tokens_details.reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
         "output_tokens_details.thinking_tokens",
         "reasoning_tokens",
-        "reasoningTokens",
     ),
 }
 """Names of parts that providers and wrappers use, under the prefix `gen_ai.usage`."""
@@ -191,7 +185,7 @@ SEMCONV: Final = Dialect(
         }
     ),
     unnamed_operation="other",
-    operations={**_STYLED, **OPERATIONS, **_MORE},
+    operations={**_OTHER_STYLES, **OPERATIONS, **_OTHER_OPERATIONS},
     streamed_operations=frozenset({"chat_streaming", "chat_stream"}),
     keys=keys_with(
         operation=(*_KINDS, *_STEPS),

@@ -1,4 +1,4 @@
-"""Spring AI, by way of Micrometer.
+"""Spring AI, through Micrometer.
 
 Spring AI follows the conventions, with each value as text, and `none` for an unknown model. The input of Anthropic and
 Bedrock excludes the cache. Enclosing spans, of the client and its advisors, have other operations.

@@ -229,7 +229,7 @@ class Dialect:
 
     What its attributes contain:
     `keys`: the keys of each field, best first.
-    `json_texts`: keys whose value is a JSON text or a map with fields in it. `keys` names a value in it by key and
+    `json_texts`: keys of a JSON text or a map with fields in it. `keys` names a value in it by key and
     path,
     `<key>.<name>.<name>`. It is parsed only where one of its fields has no value otherwise. The collector flattens such
     texts to attributes of these names.
@@ -239,6 +239,7 @@ class Dialect:
     prove that they include their parts.
     `zero_is_unreported`: an input of 0, and an output of 0 next to it, were not reported.
     `first_chunk_events`: names of the span events that mark the first chunk of a stream.
+    `exception_fails`: a recorded exception means that the call failed, whatever the span's status is.
 
     Which span of a call is preferred:
     `layer`: see `Layer`; the scope's name can raise it. `rank`: 0 if the counts are the provider's own; higher if they
@@ -246,7 +247,7 @@ class Dialect:
 
     `refine`: a function for what the table cannot express, called after the table was applied: see `Refine`.
     `refine_keys`: the keys that `refine` reads in addition to `keys`, each with the constants that it compares the
-    value with. An empty tuple: only the presence of the key counts. The collector passes these on.
+    value with. An empty tuple: only the presence of the key counts. The collector forwards no other keys and constants.
 
     Raises ValueError for a field that no key can fill.
     """
@@ -267,6 +268,7 @@ class Dialect:
     total_is_computed: bool = False
     zero_is_unreported: bool = False
     first_chunk_events: frozenset[str] = frozenset()
+    exception_fails: bool = False
     layer: Layer = Layer.CLIENT
     rank: int = 0
     refine: Refine | None = None
@@ -321,7 +323,7 @@ class Dialect:
 
     @cached_property
     def excluded_span_name_pattern(self) -> str | None:
-        """A pattern (of Python and of RE2) that matches the whole of each excluded span name; None if there is none."""
+        """A pattern (of Python and of RE2) that matches each complete excluded span name; None without any."""
         names = (re.escape(name).replace(r"\*", "(?s:.*)") for name in self.excluded_span_names)
         return "|".join(names) or None
 
@@ -332,7 +334,7 @@ class Dialect:
         )
 
     def marker_keys(self) -> frozenset[str]:
-        """The keys whose presence counts, whatever their value is."""
+        """The keys that only have to be present, with any value."""
         present = (key for key, constants in self.refine_keys.items() if not constants)
         return self.required_any | self.exclusive_keys | frozenset(present)
 

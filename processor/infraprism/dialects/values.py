@@ -58,7 +58,7 @@ TIERS: Final = {
 
 
 def count(value: object) -> int | None:
-    """A whole number from 0 to MAX_TOKENS, also as 12.0 or "12"."""
+    """An integer from 0 to MAX_TOKENS, also as 12.0 or "12"."""
     if type(value) is int:
         return value if 0 <= value <= MAX_TOKENS else None
     if isinstance(value, bool) or value is None:
@@ -68,10 +68,10 @@ def count(value: object) -> int | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() and 0 <= value <= MAX_TOKENS else None
     try:
-        whole = operator.index(value)  # type: ignore[arg-type]  # any type
+        number = operator.index(value)  # type: ignore[arg-type]  # any type
     except Exception:  # noqa: BLE001 - runs code of the value's class
         return None
-    return whole if type(whole) is int and 0 <= whole <= MAX_TOKENS else None
+    return number if type(number) is int and 0 <= number <= MAX_TOKENS else None
 
 
 def text(value: object) -> str | None:
@@ -127,7 +127,7 @@ STREAM_OBJECT: Final = (
 
 def is_stream_object(value: object) -> bool | None:
     """True for Python's repr of a stream object in place of a response, or for the collector's True; else None."""
-    if value is True:
+    if flag(value):
         return True
     found = text(value)
     return True if found is not None and compiled(STREAM_OBJECT).match(found) else None
@@ -150,12 +150,12 @@ _ERROR_ENDS: Final = frozenset({ERROR_END, f'["{ERROR_END}"]'})
 
 
 def milliseconds(value: object) -> int | None:
-    """A duration in milliseconds, to the nearest whole one."""
+    """A duration in milliseconds, to the nearest integer."""
     return _milliseconds(value, 1)
 
 
 def seconds(value: object) -> int | None:
-    """A duration in seconds, as whole milliseconds."""
+    """A duration in seconds, as integer milliseconds."""
     return _milliseconds(value, 1000)
 
 

@@ -169,9 +169,11 @@ def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     name, failed = span_fields.error, span_fields.failed
     if failed is None:
         failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
-    if not failed:
+    if not failed and (parsed.dialect is None or not parsed.dialect.exception_fails):
         return SUCCESS
     types, message = exceptions(span)
+    if not (failed or types or message):
+        return SUCCESS
     names = [span_fields.error_code] if span_fields.error_code is not None else []
     text = getattr(span.status, "description", None) or message
     texts = [text] if type(text) is str else []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from infraprism.dialects import DIALECTS, values
-from infraprism.dialects.table import READERS, As, Entry, key_of
+from infraprism.dialects.table import READERS, As, key_of
 from infraprism.providers.detection import SPELLINGS
 from infraprism.providers.error_classification import classify_error
 from infraprism.schema import fields
@@ -58,13 +58,13 @@ def one_of(*names: str) -> Guard:
     return lambda value: value if type(value) is str and value in known else None
 
 
-def matching(pattern: re.Pattern[str]) -> Guard:
+def shaped(pattern: re.Pattern[str]) -> Guard:
     """A guard that accepts texts that match the pattern completely."""
     return lambda value: value if type(value) is str and pattern.fullmatch(value) else None
 
 
 def error_type(value: Any) -> str | None:
-    """The event's error type in place of the error's class, which can be any text."""
+    """The category of an error, in place of its class, which may be anybody's."""
     name = values.text(value)
     return None if name is None else classify_error(name, None, (), ())[0]
 
@@ -80,19 +80,19 @@ def finish_reasons(value: Any) -> Any:
 
 _provider: Final = one_of(*SPELLINGS, *fields.PROVIDERS)
 _operation: Final = one_of(*_OPERATIONS)
-_model: Final = matching(fields.MODEL.regex)
+_model: Final = shaped(fields.MODEL.regex)
 _BY_FIELD: Final[dict[str, Guard]] = {
     "operation": _operation,
     "request_model": _model,
     "response_model": _model,
     "provider": _provider,
-    "host": matching(_HOST),
+    "host": shaped(_HOST),
     "error": error_type,
-    "response_id": matching(_ID),
+    "response_id": shaped(_ID),
     "service_tier": one_of(*values.TIERS),
 }
 _NUMBERS: Final = frozenset({values.count, values.flag, values.seconds, values.milliseconds, values.money})
-_OTHER_KEYS: Final[dict[str, Guard]] = {
+_FURTHER: Final[dict[str, Guard]] = {
     **dict.fromkeys(
         (
             *("server.port", "http.response.status_code", "http.status_code", "gen_ai.request.temperature"),
@@ -115,21 +115,16 @@ _OTHER_KEYS: Final[dict[str, Guard]] = {
 }
 
 
-def guard_of(field: str, entry: Entry) -> Guard | None:
-    """The guard of a key in the table of a dialect; None: the key is removed."""
-    reader = entry.reader if isinstance(entry, As) else READERS[field]
-    return _BY_FIELD.get(field) or (number if reader in _NUMBERS else None)
-
-
 def _guards() -> dict[str, Guard]:
     guards: dict[str, Guard] = {}
     for dialect in DIALECTS:
-        for field, entries in dialect.keys.items():
+        for name, entries in dialect.keys.items():
             for entry in entries:
-                guard = guard_of(field, entry)
+                reader = entry.reader if isinstance(entry, As) else READERS[name]
+                guard = _BY_FIELD.get(name) or (number if reader in _NUMBERS else None)
                 if guard is not None:
                     guards.setdefault(key_of(entry), guard)
-    return {**guards, **_OTHER_KEYS}
+    return {**guards, **_FURTHER}
 
 
 GUARDS: Final[Mapping[str, Guard]] = _guards()
@@ -143,7 +138,7 @@ def kept(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def name_of(attributes: Mapping[str, Any]) -> str:
-    """A span name made of kept attributes: operation and model, as in the conventions."""
+    """A span's name out of what may leave: operation and model, as the conventions have it."""
     operation = _first("operation", attributes) or "gen_ai"
     model = _first("response_model", attributes) or _first("request_model", attributes)
     return operation if model is None else f"{operation} {model}"

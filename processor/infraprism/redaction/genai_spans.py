@@ -33,7 +33,7 @@ KEY_PREFIXES: Final = (
     *("langwatch.", "confident.", "judgment.", "raw.input", "raw.output", "mastra.", "voltagent.", "promptflow."),
     *("monocle", "spring.ai.", "braintrust.input", "braintrust.output", "braintrust.metadata"),
     *("braintrust.span_attributes", "langtrace.", "langsmith.span."),
-    # Vector stores, whose results are documents.
+    # Vector stores: the results are documents.
     *("db.vector.", "db.query.embeddings", "db.query.result", "db.search.", "db.chroma.", "db.pinecone.", "db.milvus."),
     *("db.qdrant.", "db.weaviate.", "db.marqo.", "db.lancedb."),
 )
@@ -65,7 +65,7 @@ PACKAGES: Final = (
     *("ollama", "together", "fireworks", "huggingface_hub", "replicate", "pydantic_ai", "llama_index", "haystack"),
     *("crewai", "agno", "strands", "autogen", "dspy", "smolagents", "instructor", "agents", "openrouter", "xai_sdk"),
 )
-"""Packages whose exceptions repeat the provider's response, which can contain prompts, keys and organization names."""
+"""Packages with exceptions that repeat the provider's response, which can contain prompts and API keys."""
 _COMMON_NAMES: Final = frozenset(
     {"agents", "together", "replicate", "cohere", "groq", "ollama", "fireworks", "haystack", "strands", "instructor"}
     | {"autogen", "agno", "dspy"}
