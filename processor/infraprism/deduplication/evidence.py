@@ -59,7 +59,7 @@ class Evidence(NamedTuple):
     counts: int
     """EQUAL, PARTLY_KNOWN or CLOSE."""
     containment: int
-    """CONTAINED, NEARLY_CONTAINED or NOT_CONTAINED, which matches by response id, at the start of a stream and for a record."""
+    """CONTAINED, NEARLY_CONTAINED or NOT_CONTAINED: by response id, at the start of a stream, or for a record."""
     gap_ns: int
     """The longer of the times between the starts and between the ends, or the time between the first chunks."""
 
