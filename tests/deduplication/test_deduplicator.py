@@ -390,8 +390,8 @@ def test_each_call_is_released_once_by_due_flush_and_close() -> None:
 
 def test_two_spans_of_one_call_are_merged_by_the_span_between_them_that_ends_last() -> None:
     outer = candidate(OTHER, 0, 10, (None, None), trace_id=1, span_id=1)
-    inner = candidate(INSTRUMENTATION_SCOPE, 2, 90, trace_id=1, span_id=3, parent_id=2, response_id="msg_1")
-    between = candidate(CLIENT, 1, 91, trace_id=1, span_id=2, parent_id=1, response_id="msg_1")
+    inner = candidate(INSTRUMENTATION_SCOPE, 7, 900, trace_id=1, span_id=3, parent_id=2, response_id="msg_1")
+    between = candidate(CLIENT, 6, 910, trace_id=1, span_id=2, parent_id=1, response_id="msg_1")
     assert scopes(deduplicate(outer, inner, between)) == [INSTRUMENTATION_SCOPE]
     other_inner = inner._replace(scope=NATIVE)
     assert scopes(deduplicate(outer, other_inner, between)) == [NATIVE]

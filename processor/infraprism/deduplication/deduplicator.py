@@ -168,7 +168,7 @@ class Deduplicator:
         if call is None:
             call = self._match(report, nested)
         if call is None:
-            call = ReportedCall(report, now_s + (STREAM_HOLD_S if report.is_stream_start else self._hold_s), nested)
+            call = ReportedCall(report, now_s + (STREAM_HOLD_S if report.is_stream_start else self._hold_s))
             self._remember(call)
             (self._stream_starts if call.is_stream_start else self._held).append(call)
         else:
@@ -190,11 +190,8 @@ class Deduplicator:
             self._held.append(call)
 
     def _merge(self, call: ReportedCall, other: ReportedCall | None) -> ReportedCall:
-        """Merge two calls that a third span, which ended after both, shows to be one.
-
-        Two released calls stay two events, and two calls of one scope are two calls.
-        """
-        if other is None or (call.released and other.released) or not call.scopes.isdisjoint(other.scopes):
+        """Merge two calls that a third span, which ended after both, shows to be one, unless one scope reports both."""
+        if other is None or not call.scopes.isdisjoint(other.scopes):
             return call
         for report in other.reports:
             call.add(report)
@@ -280,7 +277,7 @@ class Deduplicator:
         for call in islice(self._calls.candidates_for(report.candidate, having=scope), MAX_EXCHANGE_CANDIDATES):
             if len(tried) >= MAX_EXCHANGES:
                 break
-            if len(call.reports) == 1 or call in excluded or call in tried:
+            if call in excluded or call in tried:
                 continue
             moved = next(r for r in call.reports if r.candidate.scope == scope)
             if call.released and not counts_equal(moved, report):
@@ -330,32 +327,13 @@ class Deduplicator:
             if known is not None:
                 self._merge(known, call)
                 return
-        if len(call.reports) > 1 or not self._repeats_later_call(call):
-            call.released = True
-            self._emit(call.merged(), [report.candidate for report in call.reports])
+        call.released = True
+        self._emit(call.merged(), [report.candidate for report in call.reports])
 
     def _emit(self, merged: Candidate, spans: Sequence[Candidate]) -> None:
         self._released.append(merged)
         if self._on_release is not None:
             self._on_release(spans)
-
-    def _repeats_later_call(self, call: ReportedCall) -> bool:
-        """Whether a span repeats nested calls of which some were added after it; it is then merged into those."""
-        report = call.reports[0]
-        found = report.candidate
-        later = self._calls.take_nested(found.trace_id, found.span_id)
-        if not later:
-            return False
-        nested = sorted([*call.nested, *later], key=lambda each: each.end_ns)
-        match = match_enclosing(report, nested)
-        if match is Enclosing.OWN_CALL:
-            return False
-        if isinstance(match, ReportedCall):
-            self._merge(match, call)
-        else:
-            call.released = True
-            _add_enclosing(nested, found)
-        return True
 
     def _take_released(self) -> list[Candidate]:
         released, self._released = self._released, []

@@ -10,9 +10,9 @@ The rules, in order; the first one that decides ends the comparison:
    or the enclosing span names no operation and has the counts of the nested one.
 5. Equal counts: it repeats the last such call.
 6. No counts: it repeats the last call; not if it alone failed and the calls have other models.
-7. Other counts: it repeats the last call of its model by another scope. Else it is a call of its own.
+7. Other counts: it repeats the last call of its model. Otherwise it is a call of its own.
 
-"The last call" is the last one with the same outcome: those before it are attempts that failed.
+The calls before the last one are attempts that failed.
 """
 
 from __future__ import annotations
@@ -93,24 +93,18 @@ def _match_by_counts(outer: SpanReport, calls: Sequence[ReportedCall]) -> Report
         failed_alone = not outer.candidate.outcome.success and not any(_failed(c) or _is_uncounted(c) for c in calls)
         if failed_alone and not _of_same_model(outer, calls):
             return Enclosing.OWN_CALL
-        return _last_with_outcome(outer, calls)
+        return calls[-1]
     equal = [call for call in calls if any(counts_equal(outer, r) for r in call.reports)]
     if equal:
-        return _last_with_outcome(outer, equal)
-    others = [call for call in _of_same_model(outer, calls) if outer.candidate.scope not in call.scopes]
-    return _last_with_outcome(outer, others) if others else Enclosing.OWN_CALL
+        return equal[-1]
+    same_model = _of_same_model(outer, calls)
+    return same_model[-1] if same_model else Enclosing.OWN_CALL
 
 
 def _of_same_model(outer: SpanReport, calls: Sequence[ReportedCall]) -> list[ReportedCall]:
     if not outer.models:
         return list(calls)
     return [call for call in calls if any(not r.models or r.models & outer.models for r in call.reports)]
-
-
-def _last_with_outcome(outer: SpanReport, calls: Sequence[ReportedCall]) -> ReportedCall:
-    success = outer.candidate.outcome.success
-    same_outcome = [call for call in calls if any(r.candidate.outcome.success is success for r in call.reports)]
-    return (same_outcome or calls)[-1]
 
 
 def _failed(call: ReportedCall) -> bool:

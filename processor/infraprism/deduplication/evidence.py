@@ -44,7 +44,7 @@ SAME_ID_GAP_NS: Final = 10 * SECOND_NS
 MAX_OUTPUT_DIFFERENCE: Final = 8
 """OpenLLMetry adds the output count of the first event of an Anthropic stream, a few tokens, to that of the last."""
 
-INSIDE, NEARLY_INSIDE, OUTSIDE = range(3)
+CONTAINED, NEARLY_CONTAINED, NOT_CONTAINED = range(3)
 RELATED, SAME_TRACE, ROOT_OF_A_TRACE, OTHER_TRACE = range(4)
 EQUAL, PARTLY_KNOWN, CLOSE, DIFFERENT = range(4)
 
@@ -59,7 +59,7 @@ class Evidence(NamedTuple):
     counts: int
     """EQUAL, PARTLY_KNOWN or CLOSE."""
     containment: int
-    """INSIDE, NEARLY_INSIDE or OUTSIDE, which matches by response id, at the start of a stream and for a record."""
+    """CONTAINED, NEARLY_CONTAINED or NOT_CONTAINED: by response id, at the start of a stream, or for a record."""
     gap_ns: int
     """The longer of the times between the starts and between the ends, or the time between the first chunks."""
 
@@ -74,7 +74,7 @@ def evidence(one: SpanReport, other: SpanReport) -> Evidence | None:
         id_unconfirmed=not _same_response_id(a, b),
         trace_distance=_trace_distance(a, b),
         counts=_compare_counts(one, other),
-        containment=_containment(a, b) if chunk_gap_ns is None else NEARLY_INSIDE,
+        containment=_containment(a, b) if chunk_gap_ns is None else NEARLY_CONTAINED,
         gap_ns=max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns)) if chunk_gap_ns is None else chunk_gap_ns,
     )
     if not found.id_unconfirmed:
@@ -100,7 +100,7 @@ def _times_match(one: SpanReport, other: SpanReport, found: Evidence) -> bool:
     a, b = one.candidate, other.candidate
     if one.is_stream_start or other.is_stream_start:
         return _start_together(a, b)
-    if found.containment == OUTSIDE:
+    if found.containment == NOT_CONTAINED:
         return _is_record_of_call(a, b, found) or _is_record_of_call(b, a, found)
     if found.counts == EQUAL or _fail_together(one, other):
         return True
@@ -186,16 +186,16 @@ def _fail_together(one: SpanReport, other: SpanReport) -> bool:
 
 
 def _containment(a: Candidate, b: Candidate) -> int:
-    """INSIDE: one span lies within the other in time. NEARLY_INSIDE: within the tolerances of the clocks."""
+    """CONTAINED: one span lies within the other in time. NEARLY_CONTAINED: within the tolerances of the clocks."""
     outer, inner = (a, b) if a.end_ns - a.start_ns >= b.end_ns - b.start_ns else (b, a)
     before_ns, after_ns = outer.start_ns - inner.start_ns, inner.end_ns - outer.end_ns
     if before_ns <= 0 and after_ns <= 0:
-        return INSIDE
+        return CONTAINED
     # However short the inner one is: if it starts after the end of the outer one, it is another call.
     nearly = before_ns <= BEFORE_NS and after_ns <= AFTER_NS and inner.start_ns - outer.end_ns <= BEFORE_NS
     apart_ns = max(abs(before_ns), abs(after_ns))
     are_callbacks = a.parsed.layer == b.parsed.layer == Layer.FRAMEWORK and apart_ns <= CALLBACK_GAP_NS
-    return NEARLY_INSIDE if nearly or are_callbacks else OUTSIDE
+    return NEARLY_CONTAINED if nearly or are_callbacks else NOT_CONTAINED
 
 
 def is_record(found: Candidate) -> bool:

@@ -25,17 +25,16 @@ class ReportedCall:
     """The spans that report one call.
 
     `released`: its event has been emitted, and later spans do not change it. `merged_into`: the call that turned out to
-    be the same. `nested`: other calls, nested in its first span. `enclosing`: spans that contain the sum of several
-    calls. `due_s`: when it is released, in seconds of the caller's clock.
+    be the same. `enclosing`: spans that contain the sum of several calls. `due_s`: when it is released, in seconds of
+    the caller's clock.
     """
 
-    __slots__ = ("due_s", "enclosing", "end_ns", "merged_into", "nested", "released", "reports", "scopes")
+    __slots__ = ("due_s", "enclosing", "end_ns", "merged_into", "released", "reports", "scopes")
 
-    def __init__(self, report: SpanReport, due_s: float, nested: Sequence[ReportedCall] = ()) -> None:
+    def __init__(self, report: SpanReport, due_s: float) -> None:
         self.reports = [report]
         self.scopes = {report.candidate.scope}
         self.enclosing: list[Candidate] = []
-        self.nested = nested
         self.end_ns = report.candidate.end_ns
         self.due_s = due_s
         self.released = False
