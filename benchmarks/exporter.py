@@ -31,9 +31,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from infraprism.exporter import InfraPrismSpanExporter
-from infraprism.exporter.encoder import request_bytes, span_bytes
 from infraprism.processor import event_span
 from infraprism.schema import Event
+from infraprism.schema.otlp_encoder import request_bytes, span_bytes
 from infraprism.schema.wire import attributes
 
 STOCK_BATCH = 512  # what the stock batch processor hands over

@@ -31,8 +31,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import KEY, PROTOBUF, Backend, request, span
 from tests.kit.events import event
 
-from infraprism.backend.ingest.batch_writer import Batches
-from infraprism.backend.ingest.otlp_requests import read_protobuf
+from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.otlp_requests import parse_protobuf
 from infraprism.backend.store.embedded import EmbeddedDatabase
 
 MARK = b"ROUND-%03d"
@@ -75,13 +75,13 @@ def from_bytes(rounds: int, encoded: Sequence[bytes], events: int) -> None:
 
     async def run(directory: Path) -> None:
         database = EmbeddedDatabase(directory)
-        batches = Batches(database)
+        batches = BatchWriter(database)
         wall, cpu = [], []
         for number in range(rounds + 1):
             made = of_round(number, encoded)
             start, start_cpu = time.perf_counter(), cpu_s()
             answers = await asyncio.gather(
-                *[batches.store("acc_1", read_protobuf(body), usage_detail=False) for body in made]
+                *[batches.store("acc_1", parse_protobuf(body).events, usage_detail=False) for body in made]
             )
             wall.append(requests * events / (time.perf_counter() - start))
             cpu.append((cpu_s() - start_cpu) / requests / events * 1e6)

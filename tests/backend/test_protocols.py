@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import Backend, request, span
 
-from infraprism.backend.ingest.otlp_requests import read_json
-from infraprism.backend.ingest.rejections import UNREADABLE, RefusedError
+from infraprism.backend.ingest.otlp_requests import parse_json
+from infraprism.backend.ingest.rejections import UNREADABLE, RejectedError
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.schema import Event
 
@@ -164,7 +164,7 @@ _json_values = st.recursive(
 @given(_json_values)
 def test_any_json_is_read_or_refused(value: object) -> None:
     try:
-        number = read_json(json.dumps(value).encode()).events.number
-    except RefusedError as refused:
-        number = refused.reason is UNREADABLE and -1
+        number = parse_json(json.dumps(value).encode()).events.number
+    except RejectedError as error:
+        number = error.rejection is UNREADABLE and -1
     assert number is not False

@@ -16,12 +16,12 @@ from infraprism.attribution import span_start_context
 from infraprism.exporter import fork_safety
 from infraprism.exporter.deduplication import DeduplicatedBatches
 from infraprism.exporter.delivery import Overflow
-from infraprism.exporter.encoder import span_bytes
 from infraprism.exporter.event_sink import EventSink, open_event_sink
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
 from infraprism.processor.span_pipeline import Ended
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.otlp_encoder import span_bytes
 
 EXIT_TIMEOUT_MILLIS: Final = 5000
 _live: Final[weakref.WeakSet[InfraPrismSpanExporter]] = weakref.WeakSet()
