@@ -132,12 +132,12 @@ def without_http(rounds: int, encoded: Sequence[bytes], events: int) -> None:
         for number in range(rounds + 1):
             made = of_round(number, encoded)
             start, start_cpu = time.perf_counter(), cpu_s()
-            answers = await asyncio.gather(
+            responses = await asyncio.gather(
                 *[writer.store("acc_1", parse_protobuf(body).events, usage_detail=False) for body in made]
             )
             wall.append(requests * events / (time.perf_counter() - start))
             cpu.append((cpu_s() - start_cpu) / requests / events * 1e6)
-            assert not any(answers)
+            assert not any(responses)
         stored = database.read("SELECT count() AS n FROM events", {})[0]
         assert stored == b'{"n":%d}' % ((rounds + 1) * requests * events), stored
         await writer.close()
@@ -164,10 +164,10 @@ def sender(url: str, made: Sequence[bytes], connections: int, go: Callable[[], o
                 return
             start = time.perf_counter()
             connection.request("POST", "/v1/traces", body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
             latencies.append(time.perf_counter() - start)
-            assert (answer.status, content) == (200, b""), (answer.status, content)
+            assert (response.status, content) == (200, b""), (response.status, content)
 
     go()
     start = time.perf_counter()

@@ -81,11 +81,11 @@ def test_deduplicated_spans_that_are_resent_in_separate_requests_remain_one_even
 
 def test_a_request_that_was_held_during_a_crash_counts_once_when_it_is_resent(tmp_path: Path) -> None:
     requests = [export_request([cleaned_span(CALL) for _ in range(20)], SEMCONV) for _ in range(5)]
-    answers: list[object] = []
+    responses: list[object] = []
 
     def sender(backend: Backend, request: ExportTraceServiceRequest) -> None:
         with suppress(OSError, HTTPException):
-            answers.append(backend.export_requests(request))
+            responses.append(backend.export_requests(request))
 
     for held_s in (0.2, HOLD_S - 0.1, HOLD_S + 0.05, HOLD_S + 0.15):
         with crashing_backend(tmp_path) as backend:
@@ -126,14 +126,14 @@ def test_a_recorded_call_that_was_never_stored_is_stored_when_it_is_resent(tmp_p
 
 
 def test_a_recorded_call_that_was_never_stored_remains_new_when_later_calls_are_stored(tmp_path: Path) -> None:
-    (inner, outer), (other, around) = in_one_trace(), in_one_trace()
+    (inner, outer), (other, parent) = in_one_trace(), in_one_trace()
     with crashing_backend(tmp_path) as backend:
         assert backend.export_requests(inner, outer).rejected == 0
     # The state of a crash between recording the call and storing its event.
     for path in sorted((tmp_path / "data" / "store").rglob("*"), reverse=True):
         path.unlink() if not path.is_dir() or path.is_symlink() else path.rmdir()
     with crashing_backend(tmp_path) as backend:
-        assert backend.export_requests(other, around).rejected == 0
+        assert backend.export_requests(other, parent).rejected == 0
         # Records that all earlier calls are stored.
         assert backend.export_requests(*in_one_trace()).rejected == 0
     with crashing_backend(tmp_path) as backend:

@@ -87,10 +87,10 @@ def test_usage_detail_is_always_used_for_pricing_and_stored_only_if_enabled_for_
 def test_a_failed_call_has_its_error_type_and_code(backend: Backend, account: str) -> None:
     failed = Status(code=Status.STATUS_CODE_ERROR, message="Error code: 429")
     timed_out = Status(code=Status.STATUS_CODE_ERROR)
-    asked = {key: value for key, value in CALL.items() if "usage" not in key}
+    without_usage = {key: value for key, value in CALL.items() if "usage" not in key}
     sent = [
-        cleaned_span(asked, status=failed),
-        cleaned_span({**asked, "exception.type": "apitimeouterror"}, status=timed_out),
+        cleaned_span(without_usage, status=failed),
+        cleaned_span({**without_usage, "exception.type": "apitimeouterror"}, status=timed_out),
     ]
     assert backend.export_requests(export_request(sent), key=account).rejected == 0
     found = Counter((one["error_type"], one["error_code"], one["cost_status"]) for one in backend.events(account))

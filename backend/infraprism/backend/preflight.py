@@ -12,7 +12,7 @@ from platform import machine
 from typing import IO, Final
 
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
-_CPU_INFO: Final = Path("/proc/cpuinfo")
+CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 class StartupError(Exception):
@@ -39,9 +39,9 @@ def check_cpu() -> None:
 
     Raises StartupError.
     """
-    if sys.platform != "linux" or machine() != "x86_64" or not _CPU_INFO.exists():
+    if sys.platform != "linux" or machine() != "x86_64" or not CPU_INFO.exists():
         return
-    flags = next((line for line in _CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
+    flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
     if "avx2" not in flags.split():
         raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
 
