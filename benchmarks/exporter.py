@@ -1,10 +1,10 @@
-"""Events encoded and sent per second of CPU, beside the stock OTLP exporter sending the same spans.
+"""Events encoded and sent per CPU second, compared with the stock OTLP exporter sending the same spans.
 
     python benchmarks/exporter.py [rounds]
 
-The endpoint runs in another process, takes everything and keeps nothing. CPU is that of the sending process, all of
-its threads included (gRPC has some of its own). The spans are events with their 12 attributes; every path is measured
-once per round, in turn, and the medians are printed.
+The endpoint runs in another process, accepts every request and stores nothing. The CPU time is that of all threads of
+the sending process. The spans are events with 12 attributes. Every path is measured once per round, alternating, and
+the medians are printed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from infraprism.exporter import InfraPrismSpanExporter
-from infraprism.exporter.encoder import request_bytes, span_bytes
 from infraprism.processor import event_span
 from infraprism.schema import Event
+from infraprism.schema.otlp_encoder import request_bytes, span_bytes
 from infraprism.schema.wire import attributes
 
-STOCK_BATCH = 512  # what the stock batch processor hands over
+STOCK_BATCH = 512  # the default of the stock batch processor
 OUR_BATCH = 2048  # the default
 STOCK_EVENTS = STOCK_BATCH * 8
 OUR_EVENTS = OUR_BATCH * 8
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash", "mistral-large-latest")
 
 
-def made_up_events(count: int) -> list[Event]:
+def generated_events(count: int) -> list[Event]:
     """Calls of 200 customers to five models."""
     source = random.Random(1)
     return [
@@ -69,7 +69,7 @@ def made_up_events(count: int) -> list[Event]:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One way to send, under one connection setting."""
+    """An exporter and its input, under one connection setting."""
 
     setting: str
     name: str
@@ -77,14 +77,14 @@ class Path:
     load: Sequence[Any]
 
     def per_cpu_second(self) -> float:
-        """How many of the load go through in one second of this process's CPU."""
+        """Events per CPU second of this process."""
         before = time.process_time()
         self.send(self.load)
         return len(self.load) / (time.process_time() - before)
 
 
 def stock(exporter: SpanExporter) -> Callable[[Sequence[ReadableSpan]], None]:
-    """The stock exporter, given what its batch processor would give it."""
+    """The stock exporter with batches of the stock batch processor."""
 
     def send(spans: Sequence[ReadableSpan]) -> None:
         for first in range(0, len(spans), STOCK_BATCH):
@@ -94,7 +94,7 @@ def stock(exporter: SpanExporter) -> Callable[[Sequence[ReadableSpan]], None]:
 
 
 def ours(exporter: InfraPrismSpanExporter) -> Callable[[Sequence[Event]], None]:
-    """Our exporter, given events as the processor gives them."""
+    """The InfraPrism exporter with events."""
 
     def send(events: Sequence[Event]) -> None:
         for first in range(0, len(events), STOCK_BATCH):
@@ -105,7 +105,7 @@ def ours(exporter: InfraPrismSpanExporter) -> Callable[[Sequence[Event]], None]:
 
 
 def ours_from_spans(exporter: InfraPrismSpanExporter) -> Callable[[Sequence[ReadableSpan]], None]:
-    """Our exporter in somebody's batch processor: it turns each span into an event first."""
+    """The InfraPrism exporter with spans of a batch processor, which it converts to events first."""
 
     def send(spans: Sequence[ReadableSpan]) -> None:
         for first in range(0, len(spans), STOCK_BATCH):
@@ -116,19 +116,19 @@ def ours_from_spans(exporter: InfraPrismSpanExporter) -> Callable[[Sequence[Read
 
 
 def encode(events: Sequence[Event]) -> None:
-    """What is done besides sending."""
+    """Encoding without sending."""
     for first in range(0, len(events), OUR_BATCH):
         request_bytes([span_bytes(event) for event in events[first : first + OUR_BATCH]])
 
 
 def encode_stock(spans: Sequence[ReadableSpan]) -> None:
-    """The same by the stock encoder."""
+    """Encoding with the stock encoder."""
     for first in range(0, len(spans), STOCK_BATCH):
         encode_spans(spans[first : first + STOCK_BATCH]).SerializeToString()
 
 
 def our_exporter(url: str, protocol: str, compression: str, batch: int) -> InfraPrismSpanExporter:
-    """Sends whole batches: nothing goes before a batch is full or a flush asks for it."""
+    """An InfraPrism exporter that sends only full batches, or on flush."""
     return InfraPrismSpanExporter(
         url,
         "ip-benchmark",
@@ -142,7 +142,7 @@ def our_exporter(url: str, protocol: str, compression: str, batch: int) -> Infra
 
 
 def paths_over(protocol: str, url: str, events: Sequence[Event], spans: Sequence[ReadableSpan]) -> list[Path]:
-    """The stock exporter and ours, over one protocol, with and without compression."""
+    """Both exporters over one protocol, with and without compression."""
     found = []
     for compression in ("gzip", "none"):
         setting = f"{protocol}, {compression}"
@@ -171,7 +171,7 @@ def paths_over(protocol: str, url: str, events: Sequence[Event], spans: Sequence
 
 def main(rounds: int) -> None:
     """Measure and print."""
-    events = made_up_events(OUR_EVENTS)
+    events = generated_events(OUR_EVENTS)
     spans = [event_span(event) for event in events[:STOCK_EVENTS]]
     assert len(attributes(events[0])) == 12
     with subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True) as server:
@@ -206,7 +206,7 @@ def report(rates: dict[Path, list[float]]) -> None:
 
 
 class Taker(BaseHTTPRequestHandler):
-    """Takes every request."""
+    """Accepts every request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -217,18 +217,18 @@ class Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Disable the request log."""
 
 
 class GrpcTaker(grpc.GenericRpcHandler):  # type: ignore[misc]  # the package has no types
-    """Takes every call."""
+    """Accepts every call."""
 
     def service(self, _details: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(lambda _message, _context: b"")
 
 
 def serve() -> None:
-    """The endpoint's process: prints its two ports and runs until it is ended."""
+    """The process of the endpoint: prints its two ports and runs until it is terminated."""
     http = ThreadingHTTPServer(("localhost", 0), Taker)
     rpc = grpc.server(ThreadPoolExecutor(2), handlers=(GrpcTaker(),))
     port = rpc.add_insecure_port("localhost:0")

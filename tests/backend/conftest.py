@@ -21,13 +21,13 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
 
 @pytest.fixture
 def account(backend: Backend) -> str:
-    """The key of an account that has no events yet."""
+    """The key of a new account without events."""
     return backend.add_account()
 
 
 @pytest.fixture(scope="session")
 def new_event() -> Callable[..., Event]:
-    """Events of which no two are the same call; each a millisecond later than the one before."""
+    """Makes events with different ids, each a millisecond later than the previous one."""
 
     def make(**changes: Any) -> Event:
         number = next(_numbers)

@@ -1,23 +1,28 @@
-"""Whatever is sent, only what the field table allows is stored, and nothing of the rest touches the disk."""
+"""Only what the field table allows is stored, and nothing else is written to the disk."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.any_event import any_event
 from tests.kit.backend import Backend, set_attribute, span
 from tests.kit.events import event
-from tests.kit.search import traces
+from tests.kit.search import traces as find_canaries
 
 from infraprism.backend.store import schema
-from infraprism.schema import FIELDS, Event, wire
+from infraprism.schema import FIELDS, Event, Field, wire
 from infraprism.schema.event import MAX_TIMESTAMP_NS
 
 CANARIES = [f"canary{number}zq8secret" for number in range(12)]
@@ -39,7 +44,9 @@ _keys = (
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(any_event(), st.dictionaries(_keys, _values, max_size=3)), min_size=10, max_size=60))
-def test_what_is_stored_satisfies_the_table(backend: Backend, made: list[tuple[Event, dict[str, Any]]]) -> None:
+def test_every_stored_event_satisfies_the_field_table(
+    backend: Backend, made: list[tuple[Event, dict[str, Any]]]
+) -> None:
     key = backend.add_account(usage_detail=True)
     sent = [span(one, usage_detail=True, **changes) for one, changes in made]
     answer = backend.export(*sent, key=key)
@@ -88,7 +95,7 @@ def assert_same(stored: dict[str, Any], one: Event) -> None:
         assert stored[name] == expected, name
 
 
-def test_any_event_of_the_client_is_accepted_as_it_is(
+def test_an_event_of_the_exporter_is_stored_unchanged(
     backend: Backend, account: str, new_event: Callable[..., Event]
 ) -> None:
     made = new_event(tags={f"k{number}": "v" for number in range(32)}, success=False, error_code="429")
@@ -96,7 +103,7 @@ def test_any_event_of_the_client_is_accepted_as_it_is(
     assert_same(backend.events(account)[0] | dict.fromkeys(f.name for f in FIELDS if f.presence == "opt_in"), made)
 
 
-def _spoiled() -> list[Span]:
+def _invalid_spans() -> list[Span]:
     made = [span(event(number)) for number in range(1, 10)]
     set_attribute(made[0], "gen_ai.prompt", CANARIES[0])
     set_attribute(made[1], CANARIES[1], "x")
@@ -112,54 +119,82 @@ def _spoiled() -> list[Span]:
     return made
 
 
-def test_nothing_of_what_was_refused_is_on_the_disk(tmp_path: Path) -> None:
+def test_nothing_of_a_rejected_span_is_written_to_the_disk(tmp_path: Path) -> None:
     with Backend(tmp_path / "data", key="ip-canary9zq8secret") as backend:
         kept = event(100, session_id="the-kept-session")
         for compress in (False, True):
-            answer = backend.export(*_spoiled(), span(kept), compress=compress)
+            answer = backend.export(*_invalid_spans(), span(kept), compress=compress)
             assert answer.rejected == 9
-            assert not traces(CANARIES, answer.body)
+            assert not find_canaries(CANARIES, answer.body)
         backend.export(body=CANARIES[10].encode())
         backend.http("/v1/traces", CANARIES[11].encode(), {"content-type": "application/json"})
         backend.get("/v1/events", entity_id=CANARIES[10], nothing=CANARIES[11])
         assert len(backend.events()) == 1
-        # While it runs, and after it has stopped.
+        # While the server runs, and after it has stopped.
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        assert not [found for path in files for found in traces(CANARIES, path.read_bytes())]
+        assert not [found for path in files for found in find_canaries(CANARIES, path.read_bytes())]
         _, errors = backend.stop()
-        assert not traces(CANARIES, (errors + "".join(backend.lines)).encode())
+        assert not find_canaries(CANARIES, (errors + "".join(backend.lines)).encode())
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
-    assert not [found for path in files for found in traces(CANARIES, path.read_bytes())]
+    assert not [found for path in files for found in find_canaries(CANARIES, path.read_bytes())]
 
 
-_COLUMN = re.compile(r"^    (\w+) (.+?),?$", re.MULTILINE)
-_TYPES = {
-    "string": ("LowCardinality(String)", "String"),
-    "bool": ("Bool", "Nullable(Bool)"),
-    "decimal": ("Nullable(Decimal(38, 18))",),
-    "tags": ("Map(LowCardinality(String), String)",),
-    "int": ("Nullable(UInt64)", "UInt32", "Nullable(UInt32)"),
+STORED_COLUMNS = {
+    "model": "LowCardinality(String)",
+    "provider": "LowCardinality(String)",
+    "operation": "LowCardinality(String)",
+    "input_tokens": "Nullable(UInt64)",
+    "output_tokens": "Nullable(UInt64)",
+    "latency_ms": "UInt32",
+    "cost_usd": "Nullable(Decimal(38, 18))",
+    "cost_status": "LowCardinality(String)",
+    "success": "Bool",
+    "entity_type": "LowCardinality(String)",
+    "entity_id": "String",
+    "session_id": "String",
+    "tags": "Map(LowCardinality(String), String)",
+    "error_type": "LowCardinality(String)",
+    "error_code": "LowCardinality(String)",
+    "cache_read_tokens": "Nullable(UInt64)",
+    "cache_write_tokens": "Nullable(UInt64)",
+    "cache_write_1h_tokens": "Nullable(UInt64)",
+    "reasoning_tokens": "Nullable(UInt64)",
+    "audio_input_tokens": "Nullable(UInt64)",
+    "audio_output_tokens": "Nullable(UInt64)",
+    "web_searches": "Nullable(UInt32)",
+    "time_to_first_token_ms": "Nullable(UInt32)",
+    "service_tier": "LowCardinality(String)",
+    "streamed": "Nullable(Bool)",
 }
+"""The columns of existing data directories. A changed type needs a migration."""
+_COLUMNS_PROGRAM = """
+import json, sys
+from pathlib import Path
+from infraprism.backend.store.embedded import EmbeddedDatabase
+database = EmbeddedDatabase(Path(sys.argv[1]))
+columns = "SELECT table, name, type, default_expression FROM system.columns WHERE database = currentDatabase()"
+print(json.dumps([json.loads(row) for row in database.read(columns + " ORDER BY table, position", {})]))
+database.close()
+"""
 
 
-def _columns(table: str) -> dict[str, str]:
-    return dict(_COLUMN.findall(schema.statement(table).partition("ENGINE")[0]))
+def test_the_stored_columns_are_the_fields_of_the_field_table(tmp_path: Path) -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", _COLUMNS_PROGRAM, str(tmp_path / "store")], capture_output=True, text=True, check=True
+    ).stdout
+    tables: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in json.loads(output):
+        tables[row["table"]][row["name"]] = row["type"]
+    identity = {"account": "LowCardinality(String)", "id": "FixedString(16)", "timestamp": "DateTime64(3, 'UTC')"}
+    events, inbox = tables["events"], tables["inbox"]
+    assert set(events) == {*identity, *BY_NAME}
+    assert events.pop("total_tokens") == "Nullable(UInt64)"
+    assert events == {**identity, **STORED_COLUMNS}
+    assert inbox == {"request": "UInt64", "reason": "LowCardinality(String)", **events}
 
 
-def test_the_columns_are_the_field_table() -> None:
-    columns = _columns("events")
-    assert list(columns)[:3] == ["account", "id", "timestamp"]
-    assert columns.pop("total_tokens") == "Nullable(UInt64) ALIAS input_tokens + output_tokens"
-    named = [field for field in FIELDS if field.name != "total_tokens"]
-    assert list(columns)[3:] == [field.name for field in named]
-    for field in named:
-        assert columns[field.name] in _TYPES[field.kind], field.name
-        assert ("64" in columns[field.name]) >= (field.kind == "int" and field.maximum >= 2**32), field.name
-
-
-def test_the_inbox_is_the_events_and_what_is_said_of_a_request() -> None:
-    inbox = _columns("inbox")
-    assert list(inbox)[:2] == ["request", "reason"]
-    stored = [name for name in _columns("events") if name != "total_tokens"]
-    assert list(inbox)[2:] == stored
+@pytest.mark.parametrize("field", [field for field in FIELDS if field.kind == "int"], ids=lambda field: field.name)
+def test_an_integer_column_holds_the_maximum_of_its_field(field: Field) -> None:
+    bits = 64 if "UInt64" in schema.column_type(field) else 32
+    assert field.maximum < 2**bits

@@ -1,4 +1,4 @@
-"""Costs are summed to the last digit, by whatever they are told apart by."""
+"""Costs are summed exactly, for every grouping and filter."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: st
     expected = defaultdict(list)
     for one in EVENTS:
         expected[key_of(one)].append(one)
-    told = costs(group_by=group_by, **PERIOD).json
+    body = costs(group_by=group_by, **PERIOD).json
     found = {}
-    for row in told["data"]:
+    for row in body["data"]:
         key = tuple(row.pop(name) for name in names)
         latency = row.pop("avg_latency_ms")
         mean = sum(one.latency_ms for one in expected[key]) / len(expected[key])
@@ -104,46 +104,46 @@ def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: st
         found[key] = row
     assert found == {key: _sums(events) for key, events in expected.items()}
     every = _sums(EVENTS)
-    assert told["summary"] == {
+    assert body["summary"] == {
         "total_cost": every["total_cost"],
         "total_events": len(EVENTS),
         "unpriced_events": every["unpriced_events"],
         "period": {"start": "2026-01-01", "end": "2026-03-31"},
     }
-    assert told["has_more"] is False
+    assert body["has_more"] is False
 
 
-def test_every_digit_is_in_the_answers_bytes(costs: Callable[..., Answer]) -> None:
+def test_the_response_contains_every_digit_of_a_sum(costs: Callable[..., Answer]) -> None:
     total = format(_sums(EVENTS)["total_cost"], "f").rstrip("0")
     assert f'"total_cost":{total},'.encode() in costs(**PERIOD).body
 
 
 def test_without_a_grouping_there_is_one_row(costs: Callable[..., Answer]) -> None:
-    told = costs(**PERIOD).json
-    (row,) = told["data"]
-    assert row["total_cost"] == told["summary"]["total_cost"]
+    body = costs(**PERIOD).json
+    (row,) = body["data"]
+    assert row["total_cost"] == body["summary"]["total_cost"]
     assert "model" not in row
 
 
-def test_filters_hold_for_rows_and_summary(costs: Callable[..., Answer]) -> None:
-    chosen = [one for one in EVENTS if one.model == "m3" and dict(one.tags).get("feature") == "chat"]
-    told = costs(model="m3", tags="feature:chat", group_by="provider", **PERIOD).json
-    assert told["summary"]["total_cost"] == _sums(chosen)["total_cost"]
-    assert sum(row["total_events"] for row in told["data"]) == told["summary"]["total_events"] == len(chosen)
+def test_filters_apply_to_rows_and_summary(costs: Callable[..., Answer]) -> None:
+    selected = [one for one in EVENTS if one.model == "m3" and dict(one.tags).get("feature") == "chat"]
+    body = costs(model="m3", tags="feature:chat", group_by="provider", **PERIOD).json
+    assert body["summary"]["total_cost"] == _sums(selected)["total_cost"]
+    assert sum(row["total_events"] for row in body["data"]) == body["summary"]["total_events"] == len(selected)
 
 
-def test_the_dearest_come_first_and_days_in_order(costs: Callable[..., Answer]) -> None:
+def test_groups_are_sorted_by_cost_and_days_by_date(costs: Callable[..., Answer]) -> None:
     sums = [row["total_cost"] for row in costs(group_by="model", **PERIOD).json["data"]]
     assert sums == sorted(sums, reverse=True)
     days = [row["day"] for row in costs(group_by="day", **PERIOD).json["data"]]
     assert days == sorted(days)
 
 
-def test_a_cut_list_says_so_and_its_summary_is_of_all(costs: Callable[..., Answer]) -> None:
-    told = costs(group_by="day", limit=5, **PERIOD).json
-    assert len(told["data"]) == 5
-    assert told["has_more"] is True
-    assert told["summary"]["total_events"] == len(EVENTS)
+def test_the_summary_of_a_truncated_list_covers_all_groups(costs: Callable[..., Answer]) -> None:
+    body = costs(group_by="day", limit=5, **PERIOD).json
+    assert len(body["data"]) == 5
+    assert body["has_more"] is True
+    assert body["summary"]["total_events"] == len(EVENTS)
     distinct = {row["day"] for row in costs(group_by="day", **PERIOD).json["data"]}
     assert costs(group_by="day", limit=len(distinct), **PERIOD).json["has_more"] is False
 
@@ -155,26 +155,26 @@ def test_both_ends_of_the_period_are_included(costs: Callable[..., Answer]) -> N
 
 
 @pytest.mark.parametrize("group_by", [None, "model", "tags.feature"])
-def test_nothing_sums_to_nothing(costs: Callable[..., Answer], group_by: str | None) -> None:
-    asked = {"group_by": group_by} if group_by else {}
-    told = costs(start_date="2025-01-01", end_date="2025-01-02", **asked).json
-    assert told["data"] == []
-    assert told["summary"]["total_cost"] == told["summary"]["total_events"] == 0
+def test_without_events_the_sums_are_zero(costs: Callable[..., Answer], group_by: str | None) -> None:
+    parameters = {"group_by": group_by} if group_by else {}
+    body = costs(start_date="2025-01-01", end_date="2025-01-02", **parameters).json
+    assert body["data"] == []
+    assert body["summary"]["total_cost"] == body["summary"]["total_events"] == 0
 
 
-def test_the_period_is_30_days_unless_told(costs: Callable[..., Answer]) -> None:
+def test_the_default_period_is_30_days(costs: Callable[..., Answer]) -> None:
     today = datetime.now(UTC).date()
     assert costs().json["summary"]["period"]["end"] in (str(today), str(today + timedelta(days=1)))
     assert costs(start_date="2026-01-01").json["summary"]["period"]["end"] == "2026-01-30"
     assert costs(end_date="2026-01-30").json["summary"]["period"]["start"] == "2026-01-01"
 
 
-def test_a_group_of_unpriced_events_has_no_cost_rather_than_none(tmp_path: Path) -> None:
+def test_the_cost_of_a_group_without_priced_events_is_null(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         backend.export(span(event(1, cost_usd=None, cost_status="no_usage", timestamp_ns=FIRST_NS)))
-        told = backend.get("/v1/analytics/costs", group_by="model", **PERIOD).json
-        assert (told["data"][0]["total_cost"], told["data"][0]["unpriced_events"]) == (None, 1)
-        assert (told["summary"]["total_cost"], told["summary"]["unpriced_events"]) == (None, 1)
+        body = backend.get("/v1/analytics/costs", group_by="model", **PERIOD).json
+        assert (body["data"][0]["total_cost"], body["data"][0]["unpriced_events"]) == (None, 1)
+        assert (body["summary"]["total_cost"], body["summary"]["unpriced_events"]) == (None, 1)
         # More than a sum of 128 bits could hold.
         huge = [
             span(event(number, timestamp_ns=FIRST_NS), **{"infraprism.cost_usd": "9" * 18 + "." + "9" * 18})

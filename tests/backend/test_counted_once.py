@@ -1,4 +1,4 @@
-"""However often and however cut an event is sent, it is there once; what was acknowledged is there."""
+"""An event counts once, however often and in whatever batches it is sent; acknowledged events are durable."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_an_event_twice_in_one_request_counts_once(backend: Backend, new_event: 
     assert len(backend.events(account)) == 1
 
 
-def test_refused_spans_of_one_identity_are_each_counted_as_refused(backend: Backend, new_event: NewEvent) -> None:
-    spoiled = span(new_event(), **{"infraprism.prompt": "x"})
-    assert backend.export(spoiled, spoiled, spoiled).rejected == 3
+def test_rejected_spans_with_the_same_ids_are_counted_individually(backend: Backend, new_event: NewEvent) -> None:
+    invalid = span(new_event(), **{"infraprism.prompt": "x"})
+    assert backend.export(invalid, invalid, invalid).rejected == 3
 
 
-def test_events_cut_anew_and_sent_by_many_at_once_count_once(
+def test_events_sent_concurrently_in_different_batches_count_once(
     backend: Backend, new_event: NewEvent, account: str
 ) -> None:
     hours = [0, 1, 2, 30, 700, 24 * 365]
@@ -61,7 +61,7 @@ def test_events_cut_anew_and_sent_by_many_at_once_count_once(
     assert _ids(backend, account) == Counter(one.id for one in made)
 
 
-def test_accounts_neither_see_nor_suppress_each_other(backend: Backend, new_event: NewEvent) -> None:
+def test_accounts_are_isolated_and_do_not_deduplicate_each_other(backend: Backend, new_event: NewEvent) -> None:
     mine, theirs = backend.add_account(), backend.add_account()
     shared, own = new_event(), new_event()
     backend.export(span(shared), key=mine)
@@ -75,7 +75,7 @@ def test_accounts_neither_see_nor_suppress_each_other(backend: Backend, new_even
     ] == len([shared])
 
 
-def test_what_was_acknowledged_survives_kill_9_under_load_and_a_resend_of_all_counts_once(tmp_path: Path) -> None:
+def test_acknowledged_events_survive_sigkill_under_load_and_a_full_resend_counts_once(tmp_path: Path) -> None:
     acknowledged: set[int] = set()
     sent: set[int] = set()
     lock = threading.Lock()

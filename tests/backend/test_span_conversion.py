@@ -1,4 +1,4 @@
-"""Cleaned spans of other dialects become events: exact, priced, each call once; anything else is refused."""
+"""Cleaned spans of other dialects become events: exact, priced, one per call; any other span is rejected."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ from typing import Any
 import pytest
 from collector.generator import keys, reductions
 from collector.generator.statements import SPAN_NAME
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
-from tests.kit.backend import Answer, Backend
-from tests.kit.backend import span as event_as_span
-from tests.kit.otlp_canaries import pairs, span, traces
+from tests.kit.backend import (
+    ATTRIBUTION,
+    CALL,
+    LANGCHAIN,
+    LLM,
+    OPENINFERENCE,
+    SEMCONV,
+    Answer,
+    Backend,
+    cleaned_span,
+    nested_span,
+)
+from tests.kit.backend import span as event_span
+from tests.kit.otlp_canaries import pairs, span
+from tests.kit.otlp_canaries import traces as export_request
 from tests.kit.otlp_spans import readable_spans
 from tests.kit.search import files
-from tests.kit.search import traces as traces_of
+from tests.kit.search import traces as find_canaries
 
 from infraprism.backend.span_conversion import span_allowlist
+from infraprism.backend.span_conversion.cleaned_spans import cleaned_spans
 from infraprism.dialects import DIALECTS
 from infraprism.dialects.table import As, key_of
 from infraprism.dialects.values import Words, failure
@@ -36,71 +46,20 @@ from infraprism.providers import detection, error_names
 from infraprism.schema import Event
 
 CANARY = "canary-77ab-a-prompt"
-SEMCONV = "opentelemetry.instrumentation.openai_v2"
-OPENINFERENCE = "openinference.instrumentation.openai"
-LANGCHAIN = "openinference.instrumentation.langchain"
-CALL: dict[str, Any] = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": "openai",
-    "gen_ai.request.model": "gpt-4o-mini",
-    "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
-    "gen_ai.usage.input_tokens": 1000,
-    "gen_ai.usage.output_tokens": 500,
-    "gen_ai.usage.cache_read.input_tokens": 400,
-}
-LLM: dict[str, Any] = {
-    "openinference.span.kind": "LLM",
-    "llm.system": "openai",
-    "llm.model_name": "gpt-4o-mini-2024-07-18",
-    "llm.token_count.prompt": 1000,
-    "llm.token_count.completion": 500,
-    "llm.token_count.prompt_details.cache_read": 400,
-}
-ATTRIBUTED: dict[str, Any] = {
-    "infraprism.entity_type": "customer",
-    "infraprism.entity_id": "acme-corp",
-    "infraprism.session_id": "s 1",
-    "infraprism.tags.feature": "chatbot",
-}
 COST = Decimal("0.00042")
 """600 of 1000 input tokens at 0.15, 400 from the cache at 0.075, 500 output tokens at 0.60 USD per million."""
 
 NewEvent = Callable[..., Event]
 
 
-def clean(attributes: dict[str, Any], **more: Any) -> Span:
-    """A span as the collector leaves it."""
-    return span(attributes, **{"name": span_allowlist.SPAN_NAME, **more})
-
-
-def inside(outer: Span, attributes: dict[str, Any]) -> Span:
-    """A span below another one, a little shorter."""
-    made = clean(attributes, parent_span_id=outer.span_id)
-    made.trace_id = outer.trace_id
-    made.start_time_unix_nano = outer.start_time_unix_nano + 1_000_000
-    made.end_time_unix_nano = outer.end_time_unix_nano - 1_000_000
-    return made
-
-
-def send(backend: Backend, key: str, *requests: ExportTraceServiceRequest) -> Answer:
-    """The requests as one."""
-    whole = ExportTraceServiceRequest(resource_spans=[group for one in requests for group in one.resource_spans])
-    return backend.export(body=whole.SerializeToString(), key=key)
-
-
-def reasons(answer: Answer) -> str:
-    """What an answer says about what was refused."""
-    return str(ExportTraceServiceResponse.FromString(answer.body).partial_success.error_message)
-
-
-@pytest.mark.parametrize(("scope", "said"), [(SEMCONV, CALL), (OPENINFERENCE, LLM), ("", CALL)])
-def test_a_cleaned_span_of_any_dialect_is_an_event_exact_priced_and_attributed(
-    backend: Backend, account: str, scope: str, said: dict[str, Any]
+@pytest.mark.parametrize(("scope", "attributes"), [(SEMCONV, CALL), (OPENINFERENCE, LLM), ("", CALL)])
+def test_a_cleaned_span_of_any_dialect_becomes_an_exact_priced_and_attributed_event(
+    backend: Backend, account: str, scope: str, attributes: dict[str, Any]
 ) -> None:
-    made = clean({**said, **ATTRIBUTED})
-    assert send(backend, account, traces([made], scope)).rejected == 0
+    made = cleaned_span({**attributes, **ATTRIBUTION})
+    assert backend.export_requests(export_request([made], scope), key=account).rejected == 0
     (found,) = backend.events(account)
-    (expected,) = [event for one in readable_spans(traces([made], scope)) if (event := to_event(one))]
+    (expected,) = [event for one in readable_spans(export_request([made], scope)) if (event := to_event(one))]
     assert found["id"] == expected.id
     assert {name: found[name] for name in ("provider", "model", "operation", "cost_status", "success")} == {
         "provider": "openai",
@@ -115,97 +74,96 @@ def test_a_cleaned_span_of_any_dialect_is_an_event_exact_priced_and_attributed(
     assert found["tags"] == {"feature": "chatbot"}
 
 
-def test_usage_detail_prices_a_call_and_is_kept_only_where_the_account_wants_it(backend: Backend) -> None:
+def test_usage_detail_is_always_used_for_pricing_and_stored_only_if_enabled_for_the_account(backend: Backend) -> None:
     plain, detailed = backend.add_account(), backend.add_account(usage_detail=True)
     for key in (plain, detailed):
-        send(backend, key, traces([clean(CALL)]))
-    (without,), (whole,) = backend.events(plain), backend.events(detailed)
-    assert Decimal(str(without["cost_usd"])) == Decimal(str(whole["cost_usd"])) == COST
-    assert not without.get("cache_read_tokens")
-    assert whole["cache_read_tokens"] == 400
+        backend.export_requests(export_request([cleaned_span(CALL)]), key=key)
+    (without_detail,), (with_detail,) = backend.events(plain), backend.events(detailed)
+    assert Decimal(str(without_detail["cost_usd"])) == Decimal(str(with_detail["cost_usd"])) == COST
+    assert not without_detail.get("cache_read_tokens")
+    assert with_detail["cache_read_tokens"] == 400
 
 
-def test_a_failure_says_its_kind_and_code(backend: Backend, account: str) -> None:
+def test_a_failed_call_has_its_error_type_and_code(backend: Backend, account: str) -> None:
     failed = Status(code=Status.STATUS_CODE_ERROR, message="Error code: 429")
     timed_out = Status(code=Status.STATUS_CODE_ERROR)
-    asked = {key: value for key, value in CALL.items() if "usage" not in key}
+    without_usage = {key: value for key, value in CALL.items() if "usage" not in key}
     sent = [
-        clean(asked, status=failed),
-        clean({**asked, "exception.type": "apitimeouterror"}, status=timed_out),
+        cleaned_span(without_usage, status=failed),
+        cleaned_span({**without_usage, "exception.type": "apitimeouterror"}, status=timed_out),
     ]
-    assert send(backend, account, traces(sent)).rejected == 0
+    assert backend.export_requests(export_request(sent), key=account).rejected == 0
     found = Counter((one["error_type"], one["error_code"], one["cost_status"]) for one in backend.events(account))
     assert found == Counter([("rate_limit", "429", "no_usage"), ("timeout", None, "no_usage")])
 
 
-def test_a_request_sent_again_counts_once(backend: Backend, account: str) -> None:
-    request = traces([clean(CALL) for _ in range(20)])
+def test_a_resent_request_counts_once(backend: Backend, account: str) -> None:
+    request = export_request([cleaned_span(CALL) for _ in range(20)])
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: send(backend, account, request), range(3)))
-    assert send(backend, account, request).rejected == 0
+        answers = list(pool.map(lambda _: backend.export_requests(request, key=account), range(3)))
+    assert backend.export_requests(request, key=account).rejected == 0
     assert [answer.rejected for answer in answers] == [0, 0, 0]
     assert len(backend.events(account)) == 20
 
 
 def test_a_call_reported_by_two_instrumentations_in_one_request_counts_once(backend: Backend, account: str) -> None:
-    outer = clean({**LLM, **ATTRIBUTED})
-    inner = inside(outer, CALL)
-    send(backend, account, traces([inner], SEMCONV), traces([outer], LANGCHAIN))
+    outer = cleaned_span({**LLM, **ATTRIBUTION})
+    inner = nested_span(outer, CALL)
+    backend.export_requests(export_request([inner], SEMCONV), export_request([outer], LANGCHAIN), key=account)
     (found,) = backend.events(account)
     assert (found["input_tokens"], found["output_tokens"], found["entity_id"]) == (1000, 500, "acme-corp")
 
 
-def test_a_call_whose_spans_come_in_two_requests_counts_once_and_so_does_one_of_them_sent_again(
+def test_a_call_with_spans_in_two_requests_counts_once_also_if_a_request_is_resent(
     backend: Backend, account: str
 ) -> None:
-    outer = clean(LLM)
-    parts = [traces([inside(outer, CALL)], SEMCONV), traces([outer], LANGCHAIN)]
+    outer = cleaned_span(LLM)
+    parts = [export_request([nested_span(outer, CALL)], SEMCONV), export_request([outer], LANGCHAIN)]
     with ThreadPoolExecutor(2) as pool:
-        assert [answer.rejected for answer in pool.map(lambda part: send(backend, account, part), parts)] == [0, 0]
+        assert [
+            answer.rejected for answer in pool.map(lambda part: backend.export_requests(part, key=account), parts)
+        ] == [0, 0]
     for part in parts:
-        assert send(backend, account, part).rejected == 0
+        assert backend.export_requests(part, key=account).rejected == 0
     assert len(backend.events(account)) == 1
 
 
-def test_two_calls_of_one_instrumentation_are_two(backend: Backend, account: str) -> None:
-    first = clean(CALL)
-    second = clean(CALL)
+def test_two_calls_of_one_instrumentation_are_two_events(backend: Backend, account: str) -> None:
+    first = cleaned_span(CALL)
+    second = cleaned_span(CALL)
     second.trace_id, second.start_time_unix_nano = first.trace_id, first.start_time_unix_nano
-    send(backend, account, traces([first, second]))
+    backend.export_requests(export_request([first, second]), key=account)
     assert len(backend.events(account)) == 2
 
 
-def test_what_is_answered_is_stored(backend: Backend, account: str) -> None:
+def test_events_are_stored_before_the_request_is_acknowledged(backend: Backend, account: str) -> None:
     for _ in range(2):
         before = len(backend.events(account))
-        assert send(backend, account, traces([clean(CALL)])).rejected == 0
+        assert backend.export_requests(export_request([cleaned_span(CALL)]), key=account).rejected == 0
         assert len(backend.events(account)) == before + 1
 
 
-def test_spans_that_are_no_billed_call_are_accepted_and_become_nothing(backend: Backend, account: str) -> None:
-    agent = clean({"gen_ai.operation.name": "invoke_agent", "gen_ai.provider.name": "openai"})
-    nothing = clean({"http.response.status_code": 200})
-    assert send(backend, account, traces([agent, nothing])).rejected == 0
+def test_spans_without_a_billed_call_are_accepted_and_not_stored(backend: Backend, account: str) -> None:
+    agent = cleaned_span({"gen_ai.operation.name": "invoke_agent", "gen_ai.provider.name": "openai"})
+    http_span = cleaned_span({"http.response.status_code": 200})
+    assert backend.export_requests(export_request([agent, http_span]), key=account).rejected == 0
     assert backend.events(account) == []
 
 
-def test_events_of_ours_and_spans_of_others_may_share_a_request(
-    backend: Backend, account: str, new_event: NewEvent
-) -> None:
+def test_events_and_cleaned_spans_may_share_a_request(backend: Backend, account: str, new_event: NewEvent) -> None:
     own = new_event()
-    spans = ScopeSpans(spans=[event_as_span(own)])
+    spans = ScopeSpans(spans=[event_span(own)])
     spans.scope.name, spans.scope.version = "infraprism", "0.1.0"
-    other = traces([clean(CALL), clean({**CALL, "gen_ai.prompt": CANARY})])
-    answer = send(
-        backend, account, ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[spans])]), other
-    )
+    other = export_request([cleaned_span(CALL), cleaned_span({**CALL, "gen_ai.prompt": CANARY})])
+    events = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[spans])])
+    answer = backend.export_requests(events, other, key=account)
     assert answer.rejected == 1
     found = backend.events(account)
     assert len(found) == 2
     assert own.id in {one["id"] for one in found}
 
 
-SPOILED: list[tuple[str, Callable[[Span], object]]] = [
+REJECTED: list[tuple[str, Callable[[Span], object]]] = [
     ("unknown_key", lambda made: made.attributes.extend(pairs({"gen_ai.input.messages": CANARY}))),
     ("unknown_key", lambda made: made.attributes.extend(pairs({"input.value": CANARY}))),
     ("unknown_key", lambda made: made.attributes.extend(pairs({"infraprism.model": CANARY}))),
@@ -233,29 +191,31 @@ SPOILED: list[tuple[str, Callable[[Span], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "spoil"), SPOILED)
-def test_what_is_more_than_metadata_is_refused_and_never_repeated(
-    backend: Backend, account: str, reason: str, spoil: Callable[[Span], object]
+@pytest.mark.parametrize(("reason", "change"), REJECTED)
+def test_a_span_with_more_than_metadata_is_rejected_and_the_response_repeats_nothing(
+    backend: Backend, account: str, reason: str, change: Callable[[Span], object]
 ) -> None:
-    spoiled = clean(CALL)
-    spoil(spoiled)
-    answer = send(backend, account, traces([spoiled]))
+    changed = cleaned_span(CALL)
+    change(changed)
+    answer = backend.export_requests(export_request([changed]), key=account)
     assert answer.rejected == 1
-    assert f"1 {reason} " in reasons(answer)
+    assert f"1 {reason} " in answer.error_message
     assert CANARY.encode() not in answer.body
     assert backend.events(account) == []
 
 
 @pytest.mark.parametrize("where", ["resource", "resource url", "scope", "scope version", "scope attributes", "url"])
-def test_a_resource_or_a_scope_that_says_more_is_refused(backend: Backend, account: str, where: str) -> None:
-    request = traces([clean(CALL)])
-    (whole,) = request.resource_spans
-    (scoped,) = whole.scope_spans
+def test_spans_of_a_resource_or_scope_with_more_than_a_name_are_rejected(
+    backend: Backend, account: str, where: str
+) -> None:
+    request = export_request([cleaned_span(CALL)])
+    (group,) = request.resource_spans
+    (scoped,) = group.scope_spans
     match where:
         case "resource":
-            whole.resource.attributes.extend(pairs({"service.name": CANARY}))
+            group.resource.attributes.extend(pairs({"service.name": CANARY}))
         case "resource url":
-            whole.schema_url = CANARY
+            group.schema_url = CANARY
         case "scope":
             scoped.scope.name = f"{CANARY} with words"
         case "scope version":
@@ -264,19 +224,19 @@ def test_a_resource_or_a_scope_that_says_more_is_refused(backend: Backend, accou
             scoped.scope.attributes.extend(pairs({"a": CANARY}))
         case _:
             scoped.schema_url = CANARY
-    answer = send(backend, account, request)
-    assert "1 not_clean " in reasons(answer)
+    answer = backend.export_requests(request, key=account)
+    assert "1 not_clean " in answer.error_message
     assert CANARY.encode() not in answer.body
     assert backend.events(account) == []
 
 
-def test_the_keys_that_may_come_are_those_that_the_collector_lets_leave() -> None:
-    leaving = {kept.key for kept in keys.kept_keys()} | {*keys.ATTRIBUTION, keys.EXCEPTION_TYPE}
-    assert leaving == span_allowlist.KEYS.keys()
+def test_the_allowed_keys_are_those_that_the_collector_forwards() -> None:
+    forwarded = {kept.key for kept in keys.kept_keys()} | {*keys.ATTRIBUTION, keys.EXCEPTION_TYPE}
+    assert forwarded == span_allowlist.GUARDS.keys()
     assert SPAN_NAME == span_allowlist.SPAN_NAME
 
 
-def test_every_word_that_the_collector_lets_leave_may_come() -> None:
+def test_every_value_that_the_collector_forwards_is_allowed() -> None:
     words: dict[str, Iterable[str]] = {
         "provider": {*detection.SPELLINGS, reductions.OTHER},
         "host": {*detection.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
@@ -290,60 +250,66 @@ def test_every_word_that_the_collector_lets_leave_may_come() -> None:
         "request_model": {"gpt-4o", "anthropic/claude-sonnet-4.5:beta", "models/x@1+2"},
         "response_id": {"0123456789abcdef" * 4},
     }
-    refused = []
+    rejected = []
     for dialect in DIALECTS:
         for field, entries in dialect.keys.items():
             for entry in entries:
-                key, said = key_of(entry), words.get(field, ())
+                key, allowed = key_of(entry), words.get(field, ())
                 if isinstance(entry, As) and isinstance(entry.reader, Words):
-                    said = {word for word, _ in entry.reader.means}
+                    allowed = {word for word, _ in entry.reader.means}
                 elif isinstance(entry, As) and entry.reader is failure:
-                    said = ()  # only a flag leaves
+                    allowed = ()  # only a boolean is forwarded
                 elif field == "operation":
-                    said = keys.operations_of(key)
-                refused += [(key, word) for word in said if _fault(key, word)]
-    assert refused == []
+                    allowed = keys.operations_of(key)
+                rejected += [(key, word) for word in allowed if _fault(key, word)]
+    assert rejected == []
 
 
-def _fault(key: str, word: str) -> str:
-    """Why a span is refused that says this."""
-    others = {name: value for name, value in CALL.items() if name != key}
-    _, faults = span_allowlist.sorted_out(traces([clean({**others, key: word})]).resource_spans)
-    return "".join(faults)
+def _fault(key: str, value: str) -> str:
+    """The reason for rejecting a span with this attribute."""
+    others = {name: other for name, other in CALL.items() if name != key}
+    _, rejected = cleaned_spans(export_request([cleaned_span({**others, key: value})]).resource_spans)
+    return "".join(rejected)
 
 
-def test_spans_sent_here_by_mistake_leave_no_trace_in_any_file(tmp_path: Path) -> None:
-    whole = span({**CALL, "gen_ai.input.messages": CANARY}, name=f"chat {CANARY}")
-    known = clean({**CALL, "gen_ai.prompt": CANARY, "infraprism.session_id": "a-session-that-is-stored"})
+def test_the_content_of_rejected_spans_is_written_to_no_file(tmp_path: Path) -> None:
+    full = span({**CALL, "gen_ai.input.messages": CANARY}, name=f"chat {CANARY}")
+    partly_cleaned = cleaned_span(
+        {**CALL, "gen_ai.prompt": CANARY, "infraprism.session_id": "a-session-that-is-stored"}
+    )
     with Backend(tmp_path / "data") as backend:
-        sent = traces([whole, known, clean({**CALL, "infraprism.session_id": "a-session-that-is-stored"})])
-        assert send(backend, backend.key, sent).rejected == 2
+        sent = export_request(
+            [full, partly_cleaned, cleaned_span({**CALL, "infraprism.session_id": "a-session-that-is-stored"})]
+        )
+        assert backend.export_requests(sent).rejected == 2
         _, errors = backend.stop()
-    held = b"".join(data for _, data in files(tmp_path))
-    assert traces_of(["a-session-that-is-stored"], held)
-    assert traces_of([CANARY], held + errors.encode() + "\n".join(backend.lines).encode()) == []
+    written = b"".join(data for _, data in files(tmp_path))
+    assert find_canaries(["a-session-that-is-stored"], written)
+    assert find_canaries([CANARY], written + errors.encode() + "\n".join(backend.lines).encode()) == []
 
 
-def test_where_nothing_can_be_written_nothing_is_acknowledged_and_a_part_sent_again_counts_once(tmp_path: Path) -> None:
-    outer = clean(LLM)
-    parts = [traces([inside(outer, CALL)], SEMCONV), traces([outer], LANGCHAIN)]
+def test_requests_are_not_acknowledged_while_the_disk_is_full_and_a_retry_counts_once(tmp_path: Path) -> None:
+    outer = cleaned_span(LLM)
+    parts = [export_request([nested_span(outer, CALL)], SEMCONV), export_request([outer], LANGCHAIN)]
     with Backend(tmp_path / "data") as backend:
         before = resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (700, before[1]))
-        assert (send(backend, backend.key, *parts).status, backend.events()) == (503, [])
+        assert (backend.export_requests(*parts).status, backend.events()) == (503, [])
         resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, before)
-        assert send(backend, backend.key, parts[1]).rejected == 0
+        assert backend.export_requests(parts[1]).rejected == 0
         assert len(backend.events()) == 1
-        assert send(backend, backend.key, parts[0]).rejected == 0
+        assert backend.export_requests(parts[0]).rejected == 0
         assert len(backend.events()) == 1
         backend.stop()
 
 
-def test_a_server_that_stops_stores_what_it_holds(tmp_path: Path) -> None:
+def test_stopping_the_server_stores_the_calls_that_are_held(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         answers: list[Answer] = []
         sender = threading.Thread(
-            target=lambda: answers.append(send(backend, backend.key, traces([clean(CALL), clean(CALL)])))
+            target=lambda: answers.append(
+                backend.export_requests(export_request([cleaned_span(CALL), cleaned_span(CALL)]))
+            )
         )
         sender.start()
         sender.join(0.5)
@@ -354,10 +320,10 @@ def test_a_server_that_stops_stores_what_it_holds(tmp_path: Path) -> None:
         assert len(backend.events()) == 2
 
 
-def test_the_beginning_of_a_stream_waits_for_its_end_and_is_stored_without_one_when_the_server_stops(
+def test_the_start_of_a_stream_is_held_until_its_end_or_until_the_server_stops(
     tmp_path: Path,
 ) -> None:
-    begun = {
+    stream_start = {
         "logfire.msg_template": "Chat Completion with {request_data[model]!r}",
         "logfire.span_type": "log",
         "gen_ai.request.model": "gpt-4o-mini",
@@ -365,8 +331,10 @@ def test_the_beginning_of_a_stream_waits_for_its_end_and_is_stored_without_one_w
         "request_data": True,
     }
     with Backend(tmp_path / "data") as backend:
-        request = traces([clean({k: v for k, v in begun.items() if k != "logfire.span_type"})], "logfire.openai")
-        assert send(backend, backend.key, request).rejected == 0
+        request = export_request(
+            [cleaned_span({k: v for k, v in stream_start.items() if k != "logfire.span_type"})], "logfire.openai"
+        )
+        assert backend.export_requests(request).rejected == 0
         assert backend.events() == []
         backend.stop()
     with Backend(tmp_path / "data") as backend:

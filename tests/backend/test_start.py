@@ -1,4 +1,4 @@
-"""How the server starts, refuses to start, and stops."""
+"""Starting, startup errors, and stopping of the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infraprism.backend import preflight
 from infraprism.backend.accounts import Accounts, InvalidKeyError
 
 
-def _refused(process: subprocess.Popen[str]) -> str:
+def _startup_error(process: subprocess.Popen[str]) -> str:
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert output == ""
@@ -27,7 +27,7 @@ def _refused(process: subprocess.Popen[str]) -> str:
     return errors
 
 
-def test_the_first_start_shows_a_key_once_and_keeps_only_its_hash(tmp_path: Path) -> None:
+def test_the_first_start_prints_a_key_once_and_stores_only_its_hash(tmp_path: Path) -> None:
     with Backend(tmp_path / "data", key=None) as backend:
         (line,) = [line for line in backend.lines if "export INFRAPRISM_API_KEY=ip-" in line]
         key = line.strip().partition("=")[2]
@@ -40,7 +40,7 @@ def test_the_first_start_shows_a_key_once_and_keeps_only_its_hash(tmp_path: Path
         assert again.get("/v1/me", key).status == 200
 
 
-def test_a_key_of_the_environment_is_the_first_and_is_not_shown(tmp_path: Path) -> None:
+def test_the_key_in_the_environment_becomes_the_first_key_and_is_not_printed(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         assert backend.get("/v1/me").status == 200
         assert not any(backend.key in line for line in backend.lines)
@@ -52,10 +52,10 @@ def test_a_key_of_the_environment_is_the_first_and_is_not_shown(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("key", ["ip-short", "sk-not-one-of-ours-at-all", "ip-with a space in it", "ip-" + "x" * 200])
-def test_a_text_that_is_no_key_cannot_be_the_first(tmp_path: Path, key: str) -> None:
-    told = _refused(start(tmp_path / "data", key=key))
-    assert "INFRAPRISM_API_KEY" in told
-    assert key not in told
+def test_an_invalid_key_in_the_environment_is_a_startup_error(tmp_path: Path, key: str) -> None:
+    error = _startup_error(start(tmp_path / "data", key=key))
+    assert "INFRAPRISM_API_KEY" in error
+    assert key not in error
     accounts = Accounts(tmp_path / "accounts.sqlite")
     with pytest.raises(InvalidKeyError):
         accounts.add_with_key(key)
@@ -63,38 +63,38 @@ def test_a_text_that_is_no_key_cannot_be_the_first(tmp_path: Path, key: str) -> 
     accounts.close()
 
 
-def test_a_second_server_on_the_same_data_is_told_so(tmp_path: Path) -> None:
+def test_a_second_server_on_the_same_data_directory_is_a_startup_error(tmp_path: Path) -> None:
     with Backend(tmp_path / "data"):
-        assert "is in use by another infraprism server" in _refused(start(tmp_path / "data"))
+        assert "is in use by another infraprism server" in _startup_error(start(tmp_path / "data"))
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_startup_error_that_names_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        told = _refused(start(tmp_path / "data", port))
-        assert f"port {port} " in told
-        assert "--port" in told
-        assert "--grpc-port" in _refused(start(tmp_path / "data", 0, port))
+        error = _startup_error(start(tmp_path / "data", port))
+        assert f"port {port} " in error
+        assert "--port" in error
+        assert "--grpc-port" in _startup_error(start(tmp_path / "data", 0, port))
 
 
-def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_data_directory_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "--data-dir" in _refused(start(tmp_path / "file"))
+    assert "--data-dir" in _startup_error(start(tmp_path / "file"))
     (tmp_path / "data" / "lock").mkdir(parents=True)
-    assert "--data-dir" in _refused(start(tmp_path / "data"))
+    assert "--data-dir" in _startup_error(start(tmp_path / "data"))
 
 
-def test_broken_prices_are_one_error_line_that_names_the_entry(tmp_path: Path) -> None:
+def test_an_invalid_price_file_is_a_startup_error_that_names_the_entry(tmp_path: Path) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("prices:\n  - provider: openai\n    model: gpt-4o\n    rates: {input: 2.5}\n")
-    told = _refused(start(tmp_path / "data", prices=prices))
-    assert "INFRAPRISM_PRICES" in told
-    assert "prices.yaml, entry 1: " in told
-    assert "none.yaml" in _refused(start(tmp_path / "data", prices=tmp_path / "none.yaml"))
+    error = _startup_error(start(tmp_path / "data", prices=prices))
+    assert "INFRAPRISM_PRICES" in error
+    assert "prices.yaml, entry 1: " in error
+    assert "none.yaml" in _startup_error(start(tmp_path / "data", prices=tmp_path / "none.yaml"))
     assert not (tmp_path / "data").exists()
 
 
-def test_missing_packages_are_told_with_the_command_that_installs_them(tmp_path: Path) -> None:
+def test_missing_packages_are_a_startup_error_with_the_install_command(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['chdb'] = None; sys.modules['clickhouse_connect'] = None; from pathlib import Path;"
         " from infraprism.backend.server import Settings, run;"
@@ -106,12 +106,12 @@ def test_missing_packages_are_told_with_the_command_that_installs_them(tmp_path:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert "pip install 'infraprism-opentelemetry[server]'" in _refused(process)
+    assert "pip install 'infraprism-opentelemetry[server]'" in _startup_error(process)
 
 
-def test_a_cpu_that_the_engine_cannot_run_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_avx2_is_a_startup_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = tmp_path / "cpuinfo"
-    monkeypatch.setattr(preflight, "_CPU_INFO", cpu)
+    monkeypatch.setattr(preflight, "CPU_INFO", cpu)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(preflight, "machine", lambda: "x86_64")
     cpu.write_text("flags\t\t: fpu sse4_2 avx2 bmi2\n")
@@ -121,8 +121,8 @@ def test_a_cpu_that_the_engine_cannot_run_on_is_told(tmp_path: Path, monkeypatch
         preflight.check_cpu()
 
 
-def test_stopping_finishes_what_was_taken_in(tmp_path: Path) -> None:
-    taken: list[int] = []
+def test_stopping_stores_all_accepted_requests(tmp_path: Path) -> None:
+    accepted: list[int] = []
 
     def send(backend: Backend, first: int) -> None:
         for number in range(first, first + 10**6):
@@ -133,23 +133,23 @@ def test_stopping_finishes_what_was_taken_in(tmp_path: Path) -> None:
             if answer.status == 503:
                 return
             assert answer.rejected == 0
-            taken.append(number)
+            accepted.append(number)
 
     with Backend(tmp_path / "data") as backend:
         with ThreadPoolExecutor(8) as pool:
             senders = [pool.submit(send, backend, sender * 10**6 + 1) for sender in range(8)]
             deadline = time.monotonic() + 30
-            while len(taken) < 8 and time.monotonic() < deadline:
+            while len(accepted) < 8 and time.monotonic() < deadline:
                 threading.Event().wait(0.02)
             backend.process.send_signal(signal.SIGTERM)
             for sender in senders:
                 sender.result(timeout=60)
         assert backend.stop() == (0, "")
     with Backend(tmp_path / "data") as backend:
-        assert {event(number).id for number in taken} <= {found["id"] for found in backend.events()}
+        assert {event(number).id for number in accepted} <= {found["id"] for found in backend.events()}
 
 
-def test_who_asks_again_to_stop_while_it_stops_does_not_kill_it(tmp_path: Path) -> None:
+def test_repeated_stop_signals_are_ignored_while_the_server_stops(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         assert backend.export(span(event())).rejected == 0
         deadline = time.monotonic() + 30
@@ -159,7 +159,7 @@ def test_who_asks_again_to_stop_while_it_stops_does_not_kill_it(tmp_path: Path) 
         assert backend.stop() == (0, "")
 
 
-def test_nothing_is_written_beside_the_data_directory(tmp_path: Path) -> None:
+def test_files_are_written_only_in_the_data_directory(tmp_path: Path) -> None:
     with Backend(tmp_path / "data") as backend:
         backend.export(span(event()))
         backend.events()

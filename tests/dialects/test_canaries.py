@@ -20,11 +20,11 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlag
 from tests.kit.spans import START_NS
 
 from infraprism.dialects import DIALECTS
-from infraprism.exporter.encoder import request_bytes, span_bytes
 from infraprism.exporter.preview import as_json
 from infraprism.processor import conversion, event_span, to_event
 from infraprism.schema import Event, fields
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
+from infraprism.schema.otlp_encoder import request_bytes, span_bytes
 
 # Only the application's attribution, through InfraPrism's own keys, can be any text.
 ATTRIBUTION = {fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.key}

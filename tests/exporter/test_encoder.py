@@ -14,10 +14,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from tests.kit.any_event import any_event
 from tests.kit.events import event
 
-from infraprism.exporter.encoder import request_bytes, span_bytes
 from infraprism.processor import event_span
 from infraprism.schema import Event
 from infraprism.schema.distribution import version
+from infraprism.schema.otlp_encoder import request_bytes, span_bytes
 from infraprism.schema.wire import Attribute, attributes
 
 

@@ -1,4 +1,4 @@
-"""The real backend in a process of its own, and the requests that one sends it."""
+"""The backend in its own process, and the requests that tests send to it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,42 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tests.kit import otlp_canaries
 from tests.kit.command import clean_environment
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.span_conversion.span_allowlist import SPAN_NAME
 from infraprism.schema import Event, wire
 
 KEY = "ip-the-key-of-the-first-account"
+SEMCONV = "opentelemetry.instrumentation.openai_v2"
+OPENINFERENCE = "openinference.instrumentation.openai"
+LANGCHAIN = "openinference.instrumentation.langchain"
+CALL: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+    "gen_ai.usage.input_tokens": 1000,
+    "gen_ai.usage.output_tokens": 500,
+    "gen_ai.usage.cache_read.input_tokens": 400,
+}
+"""The attributes of a client span in the GenAI semantic conventions."""
+LLM: dict[str, Any] = {
+    "openinference.span.kind": "LLM",
+    "llm.system": "openai",
+    "llm.model_name": "gpt-4o-mini-2024-07-18",
+    "llm.token_count.prompt": 1000,
+    "llm.token_count.completion": 500,
+    "llm.token_count.prompt_details.cache_read": 400,
+}
+"""The attributes of a framework's span of the same call, in OpenInference."""
+ATTRIBUTION: dict[str, Any] = {
+    "infraprism.entity_type": "customer",
+    "infraprism.entity_id": "acme-corp",
+    "infraprism.session_id": "s 1",
+    "infraprism.tags.feature": "chatbot",
+}
 PROTOBUF = "application/x-protobuf"
 _RUN = (
     "import sys; from pathlib import Path; from infraprism.backend.server import Settings, run;"
@@ -38,7 +68,7 @@ _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRP
 
 
 class Answer(NamedTuple):
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,18 +76,23 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, with exact decimals."""
+        """The JSON body, with numbers as Decimal."""
         return json.loads(self.body, parse_float=Decimal)
 
     @property
     def rejected(self) -> int:
-        """How many spans an export's answer says were refused."""
+        """The number of rejected spans of a successful export."""
         assert self.status == 200, self.body
         return ExportTraceServiceResponse.FromString(self.body).partial_success.rejected_spans
 
+    @property
+    def error_message(self) -> str:
+        """The error message of the partial success of an export."""
+        return ExportTraceServiceResponse.FromString(self.body).partial_success.error_message
+
 
 class Backend:
-    """A backend on free ports, or one for HTTP that is told; the first key is `KEY` unless told otherwise."""
+    """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one."""
 
     def __init__(
         self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None, port: int = 0
@@ -83,7 +118,7 @@ class Backend:
         self.stop()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """End the process; its status and what it wrote to stderr."""
+        """Stop the process with a signal. Returns its exit status and its stderr."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         output, errors = self.process.communicate(timeout=30)
@@ -91,7 +126,7 @@ class Backend:
         return self.process.returncode, errors
 
     def add_account(self, **values: Any) -> str:
-        """A new account's key."""
+        """Create an account and return its key."""
         accounts = Accounts(self.data_dir / "accounts.sqlite")
         try:
             return accounts.add_key(accounts.add(**values).id)
@@ -101,30 +136,36 @@ class Backend:
     def export(
         self, *spans: Span, key: str | None = None, body: bytes | None = None, compress: bool = False, **headers: str
     ) -> Answer:
-        """Send spans, or a body of other bytes, over HTTP."""
+        """Send spans, or any body, over HTTP."""
         sent = request(spans).SerializeToString() if body is None else body
-        given = {"content-type": PROTOBUF, "authorization": f"Bearer {self.key if key is None else key}"}
+        sent_headers = {"content-type": PROTOBUF, "authorization": f"Bearer {self.key if key is None else key}"}
         if compress:
-            sent, given["content-encoding"] = gzip.compress(sent), "gzip"
-        return self.http("/v1/traces", sent, given | {name.replace("_", "-"): text for name, text in headers.items()})
+            sent, sent_headers["content-encoding"] = gzip.compress(sent), "gzip"
+        sent_headers |= {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.http("/v1/traces", sent, sent_headers)
+
+    def export_requests(self, *requests: ExportTraceServiceRequest, key: str | None = None) -> Answer:
+        """Send several requests as one."""
+        merged = ExportTraceServiceRequest(resource_spans=[group for one in requests for group in one.resource_spans])
+        return self.export(body=merged.SerializeToString(), key=key)
 
     def get(self, path: str, key: str | None = None, **parameters: Any) -> Answer:
-        """Read over REST."""
-        asked = f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else path
-        return self.http(asked, None, {"authorization": f"Bearer {self.key if key is None else key}"})
+        """Send a REST request."""
+        target = f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else path
+        return self.http(target, None, {"authorization": f"Bearer {self.key if key is None else key}"})
 
     def events(self, key: str | None = None, **parameters: Any) -> list[dict[str, Any]]:
-        """The events of a page."""
+        """The events of one page."""
         answer = self.get("/v1/events", key, **{"limit": 1000, **parameters})
         assert answer.status == 200, answer.body
         found: list[dict[str, Any]] = answer.json["data"]
         return found
 
     def http(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Any request."""
-        asked = urllib.request.Request(self.url + path, data=body, headers=dict(headers))
+        """Send an HTTP request: POST with a body, GET without."""
+        sent = urllib.request.Request(self.url + path, data=body, headers=dict(headers))
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=30) as answer:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sent, timeout=30) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -140,9 +181,9 @@ def start(
     max_waiting_bytes: int | None = None,
     prices: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """The bare process."""
-    given = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
-    environment = clean_environment(**{name: value for name, value in given.items() if value})
+    """Start the server process."""
+    variables = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
+    environment = clean_environment(**{name: value for name, value in variables.items() if value})
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     options = (port, grpc_port, max_waiting_bytes)
     return subprocess.Popen(
@@ -156,7 +197,7 @@ def start(
 
 
 def span(event: Event, *, usage_detail: bool = False, **changes: Any) -> Span:
-    """The span that an event travels as; `changes` set attributes (None leaves one out)."""
+    """The OTLP span of an event. `changes` sets attributes; None removes one."""
     made = Span(
         trace_id=event.trace_id.to_bytes(16, "big"),
         span_id=event.span_id.to_bytes(8, "big"),
@@ -173,7 +214,7 @@ def span(event: Event, *, usage_detail: bool = False, **changes: Any) -> Span:
 
 
 def set_attribute(made: Span, key: str, value: object) -> None:
-    """Add an attribute, of any type there is."""
+    """Add an attribute of any OTLP type."""
     any_value = made.attributes.add(key=key).value
     match value:
         case bool():
@@ -191,9 +232,23 @@ def set_attribute(made: Span, key: str, value: object) -> None:
 
 
 def request(spans: Iterable[Span]) -> ExportTraceServiceRequest:
-    """One export request, as the exporter makes it."""
+    """An export request in the form that the exporter sends."""
     made = ExportTraceServiceRequest()
     scope = made.resource_spans.add().scope_spans.add()
     scope.scope.name, scope.scope.version = wire.SCOPE_NAME, "0.1.0"
     scope.spans.extend(spans)
+    return made
+
+
+def cleaned_span(attributes: dict[str, Any], **more: Any) -> Span:
+    """A span as the collector forwards it, with new ids; it lasts one second."""
+    return otlp_canaries.span(attributes, **{"name": SPAN_NAME, **more})
+
+
+def nested_span(outer: Span, attributes: dict[str, Any]) -> Span:
+    """A cleaned child span; it starts 1 ms later and ends 1 ms earlier."""
+    made = cleaned_span(attributes, parent_span_id=outer.span_id)
+    made.trace_id = outer.trace_id
+    made.start_time_unix_nano = outer.start_time_unix_nano + 1_000_000
+    made.end_time_unix_nano = outer.end_time_unix_nano - 1_000_000
     return made

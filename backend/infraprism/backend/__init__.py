@@ -1,1 +1,1 @@
-"""The backend: OTLP in, one embedded store, REST out. `infraprism.backend.server` runs it."""
+"""The backend: an OTLP receiver, an embedded event store and a REST API. Run it with `infraprism.backend.server`."""

@@ -1,4 +1,4 @@
-"""The HTTP application: OTLP in, REST out, on one port."""
+"""The HTTP application: OTLP/HTTP and the REST API on one port."""
 
 from __future__ import annotations
 
@@ -11,77 +11,79 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.api import costs, errors, events
-from infraprism.backend.api.authentication import Access, caller
+from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
 from infraprism.backend.ingest import over_http
-from infraprism.backend.ingest.receiver import Intake
+from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.store import Database
 
 _JSON: Final = "application/json"
-_NOT_OURS: Final = "only traces are taken here, at /v1/traces: an InfraPrism event is a span, not a log or a metric"
-Caller = Annotated[Account, Depends(caller)]
+_ONLY_TRACES: Final = (
+    "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
+)
+Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """What the application runs on."""
+    """The dependencies of the application. `readers` runs blocking queries."""
 
     accounts: Accounts
     database: Database
-    intake: Intake
+    receiver: Receiver
     readers: ThreadPoolExecutor
 
 
 def application(services: Services) -> FastAPI:
-    """The application."""
+    """The application with all routes."""
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
-    app.add_middleware(Access, accounts=services.accounts)
-    _otlp(app, services)
-    _rest(app, services)
+    app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
+    _add_otlp_routes(app, services)
+    _add_rest_routes(app, services)
     return app
 
 
-def _otlp(app: FastAPI, services: Services) -> None:
+def _add_otlp_routes(app: FastAPI, services: Services) -> None:
     @app.post("/v1/traces", include_in_schema=False)
     async def traces(request: Request) -> Response:
-        return await over_http.export(request, services.intake)
+        return await over_http.export(request, services.receiver)
 
     @app.post("/v1/logs", include_in_schema=False)
     @app.post("/v1/metrics", include_in_schema=False)
-    async def not_ours() -> Response:
-        return errors.error_response(404, "not_found", _NOT_OURS)
+    async def unsupported_signal() -> Response:
+        return errors.error_response(404, "not_found", _ONLY_TRACES)
 
 
-def _rest(app: FastAPI, services: Services) -> None:
-    async def answer(read: Callable[[], bytes]) -> Response:
-        body = await asyncio.get_running_loop().run_in_executor(services.readers, read)
+def _add_rest_routes(app: FastAPI, services: Services) -> None:
+    async def respond(query: Callable[[], bytes]) -> Response:
+        body = await asyncio.get_running_loop().run_in_executor(services.readers, query)
         return Response(body, media_type=_JSON)
 
     @app.get("/healthz")
     async def health() -> Response:
-        """Whether events can be taken and read; needs no key."""
-        return await answer(lambda: b'{"status":"ok"}' if services.database.read("SELECT 1 AS ok", {}) else b"")
+        """Whether the store can be queried. Needs no key."""
+        return await respond(lambda: b'{"status":"ok"}' if services.database.read("SELECT 1 AS ok", {}) else b"")
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
-        """The account that the key belongs to; what it never told is null."""
+        """The account of the key. Values that are not set are null."""
         return {name: getattr(account, name) for name in Account.__slots__}
 
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await answer(lambda: events.page(services.database, account, query))
+        return await respond(lambda: events.page(services.database, account, query))
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:
         """One event."""
-        return await answer(lambda: events.one(services.database, account, event_id))
+        return await respond(lambda: events.one(services.database, account, event_id))
 
     @app.get("/v1/entities")
     async def list_entities(account: Caller, query: Annotated[events.EntityQuery, Query()]) -> Response:
-        """What events are attributed to, the dearest first."""
-        return await answer(lambda: events.entities(services.database, account, query))
+        """The entities that events are attributed to, highest cost first."""
+        return await respond(lambda: events.entities(services.database, account, query))
 
     @app.get("/v1/analytics/costs")
     async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
-        """What calls cost."""
-        return await answer(lambda: costs.summary(services.database, account, query))
+        """Sums of cost and tokens, optionally grouped."""
+        return await respond(lambda: costs.summary(services.database, account, query))

@@ -1,4 +1,4 @@
-"""What can keep the server from starting, each as one line that says what to do."""
+"""Checks before the server starts. Each failure is one line that names the cause and the fix."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from platform import machine
 from typing import IO, Final
 
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
-_CPU_INFO: Final = Path("/proc/cpuinfo")
+CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 class StartupError(Exception):
-    """The server cannot start; the message is for the user."""
+    """The server cannot start. The message is shown to the user."""
 
 
 def check_prices() -> None:
-    """Read the user's own prices, if the environment names a file of them: no call is to be stored with other prices.
+    """Load the price file of INFRAPRISM_PRICES, if set, so that no call is priced without it.
 
     Raises StartupError, which names the line.
     """
@@ -35,19 +35,19 @@ def check_prices() -> None:
 
 
 def check_cpu() -> None:
-    """The embedded engine's x86-64 build needs AVX2, and would end the process without a word.
+    """The x86-64 build of the embedded engine requires AVX2 and aborts the process without it.
 
     Raises StartupError.
     """
-    if sys.platform != "linux" or machine() != "x86_64" or not _CPU_INFO.exists():
+    if sys.platform != "linux" or machine() != "x86_64" or not CPU_INFO.exists():
         return
-    flags = next((line for line in _CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
+    flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
     if "avx2" not in flags.split():
         raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
 
 
 def open_data_dir(path: Path) -> IO[bytes]:
-    """Make the data directory, and hold it for this process as long as the file is open. Raises StartupError."""
+    """Create and lock the data directory. The lock is held while the returned file is open. Raises StartupError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / "lock").open("ab")
@@ -65,11 +65,11 @@ def open_data_dir(path: Path) -> IO[bytes]:
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:
-    """A listening socket; `option` is what the user would change. Raises StartupError."""
+    """A listening socket. `option` is the command-line option of the port, for the message. Raises StartupError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
-        raise StartupError(f"{host} is no address of this machine: choose another --host") from None
+        raise StartupError(f"{host} is not an address of this machine: choose another --host") from None
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,7 +79,7 @@ def listen(host: str, port: int, option: str = "--port") -> socket.socket:
         listening.close()
         if getattr(error, "errno", 0) == errno.EADDRINUSE:
             raise StartupError(
-                f"port {port} of {host} is taken: stop what uses it, or choose another {option}"
+                f"port {port} of {host} is in use: stop the process that uses it, or choose another {option}"
             ) from None
         raise StartupError(f"cannot listen on port {port} of {host}: choose another {option} or --host") from None
     listening.setblocking(False)  # noqa: FBT003  # the socket's own signature
@@ -87,5 +87,5 @@ def listen(host: str, port: int, option: str = "--port") -> socket.socket:
 
 
 def check_port(host: str, port: int, option: str) -> None:
-    """Check that a port can be had, for a library that would tell in a page of text. Raises StartupError."""
+    """Check that a port is free. Raises StartupError."""
     listen(host, port, option).close()

@@ -1,4 +1,4 @@
-"""The server process: OTLP over HTTP and gRPC, REST, and the embedded store, in one asyncio loop."""
+"""The server process: OTLP over HTTP and gRPC, the REST API and the embedded store in one asyncio loop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _KEY_VARIABLE: Final = "INFRAPRISM_API_KEY"
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, then finish what was taken in. The exit status.
+    """Serve until SIGTERM or SIGINT, then store all accepted requests. Returns the exit status.
 
-    Prints to stdout: at the first start the key, once; one line when it is ready. What keeps it from starting is one
-    line on stderr, and status 1.
+    Prints the API key to stdout at the first start, and one line when the server is ready. If the server cannot start,
+    prints one line to stderr and returns 1.
     """
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     try:
@@ -41,7 +41,7 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     stack.enter_context(open_data_dir(settings.data_dir))
     listening = stack.enter_context(listen(settings.host, settings.port))
     check_port(settings.host, settings.grpc_port, "--grpc-port")
-    # The engine is imported only once what is quick to tell has been checked.
+    # Imported after the fast checks: importing the engine takes seconds.
     try:
         from infraprism.backend.serving import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -53,38 +53,38 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     _stop_on_signals(stop, stack)
     async with serve(settings, accounts, listening) as addresses:
         if first_key:
-            _say(f"A key was made for you; it is shown only now:\n  export {_KEY_VARIABLE}={first_key}")
-        _say(f"InfraPrism is ready: {addresses}, data in {settings.data_dir}")
+            _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key}")
+        _print(f"InfraPrism is ready: {addresses}, data in {settings.data_dir}")
         await stop.wait()
 
 
 def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
-    """Set `stop` on SIGTERM and SIGINT. Who asks again, at any time until the process is gone, does not kill it."""
+    """Set `stop` on SIGTERM and SIGINT. Repeated signals are ignored until the process has exited."""
     loop = asyncio.get_running_loop()
 
-    def asked(*_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: it is stopping
+    def on_signal(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is already closed
             loop.call_soon_threadsafe(stop.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Not the loop's own handlers, which end with it, and Python's end before the process does.
-        signal.signal(number, asked)
+        # Not loop.add_signal_handler: those handlers are removed with the loop, before the process exits.
+        signal.signal(number, on_signal)
         stack.callback(signal.signal, number, signal.SIG_IGN)
 
 
 def _first_key(accounts: Accounts) -> str | None:
-    """Make the first account. Its key is the one in the environment, or a new one, which is returned to be shown."""
-    given = os.environ.get(_KEY_VARIABLE, "").strip()
+    """Create the first account with the key in INFRAPRISM_API_KEY. Without one, returns a generated key to be shown."""
+    from_environment = os.environ.get(_KEY_VARIABLE, "").strip()
     if not accounts.is_empty():
-        if given and accounts.of_key(given) is None:
-            _say(f"note: the {_KEY_VARIABLE} of this environment is no key of this data directory")
+        if from_environment and accounts.find_by_key(from_environment) is None:
+            _print(f"note: the {_KEY_VARIABLE} in the environment is no key of this data directory")
         return None
     try:
-        made = accounts.add_with_key(given or None)
+        key = accounts.add_with_key(from_environment or None)
     except InvalidKeyError as error:
-        raise StartupError(f"{_KEY_VARIABLE} cannot be the first key: {error}; unset it to have one made") from None
-    return None if given else made
+        raise StartupError(f"{_KEY_VARIABLE} cannot be the first key: {error}; unset it to generate one") from None
+    return None if from_environment else key
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201  # the user's terminal

@@ -1,4 +1,4 @@
-"""How to run the server."""
+"""Settings of the server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run the server.
+    """Settings of the server.
 
-    A port of 0 takes any free one. `max_waiting_bytes` bounds the requests that are held in memory until they are
-    stored; beyond it senders are told to come back.
+    Port 0 selects a free port. `max_waiting_bytes` limits the size of the requests that are held in memory until they
+    are stored; beyond it requests are rejected with a retryable error (429, RESOURCE_EXHAUSTED).
     """
 
     data_dir: Path

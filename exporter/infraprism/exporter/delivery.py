@@ -18,13 +18,13 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
 from infraprism.exporter.delivery_log import DeliveryLog
-from infraprism.exporter.encoder import request_bytes
 from infraprism.exporter.export_result import ExportResult
 from infraprism.exporter.pending import Pending
 from infraprism.exporter.retry_backoff import RetryBackoff
 from infraprism.exporter.sender import Sender, connect
 from infraprism.exporter.settings import Settings
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.otlp_encoder import request_bytes
 
 SHUTDOWN_ATTEMPTS: Final = 3
 """Failed attempts after which a shutdown gives up, even if its timeout is not over."""

@@ -16,13 +16,13 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from infraprism.attribution import span_start_context
 from infraprism.exporter import fork_safety
 from infraprism.exporter.delivery import Overflow
-from infraprism.exporter.encoder import span_bytes
 from infraprism.exporter.event_sink import DroppingSink, EventSink, open_event_sink
 from infraprism.exporter.settings import Settings, SettingsError, read_settings
 from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.processor.worker import Worker
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.otlp_encoder import span_bytes
 from infraprism.schema.settings import boolean
 
 EXIT_TIMEOUT_MILLIS: Final = 5000

@@ -20,6 +20,10 @@ Presence = Literal["always", "attribution", "failure", "opt_in"]
 MAX_TOKENS: Final = 10**12
 """Upper bound of token counts; a larger count is an error of the reporter."""
 MAX_LATENCY_MS: Final = 2**32 - 1
+EARLIEST_TIMESTAMP_MS: Final = 1_577_836_800_000
+"""2020-01-01 UTC, the earliest start time that the backend accepts: before it no call was billed."""
+MAX_CLOCK_SKEW_MS: Final = 86_400_000
+"""How far ahead of the backend's clock a start time may be."""
 MAX_TAGS: Final = 32
 MAX_COST_DIGITS: Final = 18
 """Digits before and after the decimal point of a cost: the capacity of Decimal(38, 18) in the store."""

@@ -1,4 +1,4 @@
-"""Accounts and their keys."""
+"""Accounts and their API keys."""
 
 from infraprism.backend.accounts.accounts import Account, Accounts, InvalidKeyError
 from infraprism.backend.accounts.plans import PLANS

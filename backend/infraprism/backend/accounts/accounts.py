@@ -1,4 +1,4 @@
-"""Accounts and keys in one SQLite file."""
+"""Accounts and API keys in one SQLite file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from infraprism.backend.accounts.plans import SELF_HOSTED
 
 KEY_PREFIX: Final = "ip-"
 _KEY: Final = re.compile(r"ip-[A-Za-z0-9_-]{13,197}")
-_SHOWN: Final = 8
+_PREFIX_LENGTH: Final = 8
 _CACHE_S: Final = 5.0
 _CACHE_SIZE: Final = 4096
 
 
 class InvalidKeyError(ValueError):
-    """A text that is no key."""
+    """The text is not a valid API key."""
 
     def __init__(self) -> None:
         super().__init__("a key is `ip-` and 13 to 197 letters, digits, - or _")
@@ -33,7 +33,7 @@ class InvalidKeyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who owns events. What was never told is None; `usage_detail` says whether opt-in fields are kept."""
+    """The owner of events. Values that are not set are None. `usage_detail`: whether the opt-in fields are stored."""
 
     id: str
     email: str | None
@@ -45,19 +45,19 @@ class Account:
 
 
 class Accounts:
-    """The accounts in a file, which only its owner may read. May be used from any thread."""
+    """The accounts in a file with mode 0600. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
-        self._known: dict[bytes, tuple[float, Account | None]] = {}
+        self._cache: dict[bytes, tuple[float, Account | None]] = {}
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(resources.files(__package__).joinpath("accounts.sql").read_text(encoding="utf-8"))
 
     def is_empty(self) -> bool:
-        """Whether there is no account yet."""
+        """Whether there is no account."""
         with self._lock:
             return self._db.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is None
 
@@ -70,7 +70,7 @@ class Accounts:
         plan: str = SELF_HOSTED,
         usage_detail: bool = False,
     ) -> Account:
-        """A new account."""
+        """Create an account."""
         account = Account(f"acc_{secrets.token_hex(8)}", email, name, company, plan, usage_detail, _now())
         with self._lock:
             self._db.execute(
@@ -81,7 +81,7 @@ class Accounts:
         return account
 
     def add_key(self, account_id: str, key: str | None = None) -> str:
-        """Give an account a key, a new one unless one is given. It is returned this once and cannot be read again.
+        """Add a key to an account and return it. Without `key` a new one is generated. Only its hash is stored.
 
         Raises InvalidKeyError.
         """
@@ -91,13 +91,13 @@ class Accounts:
         with self._lock:
             self._db.execute(
                 "INSERT INTO keys (hash, prefix, account_id, created_at) VALUES (?, ?, ?, ?)",
-                (_hash(key), key[:_SHOWN], account_id, _now()),
+                (_hash(key), key[:_PREFIX_LENGTH], account_id, _now()),
             )
-        self._known.clear()
+        self._cache.clear()
         return key
 
     def add_with_key(self, key: str | None = None) -> str:
-        """A new account of this server's owner and its key; both or, where the key is invalid, neither.
+        """Create an account of the plan `self_hosted` with a key, and return the key. An invalid key creates nothing.
 
         Raises InvalidKeyError.
         """
@@ -105,18 +105,18 @@ class Accounts:
             raise InvalidKeyError
         return self.add_key(self.add().id, key)
 
-    def of_key(self, key: str) -> Account | None:
-        """Whose key this is. An answer is at most five seconds old."""
+    def find_by_key(self, key: str) -> Account | None:
+        """The account of a key, or None. Results are cached for five seconds."""
         if not _KEY.fullmatch(key):
             return None
         hashed = _hash(key)
-        at, account = self._known.get(hashed, (0.0, None))
+        at, account = self._cache.get(hashed, (0.0, None))
         if account is None or time.monotonic() - at > _CACHE_S:
             account = self._find(hashed)
             if account is not None:
-                if len(self._known) >= _CACHE_SIZE:
-                    self._known.clear()
-                self._known[hashed] = (time.monotonic(), account)
+                if len(self._cache) >= _CACHE_SIZE:
+                    self._cache.clear()
+                self._cache[hashed] = (time.monotonic(), account)
         return account
 
     def _find(self, hashed: bytes) -> Account | None:
@@ -131,13 +131,13 @@ class Accounts:
         return Account(row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7])
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         with self._lock:
             self._db.close()
 
 
-def bearer(header: str | None) -> str:
-    """The key in an Authorization header, or an empty text."""
+def bearer_token(header: str | None) -> str:
+    """The bearer token of an Authorization header, or an empty string."""
     scheme, _, key = (header or "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS accounts
     created_at TEXT NOT NULL
 ) STRICT;
 
--- Only a key's hash is kept: who reads this file cannot act as its owner. The prefix tells keys apart for people.
+-- Only the hash of a key is stored: reading this file does not give access. The prefix identifies a key to its owner.
 CREATE TABLE IF NOT EXISTS keys
 (
     hash BLOB PRIMARY KEY,

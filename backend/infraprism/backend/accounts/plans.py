@@ -1,4 +1,4 @@
-"""What a plan allows, as data."""
+"""The rate limit of each plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PLANS: Final = {
     "growth": 300,
     "scale": 1_000,
     "enterprise": 10_000,
-    # Whoever runs the server has no reason to hold itself up; the headers stay true all the same.
+    # Effectively unlimited: the operator of the server is its only user.
     SELF_HOSTED: 1_000_000,
 }
-"""REST requests a minute, by plan."""
+"""REST requests per minute, by plan."""

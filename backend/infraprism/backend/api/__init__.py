@@ -1,1 +1,1 @@
-"""REST: what an account can read of its own events."""
+"""The REST API: read access of an account to its own events."""

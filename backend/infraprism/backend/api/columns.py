@@ -1,4 +1,4 @@
-"""An event as the REST API shows it, as columns in SQL."""
+"""The SELECT columns of an event in REST responses."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SHOWN: Final = (
 
 
 def event(*, usage_detail: bool) -> str:
-    """The columns, named apart from those of the table `events` that they are made of."""
+    """The columns. The table `events` is qualified, since the result columns have the same names."""
     shown = (*_SHOWN, *fields.USAGE_DETAIL) if usage_detail else _SHOWN
     columns = ["concat('evt_', lower(hex(events.id))) AS id", "events.timestamp AS timestamp"]
     for field in shown:
-        # An absent text is kept as an empty one; no text field of an event can be empty.
+        # An absent string is stored as the empty string.
         absent = field.kind == "string" and field.presence != "always"
         value = f"nullIf(toString(events.{field.name}), '')" if absent else f"events.{field.name}"
         columns.append(f"{value} AS {field.name}")

@@ -1,4 +1,4 @@
-"""`/v1/analytics/costs`: what calls cost, summed exactly."""
+"""`/v1/analytics/costs`: exact sums of cost and tokens."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _tag_of(group: str) -> str | None:
 
 
 class CostQuery(Filters):
-    """Which events to sum, and by what.
+    """The filters and the grouping of a sum.
 
-    Without `start_date` and `end_date` the last 30 days are summed, today included; without one of them, the 30 days
-    from or up to the other.
+    Without `start_date` and `end_date` the sum covers the last 30 days, including today; with one of them, the 30 days
+    from or up to that date.
     """
 
     group_by: Annotated[str, AfterValidator(_group)] | None = None
@@ -61,8 +61,8 @@ class CostQuery(Filters):
 def summary(database: Database, account: Account, query: CostQuery) -> bytes:
     """The sums as JSON: `{data: [group...], summary: {...}}`.
 
-    A cost or token sum is null where no event of the group has one; `unpriced_events` counts those without a cost.
-    The summary is of all groups, also where `limit` cuts their number; then `has_more` is true. Raises ApiError.
+    A cost or token sum is null if no event of the group has a value; `unpriced_events` counts the events without a
+    cost. The summary covers all groups, also if `limit` truncates `data`; then `has_more` is true. Raises ApiError.
     """
     query = _with_period(query)
     where, values = query.conditions(account.id)
@@ -82,7 +82,7 @@ def summary(database: Database, account: Account, query: CostQuery) -> bytes:
         ),
         {**values, "count": query.limit + 2},
     )
-    return _answer(rows, query, grouped=bool(keys))
+    return _response_body(rows, query, grouped=bool(keys))
 
 
 def _keys(group_by: str | None) -> dict[str, str]:
@@ -115,8 +115,8 @@ def _with_period(query: CostQuery) -> CostQuery:
     return period
 
 
-def _answer(rows: list[bytes], query: CostQuery, *, grouped: bool) -> bytes:
-    # Numbers are taken over as the digits that the store wrote, so that no float ever rounds a cost.
+def _response_body(rows: list[bytes], query: CostQuery, *, grouped: bool) -> bytes:
+    # Numbers are copied as the digits that the store returned, so that no float rounds a cost.
     total: dict[str, Any] = json.loads(rows[0], parse_float=_Digits, parse_int=_Digits) if rows else {}
     events = total.get("total_events", "0")
     data = (rows[1:] if grouped else rows) if events != "0" else []
@@ -133,6 +133,6 @@ def _answer(rows: list[bytes], query: CostQuery, *, grouped: bool) -> bytes:
 
 
 class _Digits(str):
-    """A number as it was written."""
+    """A JSON number as its source text."""
 
     __slots__ = ()

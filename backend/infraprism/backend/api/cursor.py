@@ -1,4 +1,4 @@
-"""Where a long read goes on: after the last event that was read, wherever newer ones have arrived since."""
+"""Pagination cursors: the position after the last event that was read, stable while newer events arrive."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from infraprism.backend.api.errors import ApiError
 
 
 class Cursor(NamedTuple):
-    """The last event read, and the place and total that the first page told."""
+    """The last event read, its offset, the total of the first page, and the fingerprint of the filters."""
 
     timestamp_ms: int
     id_hex: str
-    place: int
+    offset: int
     total: int
     filters: str
 
     def text(self) -> str:
-        """The cursor as callers get it; opaque."""
+        """The cursor as an opaque string."""
         return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
 
     @classmethod
     def read(cls, text: str, filters: str) -> Self:
-        """A cursor from its text, for the same filters. Raises ApiError."""
+        """Parse a cursor. Raises ApiError if it is invalid or belongs to other filters."""
         try:
-            timestamp_ms, id_hex, place, total, of = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            found = cls(int(timestamp_ms), bytes.fromhex(id_hex).hex(), int(place), int(total), str(of))
+            timestamp_ms, id_hex, offset, total, of = json.loads(
+                base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            )
+            found = cls(int(timestamp_ms), bytes.fromhex(id_hex).hex(), int(offset), int(total), str(of))
         except (ValueError, TypeError, OverflowError, RecursionError):
             found = None
         if found is None or of != filters or len(found.id_hex) != 32 or not 0 <= found.timestamp_ms < 2**53:  # noqa: PLR2004
@@ -37,5 +39,5 @@ class Cursor(NamedTuple):
 
 
 def fingerprint(*parts: str) -> str:
-    """What a cursor is bound to."""
+    """A hash of the account and filters that a cursor is valid for."""
     return sha256("\0".join(parts).encode()).hexdigest()[:16]

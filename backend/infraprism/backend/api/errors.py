@@ -1,4 +1,4 @@
-"""Errors of the REST API: `{"error": {"code", "message"}}`, saying what to do."""
+"""Error responses of the REST API: `{"error": {"code", "message"}}`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.exceptions import HTTPException
 from infraprism.backend.store import StoreError
 
 _log = logging.getLogger(__name__)
-_OF_STATUS = {
-    404: ("not_found", "no such path: see docs/api.md for those there are"),
-    405: ("method_not_allowed", "this path does not take that method"),
+_BY_STATUS = {
+    404: ("not_found", "no such path: the paths are listed in docs/api.md"),
+    405: ("method_not_allowed", "this path does not support that method"),
 }
 
 
 class ApiError(Exception):
-    """An answer that is an error."""
+    """A request that is answered with an error response."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -27,17 +27,17 @@ class ApiError(Exception):
 
 
 def error_body(code: str, message: str) -> bytes:
-    """The body of an error."""
+    """The body of an error response."""
     return json.dumps({"error": {"code": code, "message": message}}).encode()
 
 
 def error_response(status: int, code: str, message: str) -> Response:
-    """An error as a response."""
+    """An error response."""
     return Response(error_body(code, message), status, media_type="application/json")
 
 
 def install(app: FastAPI) -> None:
-    """Give every error of the application this shape."""
+    """Use this format for every error of the application."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -54,27 +54,27 @@ async def _invalid(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     name = str(first["loc"][-1]) if len(first["loc"]) > 1 else "parameters"
     if first["type"] == "extra_forbidden":
-        return error_response(400, "unknown_parameter", f"{_shown(name)}: no such parameter")
+        return error_response(400, "unknown_parameter", f"{_parameter_name(name)}: no such parameter")
     name = str(first["loc"][1]) if len(first["loc"]) > 1 else name
-    return error_response(400, "invalid_parameter", f"{name}: {_text(first)}")
+    return error_response(400, "invalid_parameter", f"{name}: {_message(first)}")
 
 
-def _text(error: dict[str, object]) -> str:
-    # The validator's own texts are fixed sentences with our bounds in them; the value that was sent is not in them.
+def _message(error: dict[str, object]) -> str:
+    # The messages of the validators contain our bounds and never the value that was sent.
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _shown(name: str) -> str:
+def _parameter_name(name: str) -> str:
     return name if len(name) <= 64 and name.isascii() and name.isprintable() else "parameters"  # noqa: PLR2004
 
 
 async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code, message = _OF_STATUS.get(error.status_code, ("error", "the request cannot be answered"))
+    code, message = _BY_STATUS.get(error.status_code, ("error", "the request cannot be processed"))
     return error_response(error.status_code, code, message)
 
 
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
     _log.warning("a query failed: engine code %d", error.code)
-    return error_response(503, "store_unavailable", "the store cannot answer now: try again later")
+    return error_response(503, "store_unavailable", "the store is unavailable: try again later")

@@ -23,7 +23,7 @@ Offset = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class EventQuery(Filters):
-    """A page of events, newest first: by `offset`, or by the `cursor` that the page before gave."""
+    """Parameters of a page of events, newest first: `offset`, or the `cursor` of the previous page."""
 
     limit: Limit = 100
     offset: Offset = 0
@@ -31,7 +31,7 @@ class EventQuery(Filters):
 
 
 class EntityQuery(BaseModel):
-    """A page of the entities that events are attributed to."""
+    """Parameters of a page of entities."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,15 +43,14 @@ class EntityQuery(BaseModel):
 def page(database: Database, account: Account, query: EventQuery) -> bytes:
     """A page of events as JSON.
 
-    `pagination` is `{total, limit, offset, has_more, next_cursor}`; `total` of a read by
-    cursor is that of its first page.
+    `pagination` is `{total, limit, offset, has_more, next_cursor}`. With a cursor, `total` is that of the first page.
     """
     where, values = query.conditions(account.id)
     of = fingerprint(account.id, query.model_dump_json(exclude={"limit", "offset", "cursor"}))
     after, offset = "", query.offset
     if query.cursor is not None:
         cursor = Cursor.read(query.cursor, of)
-        total, offset = cursor.total, cursor.place
+        total, offset = cursor.total, cursor.offset
         after = (
             " AND (timestamp, id) < (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'),"
             " CAST(unhex({after_id:String}), 'FixedString(16)'))"
@@ -67,15 +66,15 @@ def page(database: Database, account: Account, query: EventQuery) -> bytes:
         {**values, "count": query.limit + 1, "skipped": 0 if query.cursor is not None else query.offset},
     )
     more, rows = len(rows) > query.limit, rows[: query.limit]
-    following = _cursor_after(rows[-1], offset + len(rows), total, of) if more else None
-    pagination = {"total": total, "limit": query.limit, "offset": offset, "has_more": more, "next_cursor": following}
+    next_cursor = _cursor_after(rows[-1], offset + len(rows), total, of) if more else None
+    pagination = {"total": total, "limit": query.limit, "offset": offset, "has_more": more, "next_cursor": next_cursor}
     return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"
 
 
-def _cursor_after(row: bytes, place: int, total: int, of: str) -> str:
+def _cursor_after(row: bytes, offset: int, total: int, of: str) -> str:
     last = json.loads(row)
     return Cursor(
-        milliseconds(datetime.fromisoformat(last["timestamp"])), last["id"].removeprefix("evt_"), place, total, of
+        milliseconds(datetime.fromisoformat(last["timestamp"])), last["id"].removeprefix("evt_"), offset, total, of
     ).text()
 
 
@@ -93,7 +92,7 @@ def one(database: Database, account: Account, event_id: str) -> bytes:
 
 
 def entities(database: Database, account: Account, query: EntityQuery) -> bytes:
-    """A page of entities as JSON, the dearest first."""
+    """A page of entities as JSON, highest cost first."""
     where = "account = {account:String} AND entity_type " + ("= {type:String}" if query.type else "!= ''")
     values = {"account": account.id, "type": query.type or ""}
     total = int(

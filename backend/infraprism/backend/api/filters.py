@@ -1,4 +1,4 @@
-"""Which events: the parameters that the REST paths share, and their conditions in SQL."""
+"""Query parameters that filter events, and their SQL conditions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from infraprism.backend.store.database import Parameter
 from infraprism.schema import fields
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _TAG_ESCAPE: Final = re.compile(r"(?<!\\),")
 _MAX_TEXT: Final = 256
-_NO_MOMENT: Final = "a date such as 2026-01-31, or a time such as 2026-01-31T10:30:00Z"
+_EXPECTED_TIME: Final = "a date such as 2026-01-31, or a time such as 2026-01-31T10:30:00Z"
 
 
 def one_of(allowed: Iterable[str]) -> AfterValidator:
-    """A check that a text is one of a closed list."""
+    """A validator for the values of a closed list."""
     names = tuple(allowed)
 
     def check(value: str) -> str:
@@ -32,7 +32,7 @@ def one_of(allowed: Iterable[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _moment(value: str) -> str:
+def _valid_time(value: str) -> str:
     _bounds(value)
     return value
 
@@ -42,21 +42,21 @@ def _tags(values: list[str]) -> list[str]:
     return values
 
 
-Moment = Annotated[str, AfterValidator(_moment)]
+Time = Annotated[str, AfterValidator(_valid_time)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
 
 
 class Filters(BaseModel):
-    r"""Filters of events; several hold together.
+    r"""Filters of events, combined with AND.
 
-    Dates are ISO 8601: a day, which is whole and UTC, or a time, UTC where it has no offset. Both ends are included.
-    `tags` is `key:value,key:value`, and may be given several times; a comma inside a value is written `\,`.
+    Dates are ISO 8601: a UTC day, or a time, which is UTC if it has no offset. Both ends are inclusive.
+    `tags` is `key:value,key:value` and may be repeated; a comma in a value is escaped as `\,`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    start_date: Moment | None = None
-    end_date: Moment | None = None
+    start_date: Time | None = None
+    end_date: Time | None = None
     entity_type: Annotated[str, one_of(fields.ENTITY_TYPES)] | None = None
     entity_id: Text | None = None
     model: Text | None = None
@@ -66,7 +66,7 @@ class Filters(BaseModel):
     tags: Annotated[list[str], Field(max_length=fields.MAX_TAGS), AfterValidator(_tags)] = []  # a field
 
     def conditions(self, account_id: str) -> tuple[str, dict[str, Parameter]]:
-        """What an account's event must fulfil, in SQL, and the values bound in it."""
+        """The SQL condition on the events of an account, and its bound parameters."""
         parts = ["account = {account:String}"]
         values: dict[str, Parameter] = {"account": account_id}
         if self.start_date is not None:
@@ -89,7 +89,7 @@ class Filters(BaseModel):
 
 
 def tag_pairs(values: Iterable[str]) -> list[tuple[str, str]]:
-    """The pairs in `key:value,key:value`. Raises ValueError."""
+    """Parse `key:value,key:value`. Raises ValueError."""
     pairs = []
     for pair in (pair for value in values for pair in _TAG_ESCAPE.split(value)):
         key, colon, value = pair.partition(":")
@@ -99,23 +99,23 @@ def tag_pairs(values: Iterable[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def milliseconds(moment: datetime) -> int:
-    """Since 1970, UTC."""
-    return (moment - _FIRST) // timedelta(milliseconds=1)
+def milliseconds(time: datetime) -> int:
+    """Milliseconds since 1970, UTC."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _bounds(value: str) -> tuple[datetime, datetime]:
-    """The first and the last millisecond that a day or a time stands for. Raises ValueError."""
+    """The first and last millisecond of a day, or a time twice. Raises ValueError."""
     try:
         if _DATE.fullmatch(value):
             day = datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
             first, last = day, day + timedelta(days=1) - timedelta(milliseconds=1)
         else:
-            # In a query string a bare + of an offset arrives as a space.
+            # An unescaped + in a query string is decoded as a space.
             first = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
             last = first = first.replace(tzinfo=UTC) if first.tzinfo is None else first.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(_NO_MOMENT) from None
-    if not _FIRST <= first < _LAST:
-        raise ValueError(_NO_MOMENT)
+        raise ValueError(_EXPECTED_TIME) from None
+    if not _EPOCH <= first < _LATEST:
+        raise ValueError(_EXPECTED_TIME)
     return first, last

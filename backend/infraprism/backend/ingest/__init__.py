@@ -1,1 +1,1 @@
-"""OTLP in: bytes of many requests become one statement, and each request gets its own answer."""
+"""OTLP receiver: many requests become one SQL statement, and each request gets its own response."""

@@ -1,4 +1,4 @@
-"""Requests of a short while become one statement; each is answered when that statement has returned."""
+"""Writes the events of many requests with one SQL statement. A request completes when that statement has returned."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from infraprism.backend.ingest import duplicate_window, statement
-from infraprism.backend.ingest.entry import wrapped
-from infraprism.backend.ingest.otlp_requests import Spans
-from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, Reason, RefusedError
+from infraprism.backend.ingest.entry import framed
+from infraprism.backend.ingest.otlp_requests import EncodedSpans
+from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, RejectedError, Rejection
 from infraprism.backend.store import Database, StoreError
+from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
-_DAY_MS: Final = 86_400_000
 _LINGER_S: Final = 0.1
-"""How long a request waits for others, so that they share the fixed cost of a statement."""
+"""How long a request waits for others, which share the fixed cost of a statement."""
 _BATCH_BYTES: Final = 48 * 2**20
-# Faults of the store itself (cannot open, read, write; no space; too many parts): no request of the batch is to blame.
+# Errors of the store itself (cannot open, read, write; no space; too many parts), not caused by a request.
 _STORE_CODES: Final = frozenset({74, 75, 76, 228, 243, 252, 425, 1000})
-# The engine cannot read the bytes of an entry.
+# The engine cannot parse an entry.
 _UNREADABLE_CODES: Final = frozenset({33, 444, 443, 432, 27, 117, 524})
 
-Rejected = Mapping[str, int]
-"""How many spans of a request were refused, by reason."""
-Outcome = Rejected | Reason
+RejectedSpans = Mapping[str, int]
+"""The number of rejected spans of a request, by reason."""
+Outcome = RejectedSpans | Rejection
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +39,15 @@ _log = logging.getLogger(__name__)
 class _Waiting:
     account_id: str
     usage_detail: bool
-    spans: Spans
+    spans: EncodedSpans
     since: float = field(default_factory=time.monotonic)
-    answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Batches:
-    """The one writer of the store.
+class BatchWriter:
+    """The only writer of the store.
 
-    One statement runs at a time: two could both take an event that neither sees in the table yet.
+    Statements run one at a time: of two concurrent statements with the same event, neither would see it in the table.
     """
 
     def __init__(self, database: Database) -> None:
@@ -59,20 +59,20 @@ class Batches:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
         self._task = asyncio.create_task(self._run())
 
-    async def store(self, account_id: str, spans: Spans, *, usage_detail: bool) -> Rejected:
-        """Wait until the request's events are stored. Raises RefusedError."""
+    async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
+        """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:
-            raise RefusedError(STOPPING)
+            raise RejectedError(STOPPING)
         waiting = _Waiting(account_id, usage_detail, spans)
         self._waiting.append(waiting)
         self._arrived.set()
-        outcome = await waiting.answer
-        if isinstance(outcome, Reason):
-            raise RefusedError(outcome)
+        outcome = await waiting.outcome
+        if isinstance(outcome, Rejection):
+            raise RejectedError(outcome)
         return outcome
 
     async def close(self) -> None:
-        """Store what was taken in, then stop."""
+        """Store all accepted requests, then stop."""
         self._closing = True
         self._arrived.set()
         await self._task
@@ -82,10 +82,10 @@ class Batches:
         loop = asyncio.get_running_loop()
         while await self._has_batch():
             batch = self._next_batch()
-            outcomes = await loop.run_in_executor(self._thread, self._written, batch)
+            outcomes = await loop.run_in_executor(self._thread, self._write_batch, batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(outcome)
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
 
     async def _has_batch(self) -> bool:
         while not self._waiting:
@@ -93,10 +93,10 @@ class Batches:
                 return False
             self._arrived.clear()
             await self._arrived.wait()
-        while not self._closing and (left := self._waiting[0].since + _LINGER_S - time.monotonic()) > 0:
+        while not self._closing and (remaining_s := self._waiting[0].since + _LINGER_S - time.monotonic()) > 0:
             if sum(len(waiting.spans.body) for waiting in self._waiting) >= _BATCH_BYTES:
                 break
-            await asyncio.sleep(min(left, 0.01))
+            await asyncio.sleep(min(remaining_s, 0.01))
         return True
 
     def _next_batch(self) -> list[_Waiting]:
@@ -107,30 +107,30 @@ class Batches:
             size += len(batch[-1].spans.body)
         return batch
 
-    def _written(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+    def _write_batch(self, batch: Sequence[_Waiting]) -> list[Outcome]:
         try:
             return list(self._write(batch))
         except StoreError as error:
             if len(batch) > 1 and error.code not in _STORE_CODES:
-                # One request that the engine cannot read must not hold up the others: each half on its own.
+                # A request that the engine cannot parse must not fail the others: write each half separately.
                 middle = len(batch) // 2
-                return self._written(batch[:middle]) + self._written(batch[middle:])
+                return self._write_batch(batch[:middle]) + self._write_batch(batch[middle:])
             if error.code in _UNREADABLE_CODES:
                 return [UNREADABLE]
-            fault = f"engine code {error.code}"
-        except Exception as error:  # noqa: BLE001  # the writer must outlive every batch, and every request be answered
-            fault = type(error).__name__
-        _log.warning("a batch of %d requests could not be stored: %s", len(batch), fault)
+            cause = f"engine code {error.code}"
+        except Exception as error:  # noqa: BLE001  # the writer must survive every batch, and every request must complete
+            cause = type(error).__name__
+        _log.warning("a batch of %d requests could not be stored: %s", len(batch), cause)
         return [STORE_FAILED] * len(batch)
 
-    def _write(self, batch: Sequence[_Waiting]) -> list[Rejected]:
+    def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
         requests = list(itertools.islice(self._requests, len(batch)))
         pieces = [
             piece
             for request, waiting in zip(requests, batch, strict=True)
-            for piece in wrapped(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
+            for piece in framed(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
         ]
-        latest_ms = time.time_ns() // 1_000_000 + _DAY_MS
+        latest_ms = time.time_ns() // 1_000_000 + MAX_CLOCK_SKEW_MS
         sql = statement.insert(
             duplicate_window.condition((waiting.account_id, waiting.spans.ranges) for waiting in batch),
             latest_ms=latest_ms,
@@ -140,7 +140,7 @@ class Batches:
         self._database.insert(sql, pieces, statement.LAYOUT)
         return self._rejected(requests)
 
-    def _rejected(self, requests: Sequence[int]) -> list[Rejected]:
+    def _rejected(self, requests: Sequence[int]) -> list[RejectedSpans]:
         rows = self._database.read(
             "SELECT request, reason, spans FROM rejected WHERE request BETWEEN {first:UInt64} AND {last:UInt64}",
             {"first": requests[0], "last": requests[-1]},

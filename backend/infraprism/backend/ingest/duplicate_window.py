@@ -1,7 +1,7 @@
-"""Which stored events a batch could be sending again.
+"""The SQL condition on stored events that a batch may resend.
 
-A call sent again carries the same start time, so that a batch has to be compared only with its own hours of its own
-accounts. The number of ranges is bounded: beyond it the nearest ones grow together, which costs time, never exactness.
+A resent event has the same start time, so a batch is compared only with the stored events of the same accounts and time
+ranges. The number of ranges is bounded: above the bound the closest ranges are merged, which costs time, not exactness.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from infraprism.backend.ingest.otlp_requests import Ranges
+from infraprism.backend.ingest.otlp_requests import TimeRanges
 from infraprism.backend.store.quoting import literal
 
-_MAX_RANGES: Final = 32
-"""Of one account in one batch."""
-_NEAR_MS: Final = 600_000
+MAX_RANGES: Final = 32
+"""Per account and batch."""
+_MERGED_GAP_MS: Final = 600_000
 
 
-def condition(requests: Iterable[tuple[str, Ranges]]) -> str:
-    """The condition in SQL, from the account ids and time ranges of a batch's requests."""
+def condition(requests: Iterable[tuple[str, TimeRanges]]) -> str:
+    """The SQL condition, from the account ids and time ranges of the requests of a batch."""
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for account_id, ranges in requests:
         found[account_id].extend(ranges.values())
@@ -33,17 +33,17 @@ def condition(requests: Iterable[tuple[str, Ranges]]) -> str:
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges in order, near ones joined, at most `_MAX_RANGES` of them."""
+    """The sorted ranges. Close ranges are merged, so that at most `MAX_RANGES` remain."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
-        if joined and first - joined[-1][1] <= _NEAR_MS:
+        if joined and first - joined[-1][1] <= _MERGED_GAP_MS:
             joined[-1] = (joined[-1][0], max(joined[-1][1], last))
         else:
             joined.append((first, last))
-    if len(joined) <= _MAX_RANGES:
+    if len(joined) <= MAX_RANGES:
         return joined
     gaps = sorted((after[0] - before[1], after[0]) for before, after in itertools.pairwise(joined))
-    kept = {start for _, start in gaps[-(_MAX_RANGES - 1) :]}
+    kept = {start for _, start in gaps[-(MAX_RANGES - 1) :]}
     wide = [joined[0]]
     for first, last in joined[1:]:
         if first in kept:

@@ -1,4 +1,4 @@
-"""Wrapping a request for its batch: protobuf asks for no more than a tag and a length before the untouched body."""
+"""Frames a request body as an `Entry` message (entry.proto) without copying or parsing the body."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _USAGE_DETAIL: Final = b"\x18\x01"
 _BODY: Final = b"\x22"
 
 
-def wrapped(account_id: str, request: int, body: bytes, *, usage_detail: bool) -> tuple[bytes, bytes]:
-    """The length-prefixed Entry (entry.proto) around a body: what comes before it, and the body itself."""
+def framed(account_id: str, request: int, body: bytes, *, usage_detail: bool) -> tuple[bytes, bytes]:
+    """The length-prefixed Entry of a body, in two parts: everything before the body, and the body itself."""
     account = account_id.encode()
     before = b"".join(
         (
@@ -30,7 +30,7 @@ def wrapped(account_id: str, request: int, body: bytes, *, usage_detail: bool) -
 
 def _varint(number: int) -> bytes:
     encoded = bytearray()
-    while number > 127:  # noqa: PLR2004  # seven bits a byte
+    while number > 127:  # noqa: PLR2004  # seven bits per byte
         encoded.append(number & 127 | 128)
         number >>= 7
     encoded.append(number)

@@ -1,4 +1,4 @@
-"""OTLP's answers, for both protocols."""
+"""OTLP responses, for HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from infraprism.backend.ingest.batch_writer import Rejected
+from infraprism.backend.ingest.batch_writer import RejectedSpans
 from infraprism.backend.ingest.receiver import Encoding
-from infraprism.backend.ingest.rejections import Reason
+from infraprism.backend.ingest.rejections import Rejection
 from infraprism.backend.ingest.statement import REASONS
 
 
-def success(rejected: Rejected) -> ExportTraceServiceResponse:
-    """A success, partial where spans were refused. Its text is made of our own reasons and numbers only."""
+def success(rejected: RejectedSpans) -> ExportTraceServiceResponse:
+    """A success, partial if spans were rejected. The message contains only constants and counts."""
     if not rejected:
         return ExportTraceServiceResponse()
     reasons = "; ".join(f"{rejected[name]} {name} (expected: {REASONS[name]})" for name in sorted(rejected))
@@ -29,18 +29,18 @@ def success(rejected: Rejected) -> ExportTraceServiceResponse:
     )
 
 
-def failure(reason: Reason) -> Status:
-    """A refusal of the whole request."""
-    status = Status(code=reason.grpc_code, message=reason.message)
-    if reason.retry_after_s is not None:
+def failure(rejection: Rejection) -> Status:
+    """The rejection of a request."""
+    status = Status(code=rejection.grpc_code, message=rejection.message)
+    if rejection.retry_after_s is not None:
         info = RetryInfo()
-        info.retry_delay.seconds = reason.retry_after_s
+        info.retry_delay.seconds = rejection.retry_after_s
         status.details.add().Pack(info)
     return status
 
 
-def encoded(message: Message, encoding: Encoding) -> bytes:
-    """The answer's bytes in the encoding of its request."""
+def serialize(message: Message, encoding: Encoding) -> bytes:
+    """The response body in the encoding of the request."""
     if encoding == "json":
         return json_format.MessageToJson(message, indent=None).encode()
     return message.SerializeToString()

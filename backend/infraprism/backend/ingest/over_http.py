@@ -11,68 +11,70 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from infraprism.backend.ingest import otlp_responses
-from infraprism.backend.ingest.batch_writer import Rejected
-from infraprism.backend.ingest.receiver import MAX_BODY_BYTES, Encoding, Intake, Reservation
+from infraprism.backend.ingest.batch_writer import RejectedSpans
+from infraprism.backend.ingest.receiver import MAX_BODY_BYTES, Encoding, Receiver, Reservation
 from infraprism.backend.ingest.rejections import (
     TOO_LARGE,
     UNAUTHENTICATED,
     UNREADABLE,
     WRONG_ENCODING,
     WRONG_TYPE,
-    Reason,
-    RefusedError,
+    RejectedError,
+    Rejection,
 )
 
 _ENCODINGS: Final[dict[str, Encoding]] = {"application/x-protobuf": "protobuf", "application/json": "json"}
-_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
-_DRAINED_S: Final = 10
 _CONTENT_TYPES: Final[dict[Encoding, str]] = {encoding: name for name, encoding in _ENCODINGS.items()}
+_MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
+_DRAIN_TIMEOUT_S: Final = 10
 
 
-async def export(request: Request, intake: Intake) -> Response:
-    """Answer one export request, in the encoding it came in."""
+async def export(request: Request, receiver: Receiver) -> Response:
+    """Handle one export request. The response has the encoding of the request."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = _ENCODINGS.get(content_type)
     body = _Body(request)
     try:
-        rejected = await _taken(body, request.headers, intake, encoding)
-    except RefusedError as refused:
+        rejected = await _receive(body, request.headers, receiver, encoding)
+    except RejectedError as error:
         await body.drain()
-        return _refusal(refused.reason, encoding or "protobuf")
-    shown = encoding or "protobuf"
-    return Response(otlp_responses.encoded(otlp_responses.success(rejected), shown), media_type=_CONTENT_TYPES[shown])
+        return _failure(error.rejection, encoding or "protobuf")
+    used = encoding or "protobuf"
+    return Response(otlp_responses.serialize(otlp_responses.success(rejected), used), media_type=_CONTENT_TYPES[used])
 
 
-def _refusal(reason: Reason, encoding: Encoding) -> Response:
+def _failure(rejection: Rejection, encoding: Encoding) -> Response:
     response = Response(
-        otlp_responses.encoded(otlp_responses.failure(reason), encoding),
-        reason.http_status,
+        otlp_responses.serialize(otlp_responses.failure(rejection), encoding),
+        rejection.http_status,
         media_type=_CONTENT_TYPES[encoding],
     )
-    if reason.retry_after_s is not None:
-        response.headers["retry-after"] = str(reason.retry_after_s)
-    if reason is UNAUTHENTICATED:
+    if rejection.retry_after_s is not None:
+        response.headers["retry-after"] = str(rejection.retry_after_s)
+    if rejection is UNAUTHENTICATED:
         response.headers["www-authenticate"] = "Bearer"
     return response
 
 
-async def _taken(body: _Body, headers: Headers, intake: Intake, encoding: Encoding | None) -> Rejected:
-    account = intake.account(headers.get("authorization"))
+async def _receive(body: _Body, headers: Headers, receiver: Receiver, encoding: Encoding | None) -> RejectedSpans:
+    account = receiver.authenticate(headers.get("authorization"))
     if encoding is None:
-        raise RefusedError(WRONG_TYPE)
+        raise RejectedError(WRONG_TYPE)
     compression = headers.get("content-encoding", "identity").strip().lower()
     if compression not in ("identity", "gzip"):
-        raise RefusedError(WRONG_ENCODING)
-    declared = headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise RefusedError(TOO_LARGE)
-    with intake.reservation() as room:
-        content = await body.read(room)
-        return await intake.take(account, content, room, encoding=encoding, compressed=compression == "gzip")
+        raise RejectedError(WRONG_ENCODING)
+    content_length = headers.get("content-length", "0")
+    if content_length.isdecimal() and int(content_length) > MAX_BODY_BYTES:
+        raise RejectedError(TOO_LARGE)
+    with receiver.reservation() as reservation:
+        content = await body.read(reservation)
+        return await receiver.receive(
+            account, content, reservation, encoding=encoding, compressed=compression == "gzip"
+        )
 
 
 class _Body:
-    """The body of a request as it arrives."""
+    """The body of a request, read in chunks."""
 
     def __init__(self, request: Request) -> None:
         self._receive = request.receive
@@ -82,26 +84,26 @@ class _Body:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._ended = True
-            raise RefusedError(UNREADABLE)
+            raise RejectedError(UNREADABLE)
         self._ended = not message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         return chunk
 
-    async def read(self, room: Reservation) -> bytes:
-        """All of it. Raises RefusedError where it is too large, or the sender has gone."""
+    async def read(self, reservation: Reservation) -> bytes:
+        """The complete body. Raises RejectedError if it is too large or the client has disconnected."""
         chunks = []
         while not self._ended:
             chunk = await self._chunk()
-            if room.size + len(chunk) > MAX_BODY_BYTES:
-                raise RefusedError(TOO_LARGE)
-            room.add(len(chunk))
+            if reservation.size + len(chunk) > MAX_BODY_BYTES:
+                raise RejectedError(TOO_LARGE)
+            reservation.add(len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
 
     async def drain(self) -> None:
-        """Let the sender of a refused request finish, within bounds: one that is cut off never reads why."""
-        left = _DRAINED_BYTES
-        with contextlib.suppress(RefusedError, TimeoutError):
-            async with asyncio.timeout(_DRAINED_S):
-                while left > 0 and not self._ended:
-                    left -= len(await self._chunk())
+        """Read and discard the rest of a rejected body, within limits, since most clients read no response before."""
+        remaining = _MAX_DRAINED_BYTES
+        with contextlib.suppress(RejectedError, TimeoutError):
+            async with asyncio.timeout(_DRAIN_TIMEOUT_S):
+                while remaining > 0 and not self._ended:
+                    remaining -= len(await self._chunk())

@@ -1,4 +1,4 @@
-"""The road that every request takes, whatever protocol it came by: key, size, reading, storing."""
+"""The OTLP receiver, independent of the protocol: authentication, size limits, parsing, storing."""
 
 from __future__ import annotations
 
@@ -10,84 +10,89 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from infraprism.backend.accounts import Account, Accounts
-from infraprism.backend.accounts.accounts import bearer
-from infraprism.backend.ingest.batch_writer import Batches, Rejected
-from infraprism.backend.ingest.otlp_requests import Read, inflated, read_json, read_protobuf
-from infraprism.backend.ingest.rejections import BUSY, TOO_LARGE, UNAUTHENTICATED, RefusedError
-from infraprism.backend.span_conversion.deduplicator import Settled
-from infraprism.backend.span_conversion.recent_calls import Memory
+from infraprism.backend.accounts.accounts import bearer_token
+from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
+from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
+from infraprism.backend.ingest.otlp_requests import ParsedRequest, inflate, parse_json, parse_protobuf
+from infraprism.backend.ingest.rejections import BUSY, TOO_LARGE, UNAUTHENTICATED, RejectedError
+from infraprism.backend.span_conversion.recent_calls import RecentCalls
 
 Encoding = Literal["protobuf", "json"]
 
 MAX_BODY_BYTES: Final = 16 * 2**20
-"""Of one request, as sent and inflated."""
+"""Of one request, compressed and decompressed."""
 
 
-class Intake:
-    """Takes requests in. What waits in memory is bounded: beyond it new requests are refused until some is stored."""
+class Receiver:
+    """Receives OTLP requests. `max_waiting_bytes` limits the memory of requests that are not stored yet.
 
-    def __init__(self, accounts: Accounts, batches: Batches, memory: Memory, max_waiting_bytes: int) -> None:
+    Beyond it new requests are rejected with a retryable error.
+    """
+
+    def __init__(
+        self, accounts: Accounts, writer: BatchWriter, recent_calls: RecentCalls, max_waiting_bytes: int
+    ) -> None:
         self._accounts = accounts
-        self._batches = batches
-        self._settled = Settled(batches, memory)
-        self._left = max_waiting_bytes
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="infraprism-reader")
+        self._writer = writer
+        self._deduplicating_writer = DeduplicatingWriter(writer, recent_calls)
+        self._available_bytes = max_waiting_bytes
+        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="infraprism-parser")
 
-    def account(self, authorization: str | None) -> Account:
-        """Whose request this is. Raises RefusedError."""
-        account = self._accounts.of_key(bearer(authorization))
+    def authenticate(self, authorization: str | None) -> Account:
+        """The account of an Authorization header. Raises RejectedError."""
+        account = self._accounts.find_by_key(bearer_token(authorization))
         if account is None:
-            raise RefusedError(UNAUTHENTICATED)
+            raise RejectedError(UNAUTHENTICATED)
         return account
 
     @contextmanager
     def reservation(self) -> Iterator[Reservation]:
-        """Room in memory for one request."""
+        """Memory for one request, released at the end of the block."""
         reserved = Reservation(self)
         try:
             yield reserved
         finally:
-            self._left += reserved.size
+            self._available_bytes += reserved.size
 
     def reserve(self, size: int) -> None:
-        """Take room. Raises RefusedError where there is none."""
-        if size > self._left:
-            raise RefusedError(BUSY)
-        self._left -= size
+        """Reserve memory. Raises RejectedError if not enough is available."""
+        if size > self._available_bytes:
+            raise RejectedError(BUSY)
+        self._available_bytes -= size
 
-    async def take(
-        self, account: Account, body: bytes, room: Reservation, *, encoding: Encoding, compressed: bool
-    ) -> Rejected:
-        """Store a request's events; how many spans were refused, by reason. Raises RefusedError."""
+    async def receive(
+        self, account: Account, body: bytes, reservation: Reservation, *, encoding: Encoding, compressed: bool
+    ) -> RejectedSpans:
+        """Store the events of a request. Returns the number of rejected spans by reason. Raises RejectedError."""
         loop = asyncio.get_running_loop()
         if compressed:
-            body = await loop.run_in_executor(self._readers, inflated, body, MAX_BODY_BYTES)
-            room.add(len(body))
-        reader = read_json if encoding == "json" else read_protobuf
-        read: Read = await loop.run_in_executor(self._readers, reader, body)
-        rejected = Counter(read.faults)
-        if read.events.number:
-            rejected.update(await self._batches.store(account.id, read.events, usage_detail=account.usage_detail))
-        if read.others:
-            rejected.update(await self._settled.store(account, read.others))
+            body = await loop.run_in_executor(self._parsers, inflate, body, MAX_BODY_BYTES)
+            reservation.add(len(body))
+        parse = parse_json if encoding == "json" else parse_protobuf
+        request: ParsedRequest = await loop.run_in_executor(self._parsers, parse, body)
+        rejected = Counter(request.rejected)
+        if request.events.number:
+            rejected.update(await self._writer.store(account.id, request.events, usage_detail=account.usage_detail))
+        if request.cleaned:
+            rejected.update(await self._deduplicating_writer.store(account, request.cleaned))
         return rejected
 
     async def close(self) -> None:
-        """Store what is held, and stop the threads."""
-        await self._settled.close()
-        self._readers.shutdown()
+        """Store the calls that are held, and stop the threads."""
+        await self._deduplicating_writer.close()
+        self._parsers.shutdown()
 
 
 class Reservation:
-    """Room that one request holds until it is answered."""
+    """The memory that one request holds until its response is sent."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self.size = 0
 
     def add(self, size: int) -> None:
-        """Hold more. Raises RefusedError where there is none, or where one request would hold too much."""
+        """Reserve more. Raises RejectedError if not enough is available, or if the request is too large."""
         if size > MAX_BODY_BYTES:
-            raise RefusedError(TOO_LARGE)
-        self._intake.reserve(size)
+            raise RejectedError(TOO_LARGE)
+        self._receiver.reserve(size)
         self.size += size

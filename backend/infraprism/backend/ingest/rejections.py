@@ -1,14 +1,14 @@
-"""Why a whole request is refused, in both protocols' terms. The texts are ours alone and say what to do."""
+"""The reasons for rejecting a request, as HTTP and gRPC status. The messages are constants without sent values."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 
-class Reason(NamedTuple):
-    """A refusal as an HTTP status, a gRPC code (google.rpc.Code) and a text.
+class Rejection(NamedTuple):
+    """A rejection as an HTTP status, a gRPC code (google.rpc.Code) and a message.
 
-    Where `retry_after_s` is set, the same request may be sent again after that time.
+    If `retry_after_s` is set, the sender may retry the same request after that time.
     """
 
     http_status: int
@@ -17,21 +17,21 @@ class Reason(NamedTuple):
     retry_after_s: int | None = None
 
 
-class RefusedError(Exception):
-    """The request was not taken; nothing of it was stored, unless it is to be sent again, which counts once."""
+class RejectedError(Exception):
+    """The request is rejected: none of its spans are acknowledged. A retry of a partly stored request counts once."""
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.message)
+        self.rejection = rejection
 
 
-UNAUTHENTICATED: Final = Reason(
+UNAUTHENTICATED: Final = Rejection(
     401, 16, "no valid key: send the key of your account as `authorization: Bearer ip-...` (INFRAPRISM_API_KEY)"
 )
-UNREADABLE: Final = Reason(400, 3, "the body is no OTLP ExportTraceServiceRequest in the encoding it is sent as")
-WRONG_TYPE: Final = Reason(415, 3, "send content-type application/x-protobuf or application/json")
-WRONG_ENCODING: Final = Reason(415, 3, "send content-encoding gzip, or none")
-TOO_LARGE: Final = Reason(413, 8, "the request is too large: send fewer spans at once")
-BUSY: Final = Reason(429, 8, "more is arriving than can be stored: send the request again a little later", 1)
-STORE_FAILED: Final = Reason(503, 14, "the store cannot take events now: send the request again later", 5)
-STOPPING: Final = Reason(503, 14, "the server is stopping: send the request again later", 5)
+UNREADABLE: Final = Rejection(400, 3, "the body is not an OTLP ExportTraceServiceRequest in the declared encoding")
+WRONG_TYPE: Final = Rejection(415, 3, "send content-type application/x-protobuf or application/json")
+WRONG_ENCODING: Final = Rejection(415, 3, "send content-encoding gzip, or none")
+TOO_LARGE: Final = Rejection(413, 8, "the request is too large: send fewer spans per request")
+BUSY: Final = Rejection(429, 8, "the server is overloaded: retry the request later", 1)
+STORE_FAILED: Final = Rejection(503, 14, "the store cannot accept events now: retry the request later", 5)
+STOPPING: Final = Rejection(503, 14, "the server is stopping: retry the request later", 5)

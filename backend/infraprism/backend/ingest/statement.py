@@ -1,11 +1,11 @@
-"""The one statement that checks, deduplicates and stores the spans of many requests.
+"""Generates the SQL statement that validates, deduplicates and stores the events of many requests.
 
-It is made from the field table: each key becomes a code, each value is compared with its field's type, list, pattern
-and bounds, and a span in which anything is left over gets a reason and is not stored. The reasons are the closed list
-`REASONS`; no value and no key of a sender is ever repeated.
+The statement is generated from the field table. Each attribute key is mapped to a numeric code, and each value is
+checked against the type, closed list, pattern and bounds of its field. A span that fails a check gets a reason of
+`REASONS` and is not stored. No sent key or value is ever repeated in a response.
 
-The engine pays for every function that a row passes through, so that what can be said once for all attributes of a
-span (types, bounds, unknown keys) is said over the array of codes, and only values that are stored become columns.
+The cost of the engine is per function and row. Therefore checks that apply to all attributes of a span (types, bounds,
+unknown keys) are array functions over the codes, and only stored values become columns.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 
 from infraprism.backend.store.database import ENTRIES, Layout
 from infraprism.backend.store.quoting import array, literal
+from infraprism.backend.store.schema import NULLABLE_FIELDS, STORED_FIELDS
 from infraprism.schema import fields
 from infraprism.schema.fields import FIELDS, Field
 from infraprism.schema.wire import SCOPE_NAME
@@ -25,29 +26,25 @@ REASONS: Final = {
     "bad_ids": "trace id of 16 bytes and span id of 8, neither all zero",
     "bad_time": "start time from 2020 until one day ahead",
     "not_clean": "name `{operation} {model}`, scope `infraprism`, no resource, events, links, trace state or message;"
-    " of another scope exactly what our collector's configuration leaves of a span",
+    " from another scope: a span as cleaned by our collector configuration",
     "too_many_tags": f"at most {fields.MAX_TAGS} tags",
-    "unknown_key": "only the keys of the field table, and of another scope those of the dialects' tables",
+    "unknown_key": "only keys of the field table; from another scope only keys of the dialect tables",
     "duplicate_key": "each key once",
-    "missing_key": "the keys that are always there",
+    "missing_key": "all required keys",
     "wrong_type": "each value of its field's type",
     "bad_value": "each value in its field's list, pattern and bounds",
     "inconsistent": "total = input + output; entity type with id; cost with its status; error only on failure",
 }
-"""Why a span is refused, and what an accepted one looks like."""
-
-EARLIEST_MS: Final = 1_577_836_800_000
-"""2020-01-01: before it there was nothing to bill."""
+"""The reasons for rejecting a span, and what is expected instead."""
 
 _MAX_MEMORY_BYTES: Final = 4 * 10**9
 _BLOCKS: Final = 8
-"""Into how many blocks a batch is cut, so that its checks keep all cores busy."""
+"""The number of blocks per batch, so that the checks run on all cores."""
 
-_MAYBE_ABSENT: Final = frozenset({"input_tokens", "output_tokens", "total_tokens", "cost_usd"})
 _PLAIN: Final = tuple(field for field in FIELDS if field.kind != "tags")
-_REQUIRED: Final = tuple(f for f in _PLAIN if f.presence == "always" and f.name not in _MAYBE_ABSENT)
+_REQUIRED: Final = tuple(f for f in _PLAIN if f.presence == "always" and f not in NULLABLE_FIELDS)
 
-# A key's code is its expected kind (the numbers of the enum below) times 64, plus its place in the table.
+# The code of a key is its expected kind (the numbers of the enum below) times 64, plus its index in the field table.
 _KINDS: Final = {"string": 1, "decimal": 1, "tags": 1, "bool": 2, "int": 3}
 _CODES: Final = {field.name: 64 * _KINDS[field.kind] + place for place, field in enumerate(FIELDS)}
 _ARRAYS: Final = {"string": "strings", "decimal": "strings", "int": "integers", "bool": "truths"}
@@ -67,18 +64,18 @@ STRUCTURE: Final = (
     " scope_spans Array(Tuple(scope Tuple(name String, version String, attributes Array(String)), schema_url String,"
     f" spans Array({_SPAN}))))))"
 )
-"""The columns that an entry (entry.proto) is read as."""
+"""The columns of an entry (entry.proto)."""
 
 
 LAYOUT: Final = Layout(resources.files(__package__).joinpath("entry.proto"), "Entry", STRUCTURE)
 
 
 def insert(known: str, *, latest_ms: int, usage_detail: bool, requests: int) -> str:
-    """The statement for a batch of so many requests.
+    """The statement for a batch of `requests` requests.
 
-    `known` is a condition on the table of events that holds for every row that a span of this batch could be a resend
-    of: it keeps the look-up to the batch's own time ranges. `latest_ms` is the latest start time that is believed.
-    With `usage_detail` off the opt-in columns are left out, as they are in most batches.
+    `known` is a condition on the events table that holds for every stored row that this batch may resend. It limits the
+    lookup to the time ranges of the batch. `latest_ms` is the latest start time that is accepted.
+    Without `usage_detail` the opt-in columns are omitted, as in most batches.
     """
     names = ", ".join(field.name for field in _stored(usage_detail=usage_detail))
     return f"""
@@ -93,7 +90,7 @@ SETTINGS input_format_protobuf_oneof_presence = 1, short_circuit_function_evalua
 
 
 def _checked(latest_ms: int, *, usage_detail: bool) -> str:
-    """A row for each span: its request, account, reason (empty if it is accepted), identity and columns."""
+    """One row per span: its request, account, reason (empty if accepted), identity and columns."""
     checks = _checks()
     return f"""
 SELECT
@@ -108,22 +105,21 @@ FROM ({_found(latest_ms, usage_detail=usage_detail)}))"""
 
 
 def _stored(*, usage_detail: bool) -> tuple[Field, ...]:
-    # total_tokens is an alias in the table: it is compared here and follows from the other two.
-    return tuple(f for f in FIELDS if f.name != "total_tokens" and (usage_detail or f.presence != "opt_in"))
+    return tuple(field for field in STORED_FIELDS if usage_detail or field.presence != "opt_in")
 
 
 def _found(latest_ms: int, *, usage_detail: bool) -> str:
-    # One level for each step: an alias that is used on its own level is analysed again at every use.
-    looked_at = [field for field in _PLAIN if field.values or usage_detail or field.presence != "opt_in"]
+    # One subquery per step: an alias is analysed again at every use in its own subquery.
+    checked = [field for field in _PLAIN if field.values or usage_detail or field.presence != "opt_in"]
     tag = _CODES["tags"]
     return f"""
-SELECT *, {_lines(f"{_ARRAYS[field.kind]}[at_{field.name}] AS raw_{field.name}" for field in looked_at)}
+SELECT *, {_lines(f"{_ARRAYS[field.kind]}[at_{field.name}] AS raw_{field.name}" for field in checked)}
 FROM (
-SELECT *, rowNumberInAllBlocks() + 1 AS row, start_ms BETWEEN {EARLIEST_MS} AND {latest_ms} AS in_time,
+SELECT *, rowNumberInAllBlocks() + 1 AS row, start_ms BETWEEN {fields.EARLIEST_TIMESTAMP_MS} AND {latest_ms} AS in_time,
     arrayMap(key -> substring(key, {len(fields.TAG_PREFIX) + 1}),
         arrayFilter((key, code) -> code = {tag}, keys, codes)) AS tag_keys,
     arrayFilter((text, code) -> code = {tag}, strings, codes) AS tag_values,
-    {_lines(f"indexOf(codes, {_CODES[field.name]}) AS at_{field.name}" for field in looked_at)}
+    {_lines(f"indexOf(codes, {_CODES[field.name]}) AS at_{field.name}" for field in checked)}
 FROM (
 SELECT *, arrayMap(key -> transform(key, {array(field.key for field in _PLAIN)},
         {[_CODES[field.name] for field in _PLAIN]},
@@ -141,8 +137,8 @@ FROM ({_spans()}))))"""
 
 
 def _spans() -> str:
-    # Lambdas are given arrays side by side and capture single bytes only: one that captured a resource, or the request,
-    # would copy it once for each of its spans.
+    # Lambdas get parallel arrays and capture single bytes only: a captured resource or request would be copied for each
+    # of its spans.
     return f"""
 SELECT request, account, usage_detail, pair.1 AS span, pair.2 AS clean
 FROM (
@@ -166,7 +162,7 @@ FROM {ENTRIES}))"""
 
 
 def _checks() -> tuple[tuple[str, str], ...]:
-    # The first that holds counts.
+    # The first check that fails determines the reason.
     required = [_CODES[field.name] for field in _REQUIRED]
     return (
         ("bad_ids", _BAD_IDS),
@@ -206,8 +202,8 @@ def _values_fit() -> Iterator[str]:
     for field in FIELDS:
         text = "arrayStringConcat(tag_values)" if field.kind == "tags" else f"raw_{field.name}"
         if found := _TEXT_OF_CLASS.fullmatch(field.re2):
-            # RE2 unrolls a counted class of all of Unicode and then matches slowly: the class is looked for once, in
-            # all texts that must not hold it, and the length is counted.
+            # RE2 expands a counted Unicode class and then matches slowly. Therefore the excluded class is searched
+            # once, in all strings together, and the length is checked separately.
             excluded, least, most = found.groups()
             one_line.setdefault(excluded.replace("[^", "[", 1), []).append(text)
             if field.kind == "tags":
@@ -224,7 +220,7 @@ def _values_fit() -> Iterator[str]:
 
 
 def _column(field: Field) -> str:
-    """A checked value as its column; of an absent text an empty string, of other absent values null."""
+    """The column of a checked value. An absent string is the empty string; other absent values are NULL."""
     if field.kind == "tags":
         pairs = "arraySort(pair -> pair.1, arrayZip(tag_keys, tag_values))"
         return f"CAST({pairs}, 'Map(LowCardinality(String), String)') AS tags"
@@ -234,7 +230,7 @@ def _column(field: Field) -> str:
         return f"if({present}, {value}, {'NULL' if field.kind != 'string' else literal('')}) AS {field.name}"
     if field.kind == "decimal":
         return f"toDecimal128OrNull({value}, {fields.MAX_COST_DIGITS}) AS {field.name}"
-    if field.name in _MAYBE_ABSENT:
+    if field in NULLABLE_FIELDS:
         return f"if(at_{field.name} > 0, {value}, NULL) AS {field.name}"
     return f"{value} AS {field.name}"
 

@@ -1,1 +1,1 @@
-"""The other way in: cleaned spans of any instrumentation, as a collector sends them, become events before the store."""
+"""Converts cleaned spans of any instrumentation, as the collector forwards them, to events."""

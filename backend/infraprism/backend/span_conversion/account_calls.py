@@ -1,15 +1,16 @@
-"""Which of an account's cleaned spans are the same call: the processor's settling, over the requests of a while.
+"""Deduplicates the cleaned spans of one account, over the requests of a period, with the processor's deduplicator.
 
-A span that is sent again changes nothing, so that a sender who got no answer may send it in another company of spans.
+A resent span changes nothing, also if the sender batches it differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.deduplicator import Deduplicator
 from infraprism.processor import conversion
@@ -17,58 +18,59 @@ from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
 
 MAX_SEEN: Final = 32_768
-"""Spans of an account that are known again when they are sent again."""
+"""Span ids per account by which resent spans are recognised."""
 MAX_CALLS: Final = 16_384
-"""Calls of an account that are remembered: as many as large requests hold, since spans of one call may lie apart."""
+"""Calls per account in memory: as many as a large request has, since the spans of one call may be far apart in it."""
 
 
-class Call(NamedTuple):
-    """An event, and what each span of its call said."""
+class DeduplicatedCall(NamedTuple):
+    """The event of a call, and the candidates of all its spans."""
 
     event: Event
-    spans: Sequence[Candidate]
+    candidates: Sequence[Candidate]
 
 
-class Due(NamedTuple):
-    """The calls that are due, and when the next one will be, by the clock of the caller; None where none is held."""
+class DueCalls(NamedTuple):
+    """The calls that are due, and when the next call is due, in the caller's seconds; None if no call is held."""
 
-    calls: list[Call]
-    next_s: float | None
+    calls: list[DeduplicatedCall]
+    next_due_s: float | None
 
 
-class Calls:
-    """One account's calls. Used from one thread at a time; times are in seconds, by a clock that does not go back.
+class AccountCalls:
+    """The calls of one account. Not thread-safe. Times are seconds of a monotonic clock that the caller reads.
 
-    `known` are the spans of calls that were given back before, as by a process that ended since.
+    `released`: the candidates of calls that were released before, for example by an earlier process.
     """
 
-    def __init__(self, delivery_stats: DeliveryStats, known: Sequence[Sequence[Candidate]] = ()) -> None:
+    def __init__(self, delivery_stats: DeliveryStats, released: Sequence[Sequence[Candidate]] = ()) -> None:
         self._delivery_stats: Final = delivery_stats
         self._released: list[Sequence[Candidate]] = []
         self._deduplicator: Final = Deduplicator(max_calls=MAX_CALLS, on_release=self._released.append)
-        self._deduplicator.restore(known)
-        keys = [(found.trace_id, found.span_id) for spans in known for found in spans]
+        self._deduplicator.restore(released)
+        keys = [(candidate.trace_id, candidate.span_id) for candidates in released for candidate in candidates]
         self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
 
-    def take(self, spans: Iterable[ReadableSpan], now_s: float) -> int:
-        """Take spans in, in the order in which they ended; how many could not be read."""
+    def add(self, spans: Iterable[CleanedSpan], now_s: float) -> int:
+        """Add spans in the order of their end times. Returns the number of spans that could not be read."""
         unreadable = 0
-        for span in sorted(spans, key=lambda span: span.end_time or 0):
-            context = span.context
-            if context is None or (key := (context.trace_id, context.span_id)) in self._seen:
+        for span in sorted(spans, key=_end_time):
+            key = (span.context.trace_id, span.context.span_id)
+            if key in self._seen:
                 continue
             if len(self._seen) >= MAX_SEEN:
                 del self._seen[next(iter(self._seen))]
             self._seen[key] = None
             try:
-                self._take(span, now_s)
-            except Exception:  # noqa: BLE001  # a span that the engine fails on must not hold up the others of its request
+                self._add(span, now_s)
+            except Exception:  # noqa: BLE001  # an unreadable span must not fail the other spans of its request
                 self._delivery_stats.error("dialects.candidate")
                 unreadable += 1
         return unreadable
 
-    def _take(self, span: ReadableSpan, now_s: float) -> None:
-        found = conversion.candidate_from_span(span)
+    def _add(self, span: CleanedSpan, now_s: float) -> None:
+        # `candidate_from_span` accepts any object with the attributes of a ReadableSpan.
+        found = conversion.candidate_from_span(cast(ReadableSpan, span))
         if isinstance(found, Candidate):
             self._deduplicator.add(found, now_s)
             return
@@ -77,20 +79,24 @@ class Calls:
         if span.parent is not None:
             self._deduplicator.link(span.parent.trace_id, span.context.span_id, span.parent.span_id)
 
-    def due(self, now_s: float) -> Due:
+    def due(self, now_s: float) -> DueCalls:
         """The calls that are due."""
         return self._priced(self._deduplicator.due(now_s))
 
-    def close(self) -> Due:
-        """All calls."""
+    def close(self) -> DueCalls:
+        """All calls that are held."""
         return self._priced(self._deduplicator.close())
 
-    def _priced(self, settled: list[Candidate]) -> Due:
-        calls = []
-        for found, spans in zip(settled, self._released, strict=True):
+    def _priced(self, calls: list[Candidate]) -> DueCalls:
+        priced = []
+        for call, candidates in zip(calls, self._released, strict=True):
             try:
-                calls.append(Call(conversion.event_from_candidate(found), spans))
+                priced.append(DeduplicatedCall(conversion.event_from_candidate(call), candidates))
             except Exception:  # noqa: BLE001  # as above
                 self._delivery_stats.error("dialects.event")
         self._released.clear()
-        return Due(calls, self._deduplicator.next_due_s)
+        return DueCalls(priced, self._deduplicator.next_due_s)
+
+
+def _end_time(span: CleanedSpan) -> int:
+    return span.end_time

@@ -1,4 +1,4 @@
-"""Where events are kept: a narrow interface, the SQL of the tables, and the embedded engine that runs it."""
+"""The event store: a small database interface, the SQL of the tables, and the embedded engine."""
 
 from infraprism.backend.store.database import Database, Layout, StoreError
 

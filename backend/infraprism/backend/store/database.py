@@ -1,4 +1,4 @@
-"""What the backend asks of a database that speaks ClickHouse's SQL."""
+"""The interface between the backend and a database with ClickHouse SQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import Final, Protocol
 
 ENTRIES: Final = "entries_of_this_batch"
-"""Stands in an INSERT's SQL for the place where the rows of its data come from."""
+"""Placeholder in the SQL of an INSERT for the table function that reads its data."""
 
 Parameter = str | int | Sequence[str]
 
@@ -16,7 +16,7 @@ Parameter = str | int | Sequence[str]
 class StoreError(Exception):
     """A statement failed.
 
-    Carries the engine's error code and never its message, which may repeat what was in the data.
+    Carries the engine's error code and never its message, which may contain values of the data.
     """
 
     def __init__(self, code: int = 0) -> None:
@@ -37,13 +37,13 @@ class Database(Protocol):
     """Runs SQL; every method blocks, may be called from any thread, and raises StoreError."""
 
     def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
-        """Run an INSERT that reads `pieces` where `ENTRIES` stands. When it returns the rows survive a crash.
+        """Run an INSERT that reads `pieces` in place of `ENTRIES`. When it returns, the rows are durable.
 
         `sql` ends with a SETTINGS clause.
         """
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """The rows of a SELECT, each as one JSON object. Values are bound to `{name:Type}`, never written into SQL."""
+        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
 
     def close(self) -> None:
-        """Finish what runs, then close the files."""
+        """Wait for running statements, then close the files."""

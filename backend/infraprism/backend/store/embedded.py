@@ -1,4 +1,4 @@
-"""ClickHouse's engine inside this process (chDB), through the same client that talks to a ClickHouse server."""
+"""The ClickHouse engine embedded in this process (chDB), used through the ClickHouse client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import schema
 from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
-from infraprism.backend.store.insert_check import NewParts
+from infraprism.backend.store.insert_check import InsertCheck
 from infraprism.backend.store.quoting import literal
 
 _READERS: Final = 2
@@ -30,28 +30,29 @@ _READ_SETTINGS: Final = {
 
 
 class EmbeddedDatabase:
-    """The database in one directory. Only one process can have it open, and a process can open only one.
+    """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
-    Raises StoreError where the directory cannot be opened.
+    Raises StoreError if the directory cannot be opened.
     """
 
     def __init__(self, directory: Path) -> None:
         with _engine_errors():
             self._writer = _client(directory, {})
             schema.create(self._writer.command)
-            self._new_parts = NewParts(self._writer, schema.EVENTS)
+            self._insert_check = InsertCheck(self._writer, schema.EVENTS)
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
 
     def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
         """See Database."""
-        with _as_file(pieces) as path, _engine_errors():
+        with pieces_as_file(pieces) as path, _engine_errors():
             source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
-            # The engine reads the schema beside the code; given as text it would keep a copy in the working directory.
+            # The path of the schema file is passed: for a schema passed as text the engine keeps a copy in the working
+            # directory.
             settings = f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
             self._writer.command(f"{sql.replace(ENTRIES, source)}, {settings}")
-            self._new_parts.verify()
+            self._insert_check.verify()
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """See Database."""
@@ -86,21 +87,21 @@ def _engine_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _as_file(pieces: Sequence[bytes]) -> Iterator[str]:
-    """A path under which the engine reads the pieces; they never touch a disk."""
+def pieces_as_file(pieces: Sequence[bytes]) -> Iterator[str]:
+    """A path from which the engine can read the concatenated pieces. They are never written to a disk."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("infraprism-batch"), "wb") as file:
             file.writelines(pieces)
             file.flush()
             yield f"/dev/fd/{file.fileno()}"
     else:
-        with _as_pipe(pieces) as path:
+        with _pieces_as_pipe(pieces) as path:
             yield path
 
 
 @contextmanager
-def _as_pipe(pieces: Sequence[bytes]) -> Iterator[str]:
-    """The same where files in memory have no name: a pipe, filled by a thread while the engine reads."""
+def _pieces_as_pipe(pieces: Sequence[bytes]) -> Iterator[str]:
+    """The same for platforms without memfd_create: a pipe that a thread fills while the engine reads."""
     reading, writing = os.pipe()
 
     def fill() -> None:
@@ -108,7 +109,7 @@ def _as_pipe(pieces: Sequence[bytes]) -> Iterator[str]:
             with os.fdopen(writing, "wb") as file:
                 file.writelines(pieces)
         except BrokenPipeError:
-            pass  # the engine stopped reading, and says why itself
+            pass  # the engine stopped reading and raises its own error
 
     with ThreadPoolExecutor(1) as pool:
         filled: Future[None] = pool.submit(fill)

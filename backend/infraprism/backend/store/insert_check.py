@@ -1,9 +1,8 @@
-"""Whether what an INSERT wrote is really there.
+"""Verifies that the rows of an INSERT are on the disk.
 
-The embedded engine can return from an INSERT although a write to the disk failed in the middle (seen with a limit on
-the size of files): the part is then cut short, unreadable, and spoils every query that comes across it. An event must
-not be acknowledged on its word alone, so each new part is read back against its checksums, and one that does not hold
-is taken out again.
+The embedded engine can return from an INSERT although a write failed (observed with RLIMIT_FSIZE). The part is then
+truncated, and every query that reads it fails. Therefore each new part is checked against its checksums before its
+events are acknowledged, and a broken part is dropped.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from infraprism.backend.store.quoting import literal
 
 _NO_SUCH_PART: Final = 232
 _BROKEN: Final = 228
-"""The engine's code for a file of another size than its part says."""
+"""The engine's error code for a file that does not have the size recorded in its part."""
 
 
-class NewParts:
-    """The parts of one table that have been written since the last look."""
+class InsertCheck:
+    """Checks the parts of one table that were written since the previous check."""
 
     def __init__(self, client: Client, table: str) -> None:
         self._client = client
@@ -33,20 +32,20 @@ class NewParts:
         self._block = int(found["block"])
 
     def verify(self) -> None:
-        """Raises StoreError where a new part is not what was written."""
+        """Check all new parts. Raises StoreError if one is broken; it is dropped."""
         found = self._rows(
             "SELECT name, max_block_number AS block FROM system.parts WHERE database = currentDatabase()"
             " AND table = {table:String} AND active AND level = 0 AND min_block_number > {block:Int64}"
         )
-        # A part that has been merged already has been read whole by the merge.
-        broken = [part["name"] for part in found if not self._holds(part["name"])]
+        # Only level 0: the merge has already read every row of a merged part.
+        broken = [part["name"] for part in found if not self._is_intact(part["name"])]
         self._block = max((self._block, *(part["block"] for part in found)))
         for name in broken:
             self._client.command(f"ALTER TABLE {self._table} DROP PART {literal(name)}")
         if broken:
             raise StoreError(_BROKEN)
 
-    def _holds(self, name: str) -> bool:
+    def _is_intact(self, name: str) -> bool:
         check = f"CHECK TABLE {self._table} PART {literal(name)} SETTINGS check_query_single_value_result = 0"
         try:
             return all(one["is_passed"] for one in self._rows(check))

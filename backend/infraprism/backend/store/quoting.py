@@ -1,4 +1,4 @@
-"""Constants of ours inside SQL text. What comes from outside is never written into SQL; it is bound as a parameter."""
+"""SQL literals of constants. External values are never written into SQL text; they are bound as parameters."""
 
 from __future__ import annotations
 

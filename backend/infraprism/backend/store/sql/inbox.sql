@@ -1,4 +1,4 @@
--- Holds nothing: what is inserted here goes on to the views. The columns of a refused span never reach a table.
+-- Stores nothing: inserted rows are passed to the views. The columns of a rejected span never reach a table.
 CREATE TABLE IF NOT EXISTS inbox
 (
     request UInt64,
@@ -6,30 +6,6 @@ CREATE TABLE IF NOT EXISTS inbox
     account LowCardinality(String),
     id FixedString(16),
     timestamp DateTime64(3, 'UTC'),
-    model LowCardinality(String),
-    provider LowCardinality(String),
-    operation LowCardinality(String),
-    input_tokens Nullable(UInt64),
-    output_tokens Nullable(UInt64),
-    latency_ms UInt32,
-    cost_usd Nullable(Decimal(38, 18)),
-    cost_status LowCardinality(String),
-    success Bool,
-    entity_type LowCardinality(String),
-    entity_id String,
-    session_id String,
-    tags Map(LowCardinality(String), String),
-    error_type LowCardinality(String),
-    error_code LowCardinality(String),
-    cache_read_tokens Nullable(UInt64),
-    cache_write_tokens Nullable(UInt64),
-    cache_write_1h_tokens Nullable(UInt64),
-    reasoning_tokens Nullable(UInt64),
-    audio_input_tokens Nullable(UInt64),
-    audio_output_tokens Nullable(UInt64),
-    web_searches Nullable(UInt32),
-    time_to_first_token_ms Nullable(UInt32),
-    service_tier LowCardinality(String),
-    streamed Nullable(Bool)
+    /* columns of the field table */
 )
 ENGINE = Null

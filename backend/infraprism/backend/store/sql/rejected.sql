@@ -1,4 +1,4 @@
--- How many spans of a request were refused, and why; read once, to answer the request. In memory, the newest rows only.
+-- The number of rejected spans per request and reason; read once, for the response. In memory, the newest rows only.
 CREATE TABLE IF NOT EXISTS rejected
 (
     request UInt64,
