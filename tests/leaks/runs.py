@@ -14,7 +14,7 @@ from typing import Any
 from tests.kit.provider import ANTHROPIC_KEY, OPENAI_KEY
 from tests.leaks import app
 
-from infraprism.local_provider import LocalProvider, Truth
+from infraprism.local_provider import BillingRecord, LocalProvider
 
 APP = Path(app.__file__)
 PROTOCOLS = ["http/protobuf", "grpc"]
@@ -28,7 +28,7 @@ class Ran:
 
     foreign: int
     logs: str
-    truth: list[Truth]
+    truth: list[BillingRecord]
 
 
 def run_app(route: str, **environment: str) -> Ran:
@@ -58,7 +58,7 @@ def run_app(route: str, **environment: str) -> Ran:
         return Ran(json.loads(ran.stdout.splitlines()[-1])["foreign"], ran.stderr, provider.calls)
 
 
-def true(truth: Truth) -> tuple[Any, ...]:
+def true(truth: BillingRecord) -> tuple[Any, ...]:
     failed_inside = truth.status == 200 and truth.streamed and truth.error_code is not None
     reported = truth.reported
     return (
@@ -70,7 +70,7 @@ def true(truth: Truth) -> tuple[Any, ...]:
     )
 
 
-def known_exactly(truths: list[Truth]) -> Counter[tuple[Any, ...]]:
+def known_exactly(truths: list[BillingRecord]) -> Counter[tuple[Any, ...]]:
     """What the provider knows of every call whose end the client saw."""
     interrupted = {"stream-error", "drop"}
-    return Counter(true(t) for t in truths if not any(marker in t.model_asked for marker in interrupted))
+    return Counter(true(t) for t in truths if not any(marker in t.request_model for marker in interrupted))

@@ -37,7 +37,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.instrumentation import attribution, instrument
-from infraprism.local_provider import LocalProvider, Truth
+from infraprism.local_provider import BillingRecord, LocalProvider
 from infraprism.processor import AttributionRecorder, DeliveryStats, InfraPrismSpanProcessor
 from infraprism.schema import Event
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
@@ -306,14 +306,14 @@ async def at_once(call: Callable[[], Awaitable[object]]) -> None:
     await asyncio.gather(*(call() for _ in range(AT_ONCE)))
 
 
-def usage_of(truth: Truth) -> list[int | None]:
+def usage_of(truth: BillingRecord) -> list[int | None]:
     reported = truth.reported
     return [None, None] if reported is None else [reported.input_tokens, reported.output_tokens]
 
 
-def _is_repeated(truth: Truth, others: Sequence[Truth]) -> bool:
+def _is_repeated(truth: BillingRecord, others: Sequence[BillingRecord]) -> bool:
     """Whether the client made the same request again: all attempts are one call, and the last one's answer counts."""
-    return "retry" in truth.model_asked and any(other.attempt > truth.attempt for other in others)
+    return "retry" in truth.request_model and any(other.attempt > truth.attempt for other in others)
 
 
 def row(event: Event) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tests.kit.provider import ANTHROPIC_KEY, CANARY
 from tests.local_provider.strict import misfits
 
 from infraprism.local_provider import LocalProvider
-from infraprism.local_provider.truth import Billed
+from infraprism.local_provider.billing_record import BilledTokens
 
 MODEL = "claude-haiku-4-5"
 MESSAGES: Any = [{"role": "user", "content": f"Where is my order 1234? {CANARY}"}]
@@ -25,14 +25,14 @@ class Plan(BaseModel):
     steps: list[str]
 
 
-def billed(usage: Any) -> Billed:
+def billed(usage: Any) -> BilledTokens:
     """A usage object by what its fields mean: what is read from and written to the cache is input too."""
     written, read = usage.cache_creation_input_tokens, usage.cache_read_input_tokens
     creation = getattr(usage, "cache_creation", None)
     hour = creation.ephemeral_1h_input_tokens if creation else None
     if creation:
         assert written == creation.ephemeral_5m_input_tokens + hour
-    return Billed(
+    return BilledTokens(
         input_tokens=usage.input_tokens + written + read,
         output_tokens=usage.output_tokens,
         cache_read_tokens=read,
@@ -52,7 +52,7 @@ def test_a_message_fits_the_vendors_model_and_the_truth(
     (truth,) = provider.calls
     assert list(misfits(message)) == []
     assert billed(message.usage) == truth.reported == truth.usage
-    assert (message.model, message.id) == (truth.model_answered, truth.response_id)
+    assert (message.model, message.id) == (truth.response_model, truth.response_id)
 
 
 @pytest.mark.parametrize("beta", [False, True])
@@ -104,7 +104,7 @@ def test_structured_output_parses(claude: anthropic.Anthropic) -> None:
 def test_a_marked_prefix_is_written_to_the_cache_and_then_read(
     claude: anthropic.Anthropic, ttl: str, hour: bool
 ) -> None:
-    def ask(question: str) -> Billed:
+    def ask(question: str) -> BilledTokens:
         system: Any = [{"type": "text", "text": "rules " * 99, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
         asked: Any = [{"role": "user", "content": question}]
         return billed(claude.messages.create(model=MODEL, max_tokens=9, system=system, messages=asked).usage)

@@ -11,7 +11,7 @@ from tests.kit.provider import CANARY, OPENAI_KEY
 from tests.local_provider.strict import misfits
 
 from infraprism.local_provider import LocalProvider
-from infraprism.local_provider.truth import Billed
+from infraprism.local_provider.billing_record import BilledTokens
 
 MESSAGES: Any = [{"role": "user", "content": f"Where is my order 1234? {CANARY}"}]
 SCHEMA = {"type": "object", "properties": {"order": {"type": "string"}, "express": {"type": "boolean"}}}
@@ -31,11 +31,11 @@ class Plan(BaseModel):
     steps: list[Step]
 
 
-def chat_usage(usage: Any) -> Billed:
+def chat_usage(usage: Any) -> BilledTokens:
     """A usage object of chat completions, by what its fields mean."""
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-    return Billed(
+    return BilledTokens(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         cache_read_tokens=prompt.cached_tokens,
@@ -46,9 +46,9 @@ def chat_usage(usage: Any) -> Billed:
     )
 
 
-def response_usage(usage: Any) -> Billed:
+def response_usage(usage: Any) -> BilledTokens:
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
-    return Billed(
+    return BilledTokens(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.input_tokens_details.cached_tokens,
@@ -69,8 +69,8 @@ def test_a_chat_completion_fits_the_vendors_model_and_the_truth(
     assert list(misfits(completion)) == []
     assert completion.usage is not None
     assert chat_usage(completion.usage) == truth.reported == truth.usage
-    assert (completion.model, completion.id) == (truth.model_answered, truth.response_id)
-    assert (completion.service_tier, truth.model_asked) == (truth.service_tier, model)
+    assert (completion.model, completion.id) == (truth.response_model, truth.response_id)
+    assert (completion.service_tier, truth.request_model) == (truth.service_tier, model)
     assert len(completion.choices) == more.get("n", 1)
 
 
@@ -175,7 +175,7 @@ def test_a_response_fits_the_vendors_model_and_the_truth(
     assert list(misfits(response)) == []
     assert response.usage is not None
     assert response_usage(response.usage) == truth.reported == truth.usage
-    assert (response.id, response.model) == (truth.response_id, truth.model_answered)
+    assert (response.id, response.model) == (truth.response_id, truth.response_model)
     assert response.output[-1].type == ("function_call" if tools else "message")
 
 
@@ -225,7 +225,7 @@ def test_embeddings_come_as_numbers_and_as_base64(
     (truth,) = provider.calls
     assert list(misfits(made)) == []
     assert [len(item.embedding) for item in made.data] == [16, 16]
-    assert Billed(input_tokens=made.usage.prompt_tokens) == truth.reported
+    assert BilledTokens(input_tokens=made.usage.prompt_tokens) == truth.reported
     assert ('"base64"' in provider.exchanges[0].request.decode()) == (not form)
 
 
@@ -238,7 +238,7 @@ def test_legacy_completions_fit_the_vendors_model(provider: LocalProvider, chat:
     found = [misfit for part in parts for misfit in misfits(part) if "finish_reason\n" not in misfit]
     assert found == []
     usage = parts[-1].usage
-    assert Billed(usage.prompt_tokens, usage.completion_tokens) == provider.calls[0].reported
+    assert BilledTokens(usage.prompt_tokens, usage.completion_tokens) == provider.calls[0].reported
 
 
 def test_azure_speaks_at_its_own_paths(provider: LocalProvider, azure: openai.AzureOpenAI) -> None:
@@ -255,12 +255,12 @@ def test_azure_speaks_at_its_own_paths(provider: LocalProvider, azure: openai.Az
         ("azure", "embeddings"),
         ("azure", "chat"),
     ]
-    assert provider.calls[0].model_answered == "my-deployment"
+    assert provider.calls[0].response_model == "my-deployment"
     assert provider.exchanges[0].path == "/openai/deployments/my-deployment/chat/completions?api-version=2024-10-21"
 
 
 def test_the_asynchronous_client_gets_the_same(provider: LocalProvider) -> None:
-    async def use() -> list[Billed]:
+    async def use() -> list[BilledTokens]:
         async with openai.AsyncOpenAI(base_url=provider.openai_base_url, api_key=OPENAI_KEY) as client:
             whole = await client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
             stream = await client.chat.completions.create(

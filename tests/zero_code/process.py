@@ -179,7 +179,7 @@ class Place:
         found = []
         for call in self.provider.calls:
             assert call.reported is not None
-            found.append((call.model_answered, call.reported.input_tokens, call.reported.output_tokens))
+            found.append((call.response_model, call.reported.input_tokens, call.reported.output_tokens))
         return sorted(found)
 
 

@@ -173,6 +173,6 @@ def test_what_is_switched_off_is_off_and_all_else_as_before(
     seen = shop(place, "calls", infraprism=True, distro=distro, **variables)
 
     assert seen == bare
-    asked = {call.model_answered: call.model_asked for call in place.provider.calls}
+    asked = {call.response_model: call.request_model for call in place.provider.calls}
     assert len(asked) == 3
     assert {asked[model] for model, _, _ in place.events()} == counted

@@ -53,7 +53,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 def pytest_unconfigure() -> None:
     findings: dict[str, dict[str, int] | dict[str, str]] = {"outcomes": OUTCOMES, "spans": SPANS}
     if OBSERVED:
-        from infraprism.instrumentation.call import delivery_stats  # noqa: PLC0415 - not in the runs without
+        from infraprism.instrumentation.llm_call import delivery_stats  # noqa: PLC0415 - not in the runs without
 
         findings["errors"] = delivery_stats.snapshot()["errors"]
     # Under xdist the first process gathers the outcomes, and the others make the calls.

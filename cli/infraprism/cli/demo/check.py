@@ -32,9 +32,9 @@ def calls(exchanges: Iterable[Exchange]) -> list[Exchange]:
     last: dict[tuple[str, bytes, int], Exchange] = {}
     begun: Counter[tuple[str, bytes]] = Counter()
     for exchange in exchanges:
-        if exchange.truth.operation in _BILLED:
+        if exchange.record.operation in _BILLED:
             same = (exchange.path, exchange.request)
-            begun[same] += exchange.truth.attempt == 0
+            begun[same] += exchange.record.attempt == 0
             last[*same, begun[same]] = exchange
     return list(last.values())
 
@@ -52,10 +52,10 @@ def check_counts(served: Sequence[Exchange], events: Sequence[Mapping[str, Any]]
 
 
 def _truth_facts(exchange: Exchange) -> _Facts:
-    truth = exchange.truth
+    truth = exchange.record
     reported = truth.reported
     return _Facts(
-        truth.model_answered or truth.model_asked,
+        truth.response_model or truth.request_model,
         reported.input_tokens if reported else None,
         reported.output_tokens if reported else None,
         success=truth.error_code is None,
@@ -79,7 +79,7 @@ def contents(exchanges: Iterable[Exchange], *keys: str) -> set[str]:
                 found.add(text)
                 pieces[key] += text
         found.update(pieces.values())
-        found -= {exchange.truth.model_asked, exchange.truth.model_answered or ""}
+        found -= {exchange.record.request_model, exchange.record.response_model or ""}
     return {text for text in found if len(text) >= _SHORT}
 
 
