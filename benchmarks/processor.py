@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from infraprism.attribution.scope import attribution
 from infraprism.processor import DeliveryStats, InfraPrismSpanProcessor, to_event
-from infraprism.processor.span_processor import MAX_QUEUE
+from infraprism.processor.worker import MAX_QUEUE
 from infraprism.schema import Event, wire
 
 ROUNDS = 15

@@ -1,3 +1,5 @@
+"""The attribution API: blocks, decorators, nesting, propagation, and validation of values."""
+
 from __future__ import annotations
 
 import asyncio
@@ -18,42 +20,42 @@ from infraprism.schema import fields
 SECRET = "sk-CANARY secret\nvalue"
 
 
-def now() -> Attribution:
+def current_attribution() -> Attribution:
     frame = current.get()
     return NOTHING if frame is None else frame.attribution
 
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(attribution_scope, "_warned", set())
+    monkeypatch.setattr(attribution_scope, "warned", set())
     caplog.set_level(logging.WARNING, logger="infraprism.attribution")
     return caplog
 
 
-def test_a_block_sets_and_takes_back() -> None:
-    with attribution(customer="acme-corp", session_id="s-1", tags={"feature": "chatbot"}) as said:
-        assert now() == said == Attribution("customer", "acme-corp", "s-1", (("feature", "chatbot"),))
-    assert now() == NOTHING
+def test_a_block_sets_the_attribution_and_resets_it() -> None:
+    with attribution(customer="acme-corp", session_id="s-1", tags={"feature": "chatbot"}) as active:
+        assert current_attribution() == active == Attribution("customer", "acme-corp", "s-1", (("feature", "chatbot"),))
+    assert current_attribution() == NOTHING
 
 
 @pytest.mark.parametrize("kind", fields.ENTITY_TYPES)
-def test_each_kind_of_entity_can_be_named(kind: str) -> None:
-    with attribution(**{kind: "x"}) as said:
-        assert (said.entity_type, said.entity_id) == (kind, "x")
+def test_each_entity_type_can_be_set(kind: str) -> None:
+    with attribution(**{kind: "x"}) as active:
+        assert (active.entity_type, active.entity_id) == (kind, "x")
 
 
-def test_the_inner_one_wins_and_tags_add_up() -> None:
+def test_the_inner_attribution_takes_precedence_and_tags_are_merged() -> None:
     with (
         attribution(customer="outer", session_id="s", tags={"a": "1", "b": "1"}),
-        attribution(team="inner", tags={"b": "2"}) as said,
+        attribution(team="inner", tags={"b": "2"}) as active,
     ):
-        assert said == Attribution("team", "inner", "s", (("a", "1"), ("b", "2")))
+        assert active == Attribution("team", "inner", "s", (("a", "1"), ("b", "2")))
 
 
 def test_numbers_and_uuids_are_identifiers() -> None:
     session = UUID("550e8400-e29b-41d4-a716-446655440000")
-    with attribution(customer=42, session_id=session, tags={"build": 7}) as said:
-        assert said == Attribution("customer", "42", str(session), (("build", "7"),))
+    with attribution(customer=42, session_id=session, tags={"build": 7}) as active:
+        assert active == Attribution("customer", "42", str(session), (("build", "7"),))
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_numbers_and_uuids_are_identifiers() -> None:
         ({"customer": "a", "team": "b"}, "entity"),
     ],
 )
-def test_a_bad_value_is_left_out_counted_and_logged_without_it(
+def test_an_invalid_value_is_ignored_counted_and_logged_without_the_value(
     given: dict[str, Any], field: str, warnings: pytest.LogCaptureFixture
 ) -> None:
     before = attribution_scope.delivery_stats.snapshot()["errors"].get(f"attribution.{field}", 0)
-    with attribution(**given) as said:
-        assert said == NOTHING
+    with attribution(**given) as active:
+        assert active == NOTHING
     with attribution(**given):
         pass
     assert attribution_scope.delivery_stats.snapshot()["errors"][f"attribution.{field}"] == before + 2
@@ -87,34 +89,34 @@ def test_a_bad_value_is_left_out_counted_and_logged_without_it(
     assert "CANARY" not in warnings.text
 
 
-def test_a_bad_value_does_not_cost_the_good_ones(warnings: pytest.LogCaptureFixture) -> None:
-    with attribution(customer="acme", session_id="", tags={"good": "1", "BAD": "2"}) as said:
-        assert said == Attribution("customer", "acme", None, (("good", "1"),))
+def test_valid_values_next_to_an_invalid_one_are_used(warnings: pytest.LogCaptureFixture) -> None:
+    with attribution(customer="acme", session_id="", tags={"good": "1", "BAD": "2"}) as active:
+        assert active == Attribution("customer", "acme", None, (("good", "1"),))
 
 
-def test_two_entities_leave_the_outer_one_standing(warnings: pytest.LogCaptureFixture) -> None:
-    with attribution(customer="outer"), attribution(customer="a", team="b") as said:
-        assert (said.entity_type, said.entity_id) == ("customer", "outer")
+def test_two_entities_are_ignored_and_the_outer_entity_applies(warnings: pytest.LogCaptureFixture) -> None:
+    with attribution(customer="outer"), attribution(customer="a", team="b") as active:
+        assert (active.entity_type, active.entity_id) == ("customer", "outer")
 
 
-def test_more_tags_than_fit_are_left_out_inner_ones_last(warnings: pytest.LogCaptureFixture) -> None:
+def test_tags_above_the_maximum_are_ignored_outer_tags_first(warnings: pytest.LogCaptureFixture) -> None:
     outer = {f"outer{n:02}": "x" for n in range(20)}
     inner = {f"inner{n:02}": "x" for n in range(20)}
-    with attribution(tags=outer), attribution(tags=inner) as said:
-        assert len(said.tags) == fields.MAX_TAGS
-        assert set(inner) <= {key for key, _ in said.tags}
+    with attribution(tags=outer), attribution(tags=inner) as active:
+        assert len(active.tags) == fields.MAX_TAGS
+        assert set(inner) <= {key for key, _ in active.tags}
 
 
-def test_it_is_immutable() -> None:
-    with attribution(customer="a") as said, pytest.raises(AttributeError):
-        said.entity_id = "b"  # type: ignore[misc]
+def test_an_attribution_is_immutable() -> None:
+    with attribution(customer="a") as active, pytest.raises(AttributeError):
+        active.entity_id = "b"  # type: ignore[misc]
 
 
-def test_a_thread_starts_without_and_copy_context_carries_it_over() -> None:
+def test_a_thread_starts_without_attribution_and_copy_context_propagates_it() -> None:
     found: list[Attribution] = []
     with attribution(customer="acme"), ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: found.append(now())).result()
-        pool.submit(contextvars.copy_context().run, lambda: found.append(now())).result()
+        pool.submit(lambda: found.append(current_attribution())).result()
+        pool.submit(contextvars.copy_context().run, lambda: found.append(current_attribution())).result()
     assert found == [NOTHING, Attribution("customer", "acme")]
 
 
@@ -124,7 +126,7 @@ def test_concurrent_threads_do_not_see_each_other() -> None:
     def run(name: str) -> None:
         with attribution(customer=name):
             barrier.wait()
-            found[name] = now().entity_id
+            found[name] = current_attribution().entity_id
             barrier.wait()
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("a", "b")]
@@ -135,19 +137,19 @@ def test_concurrent_threads_do_not_see_each_other() -> None:
     assert found == {"a": "a", "b": "b"}
 
 
-def test_asyncio_tasks_keep_what_held_when_they_were_made() -> None:
+def test_asyncio_tasks_keep_the_attribution_active_at_their_creation() -> None:
     async def child() -> str | None:
         await asyncio.sleep(0.01)
         with attribution(session_id="inner"):
             await asyncio.sleep(0)
-        return now().entity_id
+        return current_attribution().entity_id
 
     async def main() -> list[str | None]:
         tasks = []
         for name in ("a", "b"):
             with attribution(customer=name):
                 tasks.append(asyncio.ensure_future(child()))
-        assert now() == NOTHING
+        assert current_attribution() == NOTHING
         return list(await asyncio.gather(*tasks))
 
     assert asyncio.run(main()) == ["a", "b"]
@@ -157,18 +159,18 @@ def test_it_decorates_a_function() -> None:
     @attribution(customer="acme")
     def work(a: int, *, b: int) -> tuple[int, str | None]:
         """Doc."""
-        return a + b, now().entity_id
+        return a + b, current_attribution().entity_id
 
     assert work(1, b=2) == (3, "acme")
     assert work.__doc__ == "Doc."
-    assert now() == NOTHING
+    assert current_attribution() == NOTHING
 
 
 def test_it_decorates_a_coroutine_function() -> None:
     @attribution(customer="acme")
     async def work() -> str | None:
         await asyncio.sleep(0)
-        return now().entity_id
+        return current_attribution().entity_id
 
     async def main() -> list[str | None]:
         return list(await asyncio.gather(work(), work()))
@@ -177,25 +179,25 @@ def test_it_decorates_a_coroutine_function() -> None:
     assert asyncio.run(main()) == ["acme", "acme"]
 
 
-def test_it_decorates_a_generator_and_never_holds_between_its_steps() -> None:
+def test_it_decorates_a_generator_and_is_not_active_while_the_generator_is_suspended() -> None:
     closed = []
 
     @attribution(customer="acme")
     def work() -> Any:
         try:
-            got = yield now().entity_id
+            got = yield current_attribution().entity_id
             try:
-                yield got, now().entity_id
+                yield got, current_attribution().entity_id
             except KeyError:
-                yield "thrown", now().entity_id
+                yield "thrown", current_attribution().entity_id
         finally:
-            closed.append(now().entity_id)
+            closed.append(current_attribution().entity_id)
         return "end"
 
     steps = work()
-    assert (next(steps), now()) == ("acme", NOTHING)
-    assert (steps.send("sent"), now()) == (("sent", "acme"), NOTHING)
-    assert (steps.throw(KeyError()), now()) == (("thrown", "acme"), NOTHING)
+    assert (next(steps), current_attribution()) == ("acme", NOTHING)
+    assert (steps.send("sent"), current_attribution()) == (("sent", "acme"), NOTHING)
+    assert (steps.throw(KeyError()), current_attribution()) == (("thrown", "acme"), NOTHING)
     with pytest.raises(StopIteration) as end:
         next(steps)
     assert end.value.value == "end"
@@ -203,7 +205,7 @@ def test_it_decorates_a_generator_and_never_holds_between_its_steps() -> None:
     next(early)
     early.close()
     assert closed == ["acme", "acme"]
-    assert now() == NOTHING
+    assert current_attribution() == NOTHING
 
 
 def test_it_decorates_an_asynchronous_generator() -> None:
@@ -212,19 +214,19 @@ def test_it_decorates_an_asynchronous_generator() -> None:
     @attribution(customer="acme")
     async def work() -> Any:
         try:
-            got = yield now().entity_id
+            got = yield current_attribution().entity_id
             try:
-                yield got, now().entity_id
+                yield got, current_attribution().entity_id
             except KeyError:
-                yield "thrown", now().entity_id
+                yield "thrown", current_attribution().entity_id
         finally:
-            closed.append(now().entity_id)
+            closed.append(current_attribution().entity_id)
 
     async def main() -> None:
         steps = work()
-        assert (await anext(steps), now()) == ("acme", NOTHING)
-        assert (await steps.asend("sent"), now()) == (("sent", "acme"), NOTHING)
-        assert (await steps.athrow(KeyError()), now()) == (("thrown", "acme"), NOTHING)
+        assert (await anext(steps), current_attribution()) == ("acme", NOTHING)
+        assert (await steps.asend("sent"), current_attribution()) == (("sent", "acme"), NOTHING)
+        assert (await steps.athrow(KeyError()), current_attribution()) == (("thrown", "acme"), NOTHING)
         with pytest.raises(StopAsyncIteration):
             await anext(steps)
         early = work()
@@ -235,7 +237,7 @@ def test_it_decorates_an_asynchronous_generator() -> None:
     assert closed == ["acme", "acme"]
 
 
-def test_interleaved_generators_leave_nothing_behind() -> None:
+def test_interleaved_generators_leave_no_attribution_active() -> None:
     def block(name: str) -> Any:
         with attribution(customer=name):
             yield
@@ -244,9 +246,9 @@ def test_interleaved_generators_leave_nothing_behind() -> None:
     next(first)
     next(second)
     first.close()
-    assert now().entity_id == "b"
+    assert current_attribution().entity_id == "b"
     second.close()
-    assert now() == NOTHING
+    assert current_attribution() == NOTHING
 
 
 def test_a_generator_finished_in_another_context_does_not_fail() -> None:
@@ -257,20 +259,20 @@ def test_a_generator_finished_in_another_context_does_not_fail() -> None:
     steps = block()
     contextvars.copy_context().run(next, steps)
     steps.close()
-    assert now() == NOTHING
+    assert current_attribution() == NOTHING
 
 
-def test_one_scope_can_be_used_again_and_inside_itself() -> None:
+def test_a_scope_is_reusable_and_reentrant() -> None:
     scope: Scope = attribution(customer="a")
     with scope, scope:
-        assert now().entity_id == "a"
-    assert now() == NOTHING
+        assert current_attribution().entity_id == "a"
+    assert current_attribution() == NOTHING
     with scope:
-        assert now().entity_id == "a"
-    assert now() == NOTHING
+        assert current_attribution().entity_id == "a"
+    assert current_attribution() == NOTHING
 
 
-def test_an_exception_passes_through() -> None:
+def test_an_exception_is_propagated() -> None:
     with pytest.raises(ZeroDivisionError), attribution(customer="a"):
         raise ZeroDivisionError
-    assert now() == NOTHING
+    assert current_attribution() == NOTHING

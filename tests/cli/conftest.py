@@ -11,12 +11,12 @@ from tests.kit.events import event
 from infraprism.schema import Event
 
 COUNT = 1203
-"""More than one page."""
+"""More events than one page has."""
 
 
 @pytest.fixture(scope="package")
 def stored() -> list[Event]:
-    """Events of the last minutes, of which every third has no price and every fifth failed."""
+    """Events of the last minutes. Every third has no price, every fifth failed."""
     now = time.time_ns() // 1_000_000 * 1_000_000
     return [
         event(
@@ -45,5 +45,5 @@ def backend(tmp_path_factory: pytest.TempPathFactory, stored: list[Event]) -> It
 
 @pytest.fixture(scope="package")
 def environment(backend: Backend) -> dict[str, str]:
-    """Leads the command to that backend."""
+    """The variables that configure the command for that backend."""
     return {"INFRAPRISM_ENDPOINT": backend.url, "INFRAPRISM_API_KEY": backend.key}

@@ -13,14 +13,14 @@ KEY = "ip-NEVERSHOWNNEVERSHOWN"
 
 
 @pytest.fixture(scope="module")
-def nobody() -> str:
-    """An address of this machine where nothing listens."""
+def free_address() -> str:
+    """A URL of this machine where nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_help_names_every_command_and_the_environment() -> None:
+def test_help_lists_every_command_and_the_environment_variables() -> None:
     shown = infraprism("--help")
     assert shown.returncode == 0
     assert all(f"    {name} " in shown.stdout for name in COMMANDS)
@@ -50,7 +50,7 @@ def test_every_command_has_help_with_examples(name: str) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+def test_wrong_usage_ends_with_status_2(arguments: list[str]) -> None:
     ran = infraprism(*arguments)
     assert ran.returncode == 2
     assert "usage:" in ran.stderr
@@ -58,7 +58,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["events"], ["costs"], ["events", "--json"]], ids=" ".join)
-def test_without_a_key_it_says_which_variable_to_set(command: list[str]) -> None:
+def test_the_error_for_a_missing_key_names_the_variable(command: list[str]) -> None:
     ran = infraprism(*command)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert len(ran.stderr.splitlines()) == 1
@@ -67,20 +67,27 @@ def test_without_a_key_it_says_which_variable_to_set(command: list[str]) -> None
 
 @pytest.mark.parametrize("command", ["events", "costs"])
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
-    [(None, "nothing answers at"), ("localhost", "is no URL"), ("http://[", "is no URL"), ("ftp://x", "is no URL")],
-    ids=["nobody", "no scheme", "broken", "other scheme"],
+    ("endpoint", "message"),
+    [
+        (None, "nothing listens at"),
+        ("localhost", "is not a URL"),
+        ("http://[", "is not a URL"),
+        ("ftp://x", "is not a URL"),
+    ],
+    ids=["nothing listens", "no scheme", "broken", "other scheme"],
 )
-def test_an_endpoint_that_does_not_work_is_one_line(nobody: str, command: str, endpoint: str | None, said: str) -> None:
-    environment = {"INFRAPRISM_ENDPOINT": endpoint or nobody, "INFRAPRISM_API_KEY": KEY}
+def test_an_endpoint_that_fails_is_an_error_of_one_line(
+    free_address: str, command: str, endpoint: str | None, message: str
+) -> None:
+    environment = {"INFRAPRISM_ENDPOINT": endpoint or free_address, "INFRAPRISM_API_KEY": KEY}
     ran = infraprism(command, environment=environment)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert len(ran.stderr.splitlines()) == 1
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert KEY not in ran.stderr
 
 
-def test_something_else_at_the_endpoint_is_one_line() -> None:
+def test_another_server_at_the_endpoint_is_an_error_of_one_line() -> None:
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -97,10 +104,10 @@ def test_something_else_at_the_endpoint_is_one_line() -> None:
         server.shutdown()
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1
-    assert "no InfraPrism backend" in ran.stderr
+    assert "not an InfraPrism backend" in ran.stderr
 
 
-def test_an_app_that_is_not_there_is_one_line() -> None:
+def test_a_missing_app_is_an_error_of_one_line() -> None:
     ran = infraprism("preview", "--", "no-such-program")
     assert (ran.returncode, ran.stderr) == (1, "infraprism: no-such-program: command not found\n")
 

@@ -1,4 +1,4 @@
-"""The demo as a user runs it, held against the local provider's own record apart from its own check."""
+"""The demo as a user runs it, compared with the record of the local provider, and its own checks."""
 
 from __future__ import annotations
 
@@ -24,30 +24,32 @@ PROMPTS = ("maria@example.com", "My order 48213", "Jonas Weber", "You work at th
 
 
 @pytest.fixture(scope="module")
-def shown() -> subprocess.CompletedProcess[str]:
+def ran() -> subprocess.CompletedProcess[str]:
     return infraprism("demo", timeout_s=180)
 
 
-def test_it_ends_well_and_shows_events_costs_and_a_call_side_by_side(shown: subprocess.CompletedProcess[str]) -> None:
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stderr.splitlines()[-1].startswith("Checked: 11 requests were 9 calls and are 9 events;")
-    assert "rate_limit 429" in shown.stdout
-    assert "customer:acme-corp" in shown.stdout
-    assert "customer:globex" in shown.stdout
-    assert "without a price: 1 no_usage" in shown.stdout
+def test_it_succeeds_and_prints_events_costs_and_a_call_with_its_span(ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("Checked: 11 requests, 9 calls, 9 events;")
+    assert "rate_limit 429" in ran.stdout
+    assert "customer:acme-corp" in ran.stdout
+    assert "customer:globex" in ran.stdout
+    assert "without a price: 1 no_usage" in ran.stdout
 
 
-def test_what_left_stands_beside_what_the_app_sent_and_got(shown: subprocess.CompletedProcess[str]) -> None:
-    beside = [line.partition(" │ ") for line in shown.stdout.splitlines() if " │" in line]
-    left, right = "\n".join(part[0] for part in beside), "\n".join(part[2] for part in beside)
+def test_the_span_that_was_sent_is_printed_next_to_the_request_and_response(
+    ran: subprocess.CompletedProcess[str],
+) -> None:
+    columns = [line.partition(" │ ") for line in ran.stdout.splitlines() if " │" in line]
+    left, right = "\n".join(part[0] for part in columns), "\n".join(part[2] for part in columns)
     assert "maria@example.com" in left
     assert "prompt_tokens" in left
     assert '"infraprism.input_tokens"' in right
     assert not [prompt for prompt in PROMPTS if prompt in right]
 
 
-def test_real_providers_get_the_apps_own_calls_and_the_events_are_theirs(provider: LocalProvider) -> None:
-    """The local provider takes the place of the real ones, at the addresses that the vendors' own variables name."""
+def test_with_real_providers_the_events_equal_the_calls_that_they_served(provider: LocalProvider) -> None:
+    """A local provider replaces the real ones, through the environment variables of the vendors."""
     ran = infraprism(
         "demo",
         "--real",
@@ -73,24 +75,24 @@ def test_real_providers_get_the_apps_own_calls_and_the_events_are_theirs(provide
         assert secret not in ran.stdout
 
 
-def test_with_one_vendors_key_the_others_part_is_left_out(provider: LocalProvider) -> None:
+def test_with_the_key_of_one_vendor_the_calls_of_the_other_are_skipped(provider: LocalProvider) -> None:
     environment = {"ANTHROPIC_BASE_URL": provider.anthropic_base_url, "ANTHROPIC_API_KEY": ANTHROPIC_KEY}
     ran = infraprism("demo", "--real", environment=environment, timeout_s=180)
     assert ran.returncode == 0, ran.stderr
     assert {truth.provider for truth in provider.calls} == {"anthropic"}
-    assert "WHAT THE APP PRINTED" in ran.stdout
+    assert "OUTPUT OF THE APP" in ran.stdout
 
 
-def test_a_port_that_is_taken_is_one_line_and_status_1(provider: LocalProvider) -> None:
+def test_a_port_in_use_is_an_error_of_one_line_and_status_1(provider: LocalProvider) -> None:
     ran = infraprism("demo", "--port", str(provider.port), timeout_s=60)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert f"port {provider.port}" in ran.stderr.splitlines()[-1]
 
 
-def test_it_stays_up_until_it_is_interrupted_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    # Whoever runs the tests in the background has them, and all that they start, ignore the interrupt.
-    listening = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    command = [sys.executable, "-c", f"{listening} runpy.run_module('infraprism.cli', run_name='__main__')"]
+def test_serve_runs_until_it_is_interrupted_and_removes_its_files_and_processes(tmp_path: Path) -> None:
+    # Processes started in the background by a shell ignore SIGINT, and their children inherit that.
+    handle_sigint = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    command = [sys.executable, "-c", f"{handle_sigint} runpy.run_module('infraprism.cli', run_name='__main__')"]
     command += ["demo", "--serve", "--json"]
     environment = clean_environment(TMPDIR=str(tmp_path))
     with subprocess.Popen(
@@ -98,16 +100,16 @@ def test_it_stays_up_until_it_is_interrupted_and_leaves_nothing_behind(tmp_path:
     ) as serving:
         assert serving.stderr is not None
         assert serving.stdout is not None
-        said = next(line for line in serving.stderr if "INFRAPRISM_ENDPOINT=" in line)
-        settings = dict(part.split("=") for part in said.split()[1:])
+        printed = next(line for line in serving.stderr if "INFRAPRISM_ENDPOINT=" in line)
+        settings = dict(part.split("=") for part in printed.split()[1:])
         children = _children(serving.pid)
-        read = infraprism("events", "--json", environment=settings)
+        listed = infraprism("events", "--json", environment=settings)
         serving.send_signal(signal.SIGINT)
         try:
             output, _ = serving.communicate(timeout=60)
         finally:
             serving.kill()
-    assert sorted(read.stdout.splitlines()) == sorted(output.splitlines())
+    assert sorted(listed.stdout.splitlines()) == sorted(output.splitlines())
     assert children
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert list(tmp_path.iterdir()) == []
@@ -119,7 +121,7 @@ def _children(parent: int) -> Sequence[int]:
 
 
 def _exchanges(provider: LocalProvider) -> None:
-    """One plain call, one that its client retries."""
+    """One call, and one that the client retries."""
     import openai  # noqa: PLC0415  # only here
 
     with openai.OpenAI(base_url=provider.openai_base_url, api_key=OPENAI_KEY) as client:
@@ -127,7 +129,7 @@ def _exchanges(provider: LocalProvider) -> None:
             client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Where is it? " * 4}])
 
 
-def test_the_check_tells_a_missing_a_doubled_and_a_wrong_event(provider: LocalProvider) -> None:
+def test_the_check_fails_for_a_missing_a_duplicate_and_a_wrong_event(provider: LocalProvider) -> None:
     _exchanges(provider)
     served = check.calls(provider.exchanges)
     events = [
@@ -147,7 +149,7 @@ def test_the_check_tells_a_missing_a_doubled_and_a_wrong_event(provider: LocalPr
             check.check_counts(served, wrong)
 
 
-def test_the_check_finds_a_part_of_a_prompt_an_answer_or_a_key(provider: LocalProvider) -> None:
+def test_the_check_fails_for_a_part_of_a_prompt_a_response_or_a_key(provider: LocalProvider) -> None:
     _exchanges(provider)
     content = check.contents(provider.exchanges, OPENAI_KEY)
     check.check_no_content([b"gpt-4o-2024-08-06", os.urandom(64)], content)
@@ -158,7 +160,7 @@ def test_the_check_finds_a_part_of_a_prompt_an_answer_or_a_key(provider: LocalPr
 
 
 @pytest.mark.parametrize(
-    "more",
+    "extra",
     [
         {"attributes": [{"key": "gen_ai.prompt", "value": {"stringValue": "x"}}]},
         {"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "x"}}]}},
@@ -167,9 +169,9 @@ def test_the_check_finds_a_part_of_a_prompt_an_answer_or_a_key(provider: LocalPr
         {"status": {"code": 2, "message": "x"}},
         {"traceState": "x=y"},
     ],
-    ids=lambda more: next(iter(more)),
+    ids=lambda extra: next(iter(extra)),
 )
-def test_the_check_finds_whatever_is_in_no_field_of_the_table(more: dict[str, object]) -> None:
+def test_the_check_fails_for_data_that_is_not_in_the_field_table(extra: dict[str, object]) -> None:
     span = {
         "name": "chat gpt-4o",
         "resource": {},
@@ -178,4 +180,4 @@ def test_the_check_finds_whatever_is_in_no_field_of_the_table(more: dict[str, ob
     }
     check.check_closed([span])
     with pytest.raises(Failure):
-        check.check_closed([span | more])
+        check.check_closed([span | extra])

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.kit.command import infraprism
 
+from infraprism.schema.settings import SETTINGS
+
 KEY = "ip-NEVERSHOWNNEVERSHOWN"
 
 
@@ -24,16 +26,16 @@ def findings(**environment: str) -> tuple[int, dict[str, dict[str, Any]], str]:
     return ran.returncode, {finding["subject"]: finding for finding in found}, ran.stdout
 
 
-def test_without_anything_set_only_key_and_endpoint_are_problems_with_advice(endpoint: str) -> None:
+def test_with_default_settings_only_key_and_endpoint_are_problems_and_have_advice(endpoint: str) -> None:
     status, found, _ = findings(INFRAPRISM_ENDPOINT=endpoint)
     assert status == 1
     assert {name for name, finding in found.items() if finding["level"] != "ok"} == {"key", "endpoint"}
     assert all(found[name]["advice"] for name in ("key", "endpoint"))
     for package in ("openai", "anthropic"):
-        assert found[package]["finding"].endswith("is observed")
+        assert found[package]["finding"].endswith(", can be instrumented")
 
 
-def test_each_setting_is_looked_at_and_the_key_is_never_shown(endpoint: str) -> None:
+def test_each_setting_is_checked_and_the_key_is_never_printed(endpoint: str) -> None:
     _, found, output = findings(
         INFRAPRISM_ENDPOINT=endpoint,
         INFRAPRISM_API_KEY=KEY,
@@ -43,7 +45,7 @@ def test_each_setting_is_looked_at_and_the_key_is_never_shown(endpoint: str) -> 
         INFRAPRISM_USAGE_DETAIL="true",
         OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="infraprism_openai",
         OTEL_TRACES_EXPORTER="console",
-        OTEL_CONFIG_FILE="/nowhere.yaml",
+        OTEL_CONFIG_FILE="/missing.yaml",
     )
     assert {name: found[name]["level"] for name in found if name.isupper()} == {
         "INFRAPRISM_DISABLED": "problem",
@@ -53,7 +55,7 @@ def test_each_setting_is_looked_at_and_the_key_is_never_shown(endpoint: str) -> 
         "OTEL_TRACES_EXPORTER": "ok",
         "OTEL_CONFIG_FILE": "problem",
     }
-    assert "leaves too" in found["usage detail"]["finding"]
+    assert "is sent" in found["usage detail"]["finding"]
     assert KEY not in output
 
 
@@ -61,4 +63,37 @@ def test_a_setting_that_cannot_be_used_is_a_problem(endpoint: str) -> None:
     status, found, output = findings(INFRAPRISM_ENDPOINT=endpoint, INFRAPRISM_API_KEY=f"{KEY} with blanks")
     assert status == 1
     assert "INFRAPRISM_API_KEY" in found["settings"]["finding"]
+    assert KEY not in output
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("INFRAPRISM_ENDPIONT", "Did you mean INFRAPRISM_ENDPOINT?"),
+        ("INFRAPRISM_KEY", "Did you mean INFRAPRISM_API_KEY?"),
+        ("INFRAPRISM_DISABLE", "Did you mean INFRAPRISM_DISABLED?"),
+        ("infraprism_preview", "Did you mean INFRAPRISM_PREVIEW?"),
+        ("INFRAPRISM_SAMPLING", "Known are INFRAPRISM_ENDPOINT, INFRAPRISM_API_KEY, "),
+    ],
+)
+def test_an_unknown_variable_is_reported_with_the_nearest_known_name(name: str, advice: str, endpoint: str) -> None:
+    _, found, output = findings(**{"INFRAPRISM_ENDPOINT": endpoint, name: KEY})
+    assert (found[name]["level"], found[name]["finding"]) == (
+        "warning",
+        "is not a setting of InfraPrism and has no effect",
+    )
+    assert found[name]["advice"].startswith(advice)
+    assert KEY not in output
+
+
+def test_each_unreadable_boolean_is_a_problem_with_its_effect(endpoint: str) -> None:
+    booleans = [setting for setting in SETTINGS if setting.kind == "boolean"]
+    status, found, output = findings(
+        INFRAPRISM_ENDPOINT=endpoint, **{setting.name: f"{KEY} ture" for setting in booleans}
+    )
+    assert status == 1
+    for setting in booleans:
+        assert found[setting.name]["level"] == "problem"
+        assert found[setting.name]["finding"] == f"is not a boolean, so {setting.unreadable}"
+        assert found[setting.name]["advice"] == "Set it to 1, true, yes or on, or 0, false, no or off, or unset it."
     assert KEY not in output

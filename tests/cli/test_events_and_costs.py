@@ -20,7 +20,7 @@ def lines(*arguments: str, environment: dict[str, str]) -> list[dict[str, Any]]:
     return [exact_json.loads(line) for line in ran.stdout.splitlines()]
 
 
-def test_json_has_every_event_of_every_page_exactly(environment: dict[str, str], stored: list[Event]) -> None:
+def test_json_contains_every_event_of_every_page_exactly(environment: dict[str, str], stored: list[Event]) -> None:
     found = lines("events", environment=environment)
     assert [event["id"] for event in found] == [event.id for event in stored]
     assert [event["cost_usd"] for event in found] == [event.cost_usd for event in stored]
@@ -28,7 +28,7 @@ def test_json_has_every_event_of_every_page_exactly(environment: dict[str, str],
 
 
 @pytest.mark.parametrize(
-    ("arguments", "chosen"),
+    ("arguments", "selected"),
     [
         (["--failed"], lambda event: not event.success),
         (["--entity", "customer:customer-3"], lambda event: event.entity_id == "customer-3"),
@@ -40,22 +40,22 @@ def test_json_has_every_event_of_every_page_exactly(environment: dict[str, str],
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_filters_choose_events(
-    environment: dict[str, str], stored: list[Event], arguments: list[str], chosen: Any
+def test_filters_select_events(
+    environment: dict[str, str], stored: list[Event], arguments: list[str], selected: Any
 ) -> None:
-    if chosen is None:
+    if selected is None:
         ran = infraprism("events", *arguments, environment=environment)
         assert ran.returncode == 1
         assert ran.stderr.startswith("infraprism: ")
         assert len(ran.stderr.splitlines()) == 1
         return
-    expected = [event.id for event in stored if chosen(event)]
+    expected = [event.id for event in stored if selected(event)]
     if "--limit" in arguments:
         expected = expected[: int(arguments[-1])]
     assert [event["id"] for event in lines("events", *arguments, environment=environment)] == expected
 
 
-def test_the_table_shows_the_newest_and_says_that_there_are_more(environment: dict[str, str]) -> None:
+def test_the_table_lists_the_newest_events_and_a_note_that_there_are_more(environment: dict[str, str]) -> None:
     ran = infraprism("events", "--limit", "5", environment=environment)
     assert ran.returncode == 0
     heading, *rows, summary = ran.stdout.splitlines()
@@ -91,7 +91,7 @@ def test_costs_are_the_exact_sums_of_their_groups(
     assert f"{len(stored)} events, {len(stored) // 3} without a price, 0.0000000" in shown[-1]
 
 
-def test_costs_of_some_days_and_filters(environment: dict[str, str], stored: list[Event]) -> None:
+def test_costs_can_be_filtered_by_time_and_model(environment: dict[str, str], stored: list[Event]) -> None:
     today = str(datetime.now(UTC).date())
     found = lines(
         "costs", "--by", "model", "--start", "2020-01-01", "--end", today, "--model", "gpt-4o", environment=environment
@@ -100,7 +100,7 @@ def test_costs_of_some_days_and_filters(environment: dict[str, str], stored: lis
     assert [(row["model"], row["total_events"]) for row in found] == [("gpt-4o", len(expected))]
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly(environment: dict[str, str]) -> None:
+def test_a_closed_pipe_ends_the_command_without_an_error(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "infraprism.cli", "events", "--json"]
     with subprocess.Popen(
         command, env=clean_environment(**environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -113,15 +113,15 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(environment: dict[str, st
     assert (reading.returncode, errors) == (0, b"")
 
 
-def test_a_wrong_key_is_one_line_that_does_not_show_it(environment: dict[str, str]) -> None:
-    ran = infraprism("events", environment=environment | {"INFRAPRISM_API_KEY": "ip-not-the-key-of-anybody"})
+def test_a_wrong_key_is_an_error_of_one_line_without_the_key(environment: dict[str, str]) -> None:
+    ran = infraprism("events", environment=environment | {"INFRAPRISM_API_KEY": "ip-not-the-key-of-an-account"})
     assert (ran.returncode, ran.stdout) == (1, "")
     assert len(ran.stderr.splitlines()) == 1
     assert "check INFRAPRISM_API_KEY" in ran.stderr
-    assert "anybody" not in ran.stderr
+    assert "of-an-account" not in ran.stderr
 
 
-def test_the_doctor_finds_nothing_wrong(environment: dict[str, str]) -> None:
+def test_the_doctor_reports_no_problem_for_a_working_setup(environment: dict[str, str]) -> None:
     ran = infraprism("doctor", "--json", environment=environment)
     found = [exact_json.loads(line) for line in ran.stdout.splitlines()]
     assert [finding for finding in found if finding["level"] != "ok"] == []

@@ -27,19 +27,19 @@ EVENT = {
 
 
 @pytest.mark.parametrize("number", ["0.1", "0.000000000000000001", "123456789012345678.123456789012345678", "1e-7"])
-def test_decimals_pass_through_json_digit_by_digit(number: str) -> None:
+def test_json_keeps_every_digit_of_a_decimal(number: str) -> None:
     read = exact_json.loads(f'{{"cost":{number},"text":"\\u00e9 0.1"}}')
     assert read["cost"] == Decimal(number)
     assert exact_json.loads(exact_json.dumps(read)) == read
     assert "e" not in exact_json.dumps(read["cost"])
 
 
-def test_a_table_aligns_numbers_right_and_shows_nothing_as_a_dash() -> None:
-    shown = render([Column("name"), Column("cost", numeric=True)], [["a", Decimal("10.50")], [None, None]])
-    assert shown.splitlines() == ["name  cost", "a     10.5", "-        -"]
+def test_a_table_aligns_numbers_right_and_prints_a_dash_for_no_value() -> None:
+    output = render([Column("name"), Column("cost", numeric=True)], [["a", Decimal("10.50")], [None, None]])
+    assert output.splitlines() == ["name  cost", "a     10.5", "-        -"]
 
 
-def test_a_table_is_never_wider_than_the_terminal_and_cuts_no_number() -> None:
+def test_a_table_fits_the_terminal_and_shortens_no_number() -> None:
     columns = [Column("name"), Column("tags"), Column("tokens", numeric=True)]
     rows = [["n" * 60, "t" * 80, 123456789]]
     lines = render(columns, rows, 60).splitlines()
@@ -49,10 +49,10 @@ def test_a_table_is_never_wider_than_the_terminal_and_cuts_no_number() -> None:
     assert "…" not in render(columns, rows)
 
 
-def test_costs_are_summed_exactly_and_what_has_no_price_is_said() -> None:
+def test_the_summary_has_the_exact_total_and_the_number_of_unpriced_events() -> None:
     unpriced = {**EVENT, "cost_usd": None, "cost_status": "no_usage", "success": False, "error_type": "rate_limit"}
-    shown = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)
-    assert shown.splitlines()[-1] == "3 events, 0.000000000000000002 USD; without a price: 1 no_usage, 2026-01-31"
-    assert "rate_limit 429" in shown
-    assert "customer:acme-corp" in shown
+    output = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)
+    assert output.splitlines()[-1] == "3 events, 0.000000000000000002 USD; without a price: 1 no_usage, 2026-01-31"
+    assert "rate_limit 429" in output
+    assert "customer:acme-corp" in output
     assert events_table([], None) == "No events."

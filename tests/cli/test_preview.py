@@ -19,13 +19,13 @@ sys.exit(7)
 """
 
 
-def test_an_app_runs_as_ever_and_its_events_are_shown_and_not_sent(provider: LocalProvider) -> None:
+def test_the_app_runs_unchanged_and_its_events_are_printed_and_not_sent(provider: LocalProvider) -> None:
     environment = {"OPENAI_BASE_URL": provider.openai_base_url, "OPENAI_API_KEY": OPENAI_KEY}
     ran = infraprism("preview", "--", sys.executable, "-c", APP, environment=environment)
     assert (ran.returncode, ran.stdout) == (7, "done\n")
-    (shown,) = [json.loads(line) for line in ran.stderr.splitlines() if line.startswith("{")]
-    assert shown["name"] == "chat gpt-4o-2024-08-06"
-    attributes = {attribute["key"]: attribute["value"] for attribute in shown["attributes"]}
+    (span,) = [json.loads(line) for line in ran.stderr.splitlines() if line.startswith("{")]
+    assert span["name"] == "chat gpt-4o-2024-08-06"
+    attributes = {attribute["key"]: attribute["value"] for attribute in span["attributes"]}
     (truth,) = provider.calls
     assert truth.usage is not None
     assert attributes["infraprism.input_tokens"] == {"intValue": str(truth.usage.input_tokens)}

@@ -1,4 +1,4 @@
-"""A sink and exporters for either protocol, shut down when the test is over."""
+"""Fixtures: an OTLP sink and exporters of either protocol, shut down after the test."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 import pytest
 from tests.kit.otlp_sink import OtlpSink
 
-from infraprism.exporter import InfraPrismSpanExporter, delivery_log, retry_backoff
+from infraprism.exporter import InfraPrismSpanExporter, retry_backoff
+from infraprism.schema import settings
 
 Make = Callable[..., InfraPrismSpanExporter]
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine, and no notice given in another test, plays a part."""
+    """Remove all settings of this environment, and forget which lines were logged."""
     for name in tuple(os.environ):
         if name.startswith(("INFRAPRISM_", "OTEL_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    delivery_log._said.clear()
+    settings.logged.clear()
 
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come in milliseconds."""
+    """Retry within milliseconds."""
     monkeypatch.setattr(retry_backoff, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(retry_backoff, "LONGEST_WAIT_S", 0.05)
 
@@ -45,14 +46,14 @@ def sink(protocol: str) -> Iterator[OtlpSink]:
 
 @pytest.fixture
 def make(protocol: str) -> Iterator[Make]:
-    """Makes exporters of the protocol with a key."""
-    made: list[InfraPrismSpanExporter] = []
+    """Creates exporters of the protocol, with a key."""
+    created: list[InfraPrismSpanExporter] = []
 
     def build(endpoint: str, **settings: Any) -> InfraPrismSpanExporter:
         exporter = InfraPrismSpanExporter(endpoint, "ip-secret-key", protocol, **settings)
-        made.append(exporter)
+        created.append(exporter)
         return exporter
 
     yield build
-    for exporter in made:
+    for exporter in created:
         exporter.shutdown(timeout_millis=0)

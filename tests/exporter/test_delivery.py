@@ -1,4 +1,4 @@
-"""What becomes of events, on real sockets, for every kind of answer."""
+"""The outcome of events for every kind of response, over real sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def _wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_an_event_arrives_as_it_is(sink: OtlpSink, make: Make) -> None:
+def _is_queued_for_retry(caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether a request failed. The log line follows when the backoff is set."""
+    return any("queued for retry" in record.getMessage() for record in tuple(caplog.records))
+
+
+def test_an_event_arrives_with_exactly_its_attributes(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     sent = event(7, tags={"feature": "chatbot"}, session_id="s-1")
     exporter.export_events([sent])
@@ -38,7 +43,7 @@ def test_an_event_arrives_as_it_is(sink: OtlpSink, make: Make) -> None:
     assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 1}
 
 
-def test_events_go_by_themselves_in_one_request(sink: OtlpSink, make: Make) -> None:
+def test_events_are_sent_in_one_request_without_a_flush(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint, max_delay_s=0.2)
     for one in events(20):
         exporter.export_events([one])
@@ -48,7 +53,7 @@ def test_events_go_by_themselves_in_one_request(sink: OtlpSink, make: Make) -> N
     assert len(sink.requests) <= 2
 
 
-def test_a_full_batch_goes_at_once(sink: OtlpSink, make: Make) -> None:
+def test_a_full_batch_is_sent_at_once(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint, max_delay_s=600, max_batch_events=10)
     exporter.export_events(events(10))
     assert len(sink.wait_for(1)[0].spans()) == 10
@@ -65,9 +70,9 @@ def test_requests_are_bounded_in_events_and_bytes(sink: OtlpSink, make: Make) ->
 
 
 @pytest.mark.usefixtures("short_waits")
-@pytest.mark.parametrize("trouble", [Reply(status=503), Reply(status=429), Reply(status=504), Reply(reset=True)])
-def test_a_request_is_sent_again_byte_for_byte(sink: OtlpSink, make: Make, trouble: Reply) -> None:
-    sink.answer_with(trouble, trouble)
+@pytest.mark.parametrize("failure", [Reply(status=503), Reply(status=429), Reply(status=504), Reply(reset=True)])
+def test_a_failed_request_is_retried_with_the_same_bytes(sink: OtlpSink, make: Make, failure: Reply) -> None:
+    sink.answer_with(failure, failure)
     exporter = make(sink.endpoint)
     exporter.export_events(events(5))
     assert exporter.force_flush(10_000)
@@ -77,7 +82,7 @@ def test_a_request_is_sent_again_byte_for_byte(sink: OtlpSink, make: Make, troub
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_an_endpoint_that_hangs_is_asked_again(sink: OtlpSink, make: Make) -> None:
+def test_a_request_that_times_out_is_retried(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(status=503, hang_s=30))
     exporter = make(sink.endpoint, timeout_s=0.2)
     exporter.export_events(events(5))
@@ -86,7 +91,7 @@ def test_an_endpoint_that_hangs_is_asked_again(sink: OtlpSink, make: Make) -> No
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_the_wait_that_the_endpoint_asks_for_is_kept_to_even_while_flushing(sink: OtlpSink, make: Make) -> None:
+def test_a_requested_wait_is_honoured_even_by_a_flush(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(status=503, retry_after="1"))
     exporter = make(sink.endpoint)
     exporter.export_events(events(1))
@@ -95,18 +100,20 @@ def test_the_wait_that_the_endpoint_asks_for_is_kept_to_even_while_flushing(sink
     assert second.at - first.at >= 1.0
 
 
-def test_a_flush_ends_a_pause_of_our_own(sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flush_ends_the_backoff(
+    sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("infraprism.exporter.retry_backoff.random.uniform", lambda _low, _high: 600.0)
     sink.answer_with(Reply(status=503))
     exporter = make(sink.endpoint, max_delay_s=0)
     exporter.export_events(events(1))
-    _wait_until(lambda: exporter._outlet._pace.attempts == 1)
+    _wait_until(lambda: _is_queued_for_retry(caplog))
     assert exporter.force_flush(5000)
     assert len(sink.requests) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_what_the_endpoint_refuses_is_counted_by_reason_and_not_sent_again(
+def test_rejected_events_are_counted_by_reason_and_not_retried(
     sink: OtlpSink, make: Make, protocol: str, status: int
 ) -> None:
     sink.answer_with(Reply(status=status))
@@ -121,7 +128,7 @@ def test_what_the_endpoint_refuses_is_counted_by_reason_and_not_sent_again(
     assert _numbers(sink) == [4, 5]
 
 
-def test_a_partial_success_is_counted_as_what_it_is(sink: OtlpSink, make: Make) -> None:
+def test_a_partial_success_is_counted_as_delivered_and_rejected(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(rejected=2, message="no such model"))
     exporter = make(sink.endpoint)
     exporter.export_events(events(5))
@@ -132,7 +139,7 @@ def test_a_partial_success_is_counted_as_what_it_is(sink: OtlpSink, make: Make) 
     assert len(sink.requests) == 1
 
 
-def test_an_absurd_partial_success_does_not_break_the_sum(sink: OtlpSink, make: Make) -> None:
+def test_an_invalid_partial_success_does_not_change_the_total(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(rejected=10**9), Reply(rejected=-5))
     exporter = make(sink.endpoint)
     for one in events(2):
@@ -143,7 +150,9 @@ def test_an_absurd_partial_success_does_not_break_the_sum(sink: OtlpSink, make: 
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_a_request_too_large_is_split_and_one_event_too_large_is_rejected_alone(sink: OtlpSink, make: Make) -> None:
+def test_a_request_that_is_too_large_is_split_and_only_a_too_large_event_is_rejected(
+    sink: OtlpSink, make: Make
+) -> None:
     def too_large_with_13(_count: int, body: bytes) -> Reply:
         return Reply(status=413) if b"number-13" in body or body.count(b"number-") > 8 else Reply()
 
@@ -156,9 +165,9 @@ def test_a_request_too_large_is_split_and_one_event_too_large_is_rejected_alone(
 
 
 @pytest.mark.usefixtures("short_waits")
-@pytest.mark.parametrize("fault", [Reply(status=500), Reply(body=b"<html>Sign in</html>")])
-def test_an_event_that_only_meets_faults_does_not_hold_up_the_others(sink: OtlpSink, make: Make, fault: Reply) -> None:
-    sink.answer_by(lambda _count, body: fault if b"number-3" in body else Reply())
+@pytest.mark.parametrize("error", [Reply(status=500), Reply(body=b"<html>Sign in</html>")])
+def test_an_event_that_causes_server_errors_does_not_block_the_others(sink: OtlpSink, make: Make, error: Reply) -> None:
+    sink.answer_by(lambda _count, body: error if b"number-3" in body else Reply())
     exporter = make(sink.endpoint)
     exporter.export_events([event(number, entity_id=f"number-{number}") for number in range(1, 10)])
     assert not exporter.force_flush(20_000)
@@ -169,7 +178,7 @@ def test_an_event_that_only_meets_faults_does_not_hold_up_the_others(sink: OtlpS
     assert counted["delivered"] == {"ok": 8}
 
 
-def test_a_fault_of_an_hour_is_waited_out(sink: OtlpSink, make: Make) -> None:
+def test_events_stay_queued_while_the_endpoint_has_server_errors(sink: OtlpSink, make: Make) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=500))
     exporter = make(sink.endpoint)
     exporter.export_events(events(50))
@@ -180,7 +189,7 @@ def test_a_fault_of_an_hour_is_waited_out(sink: OtlpSink, make: Make) -> None:
     assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 50}
 
 
-def test_a_full_queue_drops_the_newest_and_counts_them(sink: OtlpSink, make: Make) -> None:
+def test_a_full_queue_drops_the_newest_events_and_counts_them(sink: OtlpSink, make: Make) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
     exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0)
     exporter.export_events(events(25))
@@ -189,33 +198,33 @@ def test_a_full_queue_drops_the_newest_and_counts_them(sink: OtlpSink, make: Mak
     assert exporter.delivery_stats.snapshot()["dropped"] == {"queue_full": 15, "shutdown": 10}
 
 
-def test_what_has_no_place_goes_to_the_overflow_first(sink: OtlpSink, make: Make) -> None:
+def test_events_are_passed_to_the_overflow_before_they_are_dropped(sink: OtlpSink, make: Make) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
-    kept: list[tuple[int, str]] = []
+    calls: list[tuple[int, str]] = []
 
     def overflow(spans: Sequence[bytes], reason: str) -> int:
-        kept.append((len(spans), reason))
+        calls.append((len(spans), reason))
         if reason == "queue_full":
             return len(spans) - 1
-        raise OSError("disk full")  # counted, and none of them is kept
+        raise OSError("disk full")  # counted, and all of them are dropped
 
     exporter = make(sink.endpoint, max_queue_events=10, max_delay_s=0, overflow=overflow)
     exporter.export_events(events(25))
     exporter.shutdown(timeout_millis=500)
-    assert kept == [(15, "queue_full"), (10, "shutdown")]
+    assert calls == [(15, "queue_full"), (10, "shutdown")]
     counted = exporter.delivery_stats.snapshot()
     assert counted["spooled"] == {"queue_full": 14}
     assert counted["dropped"] == {"queue_full": 1, "shutdown": 10}
     assert counted["errors"] == {"exporter.overflow": 1}
 
 
-def test_an_overflow_cannot_claim_more_than_it_was_given(make: Make) -> None:
+def test_an_overflow_cannot_spool_more_events_than_it_received(make: Make) -> None:
     exporter = make("http://localhost:1", max_queue_events=1, overflow=lambda _spans, _reason: 10**6)
     exporter.export_events(events(4))
     assert exporter.delivery_stats.snapshot()["spooled"] == {"queue_full": 3}
 
 
-def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) -> None:
+def test_a_flush_returns_within_its_timeout_and_is_true_only_if_all_is_delivered(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(hang_s=1.0))
     exporter = make(sink.endpoint)
     exporter.export_events(events(3))
@@ -226,19 +235,19 @@ def test_a_flush_tells_the_truth_within_its_timeout(sink: OtlpSink, make: Make) 
     assert exporter.delivery_stats.count("delivered") == 3
 
 
-def test_a_flush_of_nothing_is_true_at_once(sink: OtlpSink, make: Make) -> None:
+def test_a_flush_of_an_empty_queue_is_true_at_once(sink: OtlpSink, make: Make) -> None:
     assert make(sink.endpoint).force_flush(0)
     assert sink.requests == []
 
 
-def test_shutdown_sends_what_is_left(sink: OtlpSink, make: Make) -> None:
+def test_shutdown_sends_the_queued_events(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint, max_delay_s=600, max_batch_events=40)
     exporter.export_events(events(100))
     exporter.shutdown()
     assert _numbers(sink) == list(range(1, 101))
 
 
-def test_shutdown_keeps_to_its_time_when_the_endpoint_hangs(sink: OtlpSink, make: Make) -> None:
+def test_shutdown_returns_within_its_timeout_when_the_endpoint_does_not_respond(sink: OtlpSink, make: Make) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, hang_s=30))
     exporter = make(sink.endpoint, max_delay_s=0, max_batch_events=2)
     exporter.export_events(events(5))
@@ -250,7 +259,7 @@ def test_shutdown_keeps_to_its_time_when_the_endpoint_hangs(sink: OtlpSink, make
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_shutdown_is_quick_when_nothing_listens(make: Make) -> None:
+def test_shutdown_is_quick_when_the_connection_is_refused(make: Make) -> None:
     exporter = make("http://localhost:1")
     exporter.export_events(events(5))
     started = time.monotonic()
@@ -259,18 +268,20 @@ def test_shutdown_is_quick_when_nothing_listens(make: Make) -> None:
     assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 5}
 
 
-def test_shutdown_interrupts_a_pause_that_would_outlast_it(sink: OtlpSink, make: Make) -> None:
+def test_shutdown_does_not_wait_for_a_retry_after_its_timeout(
+    sink: OtlpSink, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, retry_after="60"))
     exporter = make(sink.endpoint, max_delay_s=0)
     exporter.export_events(events(5))
-    _wait_until(lambda: exporter._outlet._pace.attempts == 1)
+    _wait_until(lambda: _is_queued_for_retry(caplog))
     started = time.monotonic()
     exporter.shutdown(timeout_millis=20_000)
     assert time.monotonic() - started < 5.0
     assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 5}
 
 
-def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, make: Make) -> None:
+def test_events_after_shutdown_are_counted_as_dropped(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     exporter.shutdown()
     exporter.shutdown()
@@ -281,7 +292,7 @@ def test_after_shutdown_nothing_is_taken_in_and_that_is_counted(sink: OtlpSink, 
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_an_endpoint_that_was_away_is_found_again(protocol: str, make: Make) -> None:
+def test_delivery_resumes_when_the_endpoint_is_available_again(protocol: str, make: Make) -> None:
     port = free_port()
     with OtlpSink(protocol, port=port) as first:
         exporter = make(first.endpoint, max_delay_s=0)
@@ -294,7 +305,7 @@ def test_an_endpoint_that_was_away_is_found_again(protocol: str, make: Make) -> 
         assert _numbers(second) == [4, 5, 6]
 
 
-def test_events_of_many_threads_all_arrive_once(sink: OtlpSink, make: Make) -> None:
+def test_events_of_many_threads_each_arrive_once(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint, max_delay_s=0, max_batch_events=50)
 
     def work(first: int) -> None:
@@ -317,10 +328,10 @@ def test_no_thread_runs_before_the_first_event(sink: OtlpSink, make: Make) -> No
     assert set(threading.enumerate()) <= before
 
 
-def test_without_new_threads_a_flush_and_a_shutdown_deliver_themselves(
+def test_a_flush_and_a_shutdown_send_on_the_calling_thread_if_no_thread_can_start(
     sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What Python 3.12 and later do once the interpreter shuts down.
+    # Python 3.12 and later raise this while the interpreter shuts down.
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -339,7 +350,7 @@ def test_without_new_threads_a_flush_and_a_shutdown_deliver_themselves(
     assert _numbers(sink) == [1, 2, 3, 4, 5]
 
 
-def test_an_error_of_ours_is_counted_and_reaches_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_counted_and_not_raised(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_settings: object) -> None:
         raise ZeroDivisionError
 
@@ -353,12 +364,12 @@ def test_an_error_of_ours_is_counted_and_reaches_nobody(make: Make, monkeypatch:
     assert counted["dropped"] == {"shutdown": 1}
 
 
-def test_live_exporters_are_known_as_long_as_they_live(make: Make) -> None:
+def test_live_returns_the_exporters_that_exist(make: Make) -> None:
     exporter = make("http://localhost:1")
     assert exporter in live()
 
 
-def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_argument_raises_and_an_invalid_variable_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"^protocol must be"):
         InfraPrismSpanExporter(protocol="json")
     monkeypatch.setenv("INFRAPRISM_PROTOCOL", "json")
@@ -369,7 +380,7 @@ def test_a_wrong_setting_is_an_error_but_a_wrong_variable_is_not(monkeypatch: py
     exporter.shutdown()
 
 
-def test_a_fork_that_python_was_not_told_of_is_noticed(
+def test_a_fork_without_the_hooks_of_python_is_detected(
     sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exporter = make(sink.endpoint)

@@ -1,4 +1,4 @@
-"""The bytes on the wire are what the stock encoder would have made, and hold nothing else."""
+"""The encoder returns the same bytes as the generated protobuf messages."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def _request(found: Sequence[Event], *, usage_detail: bool) -> ExportTraceServic
 
 
 @given(st.lists(any_event(), max_size=3), st.booleans())
-def test_the_bytes_are_those_of_the_generated_messages(found: list[Event], usage_detail: bool) -> None:
+def test_the_bytes_equal_those_of_the_generated_messages(found: list[Event], usage_detail: bool) -> None:
     encoded = request_bytes([span_bytes(one, usage_detail=usage_detail) for one in found])
     expected = _request(found, usage_detail=usage_detail)
     assert ExportTraceServiceRequest.FromString(encoded) == expected
-    # The generated code leaves out a time of 0, which stands for "not known" and is as good written out.
+    # The generated code omits a time of 0. Writing it is equivalent.
     if all(one.timestamp_ns for one in found):
         assert encoded == expected.SerializeToString()
 
 
 @given(any_event())
-def test_the_stock_exporter_says_the_same_of_an_event_span(found: Event) -> None:
+def test_the_stock_encoder_returns_the_same_span_for_an_event_span(found: Event) -> None:
     [resource_spans] = encode_spans([event_span(found)]).resource_spans
     [stock] = resource_spans.scope_spans[0].spans
     stock.ClearField("flags")
@@ -73,14 +73,14 @@ def test_the_stock_exporter_says_the_same_of_an_event_span(found: Event) -> None
     assert ours == stock
 
 
-def test_an_event_is_encoded_alike_whatever_was_encoded_before() -> None:
+def test_the_caches_of_the_encoder_do_not_change_its_result() -> None:
     first = span_bytes(event(1))
     for number in range(3000):
         span_bytes(event(number, model=f"model-{number}", entity_id=f"customer-{number}", tags={"n": str(number)}))
     assert span_bytes(event(1)) == first
 
 
-def test_usage_detail_stays_here_unless_it_is_asked_for() -> None:
+def test_the_opt_in_fields_are_encoded_only_with_usage_detail() -> None:
     found = event(cache_read_tokens=77_777, service_tier="flex", streamed=True)
     assert b"infraprism.usage." not in span_bytes(found)
     [span] = ScopeSpans.FromString(span_bytes(found, usage_detail=True)).spans

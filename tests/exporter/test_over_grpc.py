@@ -1,4 +1,4 @@
-"""What is special about gRPC."""
+"""Behaviour that is specific to OTLP over gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.exporter.conftest import Make
 from tests.kit.events import events
 from tests.kit.otlp_sink import OtlpSink, Reply
 
-from infraprism.exporter.over_grpc import _retry_after_s
+from infraprism.exporter.over_grpc import retry_after_s
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -29,22 +29,22 @@ def _packed(message: RetryInfo | ErrorInfo) -> AnyMessage:
     return packed
 
 
-def test_the_time_to_come_back_is_read_from_either_trailer() -> None:
+def test_the_retry_delay_is_read_from_either_trailer() -> None:
     info = RetryInfo(retry_delay=Duration(seconds=3, nanos=500_000_000))
     status = Status(details=[_packed(ErrorInfo(reason="QUOTA")), _packed(info)])
-    assert _retry_after_s([("google.rpc.retryinfo-bin", info.SerializeToString())]) == 3.5
-    assert _retry_after_s([("x", "y"), ("grpc-status-details-bin", status.SerializeToString())]) == 3.5
-    assert _retry_after_s([("grpc-status-details-bin", Status().SerializeToString())]) is None
-    assert _retry_after_s([]) is None
+    assert retry_after_s([("google.rpc.retryinfo-bin", info.SerializeToString())]) == 3.5
+    assert retry_after_s([("x", "y"), ("grpc-status-details-bin", status.SerializeToString())]) == 3.5
+    assert retry_after_s([("grpc-status-details-bin", Status().SerializeToString())]) is None
+    assert retry_after_s([]) is None
 
 
 @given(st.sampled_from(["google.rpc.retryinfo-bin", "grpc-status-details-bin"]), st.binary(max_size=60))
-def test_any_trailer_is_a_time_or_nothing(name: str, value: bytes) -> None:
-    seconds = _retry_after_s([(name, value)])
+def test_any_trailer_is_parsed_to_seconds_or_none(name: str, value: bytes) -> None:
+    seconds = retry_after_s([(name, value)])
     assert seconds is None or isinstance(seconds, float)
 
 
-def test_a_quota_without_a_time_is_waited_out_and_not_taken_for_a_size(sink: OtlpSink, make: Make) -> None:
+def test_an_exhausted_quota_is_retried_and_not_classified_as_too_large(sink: OtlpSink, make: Make) -> None:
     sink.answer_with(Reply(status=429), Reply(status=429))
     exporter = make(sink.endpoint)
     exporter.export_events(events(4))
@@ -52,7 +52,9 @@ def test_a_quota_without_a_time_is_waited_out_and_not_taken_for_a_size(sink: Otl
     assert [len(request.spans()) for request in sink.requests] == [4, 4, 4]
 
 
-def test_an_answer_too_long_for_otlp_is_not_taken_for_a_request_too_large(sink: OtlpSink, make: Make) -> None:
+def test_a_response_that_is_too_large_is_not_classified_as_a_request_that_is_too_large(
+    sink: OtlpSink, make: Make
+) -> None:
     sink.answer_with(Reply(body=b"\0" * 5_000_000))
     exporter = make(sink.endpoint)
     exporter.export_events(events(1))
@@ -61,7 +63,7 @@ def test_an_answer_too_long_for_otlp_is_not_taken_for_a_request_too_large(sink: 
     assert len(sink.requests) == 2
 
 
-def test_an_endpoint_of_the_other_protocol_takes_nothing(make: Make) -> None:
+def test_an_endpoint_of_the_other_protocol_accepts_no_events(make: Make) -> None:
     with OtlpSink("http/protobuf") as other:
         exporter = make(other.endpoint)
         exporter.export_events(events(2))
@@ -70,7 +72,7 @@ def test_an_endpoint_of_the_other_protocol_takes_nothing(make: Make) -> None:
     assert exporter.delivery_stats.snapshot()["dropped"] == {"shutdown": 2}
 
 
-def test_headers_travel_as_metadata(sink: OtlpSink, make: Make) -> None:
+def test_headers_are_sent_as_metadata(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint, headers={"X-Tenant": "blue"})
     exporter.export_events(events(1))
     assert exporter.force_flush(5000)

@@ -1,4 +1,4 @@
-"""Bounds of the queue, and how delivery adapts to the endpoint."""
+"""The bounds of the queue, the retry backoff and the batch size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_batch_is_bounded_but_never_empty() -> None:
 
 
 @given(st.lists(st.one_of(st.lists(st.binary(max_size=50), max_size=5), st.integers(0, 5)), max_size=30))
-def test_the_queue_knows_its_size_whatever_comes_and_goes(steps: list[list[bytes] | int]) -> None:
+def test_the_size_of_the_queue_is_exact_after_any_sequence_of_operations(steps: list[list[bytes] | int]) -> None:
     pending, model = Pending(max_events=10, max_bytes=10**6), []
     for step in steps:
         if isinstance(step, int):
@@ -41,9 +41,9 @@ def test_the_queue_knows_its_size_whatever_comes_and_goes(steps: list[list[bytes
             pending.remove(count)
             model = model[count:]
         else:
-            taken = pending.put(step)
-            model += step[:taken]
-            assert taken == min(len(step), 10 - (len(model) - taken))
+            added = pending.put(step)
+            model += step[:added]
+            assert added == min(len(step), 10 - (len(model) - added))
         assert pending.first(100, 10**6) == model
     assert (pending.size_bytes == 0) == (not model)
     assert pending.clear() == model
@@ -51,39 +51,39 @@ def test_the_queue_knows_its_size_whatever_comes_and_goes(steps: list[list[bytes
 
 
 @given(st.integers(1, 10_000))
-def test_waits_have_full_jitter_and_a_bound(attempt: int) -> None:
+def test_the_backoff_has_full_jitter_and_an_upper_bound(attempt: int) -> None:
     assert 0 <= wait_s(attempt) <= min(retry_backoff.LONGEST_WAIT_S, 2.0 ** min(attempt - 1, 10))
 
 
 @given(st.integers(1, 100), st.floats(-10, 10**9))
-def test_what_the_endpoint_asks_for_is_kept_to_within_an_hour(attempt: int, asked: float) -> None:
-    within = min(max(asked, 0.0), retry_backoff.LONGEST_RETRY_AFTER_S)
-    assert within <= wait_s(attempt, asked) <= within + 1
+def test_a_requested_wait_is_honoured_up_to_an_hour(attempt: int, requested: float) -> None:
+    bounded = min(max(requested, 0.0), retry_backoff.LONGEST_RETRY_AFTER_S)
+    assert bounded <= wait_s(attempt, requested) <= bounded + 1
 
 
-def test_a_hurry_ends_a_pause_of_ours_but_not_one_that_was_asked_for() -> None:
-    ours, asked = RetryBackoff(100), RetryBackoff(100)
-    ours.failed(100, now=50.0, retry_after_s=None, maybe_poison=False)
-    asked.failed(100, now=50.0, retry_after_s=20.0, maybe_poison=False)
-    ours.skip_backoff()
-    asked.skip_backoff()
-    assert ours.not_before == 0.0
-    assert asked.not_before >= 70.0
+def test_skip_backoff_ends_the_backoff_but_not_a_wait_that_the_endpoint_requested() -> None:
+    own, requested = RetryBackoff(100), RetryBackoff(100)
+    own.failed(100, now=50.0, retry_after_s=None, maybe_poison=False)
+    requested.failed(100, now=50.0, retry_after_s=20.0, maybe_poison=False)
+    own.skip_backoff()
+    requested.skip_backoff()
+    assert own.not_before == 0.0
+    assert requested.not_before >= 70.0
 
 
-def test_doubtful_answers_single_out_one_event_and_give_up_on_that_one_only() -> None:
-    tempo, sizes = RetryBackoff(1024), []
-    while not tempo.retries_exhausted:
-        sizes.append(tempo.batch_events)
-        tempo.failed(tempo.batch_events, now=0.0, retry_after_s=None, maybe_poison=True)
+def test_server_errors_halve_the_batch_and_only_a_single_event_exhausts_its_retries() -> None:
+    backoff, sizes = RetryBackoff(1024), []
+    while not backoff.retries_exhausted:
+        sizes.append(backoff.batch_events)
+        backoff.failed(backoff.batch_events, now=0.0, retry_after_s=None, maybe_poison=True)
     assert sizes[:11] == [1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1]
-    assert sizes[10:] == [1] * retry_backoff.DOUBTFUL_ATTEMPTS
+    assert sizes[10:] == [1] * retry_backoff.MAX_POISON_ATTEMPTS
 
 
-def test_requests_grow_back_after_one_was_too_large() -> None:
-    tempo = RetryBackoff(1600)
-    tempo.too_large(1600)
-    assert tempo.batch_events == 800
+def test_the_batch_size_grows_back_after_a_request_was_too_large() -> None:
+    backoff = RetryBackoff(1600)
+    backoff.too_large(1600)
+    assert backoff.batch_events == 800
     for _ in range(8):
-        tempo.succeeded()
-    assert tempo.batch_events == 1600
+        backoff.succeeded()
+    assert backoff.batch_events == 1600

@@ -1,4 +1,4 @@
-"""A preview shows what would leave, and nothing leaves."""
+"""A preview prints the events that would be sent, and sends none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infraprism.schema.wire import attributes
 
 
 @pytest.mark.parametrize("switch", [{"INFRAPRISM_PREVIEW": "1"}, {"INFRAPRISM_PROTOCOL": "preview"}])
-def test_each_event_is_one_line_of_json_as_it_would_leave(
+def test_each_event_is_printed_as_one_line_of_otlp_json(
     switch: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in switch.items():
@@ -50,14 +50,16 @@ def test_each_event_is_one_line_of_json_as_it_would_leave(
     assert exporter.delivery_stats.snapshot()["dropped"] == {"preview": 2}
 
 
-def test_a_preview_needs_no_key_and_shows_the_detail_that_would_leave(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preview_needs_no_key_and_prints_the_opt_in_fields_that_would_be_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     exporter = InfraPrismSpanExporter(preview=True, usage_detail=True)
     exporter.export_events([event(1, reasoning_tokens=5)])
     exporter.shutdown()
     assert "infraprism.usage.reasoning_tokens" in capsys.readouterr().err
 
 
-def test_a_closed_stderr_is_no_error_of_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stderr_raises_nothing_in_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
     exporter = InfraPrismSpanExporter(preview=True)

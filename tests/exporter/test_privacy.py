@@ -1,4 +1,4 @@
-"""Nothing but events leaves, and neither the log nor the sink sees what it must not."""
+"""Only events are sent. Neither the log nor the requests contain content or keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from infraprism.processor import InfraPrismSpanProcessor
 CANARY = "CANARY-7f3a"
 
 
-def test_content_on_any_part_of_a_span_never_leaves(sink: OtlpSink, make: Make) -> None:
+def test_content_in_any_part_of_a_span_is_not_sent(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     provider = TracerProvider(resource=Resource({"service.name": CANARY, "host.name": CANARY}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -59,7 +59,7 @@ def test_content_on_any_part_of_a_span_never_leaves(sink: OtlpSink, make: Make) 
     assert CANARY.encode() not in sink.seen()
 
 
-def test_the_processor_hands_its_events_over(sink: OtlpSink, make: Make) -> None:
+def test_the_processor_passes_its_events_to_the_exporter(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     provider = TracerProvider()
     provider.add_span_processor(InfraPrismSpanProcessor(exporter))
@@ -79,7 +79,7 @@ def test_the_processor_hands_its_events_over(sink: OtlpSink, make: Make) -> None
     assert CANARY.encode() not in sink.seen()
 
 
-def test_what_is_no_call_is_not_sent_and_not_counted(sink: OtlpSink, make: Make) -> None:
+def test_a_span_that_is_not_an_llm_call_is_neither_sent_nor_counted(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -90,7 +90,7 @@ def test_what_is_no_call_is_not_sent_and_not_counted(sink: OtlpSink, make: Make)
     assert exporter.delivery_stats.accepted == 0
 
 
-def test_an_exporter_alone_knows_attributions_through_the_recorder(sink: OtlpSink, make: Make) -> None:
+def test_an_exporter_without_the_processor_gets_attributions_from_the_recorder(sink: OtlpSink, make: Make) -> None:
     exporter = make(sink.endpoint)
     provider = TracerProvider()
     provider.add_span_processor(AttributionRecorder())
@@ -104,7 +104,7 @@ def test_an_exporter_alone_knows_attributions_through_the_recorder(sink: OtlpSin
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_the_log_holds_no_key_no_header_and_no_word_of_the_endpoint(
+def test_the_log_contains_no_key_no_header_and_no_text_of_the_endpoint(
     sink: OtlpSink, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -131,7 +131,7 @@ def test_the_log_holds_no_key_no_header_and_no_word_of_the_endpoint(
 
 
 @pytest.mark.usefixtures("short_waits")
-def test_each_kind_of_trouble_is_logged_at_most_once_a_minute(
+def test_each_kind_of_failure_is_logged_at_most_once_a_minute(
     sink: OtlpSink, make: Make, caplog: pytest.LogCaptureFixture, protocol: str
 ) -> None:
     sink.answer_with(*[Reply(status=503)] * 5, *[Reply(status=401)] * 3)
@@ -141,12 +141,12 @@ def test_each_kind_of_trouble_is_logged_at_most_once_a_minute(
         exporter.force_flush(5000)
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == 2
-    assert re.search(r"localhost:\d+: 10 events wait and are sent again", texts[0])
+    assert re.search(r"localhost:\d+: export failed; 10 events queued for retry", texts[0])
     assert "10 events were rejected" in texts[1]
     assert "check INFRAPRISM_API_KEY" in texts[1]
 
 
-def test_compression_can_be_switched_off(sink: OtlpSink, make: Make, protocol: str) -> None:
+def test_compression_can_be_disabled(sink: OtlpSink, make: Make, protocol: str) -> None:
     for compression in ("gzip", "none"):
         exporter = make(sink.endpoint, compression=compression)
         exporter.export_events(events(50))

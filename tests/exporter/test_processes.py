@@ -1,17 +1,18 @@
-"""Forks, exits and start-up, in processes of their own."""
+"""Forks, exits and imports, each in a process of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from textwrap import dedent
 
 import pytest
 from tests.kit.otlp_sink import OtlpSink, Reply
 
 _START = """
-    import os, sys, time, threading
+    import os, sys, threading
     from infraprism.exporter import InfraPrismSpanExporter, live
     from tests.kit.events import event, events
 
@@ -19,23 +20,36 @@ _START = """
 """
 
 
-def _run(code: str, sink: OtlpSink, protocol: str, *arguments: str, timeout_s: float = 30) -> str:
-    finished = subprocess.run(
+def _run(
+    code: str,
+    sink: OtlpSink,
+    protocol: str,
+    *arguments: str,
+    timeout_s: float = 30,
+    before_input: Callable[[], object] = lambda: None,
+) -> str:
+    """Run the code. It can read a line of stdin, which is written once `before_input` returns."""
+    with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", dedent(_START) + dedent(code), sink.endpoint, protocol, *arguments],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    ) as process:
+        try:
+            before_input()
+            output, errors = process.communicate("\n", timeout=timeout_s)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    return output
 
 
 def _counts(sink: OtlpSink) -> Counter[int]:
     return Counter(int.from_bytes(span.span_id, "big") for span in sink.spans())
 
 
-def test_what_the_parent_took_in_is_sent_once_and_each_child_sends_its_own(sink: OtlpSink, protocol: str) -> None:
+def test_events_of_the_parent_are_sent_once_and_each_child_sends_its_own(sink: OtlpSink, protocol: str) -> None:
     printed = _run(
         """
         exporter.export_events(events(2))            # sent before the fork: thread and connection exist
@@ -62,13 +76,13 @@ def test_what_the_parent_took_in_is_sent_once_and_each_child_sends_its_own(sink:
     assert _counts(sink) == Counter([1, 2, 11, 12, 13, 100, 101, 200, 201, 300, 301])
 
 
-def test_a_fork_while_a_request_is_under_way_hangs_nobody(sink: OtlpSink, protocol: str) -> None:
+def test_a_fork_during_a_request_blocks_neither_process(sink: OtlpSink, protocol: str) -> None:
     sink.answer_with(Reply(hang_s=1.0))
     _run(
         """
         exporter.export_events(events(2))
         threading.Thread(target=exporter.force_flush).start()
-        time.sleep(0.5)
+        sys.stdin.readline()  # the request has arrived
         pid = os.fork()
         if not pid:
             exporter.export_events(events(1, first=100))
@@ -80,19 +94,35 @@ def test_a_fork_while_a_request_is_under_way_hangs_nobody(sink: OtlpSink, protoc
         """,
         sink,
         protocol,
+        before_input=lambda: sink.wait_for(1),
     )
     assert _counts(sink) == Counter([1, 2, 100])
 
 
-@pytest.mark.parametrize("after_s", [0.03, 0.15])
-def test_a_fork_while_the_protocol_is_imported_or_connects_hangs_nobody(
-    sink: OtlpSink, protocol: str, after_s: float
+@pytest.mark.parametrize("moment", ["import", "send"])
+def test_a_fork_while_the_protocol_is_imported_or_connects_blocks_neither_process(
+    sink: OtlpSink, protocol: str, moment: str
 ) -> None:
     _run(
         """
+        from infraprism.exporter import delivery
+
+        reached = {"import": threading.Event(), "send": threading.Event()}
+        connect = delivery.connect
+        def watched(settings):
+            reached["import"].set()
+            sender = connect(settings)
+            send = sender.send
+            def watched_send(request, timeout_s):
+                reached["send"].set()
+                return send(request, timeout_s)
+            sender.send = watched_send
+            return sender
+        delivery.connect = watched
+
         exporter.export_events(events(2))
         threading.Thread(target=exporter.force_flush).start()
-        time.sleep(float(sys.argv[3]))
+        assert reached[sys.argv[3]].wait(10)
         pid = os.fork()
         if not pid:
             exporter.export_events(events(1, first=100))
@@ -103,12 +133,12 @@ def test_a_fork_while_the_protocol_is_imported_or_connects_hangs_nobody(
         """,
         sink,
         protocol,
-        str(after_s),
+        moment,
     )
     assert _counts(sink) == Counter([1, 2, 100])
 
 
-def test_a_child_of_a_parent_that_was_shut_down_takes_nothing_in(sink: OtlpSink, protocol: str) -> None:
+def test_a_child_of_a_parent_that_was_shut_down_drops_events(sink: OtlpSink, protocol: str) -> None:
     _run(
         """
         exporter.shutdown()
@@ -124,7 +154,7 @@ def test_a_child_of_a_parent_that_was_shut_down_takes_nothing_in(sink: OtlpSink,
     assert sink.requests == []
 
 
-def test_workers_of_multiprocessing_send_their_own(sink: OtlpSink, protocol: str) -> None:
+def test_workers_of_multiprocessing_send_their_own_events(sink: OtlpSink, protocol: str) -> None:
     _run(
         """
         import multiprocessing
@@ -144,7 +174,7 @@ def test_workers_of_multiprocessing_send_their_own(sink: OtlpSink, protocol: str
     assert _counts(sink) == Counter([1, *range(10, 20)])
 
 
-def test_a_process_of_multiprocessing_sends_its_last_events_when_it_ends(sink: OtlpSink, protocol: str) -> None:
+def test_a_process_of_multiprocessing_sends_its_queued_events_at_exit(sink: OtlpSink, protocol: str) -> None:
     _run(
         """
         import multiprocessing
@@ -160,12 +190,12 @@ def test_a_process_of_multiprocessing_sends_its_last_events_when_it_ends(sink: O
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(0)"])
-def test_an_exit_sends_what_is_left(sink: OtlpSink, protocol: str, end: str) -> None:
+def test_the_queued_events_are_sent_at_exit(sink: OtlpSink, protocol: str, end: str) -> None:
     _run(f"exporter.export_events(events(3))\n{end}", sink, protocol)
     assert _counts(sink) == Counter([1, 2, 3])
 
 
-def test_an_exit_sends_the_last_spans_of_a_provider_older_than_the_exporter(sink: OtlpSink, protocol: str) -> None:
+def test_the_last_spans_of_a_provider_older_than_the_exporter_are_sent_at_exit(sink: OtlpSink, protocol: str) -> None:
     _run(
         """
         from opentelemetry.sdk.trace import TracerProvider
@@ -183,7 +213,7 @@ def test_an_exit_sends_the_last_spans_of_a_provider_older_than_the_exporter(sink
     assert len(sink.spans()) == 1
 
 
-def test_an_exit_is_not_held_up_by_an_endpoint_that_hangs(sink: OtlpSink, protocol: str) -> None:
+def test_the_exit_does_not_wait_for_an_endpoint_that_does_not_respond(sink: OtlpSink, protocol: str) -> None:
     sink.answer_by(lambda _count, _body: Reply(status=503, hang_s=30))
     _run(
         """
@@ -198,7 +228,7 @@ def test_an_exit_is_not_held_up_by_an_endpoint_that_hangs(sink: OtlpSink, protoc
     )
 
 
-def test_requests_of_ours_make_no_spans_of_instrumented_clients(sink: OtlpSink, protocol: str) -> None:
+def test_instrumented_clients_do_not_record_export_requests(sink: OtlpSink, protocol: str) -> None:
     printed = _run(
         """
         from opentelemetry import context
@@ -221,7 +251,7 @@ def test_requests_of_ours_make_no_spans_of_instrumented_clients(sink: OtlpSink, 
     assert printed == "[(False, False)] True\n"
 
 
-def test_importing_and_making_an_exporter_imports_no_protocol() -> None:
+def test_creating_an_exporter_imports_no_protocol() -> None:
     code = """
         import sys
         from infraprism.exporter import InfraPrismSpanExporter

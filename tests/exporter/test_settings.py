@@ -1,4 +1,4 @@
-"""Settings are checked once, in words that say what to do and never repeat a secret."""
+"""Settings are checked when an exporter is created. Errors name the setting and never contain its value."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from infraprism.exporter import InfraPrismSpanExporter, SettingsError, delivery_
 from infraprism.exporter.settings import Settings, read_settings
 
 
-def _read(given: dict[str, object] | None = None, **environment: str) -> Settings:
-    return read_settings(environment, given or {})
+def _read(arguments: dict[str, object] | None = None, **environment: str) -> Settings:
+    return read_settings(environment, arguments or {})
 
 
-def test_everything_has_a_default() -> None:
+def test_every_setting_has_a_default() -> None:
     found = _read()
     assert (found.url, found.protocol, found.compression) == (
         "http://localhost:4318/v1/traces",
@@ -39,7 +39,7 @@ def test_everything_has_a_default() -> None:
         ("  http://localhost:1 \n", "http://localhost:1/v1/traces"),
     ],
 )
-def test_an_endpoint_is_completed(endpoint: str, url: str) -> None:
+def test_the_traces_path_is_added_to_an_endpoint(endpoint: str, url: str) -> None:
     assert _read(INFRAPRISM_ENDPOINT=endpoint).url == url
 
 
@@ -51,7 +51,7 @@ def test_an_endpoint_is_completed(endpoint: str, url: str) -> None:
         ("http://[::1]:9", "[::1]:9", False),
     ],
 )
-def test_a_grpc_endpoint_is_a_target(endpoint: str, target: str, secure: bool) -> None:
+def test_a_grpc_endpoint_is_parsed_into_a_target(endpoint: str, target: str, secure: bool) -> None:
     found = _read(INFRAPRISM_ENDPOINT=endpoint, INFRAPRISM_PROTOCOL="grpc")
     assert (found.target, found.secure) == (target, secure)
 
@@ -63,7 +63,7 @@ def test_arguments_win_over_the_environment() -> None:
     assert (found.host, found.api_key) == ("given", "given")
 
 
-def test_the_standard_endpoint_and_protocol_are_not_ours() -> None:
+def test_the_standard_endpoint_and_protocol_are_not_used() -> None:
     found = _read(
         OTEL_EXPORTER_OTLP_ENDPOINT="https://vendor.example",
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://vendor.example",
@@ -72,7 +72,7 @@ def test_the_standard_endpoint_and_protocol_are_not_ours() -> None:
     assert (found.url, found.protocol) == ("http://localhost:4318/v1/traces", "http/protobuf")
 
 
-def test_of_the_standard_settings_those_for_traces_win() -> None:
+def test_standard_variables_for_traces_override_the_general_ones() -> None:
     found = _read(
         OTEL_EXPORTER_OTLP_TIMEOUT="3",
         OTEL_EXPORTER_OTLP_TRACES_TIMEOUT="4",
@@ -86,11 +86,11 @@ def test_of_the_standard_settings_those_for_traces_win() -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2.5", 2.5), ("10000", 10.0)])
-def test_a_timeout_of_a_thousand_and_more_is_in_milliseconds(text: str, seconds: float) -> None:
+def test_a_timeout_of_a_thousand_or_more_is_in_milliseconds(text: str, seconds: float) -> None:
     assert _read(OTEL_EXPORTER_OTLP_TIMEOUT=text).timeout_s == seconds
 
 
-def test_headers_for_another_host_are_not_sent_to_ours() -> None:
+def test_standard_headers_for_another_host_are_not_sent() -> None:
     vendor = {
         "OTEL_EXPORTER_OTLP_HEADERS": "api-key=vendor-secret",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "https://vendor.example",
@@ -99,20 +99,20 @@ def test_headers_for_another_host_are_not_sent_to_ours() -> None:
     assert _read(INFRAPRISM_ENDPOINT="https://vendor.example:4318", **vendor).headers == (("api-key", "vendor-secret"),)
 
 
-def test_the_key_wins_over_an_authorization_header_which_can_stand_in_for_it() -> None:
+def test_the_key_overrides_an_authorization_header_which_can_replace_it() -> None:
     header = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic%20abc,Host=evil,content-type=text/plain"}
     assert _read(**header).request_headers() == {"authorization": "Basic abc"}
     assert _read(**header).can_authenticate
     assert _read(INFRAPRISM_API_KEY=" ip-1\n", **header).request_headers() == {"authorization": "Bearer ip-1"}
 
 
-WRONG: list[tuple[dict[str, object], str]] = [
-    ({"endpoint": "localhost:4318"}, "endpoint is no http or https URL; give a URL such as http://localhost:4318"),
-    ({"endpoint": "ftp://host"}, "endpoint is no http or https URL"),
-    ({"endpoint": "http://"}, "endpoint is no http or https URL"),
-    ({"endpoint": "http://host:99999"}, "endpoint is no URL"),
-    ({"endpoint": "http://ho st"}, "endpoint is no http or https URL"),
-    ({"endpoint": "http://host\r\nx: y"}, "endpoint is no"),
+INVALID: list[tuple[dict[str, object], str]] = [
+    ({"endpoint": "localhost:4318"}, "endpoint is not an http or https URL; give a URL such as http://localhost:4318"),
+    ({"endpoint": "ftp://host"}, "endpoint is not an http or https URL"),
+    ({"endpoint": "http://"}, "endpoint is not an http or https URL"),
+    ({"endpoint": "http://host:99999"}, "endpoint is not a URL"),
+    ({"endpoint": "http://ho st"}, "endpoint is not an http or https URL"),
+    ({"endpoint": "http://host\r\nx: y"}, "endpoint is not"),
     ({"endpoint": "http://user:hunter2@host"}, "endpoint must not hold a user name or password"),
     ({"endpoint": "http://host?token=hunter2"}, "endpoint must end with the path"),
     ({"endpoint": "http://host/path", "protocol": "grpc"}, "endpoint must have no path, since gRPC has none"),
@@ -127,18 +127,18 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"timeout_s": "5"}, "timeout_s must be a number of seconds"),
     ({"timeout_s": float("nan")}, "timeout_s must be a number of seconds"),
     ({"compression": "zstd"}, "compression must be gzip or none"),
-    ({"max_queue_events": 0}, "max_queue_events must be a whole number, at least 1"),
-    ({"max_batch_events": True}, "max_batch_events must be a whole number"),
-    ({"max_queue_bytes": 1.5}, "max_queue_bytes must be a whole number"),
+    ({"max_queue_events": 0}, "max_queue_events must be an integer, at least 1"),
+    ({"max_batch_events": True}, "max_batch_events must be an integer"),
+    ({"max_queue_bytes": 1.5}, "max_queue_bytes must be an integer"),
     ({"usage_detail": "true"}, "usage_detail must be true or false"),
     ({"certificate_file": "/no/hunter2.pem"}, "certificate_file names a file that cannot be read"),
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), WRONG)
-def test_an_argument_that_cannot_be_used_is_one_clear_line(given: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("arguments", "message"), INVALID)
+def test_an_invalid_argument_raises_an_error_of_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        InfraPrismSpanExporter(**given)
+        InfraPrismSpanExporter(**arguments)
     text = str(caught.value)
     assert isinstance(caught.value, ValueError)
     assert text.startswith(message)
@@ -146,7 +146,7 @@ def test_an_argument_that_cannot_be_used_is_one_clear_line(given: dict[str, Any]
     assert "hunter2" not in text
 
 
-def test_an_unknown_argument_is_one_clear_line() -> None:
+def test_an_unknown_argument_raises_an_error_of_one_line() -> None:
     settings: dict[str, Any] = {"endpiont": "http://host"}
     with pytest.raises(TypeError, match=r"^[^\n]*'endpiont'[^\n]*$"):
         InfraPrismSpanExporter(**settings)
@@ -164,7 +164,7 @@ def test_an_unknown_argument_is_one_clear_line() -> None:
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/hunter2"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_logged_once_and_its_events_counted(
+def test_an_invalid_variable_is_logged_once_and_events_are_counted_as_dropped(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -179,7 +179,7 @@ def test_a_variable_that_cannot_be_used_is_logged_once_and_its_events_counted(
     assert "er2" not in record.getMessage()
 
 
-def test_without_a_key_it_says_so_once_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_key_is_logged_once_and_events_are_counted_as_dropped(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         exporter = InfraPrismSpanExporter()
         exporter.export_events(events(3))
@@ -189,7 +189,7 @@ def test_without_a_key_it_says_so_once_and_counts(caplog: pytest.LogCaptureFixtu
     assert [record.getMessage() for record in caplog.records] == [delivery_log.NO_API_KEY]
 
 
-def test_a_key_over_an_unencrypted_connection_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_sent_over_an_unencrypted_connection_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     InfraPrismSpanExporter("http://10.0.0.1:4318", "ip-key").shutdown()
     InfraPrismSpanExporter("http://localhost:4318", "ip-key").shutdown()
     InfraPrismSpanExporter("https://prism.example", "ip-key").shutdown()
@@ -198,13 +198,13 @@ def test_a_key_over_an_unencrypted_connection_is_mentioned(caplog: pytest.LogCap
     assert "ip-key" not in record.getMessage()
 
 
-def test_neither_key_nor_headers_show_in_a_representation() -> None:
+def test_the_repr_of_settings_contains_neither_key_nor_headers() -> None:
     found = _read({"api_key": "ip-secret", "headers": {"x-token": "hunter2"}})
     assert "ip-secret" not in repr(found)
     assert "hunter2" not in repr(found)
 
 
-def test_certificates_are_checked_before_they_are_needed(tmp_path: Path) -> None:
+def test_certificates_are_checked_when_the_exporter_is_created(tmp_path: Path) -> None:
     authority, other = trustme.CA(), trustme.CA()
     names = {"ca": authority.cert_pem, "other": other.issue_cert("me").private_key_pem}
     for name, blob in names.items():
@@ -216,8 +216,8 @@ def test_certificates_are_checked_before_they_are_needed(tmp_path: Path) -> None
     (tmp_path / "none").write_text("nothing here")
 
     def read(**files: str) -> Settings:
-        given: dict[str, object] = {name: str(tmp_path / file) for name, file in files.items()}
-        return _read({"endpoint": "https://host", **given})
+        arguments: dict[str, object] = {name: str(tmp_path / file) for name, file in files.items()}
+        return _read({"endpoint": "https://host", **arguments})
 
     read(certificate_file="ca", client_certificate_file="cert", client_key_file="key")
     read(client_certificate_file="both")
@@ -225,5 +225,5 @@ def test_certificates_are_checked_before_they_are_needed(tmp_path: Path) -> None
         read(certificate_file="none")
     with pytest.raises(SettingsError, match=r"^client_key_file needs a client certificate"):
         read(client_key_file="key")
-    with pytest.raises(SettingsError, match=r"^client_certificate_file and its key do not fit"):
+    with pytest.raises(SettingsError, match=r"^client_certificate_file and its key do not match"):
         read(client_certificate_file="cert", client_key_file="other")

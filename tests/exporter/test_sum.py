@@ -1,4 +1,4 @@
-"""Whatever the endpoint does: every event ends exactly once, and the counts say how."""
+"""Every event has exactly one outcome, whatever the endpoint does, and the delivery stats count it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def shared_sink(request: pytest.FixtureRequest) -> Iterator[OtlpSink]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(replies=st.lists(_REPLIES, max_size=8), steps=_STEPS, queue=st.sampled_from([5, 20, 1000]), keeps=st.booleans())
-def test_every_event_ends_exactly_once(
+@given(replies=st.lists(_REPLIES, max_size=8), steps=_STEPS, queue=st.sampled_from([5, 20, 1000]), spools=st.booleans())
+def test_every_event_has_exactly_one_outcome(
     shared_sink: OtlpSink,
     monkeypatch: pytest.MonkeyPatch,
     replies: list[Reply],
     steps: list[int | str],
     queue: int,
-    keeps: bool,
+    spools: bool,
 ) -> None:
     monkeypatch.setattr(retry_backoff, "FIRST_WAIT_S", 0.002)
     spooled: list[bytes] = []
@@ -58,8 +58,7 @@ def test_every_event_ends_exactly_once(
         spooled.extend(spans)
         return len(spans)
 
-    shared_sink.requests.clear()
-    shared_sink._script.clear()
+    shared_sink.clear()
     shared_sink.answer_with(*replies)
     exporter = InfraPrismSpanExporter(
         shared_sink.endpoint,
@@ -69,30 +68,30 @@ def test_every_event_ends_exactly_once(
         max_batch_events=8,
         max_delay_s=0.001,
         timeout_s=5.0,
-        overflow=overflow if keeps else None,
+        overflow=overflow if spools else None,
     )
-    given_in = 0
+    exported = 0
     for step in steps:
         if step == "flush":
             exporter.force_flush(50)
         else:
-            exporter.export_events(events(int(step), first=given_in + 1))
-            given_in += int(step)
+            exporter.export_events(events(int(step), first=exported + 1))
+            exported += int(step)
     exporter.shutdown(timeout_millis=1000)
 
     counted = exporter.delivery_stats.snapshot()
-    assert counted["events"] == {"accepted": given_in, "pending": 0}
+    assert counted["events"] == {"accepted": exported, "pending": 0}
     assert counted["errors"] == {}
     assert sum(counted["spooled"].values()) == len(spooled)
-    taken = [span.span_id for span in shared_sink.spans()]
+    accepted = [span.span_id for span in shared_sink.spans()]
     readable = [
         span.span_id
         for request in shared_sink.requests
         if request.taken and request.answered.body is None
         for span in request.spans()
     ]
-    # Nothing that was taken is sent again, and all that was counted as delivered was taken.
+    # No accepted event is sent again, and every event that is counted as delivered was accepted.
     assert len(readable) == len(set(readable))
-    refused = sum(min(request.answered.rejected, len(request.spans())) for request in shared_sink.requests)
-    assert counted["delivered"].get("ok", 0) == len(readable) - refused
-    assert set(taken) >= set(readable)
+    rejected = sum(min(request.answered.rejected, len(request.spans())) for request in shared_sink.requests)
+    assert counted["delivered"].get("ok", 0) == len(readable) - rejected
+    assert set(accepted) >= set(readable)

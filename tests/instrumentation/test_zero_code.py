@@ -138,6 +138,10 @@ def test_calls_of_an_application_with_our_processor_are_counted_once(provider: L
         ({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}, []),
         ({"OTEL_SDK_DISABLED": "true"}, []),
         ({"INFRAPRISM_DISABLED": "true"}, []),
+        ({"INFRAPRISM_DISABLED": "1"}, []),
+        ({"INFRAPRISM_DISABLED": "ture"}, []),
+        ({"INFRAPRISM_DISABLED": "no"}, MODELS),
+        ({"INFRAPRISM_PREVIEW": "ture"}, []),
     ],
     ids=str,
 )

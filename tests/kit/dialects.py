@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode
-from tests.kit.spans import START_NS, Kept, provider_with
+from tests.kit.spans import START_NS, KeepsEndedSpans, provider_with
 
 from infraprism.schema import Event
 
@@ -51,7 +51,7 @@ def _cases() -> Iterator[Case]:
 
 def ended(span: dict[str, Any]) -> ReadableSpan:
     """The span, started and ended through the SDK."""
-    kept = Kept()
+    kept = KeepsEndedSpans()
     tracer = provider_with(kept).get_tracer(span["scope"])
     made = tracer.start_span(span["name"], kind=SpanKind[span["kind"]], start_time=START_NS)
     for key, value in span["attributes"].items():

@@ -1,4 +1,4 @@
-"""Plain events to test with."""
+"""Events for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ START_NS = 1_790_000_000_000_000_000
 
 
 def event(number: int = 1, **changes: Any) -> Event:
-    """A successful call with the common fields; `number` makes its identity."""
+    """The event of a successful call with the common fields. `number` is its trace id and span id."""
     values: dict[str, Any] = {
         "trace_id": number,
         "span_id": number,
@@ -32,5 +32,5 @@ def event(number: int = 1, **changes: Any) -> Event:
 
 
 def events(count: int, first: int = 1) -> list[Event]:
-    """So many events, each its own call."""
+    """As many events of different calls, numbered from `first`."""
     return [event(number) for number in range(first, first + count)]

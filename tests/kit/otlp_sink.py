@@ -148,6 +148,17 @@ class OtlpSink:
         """Answer each request by a function of how many came before it and of its body."""
         self._rule = rule
 
+    def clear(self) -> None:
+        """Forget all requests, and the replies that are not used yet."""
+        self.requests.clear()
+        self._script.clear()
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected; of HTTP only."""
+        assert isinstance(self._server, _HttpServer)
+        return len(self._server.open)
+
     def spans(self) -> list[Span]:
         """The spans of all requests that were answered with success."""
         return [span for request in tuple(self.requests) if request.taken for span in request.spans()]

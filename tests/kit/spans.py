@@ -1,4 +1,4 @@
-"""Finished spans of the real SDK, and exporters of both kinds that keep what they are given."""
+"""Finished spans of the SDK, and a span processor and exporters of both kinds that keep what they receive."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CALL: dict[str, Any] = {
     "gen_ai.usage.input_tokens": 111,
     "gen_ai.usage.output_tokens": 37,
 }
-"""A chat call, as the conventions have it."""
+"""Attributes of a chat call, by the GenAI semantic conventions."""
 
 
-class Kept(SpanProcessor):
-    """Keeps finished spans."""
+class KeepsEndedSpans(SpanProcessor):
+    """A span processor that keeps the spans that have ended."""
 
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
@@ -37,7 +37,7 @@ class Kept(SpanProcessor):
 
 
 class KeepsEvents:
-    """An exporter that takes events."""
+    """An exporter that takes events and keeps them. `flushes` is the result of `force_flush`."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -58,7 +58,7 @@ class KeepsEvents:
 
 
 class KeepsSpans(SpanExporter):
-    """An exporter that only knows spans; `behaviour` may fail or block."""
+    """An exporter that takes spans and keeps them, unless `behaviour` replaces `export`: it may fail or block."""
 
     def __init__(self, behaviour: Any = None) -> None:
         self.spans: list[ReadableSpan] = []
@@ -80,7 +80,7 @@ class KeepsSpans(SpanExporter):
 def provider_with(
     *processors: SpanProcessor, resource: Mapping[str, Any] | None = None, **options: Any
 ) -> TracerProvider:
-    """A provider that nobody else sees."""
+    """A tracer provider that is not the global one."""
     provider = TracerProvider(shutdown_on_exit=False, resource=Resource(resource or {}), **options)
     for processor in processors:
         provider.add_span_processor(processor)
@@ -96,8 +96,8 @@ def ended(
     resource: Mapping[str, Any] | None = None,
     duration_ms: float = 1200,
 ) -> ReadableSpan:
-    """A span as the SDK hands it to processors and exporters."""
-    kept = Kept()
+    """A finished span, as the SDK passes it to processors and exporters."""
+    kept = KeepsEndedSpans()
     span = provider_with(kept, resource=resource).get_tracer("test").start_span(name, start_time=START_NS)
     for key, value in (attributes or {}).items():
         span.set_attribute(key, value)
@@ -110,7 +110,7 @@ def ended(
 
 
 def call(provider: TracerProvider, attributes: dict[str, Any] | None = None) -> None:
-    """Make the span of one LLM call."""
+    """Start and end the span of one LLM call."""
     span = provider.get_tracer("test").start_span("chat")
     span.set_attributes({**CALL, **(attributes or {})})
     span.end()

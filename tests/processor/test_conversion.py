@@ -1,9 +1,12 @@
+"""Conversion of single spans to events: operations, models, usage, cost, errors and attribution."""
+
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 from tests.kit.spans import CALL, START_NS, ended
 
@@ -100,7 +103,7 @@ def test_a_span_without_an_operation_is_not_billed_where_it_lacks_a_model_or_an_
     assert to_event(ended({"http.request.method": "POST", "server.address": "api.openai.com"})) is None
 
 
-def test_spans_from_before_operations_had_names_are_events() -> None:
+def test_spans_of_conventions_without_operation_names_are_events() -> None:
     old = {
         "gen_ai.system": "openai",
         "gen_ai.request.model": "gpt-4o-mini",
@@ -127,7 +130,7 @@ def test_spans_from_before_operations_had_names_are_events() -> None:
         ("openai.response.service_tier", "anthropic.response.service_tier"),
     ],
 )
-def test_former_names_mean_the_same_and_todays_name_wins(new: str, old: str) -> None:
+def test_former_attribute_names_are_read_and_the_current_name_takes_precedence(new: str, old: str) -> None:
     good, other = (("azure", "openai"), ("flex", "batch"), (20, 10))[
         0 if "provider" in new else 1 if "tier" in new else 2
     ]
@@ -148,7 +151,7 @@ def test_former_names_mean_the_same_and_todays_name_wins(new: str, old: str) -> 
 
 
 @pytest.mark.parametrize(("value", "count"), [(12, 12), ("12", 12), (12.0, 12), (0, 0), (10**12, 10**12)])
-def test_counts_are_read_in_every_type_that_is_a_whole_number(value: Any, count: int) -> None:
+def test_token_counts_are_read_from_every_type_of_whole_number(value: Any, count: int) -> None:
     assert event(gen_ai__usage__input_tokens=value).input_tokens == count
 
 
@@ -172,59 +175,58 @@ def test_counts_are_read_in_every_type_that_is_a_whole_number(value: Any, count:
         {"a": 12},
     ],
 )
-def test_what_is_no_whole_number_is_not_reported(value: Any) -> None:
+def test_a_count_that_is_no_whole_number_is_ignored(value: Any) -> None:
     made = event(gen_ai__usage__input_tokens=value)
     assert made.input_tokens is None
     assert made.total_tokens is None
 
 
-def test_integers_of_other_libraries_count() -> None:
+def test_integers_of_other_libraries_are_counts() -> None:
     class Integer:
         def __index__(self) -> int:
             return 12
 
-    span = ended(CALL)
-    span._attributes = {**CALL, "gen_ai.usage.input_tokens": Integer()}
-    made = to_event(span)
+    attributes: dict[str, Any] = {**CALL, "gen_ai.usage.input_tokens": Integer()}
+    made = to_event(ReadableSpan("chat", context=ended(CALL).context, attributes=attributes, start_time=START_NS))
     assert made is not None
     assert made.input_tokens == 12
 
 
-def test_no_usage_is_no_cost_and_says_why() -> None:
+def test_without_usage_there_is_no_cost_and_the_status_is_no_usage() -> None:
     made = event(gen_ai__usage__input_tokens=..., gen_ai__usage__output_tokens=...)
     assert (made.input_tokens, made.output_tokens, made.total_tokens) == (None, None, None)
     assert (made.cost_usd, made.cost_status) == (None, "no_usage")
 
 
-def test_a_model_reached_through_an_account_is_named_without_it_and_priced_by_where_it_runs() -> None:
+def test_a_model_path_is_reduced_to_the_model_and_priced_by_its_provider() -> None:
     path = "projects/acme-7/locations/us-central1/publishers/google/models/gemini-2.5-flash"
     made = event(gen_ai__provider__name="gcp.vertex_ai", gen_ai__response__model=path, server__address=...)
     assert (made.model, made.provider, made.cost_status) == ("gemini-2.5-flash", "google_vertex", "priced")
     assert "acme" not in repr(made)
 
 
-def test_an_unknown_model_is_no_cost_and_says_why() -> None:
+def test_an_unknown_model_has_no_cost_and_the_status_is_unknown_model() -> None:
     made = event(gen_ai__response__model="no-such-model-1")
     assert (made.cost_usd, made.cost_status) == (None, "unknown_model")
 
 
-def test_a_tier_nobody_knows_is_not_priced_as_standard() -> None:
+def test_an_unknown_service_tier_is_not_priced_as_standard() -> None:
     made = event(openai__response__service_tier="scale")
     assert (made.cost_usd, made.cost_status, made.service_tier) == (None, "incomplete", None)
 
 
-def test_the_providers_own_figure_wins() -> None:
+def test_the_cost_reported_by_the_provider_takes_precedence() -> None:
     made = event(infraprism__reported_cost_usd="0.00012345")
     assert (made.cost_usd, made.cost_status) == (Decimal("0.00012345"), "provider_reported")
     assert event(infraprism__reported_cost_usd="1e-05").cost_usd == Decimal("0.00001")
 
 
 @pytest.mark.parametrize("value", ["-1", "NaN", "Infinity", "text", "1" * 60, True, None, b"1", "1e999999999"])
-def test_a_reported_cost_that_is_none_leaves_it_to_the_prices(value: Any) -> None:
+def test_an_invalid_reported_cost_is_ignored(value: Any) -> None:
     assert event(infraprism__reported_cost_usd=value).cost_status == "priced"
 
 
-def test_a_fault_in_pricing_does_not_lose_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_pricing_does_not_lose_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
@@ -235,7 +237,7 @@ def test_a_fault_in_pricing_does_not_lose_the_call(monkeypatch: pytest.MonkeyPat
     assert conversion.delivery_stats.snapshot()["errors"]["price"] == before + 1
 
 
-def test_an_input_that_provably_leaves_the_cache_out_is_made_whole() -> None:
+def test_cache_tokens_are_added_to_an_input_count_that_excludes_them() -> None:
     made = event(
         gen_ai__usage__input_tokens=10,
         gen_ai__usage__cache_read__input_tokens=50,
@@ -245,12 +247,12 @@ def test_an_input_that_provably_leaves_the_cache_out_is_made_whole() -> None:
     assert event(gen_ai__usage__input_tokens=55, gen_ai__usage__cache_read__input_tokens=50).input_tokens == 55
 
 
-def test_an_output_that_provably_leaves_reasoning_out_is_made_whole() -> None:
+def test_reasoning_tokens_are_added_to_an_output_count_that_excludes_them() -> None:
     assert event(gen_ai__usage__output_tokens=10, gen_ai__usage__reasoning__output_tokens=50).output_tokens == 60
     assert event(gen_ai__usage__output_tokens=50, gen_ai__usage__reasoning__output_tokens=50).output_tokens == 50
 
 
-def test_the_model_that_answered_wins_unless_it_is_no_model_name() -> None:
+def test_the_response_model_takes_precedence_unless_it_is_no_model_name() -> None:
     assert event(gen_ai__response__model="has spaces").model == "gpt-4o-mini"
     assert event(gen_ai__response__model=...).model == "gpt-4o-mini"
     assert event(gen_ai__response__model=..., gen_ai__request__model="not a model").model == "invalid"
@@ -289,11 +291,11 @@ def test_latency_is_in_whole_milliseconds_and_never_negative(duration_ms: float,
     assert made.latency_ms == latency_ms
 
 
-def test_a_span_of_another_call_is_no_event() -> None:
+def test_a_suppressed_span_is_no_event() -> None:
     assert to_event(ended(CALL), SUPPRESSED) is None
 
 
-def test_the_span_wins_over_the_context_and_the_context_over_the_resource() -> None:
+def test_span_attribution_overrides_the_start_context_and_that_the_resource() -> None:
     resource = {
         "service.name": "shop",
         "infraprism.entity_type": "team",
@@ -302,27 +304,27 @@ def test_the_span_wins_over_the_context_and_the_context_over_the_resource() -> N
         "infraprism.tags.a": "of-resource",
         "infraprism.tags.b": "of-resource",
     }
-    note = Attribution("customer", "of-context", None, (("b", "of-context"), ("c", "of-context")))
+    start_context = Attribution("customer", "of-context", None, (("b", "of-context"), ("c", "of-context")))
     alone = to_event(ended(CALL, resource=resource))
     assert alone is not None
     assert (alone.entity_type, alone.entity_id, alone.session_id) == ("team", "of-resource", "of-resource")
-    held = to_event(ended(CALL, resource=resource), note)
-    assert held is not None
-    assert (held.entity_type, held.entity_id, held.session_id) == ("customer", "of-context", "of-resource")
-    assert dict(held.tags) == {"a": "of-resource", "b": "of-context", "c": "of-context"}
+    recorded = to_event(ended(CALL, resource=resource), start_context)
+    assert recorded is not None
+    assert (recorded.entity_type, recorded.entity_id, recorded.session_id) == ("customer", "of-context", "of-resource")
+    assert dict(recorded.tags) == {"a": "of-resource", "b": "of-context", "c": "of-context"}
     own = {
         "infraprism.entity_type": "project",
         "infraprism.entity_id": "of-span",
         "infraprism.tags.c": "of-span",
         "infraprism.tags.BAD": "x",
     }
-    said = to_event(ended({**CALL, **own}, resource=resource), note)
-    assert said is not None
-    assert (said.entity_type, said.entity_id, said.session_id) == ("project", "of-span", "of-resource")
-    assert dict(said.tags) == {"a": "of-resource", "b": "of-context", "c": "of-span"}
+    own_event = to_event(ended({**CALL, **own}, resource=resource), start_context)
+    assert own_event is not None
+    assert (own_event.entity_type, own_event.entity_id, own_event.session_id) == ("project", "of-span", "of-resource")
+    assert dict(own_event.tags) == {"a": "of-resource", "b": "of-context", "c": "of-span"}
 
 
-def test_an_event_span_is_read_back_as_the_same_event() -> None:
+def test_an_event_span_is_converted_to_the_same_event() -> None:
     made = to_event(ended({**CALL, "error.type": "429"}, status=Status(StatusCode.ERROR, "CANARY")))
     assert made is not None
     span = event_span(made, usage_detail=True)
@@ -334,7 +336,7 @@ def test_an_event_span_is_read_back_as_the_same_event() -> None:
     assert span.name == "chat gpt-4o-mini-2024-07-18"
 
 
-def test_unsampled_objects_without_identity_or_values_are_no_events() -> None:
+def test_objects_without_span_context_or_attributes_are_no_events() -> None:
     class Bare:
         context = attributes = status = resource = events = start_time = end_time = parent = None
 
@@ -343,7 +345,7 @@ def test_unsampled_objects_without_identity_or_values_are_no_events() -> None:
     assert to_event(object()) is None  # type: ignore[arg-type]
 
 
-def test_an_object_that_looks_like_a_span_is_enough() -> None:
+def test_an_object_with_the_attributes_of_a_span_is_converted() -> None:
     real = ended(CALL)
 
     class Bare:
@@ -357,24 +359,42 @@ def test_an_object_that_looks_like_a_span_is_enough() -> None:
     assert made.timestamp_ns > START_NS
 
 
-def test_every_table_maps_to_the_closed_operations_and_its_markers_are_looked_for() -> None:
+def test_every_dialect_maps_to_known_operations_and_its_markers_are_marker_keys() -> None:
     for dialect in DIALECTS:
         assert set(dialect.operations.values()) | {dialect.unnamed_operation or "other"} <= set(OPERATIONS)
         assert dialect.required_any <= MARKER_KEYS
 
 
-def test_a_dialect_says_its_own_units_and_fields() -> None:
+def test_a_dialect_has_its_own_units_and_only_known_fields() -> None:
     made = Dialect("x", frozenset({"k"}), {}, {"time_to_first_token_ms": (As("ttft", milliseconds),)})
     assert made.slots["ttft"].reader(12.4) == 12
     with pytest.raises(ValueError, match="no field"):
         Dialect("x", frozenset({"k"}), {}, {"prompt": ("k",)})
 
 
-def test_calls_that_differ_in_their_numbers_alone_are_one_kind_and_each_has_its_own_numbers() -> None:
-    conversion._kinds.clear()
+@pytest.fixture
+def templates_built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models of the event templates that are built, one per template, with an empty cache of four."""
+    built: list[str] = []
+
+    def record(model: str) -> str:
+        built.append(model)
+        return model
+
+    monkeypatch.setattr(conversion, "model_in", record)
+    monkeypatch.setattr(conversion, "MAX_TEMPLATES", 0)
+    event(gen_ai__response__model="clears-the-cache")
+    monkeypatch.setattr(conversion, "MAX_TEMPLATES", 4)
+    built.clear()
+    return built
+
+
+def test_calls_that_differ_only_in_numbers_share_a_template_and_have_their_own_numbers(
+    templates_built: list[str],
+) -> None:
     few = event(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
     many = event(gen_ai__usage__input_tokens=1000, gen_ai__usage__output_tokens=2000)
-    assert len(conversion._kinds) == 1
+    assert len(templates_built) == 1
     assert (few.input_tokens, few.output_tokens) == (1, 2)
     assert (many.input_tokens, many.output_tokens) == (1000, 2000)
     assert few.cost_usd is not None
@@ -382,9 +402,10 @@ def test_calls_that_differ_in_their_numbers_alone_are_one_kind_and_each_has_its_
     assert few.id != many.id
 
 
-def test_of_the_kinds_of_calls_a_bounded_number_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "MAX_KINDS", 4)
-    conversion._kinds.clear()
-    made = [event(gen_ai__response__model=f"model-{number}") for number in range(10)]
-    assert [one.model for one in made] == [f"model-{number}" for number in range(10)]
-    assert len(conversion._kinds) <= 4
+def test_the_number_of_cached_templates_is_bounded(templates_built: list[str]) -> None:
+    models = [f"model-{number}" for number in range(10)]
+    assert [event(gen_ai__response__model=model).model for model in models] == models
+    assert event(gen_ai__response__model=models[-1]).model == models[-1]
+    assert templates_built == models  # the last is cached
+    event(gen_ai__response__model=models[0])
+    assert templates_built == [*models, models[0]]  # the first is not

@@ -1,4 +1,4 @@
-"""Anything may stand on a span; only what the field table allows may come out."""
+"""Property tests: a span may have any value anywhere; an event only has values that the field table allows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from infraprism.processor import conversion, to_event
 from infraprism.schema import Event, fields, wire
 
 KNOWN = sorted({key for dialect in DIALECTS for key in dialect.slots} | set(fields.BY_KEY) | {"infraprism.tags.a"})
-# Spaces, upper case and a newline: legal in no field of the table.
+# Spaces, upper case and a newline are legal in no field of the table.
 CANARY = "CANARY Secret\nPrompt"
-# Under every path of a JSON text that a table reads.
+# At every path of a JSON string that a dialect reads.
 JSON_CANARY = json.dumps(
     {
         path.rpartition(".")[2]: CANARY
@@ -81,7 +81,7 @@ def assert_closed(event: Event) -> None:
     assert 0 <= event.timestamp_ns < 2**63
 
 
-def span_of(attributes: Any, **changed: Any) -> ReadableSpan:
+def span_of(attributes: Any, span_class: type[ReadableSpan] = ReadableSpan, **changed: Any) -> ReadableSpan:
     values: dict[str, Any] = {
         "name": "chat",
         "context": SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(1)),
@@ -90,12 +90,12 @@ def span_of(attributes: Any, **changed: Any) -> ReadableSpan:
         "start_time": START_NS,
         "end_time": START_NS + 1,
     }
-    return ReadableSpan(**{**values, **changed})
+    return span_class(**{**values, **changed})
 
 
 @given(ATTRIBUTES, st.booleans())
 @QUICK
-def test_no_attributes_make_it_raise_or_let_an_illegal_value_through(attributes: dict[str, Any], call: bool) -> None:
+def test_no_attributes_raise_or_yield_an_illegal_value(attributes: dict[str, Any], call: bool) -> None:
     before = conversion.delivery_stats.snapshot()["errors"].get("to_event", 0)
     event = to_event(span_of({**CALL, **attributes} if call else attributes))
     assert conversion.delivery_stats.snapshot()["errors"].get("to_event", 0) == before
@@ -105,7 +105,7 @@ def test_no_attributes_make_it_raise_or_let_an_illegal_value_through(attributes:
 
 @given(ATTRIBUTES)
 @QUICK
-def test_through_the_real_sdk_it_is_the_same(attributes: dict[str, Any]) -> None:
+def test_no_attributes_of_an_sdk_span_yield_an_illegal_value(attributes: dict[str, Any]) -> None:
     event = to_event(ended({**CALL, **{key: value for key, value in attributes.items() if key}}))
     if event is not None:
         assert_closed(event)
@@ -119,29 +119,41 @@ def test_through_the_real_sdk_it_is_the_same(attributes: dict[str, Any]) -> None
     st.sampled_from([(), None, (SpanEvent("exception", {"exception.type": CANARY}),), (SpanEvent("exception", None),)]),
 )
 @QUICK
-def test_no_time_resource_status_or_event_makes_it_raise(
+def test_no_time_resource_status_or_span_event_raises(
     start: Any, end: Any, resource: Any, status: Any, events: Any
 ) -> None:
-    span = span_of(CALL, start_time=start, end_time=end, status=status, events=events)
-    span._resource = resource
-    event = to_event(span)
+    class Span(ReadableSpan):
+        """A span that may have no resource, which the SDK's constructor prevents."""
+
+        @property
+        def resource(self) -> Any:
+            return resource
+
+    values: dict[str, Any] = {"start_time": start, "end_time": end, "status": status, "events": events}
+    event = to_event(span_of(CALL, span_class=Span, **values))
     assert event is not None
     assert_closed(event)
 
 
 def _canaried(value: Any, dialect: Dialect) -> ReadableSpan:
-    """A call of the dialect, with the value under each key that any dialect knows."""
+    """A call of the dialect, with the value in every attribute of any dialect."""
     others = [other for other in DIALECTS if other is not dialect]
-    told_by = frozenset().union(*(other.required_any | other.exclusive_keys for other in others)) - dialect.slots.keys()
-    bag = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
+    markers_of_others = (
+        frozenset().union(*(other.required_any | other.exclusive_keys for other in others)) - dialect.slots.keys()
+    )
+    everywhere = dict.fromkeys(KNOWN, value) | {"gen_ai.input.messages": value, CANARY: value}
     operation_key = next(key for key, slot in dialect.slots.items() if slot.position == slot.rank == 0)
-    fixed = {operation_key: next(iter(dialect.operations)), fields.COST_STATUS.key: None, **dict.fromkeys(told_by)}
+    fixed = {
+        operation_key: next(iter(dialect.operations)),
+        fields.COST_STATUS.key: None,
+        **dict.fromkeys(markers_of_others),
+    }
     if dialect.needs:
-        # What a call has at least one of: a text, though of no form that may leave.
+        # A call has at least one of these attributes. The value is a string, but not one that may leave.
         fixed[next(key for key, slot in dialect.slots.items() if slot.position in dialect.needed)] = CANARY
     scope = (*dialect.scopes, CANARY)[0]
     return span_of(
-        {key: said for key, said in {**bag, **fixed}.items() if said is not None},
+        {key: each for key, each in {**everywhere, **fixed}.items() if each is not None},
         name=CANARY,
         kind=SpanKind.CLIENT,
         context=SpanContext(
@@ -164,18 +176,17 @@ def _canaried(value: Any, dialect: Dialect) -> ReadableSpan:
     [CANARY, [CANARY], {"a": CANARY}, {CANARY: {"b": [CANARY]}}, CANARY.encode(), (CANARY, None), JSON_CANARY],
     ids=repr,
 )
-def test_a_canary_in_every_place_of_a_span_is_in_no_event(value: Any, dialect: Dialect) -> None:
+def test_a_canary_anywhere_on_a_span_is_in_no_event(value: Any, dialect: Dialect) -> None:
     event = to_event(_canaried(value, dialect))
     assert event is not None
-    left = repr(event) + repr(wire.attributes(event, usage_detail=True)) + event.name
-    assert "canary" not in left.lower()
+    exported = repr(event) + repr(wire.attributes(event, usage_detail=True)) + event.name
+    assert "canary" not in exported.lower()
     assert event.model == "invalid"
 
 
 @given(st.sampled_from(KNOWN), st.text(alphabet="abcdefghij", min_size=12, max_size=20))
 @QUICK
-def test_a_text_that_looks_like_a_code_leaves_only_where_such_a_text_belongs(key: str, text: str) -> None:
-    """A lower-case word is a legal model name, identifier and tag; it is nothing else."""
+def test_a_lower_case_word_is_only_exported_as_model_identifier_or_tag(key: str, text: str) -> None:
     event = to_event(span_of({**CALL, key: text, "infraprism.entity_type": "team"}))
     named = {SpanFields._fields.index(name) for name in ("request_model", "response_model", "entity_id", "session_id")}
     allowed = {key for dialect in DIALECTS for key, slot in dialect.slots.items() if slot.position in named}

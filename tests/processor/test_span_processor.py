@@ -1,3 +1,5 @@
+"""The span processor: which spans become events, how exporters are called, and that no error reaches the app."""
+
 from __future__ import annotations
 
 import asyncio
@@ -7,12 +9,13 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Status, StatusCode
-from tests.kit.spans import CALL, KeepsEvents, KeepsSpans, Kept, call, provider_with
+from tests.kit.spans import CALL, KeepsEndedSpans, KeepsEvents, KeepsSpans, call, ended, provider_with
 
 from infraprism.attribution import span_start_context
 from infraprism.attribution.scope import attribution
@@ -21,15 +24,15 @@ from infraprism.processor import (
     DeliveryStats,
     InfraPrismSpanProcessor,
     event_exporter,
-    span_processor,
     to_event,
+    worker,
 )
 from infraprism.schema import Event, wire
 from infraprism.schema.call_context import call_in_progress
 
 
 def events_of(*during: Any) -> list[Event]:
-    """The events of calls made by each of the functions, through a processor of their own."""
+    """The events of the spans that each function makes with a provider with our processor."""
     exporter = KeepsEvents()
     processor = InfraPrismSpanProcessor(exporter)
     provider = provider_with(processor)
@@ -50,7 +53,7 @@ def test_calls_become_events_and_other_spans_do_not() -> None:
     assert (event.model, event.input_tokens) == ("gpt-4o-mini-2024-07-18", 111)
 
 
-def test_attribution_is_that_of_the_start_whoever_made_the_span() -> None:
+def test_the_attribution_is_the_one_active_when_the_span_starts() -> None:
     def run(provider: TracerProvider) -> None:
         with attribution(customer="acme", tags={"a": "1"}):
             span = provider.get_tracer("test").start_span("chat", attributes=CALL)
@@ -76,7 +79,7 @@ def test_attribution_follows_asyncio_tasks() -> None:
     assert {event.entity_id for event in events_of(run)} == {"a", "b"}
 
 
-def test_spans_that_start_inside_a_measured_call_are_part_of_it() -> None:
+def test_spans_that_start_during_a_measured_call_are_part_of_it() -> None:
     def run(provider: TracerProvider) -> None:
         outer = provider.get_tracer("ours").start_span("chat", attributes={**CALL, "gen_ai.usage.input_tokens": 1})
         token = call_in_progress.set(True)
@@ -88,7 +91,7 @@ def test_spans_that_start_inside_a_measured_call_are_part_of_it() -> None:
     assert [event.input_tokens for event in events_of(run)] == [1]
 
 
-def test_spans_that_were_recorded_but_not_sampled_count() -> None:
+def test_spans_that_are_recorded_but_not_sampled_become_events() -> None:
     class RecordsOnly(Sampler):
         def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
             return SamplingResult(Decision.RECORD_ONLY)
@@ -104,7 +107,7 @@ def test_spans_that_were_recorded_but_not_sampled_count() -> None:
     processor.shutdown()
 
 
-def test_an_exporter_of_spans_is_given_clean_finished_spans_off_the_applications_thread() -> None:
+def test_a_span_exporter_is_given_event_spans_on_another_thread() -> None:
     exporter = KeepsSpans()
     processor = InfraPrismSpanProcessor(exporter)
     provider = provider_with(processor, resource={"service.name": "CANARY"})
@@ -121,17 +124,17 @@ def test_an_exporter_of_spans_is_given_clean_finished_spans_off_the_applications
     assert exporter.shut_down == 1
 
 
-def test_usage_detail_reaches_an_exporter_of_spans_only_where_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value, there in (("", False), ("true", True)):
+def test_a_span_exporter_is_given_usage_detail_only_if_it_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, expected in (("", False), ("true", True)):
         monkeypatch.setenv("INFRAPRISM_USAGE_DETAIL", value)
         exporter = KeepsSpans()
         processor = InfraPrismSpanProcessor(exporter)
         call(provider_with(processor), {"gen_ai.usage.cache_read.input_tokens": 40})
         processor.shutdown()
-        assert ("infraprism.usage.cache_read_tokens" in (exporter.spans[0].attributes or {})) is there
+        assert ("infraprism.usage.cache_read_tokens" in (exporter.spans[0].attributes or {})) is expected
 
 
-def test_the_applications_spans_stay_the_same_byte_for_byte() -> None:
+def test_the_spans_of_the_application_are_not_changed() -> None:
     def recorded(*processors: SpanProcessor) -> bytes:
         class Ids(IdGenerator):
             def __init__(self) -> None:
@@ -144,7 +147,7 @@ def test_the_applications_spans_stay_the_same_byte_for_byte() -> None:
                 self.last += 1
                 return self.last
 
-        kept = Kept()
+        kept = KeepsEndedSpans()
         provider = provider_with(*processors, kept, resource={"service.name": "app"}, id_generator=Ids())
         with attribution(customer="acme", tags={"a": "1"}):
             parent = provider.get_tracer("app", "1").start_span("parent", start_time=1)
@@ -162,7 +165,7 @@ def test_the_applications_spans_stay_the_same_byte_for_byte() -> None:
     ours.shutdown()
 
 
-def test_two_processors_on_one_provider_do_not_disturb_each_other() -> None:
+def test_two_processors_of_one_provider_are_independent() -> None:
     exporters = [KeepsEvents(), KeepsEvents()]
     processors = [InfraPrismSpanProcessor(exporter) for exporter in exporters]
     provider = provider_with(*processors)
@@ -179,25 +182,25 @@ def test_two_processors_on_one_provider_do_not_disturb_each_other() -> None:
     processors[1].shutdown()
 
 
-@pytest.mark.parametrize("fails", ["raises", "says so", "says nothing"])
-def test_what_an_exporter_fails_to_export_is_dropped_and_counted(fails: str) -> None:
+@pytest.mark.parametrize("fails", ["raises", "returns failure", "returns nothing"])
+def test_events_that_a_span_exporter_fails_to_export_are_dropped_and_counted(fails: str) -> None:
     def behaviour() -> Any:
         if fails == "raises":
             raise ZeroDivisionError
-        return SpanExportResult.FAILURE if fails == "says so" else None
+        return SpanExportResult.FAILURE if fails == "returns failure" else None
 
     processor = InfraPrismSpanProcessor(KeepsSpans(behaviour))
     provider = provider_with(processor)
     call(provider)
     call(provider)
     assert processor.force_flush(10_000)
-    said = processor.delivery_stats.snapshot()
-    assert said["dropped"] == {"exporter_failed": 2}
-    assert said["events"] == {"accepted": 2, "pending": 0}
+    stats = processor.delivery_stats.snapshot()
+    assert stats["dropped"] == {"exporter_failed": 2}
+    assert stats["events"] == {"accepted": 2, "pending": 0}
     processor.shutdown()
 
 
-def test_an_exporter_of_events_that_raises_is_survived_and_counted() -> None:
+def test_errors_of_an_event_exporter_are_caught_and_counted() -> None:
     class Raises(KeepsEvents):
         def export_events(self, events: Sequence[Event]) -> None:
             raise ZeroDivisionError
@@ -212,16 +215,16 @@ def test_an_exporter_of_events_that_raises_is_survived_and_counted() -> None:
     call(provider_with(processor))
     assert not processor.force_flush(10_000)
     processor.shutdown()
-    said = processor.delivery_stats.snapshot()
-    assert said["dropped"] == {"exporter_failed": 1}
-    assert set(said["errors"]) == {"exporter.export_events", "exporter.force_flush", "exporter.shutdown"}
+    stats = processor.delivery_stats.snapshot()
+    assert stats["dropped"] == {"exporter_failed": 1}
+    assert set(stats["errors"]) == {"exporter.export_events", "exporter.force_flush", "exporter.shutdown"}
 
 
 def test_a_span_that_cannot_be_read_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("infraprism.processor.conversion.candidate", fail)
+    monkeypatch.setattr("infraprism.processor.conversion.candidate_from_span", fail)
     processor = InfraPrismSpanProcessor(KeepsEvents())
     call(provider_with(processor))
     assert processor.force_flush(10_000)
@@ -229,16 +232,16 @@ def test_a_span_that_cannot_be_read_is_dropped_and_counted(monkeypatch: pytest.M
     processor.shutdown()
 
 
-def test_errors_of_ours_do_not_reach_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_do_not_reach_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
     processor = InfraPrismSpanProcessor(KeepsEvents())
-    monkeypatch.setattr(span_processor, "_frame", fail)
-    monkeypatch.setattr(processor, "_put", fail)
-    monkeypatch.setattr(processor, "_queue_flushed", fail)
-    monkeypatch.setattr(processor, "_finish", fail)
-    call(provider_with(processor))
+    monkeypatch.setattr(span_start_context.SpanStartContexts, "record", fail)
+    for method in ("put", "flush", "shutdown"):
+        monkeypatch.setattr(worker.Worker, method, fail)
+    with attribution(customer="acme"):
+        call(provider_with(processor))
     assert processor.force_flush() is False
     processor.shutdown()
     assert processor.delivery_stats.snapshot()["errors"] == {
@@ -250,7 +253,7 @@ def test_errors_of_ours_do_not_reach_the_application(monkeypatch: pytest.MonkeyP
 
 
 def test_more_spans_than_the_queue_holds_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(span_processor, "MAX_QUEUE", 3)
+    monkeypatch.setattr(worker, "MAX_QUEUE", 3)
     blocked = threading.Event()
     entered = threading.Event()
 
@@ -262,7 +265,6 @@ def test_more_spans_than_the_queue_holds_are_dropped_and_counted(monkeypatch: py
     processor = InfraPrismSpanProcessor(KeepsSpans(block))
     provider = provider_with(processor)
     call(provider)
-    processor._hurry.put(None)
     assert entered.wait(10)
     for _ in range(5):
         call(provider)
@@ -274,26 +276,35 @@ def test_more_spans_than_the_queue_holds_are_dropped_and_counted(monkeypatch: py
     processor.shutdown()
 
 
-def test_without_a_registered_exporter_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_registered_exporter_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_exporter, "ENTRY_POINT_NAME", "no-such-exporter")
     with pytest.raises(LookupError, match="no-such-exporter"):
         InfraPrismSpanProcessor()
 
 
-def test_spans_that_never_end_are_forgotten_at_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(span_start_context, "MAX_NOTES", 3)
+def test_start_contexts_of_spans_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(span_start_context, "MAX_SPANS", 3)
+    start_contexts = span_start_context.SpanStartContexts()
+    with attribution(customer="acme"):
+        for _ in range(5):
+            start_contexts.record(ended())
+    assert len(start_contexts) == 3
+    assert start_contexts.delivery_stats.snapshot()["errors"] == {"span_start_context.forgotten": 2}
+
+
+def test_the_processor_counts_start_contexts_that_it_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(span_start_context, "MAX_SPANS", 3)
     processor = InfraPrismSpanProcessor(KeepsEvents())
     tracer = provider_with(processor).get_tracer("test")
     with attribution(customer="acme"):
         spans = [tracer.start_span("never ends") for _ in range(5)]
-    assert len(processor._notes) == 3
     assert processor.delivery_stats.snapshot()["errors"] == {"span_start_context.forgotten": 2}
     del spans
     processor.shutdown()
 
 
-def test_a_recorder_lets_a_lone_exporter_find_the_attribution() -> None:
-    kept = Kept()
+def test_a_recorder_records_start_contexts_for_an_exporter_in_another_span_processor() -> None:
+    kept = KeepsEndedSpans()
     provider = provider_with(AttributionRecorder(), kept)
     with attribution(customer="acme"):
         call(provider)
@@ -301,28 +312,26 @@ def test_a_recorder_lets_a_lone_exporter_find_the_attribution() -> None:
     token = call_in_progress.set(True)
     call(provider)
     call_in_progress.reset(token)
-    found = [to_event(span, span_start_context.shared.of(span)) for span in kept.spans]
+    found = [to_event(span, span_start_context.shared.get(span)) for span in kept.spans]
     assert [event and event.entity_id for event in found] == ["acme", None, None]
     assert (found[1] is not None, found[2] is None) == (True, True)
 
 
-def test_exported_calls_are_not_traced_themselves() -> None:
-    inner: list[ReadableSpan] = []
+def test_instrumentation_is_suppressed_while_events_are_exported() -> None:
+    enabled: list[bool] = []
 
-    class Traces(KeepsEvents):
+    class Records(KeepsEvents):
         def export_events(self, events: Sequence[Event]) -> None:
-            from opentelemetry.instrumentation.utils import is_instrumentation_enabled  # noqa: PLC0415
+            enabled.append(is_instrumentation_enabled())
 
-            inner.append(is_instrumentation_enabled())  # type: ignore[arg-type]
-
-    processor = InfraPrismSpanProcessor(Traces())
+    processor = InfraPrismSpanProcessor(Records())
     call(provider_with(processor))
     assert processor.force_flush(10_000)
-    assert inner == [False]
+    assert enabled == [False]
     processor.shutdown()
 
 
-def test_many_threads_lose_nothing() -> None:
+def test_calls_of_many_threads_are_all_counted() -> None:
     exporter = KeepsEvents()
     processor = InfraPrismSpanProcessor(exporter)
     provider = provider_with(processor)
@@ -342,7 +351,7 @@ def test_many_threads_lose_nothing() -> None:
     assert {name: counted.count(name) for name in set(counted)} == {f"c{n}": 100 for n in range(4)}
 
 
-def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_and_holds_nobody_up(
+def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_without_deadlock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exporter = KeepsEvents()
@@ -352,7 +361,7 @@ def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_and_hol
 
     def interrupted(thread: threading.Thread) -> None:
         if thread.name == "infraprism-processor":
-            call(provider)  # as the garbage collector may, anywhere
+            call(provider)  # as a finalizer may, at any allocation
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
@@ -365,16 +374,29 @@ def test_a_call_that_a_finalizer_ends_while_the_worker_starts_is_counted_and_hol
     processor.shutdown()
 
 
-def test_a_count_that_a_finalizer_makes_while_another_is_made_holds_nobody_up() -> None:
+def test_a_count_that_a_finalizer_makes_during_another_count_does_not_deadlock() -> None:
     delivery_stats = DeliveryStats()
 
-    def counting() -> None:
-        with delivery_stats._lock:
-            delivery_stats.accept()  # as the garbage collector may, within any allocation
-        delivery_stats.end("delivered")
+    class CountsWhenHashed(str):
+        """A reason that counts while the lock is held, as a finalizer may at any allocation."""
 
-    thread = threading.Thread(target=counting, daemon=True)
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if not delivery_stats.accepted:
+                delivery_stats.accept()
+            return super().__hash__()
+
+    thread = threading.Thread(target=delivery_stats.end, args=("delivered", CountsWhenHashed("ok")), daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
     assert delivery_stats.snapshot()["events"] == {"accepted": 1, "pending": 0}
+
+
+def test_tally_is_the_former_name_of_delivery_stats() -> None:
+    processor = InfraPrismSpanProcessor(KeepsEvents())
+    assert processor.tally is processor.delivery_stats
+    with pytest.raises(AttributeError):
+        processor.tally = DeliveryStats()  # type: ignore[misc]
+    processor.shutdown()

@@ -1,3 +1,5 @@
+"""Flush, shutdown, fork and process exit of the span processor."""
+
 from __future__ import annotations
 
 import subprocess
@@ -12,7 +14,7 @@ from tests.kit.spans import KeepsEvents, KeepsSpans, call, provider_with
 from infraprism.processor import InfraPrismSpanProcessor
 
 
-def test_a_flush_says_no_when_its_time_is_over_and_yes_when_all_is_out() -> None:
+def test_a_flush_is_false_after_its_timeout_and_true_when_all_events_are_exported() -> None:
     blocked = threading.Event()
 
     def block() -> SpanExportResult:
@@ -30,7 +32,7 @@ def test_a_flush_says_no_when_its_time_is_over_and_yes_when_all_is_out() -> None
     processor.shutdown()
 
 
-def test_a_flush_says_what_the_exporter_says() -> None:
+def test_a_flush_is_false_if_the_exporter_failed_to_flush() -> None:
     exporter = KeepsEvents()
     exporter.flushes = False
     processor = InfraPrismSpanProcessor(exporter)
@@ -40,21 +42,21 @@ def test_a_flush_says_what_the_exporter_says() -> None:
     processor.shutdown()
 
 
-def test_a_flush_from_within_the_exporter_does_not_wait_for_itself() -> None:
-    said = []
+def test_a_flush_by_the_exporter_itself_is_false_at_once() -> None:
+    results = []
 
     def flush() -> SpanExportResult:
-        said.append(processor.force_flush(10_000))
+        results.append(processor.force_flush(10_000))
         return SpanExportResult.SUCCESS
 
     processor = InfraPrismSpanProcessor(KeepsSpans(flush))
     call(provider_with(processor))
     assert processor.force_flush(10_000) is True
-    assert said == [False]
+    assert results == [False]
     processor.shutdown()
 
 
-def test_shutdown_hands_on_what_is_left_and_happens_once() -> None:
+def test_shutdown_exports_the_queued_calls_and_happens_once() -> None:
     exporter = KeepsEvents()
     processor = InfraPrismSpanProcessor(exporter)
     provider = provider_with(processor)
@@ -67,7 +69,7 @@ def test_shutdown_hands_on_what_is_left_and_happens_once() -> None:
     assert processor.force_flush(100) is True
 
 
-def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
+def test_shutdown_keeps_its_timeout_and_counts_the_spans_it_drops() -> None:
     blocked, entered = threading.Event(), threading.Event()
 
     def block() -> SpanExportResult:
@@ -78,7 +80,6 @@ def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
     processor = InfraPrismSpanProcessor(KeepsSpans(block))
     provider = provider_with(processor)
     call(provider)
-    processor._hurry.put(None)
     assert entered.wait(10)
     call(provider)
     call(provider)
@@ -89,11 +90,12 @@ def test_shutdown_is_bounded_and_counts_what_it_leaves() -> None:
     blocked.set()
 
 
-def test_a_processor_that_saw_no_call_has_no_thread_and_shuts_its_exporter_down() -> None:
+def test_a_processor_without_calls_has_no_thread_and_shuts_its_exporter_down() -> None:
     exporter = KeepsSpans()
+    threads = threading.enumerate()
     processor = InfraPrismSpanProcessor(exporter)
     provider_with(processor).get_tracer("test").start_span("GET").end()
-    assert processor._worker is None
+    assert set(threading.enumerate()) <= set(threads)
     assert processor.force_flush(100) is True
     processor.shutdown()
     assert exporter.shut_down == 1
@@ -111,7 +113,7 @@ def run_script(source: str) -> list[str]:
     return sorted(done.stdout.splitlines())
 
 
-def test_after_a_fork_each_process_sends_its_own() -> None:
+def test_after_a_fork_each_process_exports_its_own_calls() -> None:
     lines = run_script(
         """
         import os
@@ -138,8 +140,8 @@ def test_after_a_fork_each_process_sends_its_own() -> None:
             across.end()
             seen = len(exporter.events)
             assert processor.force_flush(10_000)
-            said = processor.delivery_stats.snapshot()["events"]
-            text = f"child {[e.entity_id for e in exporter.events[seen:]]} {said}\\n"
+            counts = processor.delivery_stats.snapshot()["events"]
+            text = f"child {[e.entity_id for e in exporter.events[seen:]]} {counts}\\n"
             os.write(1, text.encode())
             os._exit(0)
         os.waitpid(pid, 0)
@@ -154,7 +156,7 @@ def test_after_a_fork_each_process_sends_its_own() -> None:
     ]
 
 
-def test_at_the_end_of_the_process_what_is_left_is_handed_on() -> None:
+def test_at_process_exit_the_queued_calls_are_exported() -> None:
     lines = run_script(
         """
         from opentelemetry.sdk.trace import TracerProvider

@@ -1,4 +1,4 @@
-"""The `infraprism` command: thin, each subcommand a module with `add_parser` and `run`."""
+"""The `infraprism` command. Each subcommand is a module with `add_parser` and `run`."""
 
 from infraprism.cli.failure import Failure
 from infraprism.cli.main import main

@@ -1,4 +1,4 @@
-"""`python -m infraprism.cli` is `infraprism`."""
+"""`python -m infraprism.cli`: the same as `infraprism`."""
 
 from infraprism.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What every subcommand is to the parser."""
+"""The interface of a subcommand, and the creation of its parser."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import argparse
 from typing import Protocol, TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # see below
-"""What `add_subparsers` gives, for which argparse has no public name."""
+"""The return type of `add_subparsers`, for which argparse has no public name."""
 
 
 class Command(Protocol):
-    """A module of a subcommand."""
+    """The module of a subcommand."""
 
     def add_parser(self, subparsers: Subparsers) -> argparse.ArgumentParser:
-        """Describe the command, with `set_defaults(run=run)`."""
+        """Add the command to the parser, with `set_defaults(run=run)`."""
         ...
 
     def run(self, args: argparse.Namespace) -> int:
-        """Do it; the exit status. Raises Failure."""
+        """Run the command and return the exit status. Raises Failure."""
         ...
 
 
 def new_parser(subparsers: Subparsers, name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
-    """A subcommand's parser, whose help ends with `details` (examples, say) as they stand."""
+    """A subcommand's parser. Its help ends with `details`, such as examples, printed unchanged."""
     return subparsers.add_parser(
         name,
         help=summary,

@@ -1,4 +1,4 @@
-"""`infraprism costs`: what calls cost, by whatever they are told apart by."""
+"""`infraprism costs`: sums of cost and tokens, grouped by entity, model, provider, time, session or tag."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _NUMBERS: Final = (
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser = new_parser(subparsers, "costs", "sum up costs, of the last 30 days unless told otherwise", _EXAMPLES)
+    """Add the command to the parser."""
+    parser = new_parser(subparsers, "costs", "sum costs by group, by default of the last 30 days", _EXAMPLES)
     parser.add_argument(
         "--by",
         type=_group,
@@ -42,7 +42,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         help=f"{', '.join(_GROUPS)} or tag.KEY (default: %(default)s)",
     )
     add_filters(parser)
-    parser.add_argument("--json", action="store_true", help="a line of JSON per group")
+    parser.add_argument("--json", action="store_true", help="one line of JSON per group")
     parser.set_defaults(run=run)
     return parser
 
@@ -51,29 +51,29 @@ def _group(value: str) -> str:
     kind, _, key = value.partition(".")
     if value in _GROUPS or (kind in ("tag", "tags") and TAG_KEY.fullmatch(key)):
         return f"tags.{key}" if key else value
-    raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(_GROUPS)}, tag.KEY")
+    raise argparse.ArgumentTypeError(f"{value!r} is not one of {', '.join(_GROUPS)}, tag.KEY")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the sums, the dearest group first; of the last 30 days where no others are asked for."""
-    answer = Api().get("/v1/analytics/costs", {**parameters(args), "group_by": args.by})
+    """Print the sums, the most expensive group first; of the last 30 days if no time range is given."""
+    response = Api().get("/v1/analytics/costs", {**parameters(args), "group_by": args.by})
     if args.json:
-        sys.stdout.writelines(exact_json.dumps(row) + "\n" for row in answer["data"])
+        sys.stdout.writelines(exact_json.dumps(row) + "\n" for row in response["data"])
     else:
-        sys.stdout.write(costs_table(answer, args.by, terminal_width()) + "\n")
+        sys.stdout.write(costs_table(response, args.by, terminal_width()) + "\n")
     return 0
 
 
-def costs_table(answer: Mapping[str, Any], group: str, width: int | None) -> str:
-    """An answer of the REST API's cost summary as a table, and a line with the sums."""
-    summary = answer["summary"]
+def costs_table(response: Mapping[str, Any], group: str, width: int | None) -> str:
+    """A response of `/v1/analytics/costs` as a table, followed by a line with the totals. `width` in columns."""
+    summary = response["summary"]
     period = f"{summary['period']['start']} to {summary['period']['end']}"
-    if not answer["data"]:
+    if not response["data"]:
         return f"No events from {period}."
-    table = render([Column(group.replace("tags.", "tag.")), *_NUMBERS], list(_rows(answer["data"], group)), width)
+    table = render([Column(group.replace("tags.", "tag.")), *_NUMBERS], list(_rows(response["data"], group)), width)
     unpriced = summary.get("unpriced_events") or 0
     missing = f", {unpriced} without a price" if unpriced else ""
-    cut = "\n(the dearest groups; there are more)" if answer.get("has_more") else ""
+    cut = "\n(the most expensive groups; there are more)" if response.get("has_more") else ""
     return f"{table}{cut}\n{summary['total_events']} events{missing}, {text(summary['total_cost'])} USD, {period}"
 
 

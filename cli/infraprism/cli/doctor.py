@@ -1,11 +1,13 @@
-"""`infraprism doctor`: what is set up, what is not, and what to do about it."""
+"""`infraprism doctor`: checks the installation, the settings, the client packages and the backend."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Final, Literal, NamedTuple
@@ -19,10 +21,18 @@ from infraprism.cli.rest import Api
 from infraprism.exporter import SettingsError
 from infraprism.exporter.settings import Settings, read_settings
 from infraprism.instrumentation import instrument, status, uninstrument
+from infraprism.schema.settings import (
+    ALLOWED_BOOLEANS,
+    SETTINGS,
+    Setting,
+    UnreadableSettingError,
+    boolean,
+    read_boolean,
+)
 
 _EXAMPLES: Final = """\
-Run it in the environment of the app: the same Python, the same variables. It sends no event, and never shows the key.
-Ends with status 1 if there is a problem.
+Run it with the Python and the environment variables of the app. It sends no event and never prints the key.
+Exit status 1 if there is a problem.
 
 examples:
   infraprism doctor
@@ -33,13 +43,14 @@ _PACKAGES: Final = (
     "opentelemetry-instrumentation",
     "opentelemetry-distro",
 )
-_YES: Final = ("1", "true", "yes", "on")
+
+_PREFIX: Final = "INFRAPRISM_"
 
 Level = Literal["ok", "warning", "problem"]
 
 
 class Finding(NamedTuple):
-    """One thing looked at. `advice` says what to do, and is empty where nothing is."""
+    """The result of one check. `advice` is what to do, and empty where there is nothing to do."""
 
     level: Level
     subject: str
@@ -48,15 +59,16 @@ class Finding(NamedTuple):
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser = new_parser(subparsers, "doctor", "say what is set up, what is not, and what to do", _EXAMPLES)
-    parser.add_argument("--json", action="store_true", help="a line of JSON per finding")
+    """Add the command to the parser."""
+    parser = new_parser(subparsers, "doctor", "check the setup and advise what to change", _EXAMPLES)
+    parser.add_argument("--json", action="store_true", help="one line of JSON per finding")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 1 if one is a problem."""
+    """Print the findings. Returns 1 if one is a problem, else 0."""
+    logging.getLogger("infraprism").addHandler(logging.NullHandler())  # what would be logged is a finding
     found = list(findings())
     for finding in found:
         if args.json:
@@ -69,15 +81,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything, in the order of a call's way."""
+    """All findings: packages, settings, client packages, other tracing, connection to the backend."""
     yield from _packages()
-    yield from _switches()
+    yield from _variables()
     yield from _clients()
     yield from _other_tracing()
     try:
         settings = read_settings(os.environ, {})
     except SettingsError as error:
-        yield Finding("problem", "settings", str(error), "No events are delivered until this is set right.")
+        yield Finding("problem", "settings", str(error), "No events are sent until this is fixed.")
         return
     yield from _settings(settings)
     yield from _endpoint(settings)
@@ -92,22 +104,43 @@ def _packages() -> Iterator[Finding]:
                 yield Finding("problem", package, "not installed", "pip install infraprism-opentelemetry")
 
 
-def _switches() -> Iterator[Finding]:
-    for variable in ("INFRAPRISM_DISABLED", "OTEL_SDK_DISABLED"):
-        if os.environ.get(variable, "").strip().lower() == "true":
-            yield Finding("problem", variable, "true, so nothing is observed", f"Unset {variable}.")
+def _variables() -> Iterator[Finding]:
+    yield from _unknown_variables()
+    for setting in SETTINGS:
+        if setting.kind == "boolean":
+            yield from _boolean(setting)
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        yield Finding("problem", "OTEL_SDK_DISABLED", "is true, so no call is recorded", "Unset OTEL_SDK_DISABLED.")
     disabled = os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
     names = {name.strip() for name in disabled.split(",")}
     for entry_point in entry_points(group="opentelemetry_instrumentor"):
         if entry_point.value.startswith("infraprism.") and names & {entry_point.name, "*"}:
-            advice = f"Take {entry_point.name} out of it."
-            yield Finding(
-                "warning", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", f"switches {entry_point.name} off", advice
-            )
+            advice = f"Remove {entry_point.name} from it."
+            yield Finding("warning", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", f"disables {entry_point.name}", advice)
+
+
+def _unknown_variables() -> Iterator[Finding]:
+    """Variables with our prefix that no part of InfraPrism reads, such as misspelled ones."""
+    known = {setting.name.removeprefix(_PREFIX): setting.name for setting in SETTINGS}
+    for name in sorted(os.environ):
+        if name.upper().startswith(_PREFIX) and name not in known.values():
+            nearest = get_close_matches(name.upper().removeprefix(_PREFIX), known, n=1)
+            advice = f"Did you mean {known[nearest[0]]}?" if nearest else f"Known are {', '.join(known.values())}."
+            yield Finding("warning", name, "is not a setting of InfraPrism and has no effect", advice)
+
+
+def _boolean(setting: Setting) -> Iterator[Finding]:
+    try:
+        if read_boolean(setting.name) and setting.name == "INFRAPRISM_DISABLED":
+            yield Finding("problem", setting.name, "is true, so no call is recorded", f"Unset {setting.name}.")
+    except UnreadableSettingError:
+        advice = f"Set it to {ALLOWED_BOOLEANS}, or unset it."
+        yield Finding("problem", setting.name, f"is not a boolean, so {setting.unreadable}", advice)
 
 
 def _clients() -> Iterator[Finding]:
-    """Import and observe every client package for a moment, since only that tells whether it can be."""
+    """Import and instrument every client package for a moment: whether that works is not known before."""
+    disabled = boolean("INFRAPRISM_DISABLED")
     instrument(NoOpTracerProvider())
     try:
         broken = {client.package: _import_error(client.package) for client in status() if client.supported}
@@ -119,64 +152,62 @@ def _clients() -> Iterator[Finding]:
             advice = f"pip install --upgrade --force-reinstall {client.package}"
             yield Finding("problem", client.package, f"{client.installed_version} {broken[client.package]}", advice)
         elif client.instrumented:
-            yield Finding("ok", client.package, f"{client.installed_version}, is observed")
+            yield Finding("ok", client.package, f"{client.installed_version}, can be instrumented")
         elif client.installed_version is None:
-            yield Finding("ok", client.package, "not installed, so there is nothing to observe")
+            yield Finding("ok", client.package, "is not installed")
+        elif client.supported and disabled:
+            yield Finding("ok", client.package, f"{client.installed_version}, is not instrumented: {client.reason}")
         else:
             yield Finding("problem", client.package, client.reason, f"pip install --upgrade {client.package}")
     if all(client.installed_version is None for client in clients):
-        yield Finding(
-            "warning",
-            "client packages",
-            "none is installed in this environment",
-            "Run `infraprism doctor` with the Python of the app.",
-        )
+        advice = "Run `infraprism doctor` with the Python of the app."
+        yield Finding("warning", "client packages", "none is installed in this environment", advice)
 
 
 def _import_error(package: str) -> str:
-    """Why a package cannot be imported, or nothing."""
+    """Why a package cannot be imported; empty if it can."""
     try:
         import_module(package)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is what the application will meet
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the application will get the same error
         return f"cannot be imported: {type(error).__name__}: {error}"
     return ""
 
 
 def _other_tracing() -> Iterator[Finding]:
-    """Tracing that is configured beside ours; it is left as it is."""
+    """Other tracing that is configured; InfraPrism does not change it."""
     configurators = [entry_point.name for entry_point in entry_points(group="opentelemetry_configurator")]
     exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
     file = os.environ.get("OTEL_CONFIG_FILE", "").strip()
     if configurators:
-        yield Finding("ok", "OpenTelemetry configurator", f"{', '.join(configurators)}; ours works beside it")
+        yield Finding("ok", "OpenTelemetry configurator", f"{', '.join(configurators)}; works together with InfraPrism")
     if exporters:
-        yield Finding("ok", "OTEL_TRACES_EXPORTER", f"{exporters}; InfraPrism works beside it")
+        yield Finding("ok", "OTEL_TRACES_EXPORTER", f"{exporters}; works together with InfraPrism")
     if "infraprism" in exporters.split(",") and not configurators:
         yield Finding(
             "warning",
             "OTEL_TRACES_EXPORTER",
-            "is read by a configurator only, and none is installed; events leave all the same",
+            "has no effect, since no configurator is installed; InfraPrism sends events without it",
             "pip install opentelemetry-distro, or unset it.",
         )
     if file:
-        yield Finding("ok", "OTEL_CONFIG_FILE", "is set; `infraprism:` may stand under `exporter:` in it")
+        yield Finding("ok", "OTEL_CONFIG_FILE", "is set; the file can use `infraprism:` under `exporter:`")
     if file and not os.path.isfile(file):  # noqa: PTH113  # a path as the user wrote it
-        yield Finding("problem", "OTEL_CONFIG_FILE", "names a file that is not there", "Correct or unset it.")
+        yield Finding("problem", "OTEL_CONFIG_FILE", "names a file that does not exist", "Correct or unset it.")
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.preview:
-        yield Finding("warning", "INFRAPRISM_PREVIEW", "events are shown and not sent", "Unset it to send them.")
-    detail = "leaves too" if settings.usage_detail else "stays in the process"
+        yield Finding("warning", "INFRAPRISM_PREVIEW", "events are printed and not sent", "Unset it to send them.")
+    detail = "is sent" if settings.usage_detail else "is not sent"
     yield Finding("ok", "usage detail", f"{detail} (INFRAPRISM_USAGE_DETAIL)")
     if settings.can_authenticate:
         yield Finding("ok", "key", "is set")
     else:
         advice = "Set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it."
-        yield Finding("problem", "key", "is not set, so no events are delivered", advice)
+        yield Finding("problem", "key", "is not set, so no events are sent", advice)
     local = settings.host.partition(":")[0] in ("localhost", "127.0.0.1", "[")
     if not settings.secure and not local:
-        yield Finding("warning", "endpoint", "is not encrypted, and the key travels with it", "Use an https endpoint.")
+        yield Finding("warning", "endpoint", "is not encrypted, and the key is sent to it", "Use an https endpoint.")
 
 
 def _endpoint(settings: Settings) -> Iterator[Finding]:
@@ -184,19 +215,20 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "endpoint",
-            f"gRPC at {settings.host} was not tried: the REST API is on the HTTP port",
-            "Run `infraprism doctor` with INFRAPRISM_PROTOCOL=http/protobuf to check backend and key.",
+            f"gRPC at {settings.host} was not checked: the REST API is on the HTTP port",
+            "Run `infraprism doctor` with INFRAPRISM_PROTOCOL=http/protobuf to check the backend and the key.",
         )
         return
     api = Api(settings.url, settings.api_key)
-    yield _tried("endpoint", api.is_healthy, f"{api.endpoint} answers", f"{api.endpoint} is not well: see its log")
+    healthy, unhealthy = f"{api.endpoint} answers", f"{api.endpoint} reports that it is unhealthy: see its log"
+    yield _checked("endpoint", api.is_healthy, healthy, unhealthy)
     if settings.can_authenticate:
-        yield _tried("key", lambda: bool(api.get("/v1/me")), "the backend takes it", "the backend does not know it")
+        yield _checked("key", lambda: bool(api.get("/v1/me")), "the backend accepts it", "the backend rejects it")
 
 
-def _tried(subject: str, attempt: Callable[[], bool], good: str, bad: str) -> Finding:
+def _checked(subject: str, check: Callable[[], bool], good: str, bad: str) -> Finding:
     try:
-        return Finding("ok", subject, good) if attempt() else Finding("problem", subject, bad)
+        return Finding("ok", subject, good) if check() else Finding("problem", subject, bad)
     except Failure as failure:
-        what, _, advice = str(failure).partition(": ")
-        return Finding("problem", subject, what, f"{advice[:1].upper()}{advice[1:]}." if advice else "")
+        finding, _, advice = str(failure).partition(": ")
+        return Finding("problem", subject, finding, f"{advice[:1].upper()}{advice[1:]}." if advice else "")

@@ -1,4 +1,4 @@
-"""`infraprism events`: the stored events, newest first."""
+"""`infraprism events`: lists the stored events, newest first."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _COLUMNS: Final = (
     Column("output", numeric=True),
     Column("cost_usd", numeric=True),
     Column("ms", numeric=True),
-    Column("for"),
+    Column("entity"),
     Column("session"),
     Column("tags"),
-    Column("result", whole=True),
+    Column("result", never_cut=True),
 )
 _SHOWN: Final = 50
 _DAY: Final = len("2026-01-31")
@@ -40,26 +40,26 @@ _SECOND: Final = len("2026-01-31T10:30:00")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Describe the command."""
+    """Add the command to the parser."""
     parser = new_parser(subparsers, "events", "list events, newest first", _EXAMPLES)
     add_filters(parser)
-    parser.add_argument("--failed", action="store_true", help="only calls that failed")
+    parser.add_argument("--failed", action="store_true", help="only failed calls")
     parser.add_argument(
         "--limit", type=_positive, metavar="N", help=f"at most N events (default: {_SHOWN}, with --json all)"
     )
-    parser.add_argument("--json", action="store_true", help="a line of JSON per event, with every field")
+    parser.add_argument("--json", action="store_true", help="one line of JSON per event, with every field")
     parser.set_defaults(run=run)
     return parser
 
 
 def _positive(value: str) -> int:
     if not value.isdigit() or int(value) == 0:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of events")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of events")
     return int(value)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the backend has."""
+    """Print the events of the backend."""
     asked = parameters(args) | ({"success": "false"} if args.failed else {})
     limit = args.limit or (None if args.json else _SHOWN)
     if limit is not None:
@@ -77,13 +77,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def events_table(events: Iterable[Mapping[str, Any]], width: int | None) -> str:
-    """Events as the REST API gives them, as a table, and a line about what they cost together."""
+    """Events of the REST API as a table, followed by a line with the total cost. `width` in columns."""
     shown = list(events)
     if not shown:
         return "No events."
-    # A day that all of them share is said once, at the end.
+    # If all events are of one day, it is printed once, in the last line.
     days = {str(event["timestamp"])[:_DAY] for event in shown}
-    time = Column("UTC", whole=True)
+    time = Column("UTC", never_cut=True)
     rows = [_row(event, with_day=len(days) > 1) for event in shown]
     return f"{render([time, *_COLUMNS], rows, width)}\n{_summary(shown)}, {' to '.join(sorted({min(days), max(days)}))}"
 

@@ -1,4 +1,4 @@
-"""JSON whose numbers keep every digit: Decimal where there is a point, both ways."""
+"""JSON with exact numbers: those with a decimal point are read and written as Decimal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from infraprism.schema import cost_text
 
 
 def loads(text: str | bytes) -> Any:
-    """Read JSON; raises ValueError."""
+    """Parse JSON. Raises ValueError."""
     return json.loads(text, parse_float=Decimal)
 
 
 def dumps(value: object) -> str:
-    """Write one line of JSON."""
+    """Serialize to one line of JSON."""
     if isinstance(value, Decimal):
         return cost_text(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The filters that `events` and `costs` share, as arguments and as parameters of the REST API."""
+"""The filter options of `events` and `costs`, and their query parameters of the REST API."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _ENTITY: Final = "|".join(ENTITY_TYPES)
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    """The options that choose events."""
-    chosen = parser.add_argument_group("filters")
-    chosen.add_argument("--start", type=_time, metavar="TIME", help="from this date or time on, UTC: 2026-01-31")
-    chosen.add_argument("--end", type=_time, metavar="TIME", help="up to this date (included) or time, UTC")
-    chosen.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
-    chosen.add_argument("--model", help="the model that answered")
-    chosen.add_argument("--provider", help="who bills")
-    chosen.add_argument("--session", metavar="ID", help="one conversation or workflow")
-    chosen.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
+    """Add the filter options."""
+    group = parser.add_argument_group("filters")
+    group.add_argument("--start", type=_time, metavar="TIME", help="from this date or time, UTC: 2026-01-31")
+    group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time, UTC")
+    group.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
+    group.add_argument("--model", help="the response model")
+    group.add_argument("--provider", help="the provider that bills")
+    group.add_argument("--session", metavar="ID", help="one conversation or workflow")
+    group.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
 
 
 def parameters(args: argparse.Namespace) -> dict[str, str | int]:
-    """What the REST API calls them; what was not given is left out."""
+    """The query parameters of the options that are set."""
     entity_type, entity_id = args.entity or (None, None)
     found = {
         "start_date": args.start,
@@ -43,19 +43,19 @@ def _time(text: str) -> str:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2026-01-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date or time such as 2026-01-31") from None
     return text
 
 
 def _entity(text: str) -> tuple[str, str]:
     entity_type, _, entity_id = text.partition(":")
     if entity_type not in ENTITY_TYPES or not entity_id:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like customer:acme-corp ({_ENTITY})")
+        raise argparse.ArgumentTypeError(f"{text!r} must be like customer:acme-corp ({_ENTITY})")
     return entity_type, entity_id
 
 
 def _tag(text: str) -> str:
     key, colon, _ = text.partition(":")
     if not colon or not TAG_KEY.fullmatch(key):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like feature:chatbot")
+        raise argparse.ArgumentTypeError(f"{text!r} must be like feature:chatbot")
     return text

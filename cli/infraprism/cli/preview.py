@@ -1,4 +1,4 @@
-"""`infraprism preview`: what an app would send, without sending it."""
+"""`infraprism preview`: runs an app and prints the events that it would send, without sending them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.failure import Failure
 
 _EXAMPLES: Final = """\
-Runs the app under opentelemetry-instrument. Each event is printed on stderr as the OTLP/JSON of the span that it would
-leave as, and nothing is sent. The app's own output and exit status stay as they are.
+Runs the app under opentelemetry-instrument. Each event is printed on stderr as the OTLP/JSON span that would be sent,
+and nothing is sent. The output and the exit status of the app do not change.
 
 examples:
   infraprism preview -- python app.py
@@ -23,15 +23,15 @@ examples:
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser = new_parser(subparsers, "preview", "run an app and show each event as it would leave", _EXAMPLES)
+    """Add the command to the parser."""
+    parser = new_parser(subparsers, "preview", "run an app and print each event instead of sending it", _EXAMPLES)
     parser.add_argument("app", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="the app and its arguments")
     parser.set_defaults(run=run, parser=parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> NoReturn:
-    """Become the app. Raises Failure where there is none."""
+    """Replace this process by the app. Raises Failure if there is no such command."""
     app = args.app[1:] if args.app[:1] == ["--"] else args.app
     if not app:
         args.parser.error("give the app's command: infraprism preview -- python app.py")
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> NoReturn:
 
 
 def instrument_command() -> Path:
-    """The `opentelemetry-instrument` of this installation. Raises Failure where it is missing."""
-    beside = Path(sys.executable).parent / "opentelemetry-instrument"
-    if beside.exists():
-        return beside
+    """The path of `opentelemetry-instrument` of this installation. Raises Failure if it is missing."""
+    installed = Path(sys.executable).parent / "opentelemetry-instrument"
+    if installed.exists():
+        return installed
     found = shutil.which("opentelemetry-instrument")
     if found is None:
         raise Failure("opentelemetry-instrument is missing: pip install infraprism-opentelemetry")

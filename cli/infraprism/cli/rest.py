@@ -1,4 +1,4 @@
-"""The REST API of the backend, with every decimal exact."""
+"""Client of the REST API of the backend, with exact decimals."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ _UNAUTHORIZED: Final = 401
 class Api:
     """Reads from one backend.
 
-    Endpoint and key default to INFRAPRISM_ENDPOINT and INFRAPRISM_API_KEY. Every method raises Failure, in words
-    that hold neither the key nor anything else the backend did not mean to be shown.
+    Endpoint and key default to INFRAPRISM_ENDPOINT and INFRAPRISM_API_KEY. Every method raises Failure. Its message
+    contains neither the key nor a text of the backend, except the message of its error response.
     """
 
     def __init__(self, endpoint: str | None = None, api_key: str | None = None) -> None:
-        given = endpoint or os.environ.get("INFRAPRISM_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-        self.endpoint = given.rstrip("/").removesuffix("/v1/traces")
+        url = endpoint or os.environ.get("INFRAPRISM_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
+        self.endpoint = url.rstrip("/").removesuffix("/v1/traces")
         self._key = (api_key or os.environ.get("INFRAPRISM_API_KEY", "")).strip()
         self._session = requests.Session()
 
     def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Any:
-        """The JSON of `path`, numbers with a point as Decimal."""
+        """The parsed JSON of `path`; numbers with a decimal point are Decimal."""
         if not self._key:
             raise Failure("set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it")
-        answer = self._answer(path, parameters, {"Authorization": f"Bearer {self._key}"})
-        if answer.status_code == _UNAUTHORIZED:
-            raise Failure(f"{self.endpoint} refuses the key: check INFRAPRISM_API_KEY")
-        if answer.status_code != _OK:
-            raise Failure(f"{self.endpoint} answers {answer.status_code}{_reason(answer)}")
-        return _decoded(answer, self.endpoint)
+        response = self._response(path, parameters, {"Authorization": f"Bearer {self._key}"})
+        if response.status_code == _UNAUTHORIZED:
+            raise Failure(f"{self.endpoint} rejects the key: check INFRAPRISM_API_KEY")
+        if response.status_code != _OK:
+            raise Failure(f"{self.endpoint} responds with {response.status_code}{_reason(response)}")
+        return _decoded(response, self.endpoint)
 
     def is_healthy(self) -> bool:
-        """Whether the backend answers; needs no key. Raises Failure where nothing answers at all."""
-        return self._answer("/healthz", None, {}).status_code == _OK
+        """Whether the backend is healthy. Needs no key. Raises Failure if it does not respond."""
+        return self._response("/healthz", None, {}).status_code == _OK
 
     def all_events(self, parameters: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
         """Every event, newest first, page by page."""
-        asked: dict[str, str | int] = {"limit": PAGE, **parameters}
+        query: dict[str, str | int] = {"limit": PAGE, **parameters}
         while True:
-            page = self.get("/v1/events", asked)
+            page = self.get("/v1/events", query)
             yield from page["data"]
             cursor = page["pagination"].get("next_cursor")
             if not cursor:
                 return
-            asked["cursor"] = cursor
+            query["cursor"] = cursor
 
-    def _answer(
+    def _response(
         self, path: str, parameters: Mapping[str, str | int] | None, headers: Mapping[str, str]
     ) -> requests.Response:
         try:
@@ -65,25 +65,25 @@ class Api:
                 self.endpoint + path, params=parameters, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False
             )
         except requests.exceptions.Timeout:
-            raise Failure(f"{self.endpoint} does not answer in time: check INFRAPRISM_ENDPOINT") from None
+            raise Failure(f"{self.endpoint} does not respond in time: check INFRAPRISM_ENDPOINT") from None
         except requests.exceptions.ConnectionError:
             raise Failure(
-                f"nothing answers at {self.endpoint}: start `infraprism serve`, or set INFRAPRISM_ENDPOINT"
+                f"nothing listens at {self.endpoint}: start `infraprism serve`, or set INFRAPRISM_ENDPOINT"
             ) from None
         except (requests.exceptions.RequestException, ValueError):
-            raise Failure("INFRAPRISM_ENDPOINT is no URL such as http://localhost:4318") from None
+            raise Failure("INFRAPRISM_ENDPOINT is not a URL such as http://localhost:4318") from None
 
 
-def _decoded(answer: requests.Response, endpoint: str) -> Any:
+def _decoded(response: requests.Response, endpoint: str) -> Any:
     try:
-        return exact_json.loads(answer.content)
+        return exact_json.loads(response.content)
     except ValueError:
-        raise Failure(f"{endpoint} is no InfraPrism backend: check INFRAPRISM_ENDPOINT") from None
+        raise Failure(f"{endpoint} is not an InfraPrism backend: check INFRAPRISM_ENDPOINT") from None
 
 
-def _reason(answer: requests.Response) -> str:
+def _reason(response: requests.Response) -> str:
     try:
-        message = answer.json()["error"]["message"]
+        message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         return ""
     return f": {message}" if isinstance(message, str) else ""

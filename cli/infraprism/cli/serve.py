@@ -1,4 +1,4 @@
-"""`infraprism serve`: the backend in one process."""
+"""`infraprism serve`: runs the backend in one process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from infraprism.backend.server import run as run_server
 from infraprism.cli.command import Subparsers, new_parser
 
 _EXAMPLES: Final = """\
-The first start makes a key for the apps and prints it, or takes the one in INFRAPRISM_API_KEY. OTLP over HTTP and the
-REST API share a port; a port of 0 takes any free one. Ctrl-C stops it, and nothing that was taken in is lost.
+The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. OTLP over HTTP and the REST API
+share a port. Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
 
 examples:
   infraprism serve
@@ -23,10 +23,10 @@ _LAST_PORT: Final = 65_535
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser = new_parser(subparsers, "serve", "run the backend: OTLP in, REST API out", _EXAMPLES)
+    """Add the command to the parser."""
+    parser = new_parser(subparsers, "serve", "run the backend: an OTLP receiver and a REST API", _EXAMPLES)
     parser.add_argument(
-        "--data-dir", type=Path, default=default_data_dir(), help="where the data is kept (default: %(default)s)"
+        "--data-dir", type=Path, default=default_data_dir(), help="directory of the data (default: %(default)s)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -39,17 +39,17 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
 
 
 def default_data_dir() -> Path:
-    """The user's data directory, as the XDG base directory specification has it."""
+    """The user's data directory, by the XDG base directory specification."""
     home = os.environ.get("XDG_DATA_HOME", "")
     return (Path(home) if home.startswith("/") else Path.home() / ".local" / "share") / "infraprism"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped. What is missing for that, or in its way, the backend says itself."""
+    """Run the backend until it is stopped. It prints its own errors."""
     settings = Settings(data_dir=args.data_dir, host=args.host, port=args.port, grpc_port=args.grpc_port)
     return run_server(settings)

@@ -1,4 +1,4 @@
-"""Tables for a terminal: aligned, and never wider than it."""
+"""Aligned tables that fit the width of the terminal."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Final, NamedTuple
 
 from infraprism.schema import cost_text
 
-NOTHING: Final = "-"
+NO_VALUE: Final = "-"
 _GAP: Final = "  "
 _MIN_WIDTH: Final = 10
 
 
 class Column(NamedTuple):
-    """A column's heading, and what its values are. `whole` texts are never cut."""
+    """A column: its heading, and how its values are printed. Numbers and `never_cut` texts are not shortened."""
 
     heading: str
     numeric: bool = False
-    whole: bool = False
+    never_cut: bool = False
 
 
 def text(value: object) -> str:
-    """A value as it stands in a cell; `-` for what is not there."""
+    """The text of a value; `-` for None and the empty string."""
     if value is None or value == "":
-        return NOTHING
+        return NO_VALUE
     if isinstance(value, Decimal):
         return cost_text(value)
     return str(value)
 
 
 def render(columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
-    """The table.
+    """The table as text.
 
-    Where it is wider than `width`, texts are cut and end in `…`, those of the last columns first; numbers never are.
+    If it is wider than `width`, texts are shortened and end in `…`, from the last column to the first.
     """
     cells = [[text(value) for value in row] for row in rows]
     widths = [max(len(column.heading), *(len(row[index]) for row in cells), 0) for index, column in enumerate(columns)]
@@ -45,7 +45,7 @@ def render(columns: Sequence[Column], rows: Sequence[Sequence[object]], width: i
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal; None where the output goes elsewhere, and nothing is to be cut."""
+    """Columns of the terminal; None if stdout is not a terminal, so that no text is shortened."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -53,17 +53,17 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> Non
     if width is None:
         return
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    # Columns stand in the order of their weight, so the last ones give way first.
+    # The columns are in the order of their importance, so the last ones are shortened first.
     for index in reversed(range(len(columns))):
-        if excess > 0 and not columns[index].numeric and not columns[index].whole:
-            given = min(excess, max(0, widths[index] - _MIN_WIDTH))
-            widths[index] -= given
-            excess -= given
+        if excess > 0 and not columns[index].numeric and not columns[index].never_cut:
+            reduction = min(excess, max(0, widths[index] - _MIN_WIDTH))
+            widths[index] -= reduction
+            excess -= reduction
 
 
 def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
-    shown = []
+    texts = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
-        fitting = cell if len(cell) <= width else cell[: width - 1] + "…"
-        shown.append(fitting.rjust(width) if column.numeric else fitting.ljust(width))
-    return _GAP.join(shown).rstrip()
+        fitted = cell if len(cell) <= width else cell[: width - 1] + "…"
+        texts.append(fitted.rjust(width) if column.numeric else fitted.ljust(width))
+    return _GAP.join(texts).rstrip()

@@ -1,4 +1,4 @@
-"""Events in, OTLP out: bounded, retried, counted to the last one."""
+"""Sends events as OTLP: a bounded queue, retries with backoff, and the outcome of every event counted."""
 
 from infraprism.exporter.settings import SettingsError
 from infraprism.exporter.span_exporter import InfraPrismSpanExporter, live

@@ -1,4 +1,4 @@
-"""Where the events of an exporter go: to the endpoint, onto the screen, or nowhere for lack of settings."""
+"""Where the events of an exporter go: to the endpoint, to the preview, or, without usable settings, dropped."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LOOPBACK: Final = ("localhost", "127.", "[::1]")
 
 
 class EventSink(Protocol):
-    """Takes encoded events, which the tally has accepted, and counts the end of each."""
+    """Receives encoded events, already counted as accepted, and counts the outcome of each."""
 
     def add(self, spans: Sequence[bytes]) -> None:
-        """Take in events made by `encoder.span_bytes`, without blocking."""
+        """Add events made by `span_bytes`, without blocking."""
 
     def flush(self, timeout_s: float) -> bool:
-        """Bring everything taken in before this call to its end; whether that is a good one, and was in time."""
+        """Finish all events added before this call. True if all of them were delivered within the timeout."""
 
     def stop(self, timeout_s: float) -> None:
-        """Bring everything to its end within the timeout, and drop what is added later."""
+        """Finish all events within the timeout, and drop those that are added later."""
 
 
 class DroppingSink:
-    """The outlet of an exporter that cannot deliver: counts every event as dropped, with the reason."""
+    """The sink of an exporter that cannot deliver: counts every event as dropped, with the reason."""
 
     def __init__(self, delivery_stats: DeliveryStats, reason: str) -> None:
         self._delivery_stats = delivery_stats
@@ -38,26 +38,26 @@ class DroppingSink:
         """Count the events as dropped."""
         self._delivery_stats.end("dropped", self._reason, len(spans))
 
-    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  # an outlet's signature
-        """Say that nothing was delivered, unless there was nothing to deliver."""
+    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  # the signature of EventSink
+        """False, unless there was nothing to deliver."""
         return not self._delivery_stats.accepted
 
     def stop(self, timeout_s: float) -> None:
-        """Nothing is left to do."""
+        """Do nothing: no event is held."""
 
 
 def open_event_sink(
     settings: Settings | SettingsError, delivery_stats: DeliveryStats, overflow: Overflow | None = None
 ) -> EventSink:
-    """The outlet for the settings; tells the user, once, where there is something to set right."""
+    """The sink for the settings. Logs once what the user has to fix."""
     if isinstance(settings, SettingsError):
-        delivery_log.say_once(delivery_log.MISCONFIGURED, str(settings))
+        delivery_log.warn_once(delivery_log.MISCONFIGURED, str(settings))
         return DroppingSink(delivery_stats, "bad_settings")
     if settings.preview:
         return Preview(delivery_stats)
     if not settings.can_authenticate:
-        delivery_log.say_once(delivery_log.NO_API_KEY)
+        delivery_log.warn_once(delivery_log.NO_API_KEY)
         return DroppingSink(delivery_stats, "no_api_key")
     if not settings.secure and not settings.host.startswith(_LOOPBACK):
-        delivery_log.say_once(delivery_log.UNENCRYPTED, settings.host)
+        delivery_log.warn_once(delivery_log.UNENCRYPTED, settings.host)
     return Delivery(settings, delivery_stats, overflow)

@@ -1,24 +1,24 @@
-"""What became of one request, in words that do not depend on the protocol."""
+"""The result of one export request, the same for OTLP over HTTP and over gRPC."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Outcome = Literal["taken", "later", "refused", "too_large"]
+Outcome = Literal["success", "retry", "rejected", "too_large"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The end of one attempt to send one request.
+class ExportResult:
+    """The result of one attempt to send one request.
 
-    - `taken`: the endpoint has the events, but for `rejected` of them (OTLP's partial success).
-    - `later`: try again, not before `retry_after_s` seconds where the endpoint said so. `maybe_poison` marks an answer
-      that may come from these very events, so that it is not asked for ever: a fault in the endpoint, say.
-    - `refused`: the endpoint does not want these events, and asking again would not change that.
-    - `too_large`: the request is bigger than the endpoint takes.
+    - `success`: the endpoint accepted the events, except `rejected` of them (OTLP's partial success).
+    - `retry`: send the request again, after `retry_after_s` seconds where the endpoint gave a time. `maybe_poison`:
+      these events may cause the failure, such as a server error, so that they are not retried without end.
+    - `rejected`: the endpoint does not accept these events, and a retry would not change that.
+    - `too_large`: the request is larger than the endpoint accepts.
 
-    `reason` is a constant of ours, with at most a status in it; never a text of the endpoint.
+    `reason` is a constant of this package, at most with a status in it, and never a text of the endpoint.
     """
 
     outcome: Outcome
@@ -28,17 +28,17 @@ class Answer:
     maybe_poison: bool = False
 
 
-TAKEN: Final = Answer("taken")
-TOO_LARGE: Final = Answer("too_large", "too_large")
-UNREADABLE: Final = Answer("later", "unreadable_answer", maybe_poison=True)
-"""A success that is no OTLP answer: a login page or a proxy's greeting, so the events may have gone nowhere."""
+SUCCESS: Final = ExportResult("success")
+TOO_LARGE: Final = ExportResult("too_large", "too_large")
+UNREADABLE: Final = ExportResult("retry", "unreadable_response", maybe_poison=True)
+"""A successful status whose body is not an OTLP response, such as a login page: the events may be lost."""
 
 
-def read_success(body: bytes, content_type: str = "application/x-protobuf") -> Answer:
-    """The answer in the body of a success: an `ExportTraceServiceResponse`, whose partial success must be counted."""
+def read_success(body: bytes, content_type: str = "application/x-protobuf") -> ExportResult:
+    """The result in the body of a successful response: an `ExportTraceServiceResponse`, with its partial success."""
     if not body:
-        return TAKEN
-    # Most answers are empty; only others need the generated messages.
+        return SUCCESS
+    # Most bodies are empty. Only the others need the generated messages.
     from google.protobuf.json_format import Parse, ParseError  # noqa: PLC0415
     from google.protobuf.message import DecodeError  # noqa: PLC0415
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415
@@ -52,4 +52,4 @@ def read_success(body: bytes, content_type: str = "application/x-protobuf") -> A
     except (DecodeError, ParseError, UnicodeDecodeError):
         return UNREADABLE
     rejected = response.partial_success.rejected_spans
-    return Answer("taken", rejected=rejected) if rejected > 0 else TAKEN
+    return ExportResult("success", rejected=rejected) if rejected > 0 else SUCCESS

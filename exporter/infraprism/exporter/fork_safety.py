@@ -1,4 +1,4 @@
-"""Exporters across os.fork: the parent sends what it took in; a child starts with nothing, and sends its own."""
+"""Exporters across os.fork: the parent sends the events that it accepted, a child starts with none."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-_LONGEST_WAIT_S: Final = 1.0
-"""An application's fork is not held up for longer, whatever an endpoint does."""
+_MAX_WAIT_S: Final = 1.0
+"""A fork of the application is delayed by at most this, whatever the endpoint does."""
 
 
-class Restarts(Protocol):
-    """Something that must start over in a forked child."""
+class RestartsInChild(Protocol):
+    """An object that must start over in a forked child."""
 
     def restart_in_child(self) -> None:
-        """Called in the child's only thread. Locks of the parent may be held for ever: make new ones."""
+        """Called in the child's only thread. Locks of the parent may stay held, so new ones are needed."""
 
 
-class _Gate:
-    """Lets any number of threads do what a fork must not cut in two, and a fork wait for them, within a bound."""
+class _ForkBarrier:
+    """Lets any number of threads hold off a fork, and a fork wait for them, both for _MAX_WAIT_S at most."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.inside = 0
+        self.holders = 0
         self.forking = 0
 
 
-_gate = _Gate()
-_members: Final[weakref.WeakSet[Restarts]] = weakref.WeakSet()
+_barrier = _ForkBarrier()
+_members: Final[weakref.WeakSet[RestartsInChild]] = weakref.WeakSet()
 
 
-def restart_in_children(member: Restarts) -> None:
-    """Have `member` started over in every child forked from now on, for as long as it lives."""
+def restart_in_children(member: RestartsInChild) -> None:
+    """Call `member.restart_in_child` in every child forked from now on, as long as the object exists."""
     _members.add(member)
 
 
 @contextmanager
 def fork_barrier() -> Iterator[None]:
-    """Hold off a fork, for a second at most, while a child would inherit half of something.
+    """Hold off a fork, for _MAX_WAIT_S at most, while a child would inherit an inconsistent state.
 
-    Half an imported module, or a gRPC library whose locks are held for ever.
+    Such as a half-imported module, or a gRPC library whose locks are held.
     """
-    gate = _gate
-    with gate.changed:
-        gate.changed.wait_for(lambda: not gate.forking, _LONGEST_WAIT_S)
-        gate.inside += 1
+    barrier = _barrier
+    with barrier.changed:
+        barrier.changed.wait_for(lambda: not barrier.forking, _MAX_WAIT_S)
+        barrier.holders += 1
     try:
         yield
     finally:
-        with gate.changed:
-            gate.inside -= 1
-            gate.changed.notify_all()
+        with barrier.changed:
+            barrier.holders -= 1
+            barrier.changed.notify_all()
 
 
 def _before() -> None:
-    with _gate.changed:
-        _gate.changed.wait_for(lambda: not _gate.inside, _LONGEST_WAIT_S)
-        _gate.forking += 1
+    with _barrier.changed:
+        _barrier.changed.wait_for(lambda: not _barrier.holders, _MAX_WAIT_S)
+        _barrier.forking += 1
 
 
 def _after_in_parent() -> None:
-    with _gate.changed:
-        _gate.forking -= 1
-        _gate.changed.notify_all()
+    with _barrier.changed:
+        _barrier.forking -= 1
+        _barrier.changed.notify_all()
 
 
 def _after_in_child() -> None:
-    global _gate  # noqa: PLW0603  # the parent's lock may be held for ever
-    _gate = _Gate()
+    global _barrier  # noqa: PLW0603  # the parent's lock may stay held
+    _barrier = _ForkBarrier()
     for member in tuple(_members):
         member.restart_in_child()
 

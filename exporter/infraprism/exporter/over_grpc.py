@@ -1,4 +1,4 @@
-"""OTLP over gRPC."""
+"""OTLP over gRPC: sends a request and reads the response."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # as above
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # as above
 
-from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, Answer, read_success
+from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, ExportResult, read_success
 from infraprism.exporter.fork_safety import fork_barrier
 from infraprism.exporter.settings import Settings
 from infraprism.schema.distribution import DISTRIBUTION, version
 
 _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_PATIENT: Final = frozenset(
+_RETRYABLE: Final = frozenset(
     (
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -27,24 +27,24 @@ _PATIENT: Final = frozenset(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     )
 )
-_DOUBTFUL: Final = frozenset((grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL))
-# How the gRPC libraries (C, Go, Java) word that a message is too big for the server: they have one code for it and
-# for "ask later".
+_MAYBE_POISON: Final = frozenset((grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL))
+# What the gRPC libraries (C, Go, Java) report for a message that is too large for the server. The status code is the
+# same as for an exhausted quota.
 _TOO_LARGE: Final = ("larger than max", "exceeds maximum size")
-# What we take of an answer, far more than OTLP needs. The number is odd so that it can be told in an error's text from
-# the limit of a server.
-_LARGEST_ANSWER_BYTES: Final = 65_521
+# The limit for responses, far more than OTLP needs. An unusual number, so that an error text that names it is not
+# mistaken for the limit of a server.
+_MAX_RESPONSE_BYTES: Final = 65_521
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", _LARGEST_ANSWER_BYTES),
+    ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
     ("grpc.primary_user_agent", f"{DISTRIBUTION}/{version()}"),
-    # Channels of one process share connections and their back-off; ours is to start anew when it is made anew.
+    # Channels of one process share connections and their backoff. A new channel of ours must start without backoff.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
 )
 
 
 class GrpcSender:
-    """Sends over one channel, made anew after the endpoint was away: a restarted endpoint is found again at once."""
+    """Sends over one channel. It is replaced after the endpoint was unavailable, to reach a restarted one at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._target = settings.target
@@ -53,12 +53,12 @@ class GrpcSender:
         self._credentials = _credentials(settings) if settings.secure else None
         self._channel: grpc.Channel | None = None
 
-    def send(self, request: bytes, timeout_s: float) -> Answer:
-        """One attempt within `timeout_s`, connecting included."""
+    def send(self, request: bytes, timeout_s: float) -> ExportResult:
+        """Make one attempt within `timeout_s`, including the connect."""
         try:
             with fork_barrier():
                 channel = self._channel = self._channel or self._connect()
-                # Bytes in and bytes out: the request is encoded already, and nearly every answer is empty.
+                # No serializers: the request is encoded already, and nearly every response is empty.
                 export = channel.unary_unary(_EXPORT)
                 body = export(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -66,7 +66,7 @@ class GrpcSender:
         return read_success(body)
 
     def abort(self) -> None:
-        """Closing the channel cancels the attempt."""
+        """Cancel the current attempt by closing the channel."""
         self.close()
 
     def close(self) -> None:
@@ -80,17 +80,19 @@ class GrpcSender:
             return grpc.insecure_channel(self._target, _OPTIONS, self._compression)
         return grpc.secure_channel(self._target, self._credentials, _OPTIONS, self._compression)
 
-    def _failed(self, error: grpc.RpcError) -> Answer:
+    def _failed(self, error: grpc.RpcError) -> ExportResult:
         code = error.code()
         if code is grpc.StatusCode.UNAVAILABLE:
             self.close()
         text = error.details() or ""
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and any(words in text for words in _TOO_LARGE):
-            return UNREADABLE if str(_LARGEST_ANSWER_BYTES) in text else TOO_LARGE
+            return UNREADABLE if str(_MAX_RESPONSE_BYTES) in text else TOO_LARGE
         reason = f"grpc_{code.name.lower()}"
-        if code in _PATIENT:
-            return Answer("later", reason, retry_after_s=_retry_after_s(error.trailing_metadata() or ()))
-        return Answer("later", reason, maybe_poison=True) if code in _DOUBTFUL else Answer("refused", reason)
+        if code in _RETRYABLE:
+            return ExportResult("retry", reason, retry_after_s=retry_after_s(error.trailing_metadata() or ()))
+        if code in _MAYBE_POISON:
+            return ExportResult("retry", reason, maybe_poison=True)
+        return ExportResult("rejected", reason)
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials:
@@ -107,8 +109,8 @@ def _content(path: str | None) -> bytes | None:
         return file.read()
 
 
-def _retry_after_s(trailers: Sequence[tuple[str, str | bytes]]) -> float | None:
-    """What google.rpc.RetryInfo asks for: a trailer of its own, or a detail of the status."""
+def retry_after_s(trailers: Sequence[tuple[str, str | bytes]]) -> float | None:
+    """Seconds to wait by google.rpc.RetryInfo, which is a trailer or a detail of the status; None without it."""
     for key, value in trailers:
         try:
             if key == "google.rpc.retryinfo-bin" and isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""OTLP over HTTP with protobuf bodies."""
+"""OTLP over HTTP with protobuf bodies: sends a request and reads the response."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Final
 import requests
 import urllib3
 
-from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, Answer, read_success
+from infraprism.exporter.export_result import TOO_LARGE, UNREADABLE, ExportResult, read_success
 from infraprism.exporter.settings import Settings
 from infraprism.schema.distribution import DISTRIBUTION, version
 
-LARGEST_ANSWER_BYTES: Final = 64 * 1024
+MAX_RESPONSE_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 8 * 1024
-_GZIP_LEVEL: Final = 1  # level 9 saves a tenth of the bytes and takes three times as long
+_GZIP_LEVEL: Final = 1  # level 9 saves a tenth of the bytes and takes three times the CPU
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_PATIENT: Final = frozenset((408, 425, 429, 502, 503, 504))
-_FOR_GOOD: Final = frozenset((501, 505))
+_RETRYABLE: Final = frozenset((408, 425, 429, 502, 503, 504))
+_NOT_RETRYABLE: Final = frozenset((501, 505))
 
 
 class HttpSender:
-    """Sends over one kept-alive connection. Follows no redirect: a key and events go to the set endpoint only."""
+    """Sends over one keep-alive connection. Follows no redirect: key and events go to the configured endpoint only."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.url
@@ -42,40 +42,40 @@ class HttpSender:
         if self._gzip:
             self._session.headers["content-encoding"] = "gzip"
         # Without it, requests looks for the host in ~/.netrc and overwrites our key with what it finds.
-        self._session.auth = _as_it_is
+        self._session.auth = _unchanged
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        # Given with each request, since REQUESTS_CA_BUNDLE would win over the session's.
+        # Passed with each request, since REQUESTS_CA_BUNDLE would override the value of the session.
         self._verify = settings.certificate_file or True
         if settings.client_certificate_file and settings.client_key_file:
             self._session.cert = (settings.client_certificate_file, settings.client_key_file)
         elif settings.client_certificate_file:
             self._session.cert = settings.client_certificate_file
 
-    def send(self, request: bytes, timeout_s: float) -> Answer:
-        """One attempt; `timeout_s` bounds the connect, each wait for bytes, and the whole of the answer's body."""
+    def send(self, request: bytes, timeout_s: float) -> ExportResult:
+        """Make one attempt. `timeout_s` bounds the connect, each wait for bytes, and reading the response body."""
         deadline = time.monotonic() + timeout_s
         body = _gzip(request) if self._gzip else request
         try:
             with self._session.post(
                 self._url, data=body, timeout=timeout_s, verify=self._verify, allow_redirects=False, stream=True
             ) as response:
-                return _answer(response, deadline)
+                return _result(response, deadline)
         except requests.exceptions.SSLError:
-            return Answer("later", "tls")
+            return ExportResult("retry", "tls")
         except (requests.Timeout, TimeoutError):
-            return Answer("later", "timeout")
+            return ExportResult("retry", "timeout")
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-            return Answer("later", "connection")
+            return ExportResult("retry", "connection")
 
     def abort(self) -> None:
-        """A blocked socket cannot be woken from here; the delivering thread is a daemon, and is left to itself."""
+        """Do nothing: a blocked socket cannot be woken from another thread. The delivery thread is a daemon."""
 
     def close(self) -> None:
-        """Close the kept-alive connection."""
+        """Close the keep-alive connection."""
         self._session.close()
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
@@ -84,37 +84,37 @@ def _gzip(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def _answer(response: requests.Response, deadline: float) -> Answer:
+def _result(response: requests.Response, deadline: float) -> ExportResult:
     status = response.status_code
     reason = f"http_{status}"
-    if 200 <= status < 300:  # noqa: PLR2004  # the classes of HTTP statuses
+    if 200 <= status < 300:  # noqa: PLR2004  # HTTP status classes
         body = _bounded_body(response, deadline)
         return UNREADABLE if body is None else read_success(body, response.headers.get("content-type", ""))
     if status == requests.codes.request_entity_too_large:
         return TOO_LARGE
-    if status in _PATIENT:
-        # The body is read so that the connection can be used again; what it says does not matter.
+    if status in _RETRYABLE:
+        # The body is read so that the connection can be reused. Its content is not used.
         _bounded_body(response, deadline)
-        return Answer("later", reason, retry_after_s=retry_after_s(response.headers.get("retry-after")))
-    if status >= 500 and status not in _FOR_GOOD:  # noqa: PLR2004  # as above
-        return Answer("later", reason, maybe_poison=True)
-    return Answer("refused", "redirect" if 300 <= status < 400 else reason)  # noqa: PLR2004  # as above
+        return ExportResult("retry", reason, retry_after_s=retry_after_s(response.headers.get("retry-after")))
+    if status >= 500 and status not in _NOT_RETRYABLE:  # noqa: PLR2004  # as above
+        return ExportResult("retry", reason, maybe_poison=True)
+    return ExportResult("rejected", "redirect" if 300 <= status < 400 else reason)  # noqa: PLR2004  # as above
 
 
 def _bounded_body(response: requests.Response, deadline: float) -> bytes | None:
-    """The body, or None if it is longer or slower than any OTLP answer."""
-    # What has arrived, and not what would fill the chunk, so that a dripping answer is noticed; urllib3 1 cannot do it.
+    """The body, or None if it is larger or slower than any OTLP response."""
+    # `read1` returns what has arrived and does not wait for a full chunk, so a slow body is noticed. Not in urllib3 1.
     read = getattr(response.raw, "read1", response.raw.read)
     body = b""
     while chunk := read(_CHUNK_BYTES):
         body += chunk
-        if len(body) > LARGEST_ANSWER_BYTES or time.monotonic() > deadline:
+        if len(body) > MAX_RESPONSE_BYTES or time.monotonic() > deadline:
             return None
     return body
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, which may be a number or a date; None where it says nothing."""
+    """Seconds to wait by a Retry-After header, which is a number or a date; None if it is absent or invalid."""
     if value is None:
         return None
     if value.strip().isdecimal():

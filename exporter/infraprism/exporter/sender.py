@@ -1,31 +1,31 @@
-"""The one thing that the protocols differ in: how the bytes of a request get to the endpoint."""
+"""The interface that the OTLP protocols implement: send the bytes of a request to the endpoint."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from infraprism.exporter.export_result import Answer
+from infraprism.exporter.export_result import ExportResult
 from infraprism.exporter.fork_safety import fork_barrier
 from infraprism.exporter.settings import Settings
 
 
 class Sender(Protocol):
-    """A connection to the endpoint; used by one thread, except for `abort`."""
+    """A connection to the endpoint. Used by one thread, except for `abort`."""
 
-    def send(self, request: bytes, timeout_s: float) -> Answer:
-        """One attempt. Does not raise for what the endpoint or the network does."""
+    def send(self, request: bytes, timeout_s: float) -> ExportResult:
+        """Make one attempt. Does not raise for errors of the endpoint or the network."""
 
     def abort(self) -> None:
-        """End an attempt that is under way, as far as the protocol allows; called from another thread."""
+        """End the current attempt, as far as the protocol allows. Called from another thread."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 def connect(settings: Settings) -> Sender:
-    """A sender for the protocol of the settings. Imports what it needs, so that an application pays for one of them.
+    """A sender for the protocol of the settings. Imports only what this protocol needs.
 
-    Called on the delivering thread: gRPC is not to be touched before a process forks its workers.
+    Called on the delivery thread: gRPC must not be used in a process before it forks its workers.
     """
     with fork_barrier():
         if settings.protocol == "grpc":

@@ -1,17 +1,19 @@
-"""What an exporter was told to do, checked once, before anything is sent.
+"""The settings of an exporter, checked when it is created.
 
-Keyword arguments win over the environment. Endpoint, key and protocol are ours (`INFRAPRISM_*`), since the standard
-variables of the same meaning tell where the application's own telemetry goes. How a connection is made (certificates,
-timeout, headers, compression) comes from the standard `OTEL_EXPORTER_OTLP_*`, of which those for traces win.
+Keyword arguments win over the environment. Endpoint, key and protocol have variables of their own (`INFRAPRISM_*`),
+since the standard ones configure the application's own telemetry. The connection (certificates, timeout, headers,
+compression) is configured by the standard `OTEL_EXPORTER_OTLP_*`; those for traces win.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
+
+from infraprism.schema import settings as environment_settings
 
 Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["gzip", "none"]
@@ -25,24 +27,23 @@ MIB: Final = 1 << 20
 
 _PREVIEW: Final = "preview"
 _OTEL: Final = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
-_YES: Final = ("1", "true", "yes", "on")
-# `deflate` is a word of the standard exporter that OTLP's specification does not know; what it asks for is compression.
+# The standard Python exporter accepts `deflate`, which the OTLP specification does not have. It is replaced by gzip.
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gzip": "gzip", "deflate": "gzip", "none": "none"}
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # what gRPC takes; HTTP would take more
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # valid in gRPC; HTTP allows more
 _HEADER_VALUE: Final = re.compile(r"[ -~]*")
-_OURS: Final = frozenset(
+_PROTOCOL_HEADERS: Final = frozenset(
     ("host", "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "user-agent")
 )
-# The specification counts OTEL_EXPORTER_OTLP_TIMEOUT in milliseconds, the Python SDK in seconds. Nobody waits a
-# thousand seconds for one request.
-_CERTAINLY_MS: Final = 1000.0
+# OTEL_EXPORTER_OTLP_TIMEOUT is in milliseconds by the specification and in seconds in the Python SDK. Values from here
+# on are milliseconds, since no request has a timeout of a thousand seconds.
+_MILLISECONDS_FROM: Final = 1000.0
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used, in one line that says what to do.
+    """An invalid setting. The message is one line that names the setting and what to do, and never has its value.
 
-    `from_environment` tells whether it was read from the environment, so that no code of the application is wrong.
+    `from_environment`: it is an environment variable, not an argument that the application's code passed.
     """
 
     def __init__(self, message: str, *, from_environment: bool) -> None:
@@ -52,20 +53,20 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything an exporter needs to know. Made by `read_settings`, which checks it."""
+    """The checked settings of an exporter. Made by `read_settings`."""
 
     protocol: Protocol
     url: str
-    """Where HTTP requests go."""
+    """The URL of HTTP requests."""
     target: str
-    """Where gRPC connects to, `host:port`."""
+    """The target of gRPC, `host:port`."""
     host: str
-    """Host and port as they may be logged."""
+    """Host and port, for the log."""
     secure: bool
     """Whether the connection is encrypted."""
     api_key: str | None = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    """Names in lower case. Never those that the protocol itself sets."""
+    """Names in lower case, without those that the protocol sets."""
     timeout_s: float
     compression: Compression
     certificate_file: str | None
@@ -81,24 +82,24 @@ class Settings:
 
     @property
     def can_authenticate(self) -> bool:
-        """Whether there is a key, or a header in its place."""
+        """Whether there is a key or an `authorization` header."""
         return self.api_key is not None or any(name == "authorization" for name, _ in self.headers)
 
     def request_headers(self) -> dict[str, str]:
-        """The headers of the user and the key, which wins over an `authorization` among them."""
+        """The configured headers with the key, which overrides an `authorization` header."""
         headers = dict(self.headers)
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key}"
         return headers
 
 
-def read_settings(environment: Mapping[str, str], given: Mapping[str, object]) -> Settings:
-    """Check what was given and what the environment says; None in `given` means not given.
+def read_settings(environment: Mapping[str, str], arguments: Mapping[str, object]) -> Settings:
+    """Check the arguments and the environment variables. An argument that is None is not given.
 
-    `given` has the keyword arguments of `InfraPrismSpanExporter`. Raises SettingsError for the first setting that
-    cannot be used. A missing key is no error here, since events can be previewed and counted without one.
+    `arguments` are the keyword arguments of `InfraPrismSpanExporter`. Raises SettingsError for the first invalid
+    setting. A missing key is not an error, since a preview needs none.
     """
-    source = _Source(environment, given)
+    source = _Source(environment, arguments)
     protocol, preview = _protocol(source)
     split = _endpoint(source, protocol)
     headers = _headers(source, split)
@@ -121,27 +122,27 @@ def read_settings(environment: Mapping[str, str], given: Mapping[str, object]) -
         certificate_file=certificate,
         client_key_file=client_key,
         client_certificate_file=client_certificate,
-        usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL"),
+        usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL", environment_settings.boolean),
         preview=preview,
-        max_queue_events=source.whole_number("max_queue_events", 50_000, least=1),
-        max_queue_bytes=source.whole_number("max_queue_bytes", 32 * MIB, least=64 * 1024),
-        max_batch_events=source.whole_number("max_batch_events", 2048, least=1),
-        # Servers take 4 MiB over gRPC unless told otherwise; a request of this size still has few round trips.
+        max_queue_events=source.integer("max_queue_events", 50_000, least=1),
+        max_queue_bytes=source.integer("max_queue_bytes", 32 * MIB, least=64 * 1024),
+        max_batch_events=source.integer("max_batch_events", 2048, least=1),
+        # The default limit of gRPC servers is 4 MiB. Requests of this size need few round trips.
         max_batch_bytes=MIB,
         max_delay_s=source.seconds("max_delay_s", 1.0, least=0.0),
     )
 
 
 class _Source:
-    """Looks settings up, and knows where each one came from for the sake of the error."""
+    """Looks up settings among the arguments and the environment, and names their origin in errors."""
 
-    def __init__(self, environment: Mapping[str, str], given: Mapping[str, object]) -> None:
+    def __init__(self, environment: Mapping[str, str], arguments: Mapping[str, object]) -> None:
         self._environment = environment
-        self._given = given
+        self._arguments = arguments
 
     def text(self, name: str, *variables: str) -> tuple[str, str]:
-        """The value without surrounding blanks, and the name it was given under; empty where it was not given."""
-        found = self._given.get(name)
+        """The stripped value, empty if it is not set, and the argument or variable that it comes from."""
+        found = self._arguments.get(name)
         if found is not None:
             if not isinstance(found, str):
                 raise self.error(name, "must be text")
@@ -154,38 +155,38 @@ class _Source:
     def standard(self, name: str, suffix: str) -> tuple[str, str]:
         return self.text(name, *(prefix + suffix for prefix in _OTEL))
 
-    def error(self, name: str, what: str) -> SettingsError:
-        """`name` is a keyword argument or a variable: what it says of its value, and never the value itself."""
-        return SettingsError(f"{name} {what}", from_environment=name not in self._given)
+    def error(self, name: str, problem: str) -> SettingsError:
+        """An error for an argument or a variable. `problem` must not contain the value."""
+        return SettingsError(f"{name} {problem}", from_environment=name not in self._arguments)
 
-    def given(self, name: str) -> Any:
-        return self._given.get(name)
+    def argument(self, name: str) -> Any:
+        return self._arguments.get(name)
 
-    def environment(self, variable: str) -> str:
-        return self._environment.get(variable, "").strip()
-
-    def flag(self, name: str, variable: str) -> bool:
-        found = self.given(name)
+    def flag(self, name: str, variable: str, read: Callable[[str, Mapping[str, str]], bool]) -> bool:
+        found = self.argument(name)
         if found is None:
-            return self.environment(variable).lower() in _YES
+            try:
+                return read(variable, self._environment)
+            except environment_settings.UnreadableSettingError as error:
+                raise SettingsError(str(error), from_environment=True) from None
         if not isinstance(found, bool):
             raise self.error(name, "must be true or false")
         return found
 
-    def whole_number(self, name: str, default: int, least: int) -> int:
-        found = self.given(name)
+    def integer(self, name: str, default: int, least: int) -> int:
+        found = self.argument(name)
         if found is None:
             return default
         if not isinstance(found, int) or isinstance(found, bool) or found < least:
-            raise self.error(name, f"must be a whole number, at least {least}")
+            raise self.error(name, f"must be an integer, at least {least}")
         return found
 
     def seconds(self, name: str, default: float, least: float) -> float:
-        found = self.given(name)
+        found = self.argument(name)
         if found is None:
             return default
-        if not isinstance(found, int | float) or isinstance(found, bool) or not least <= found <= _CERTAINLY_MS:
-            raise self.error(name, f"must be a number of seconds from {least:g} to {_CERTAINLY_MS:g}")
+        if not isinstance(found, int | float) or isinstance(found, bool) or not least <= found <= _MILLISECONDS_FROM:
+            raise self.error(name, f"must be a number of seconds from {least:g} to {_MILLISECONDS_FROM:g}")
         return float(found)
 
     def file(self, name: str, suffix: str) -> str | None:
@@ -201,7 +202,7 @@ class _Source:
 
 def _protocol(source: _Source) -> tuple[Protocol, bool]:
     word, origin = source.text("protocol", "INFRAPRISM_PROTOCOL")
-    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW")
+    preview = word == _PREVIEW or source.flag("preview", "INFRAPRISM_PREVIEW", environment_settings.read_boolean)
     match word:
         case "" | "http/protobuf" | "preview":
             return "http/protobuf", preview
@@ -219,9 +220,9 @@ def _endpoint(source: _Source, protocol: Protocol) -> SplitResult:
         host, _ = split.hostname, split.port
         (host or "").encode("idna")
     except ValueError:
-        raise source.error(origin, f"is no URL; {example}") from None
+        raise source.error(origin, f"is not a URL; {example}") from None
     if split.scheme not in ("http", "https") or not host or re.search(r"[^!-~]", text):
-        raise source.error(origin, f"is no http or https URL; {example}")
+        raise source.error(origin, f"is not an http or https URL; {example}")
     if split.username is not None or split.password is not None:
         raise source.error(origin, "must not hold a user name or password; use INFRAPRISM_API_KEY for the key")
     if split.query or split.fragment:
@@ -251,16 +252,16 @@ def _api_key(source: _Source) -> str | None:
 
 
 def _headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str, str], ...]:
-    given = source.given("headers")
-    if given is None:
+    headers = source.argument("headers")
+    if headers is None:
         return _standard_headers(source, endpoint)
-    if not isinstance(given, Mapping):
+    if not isinstance(headers, Mapping):
         raise source.error("headers", "must be a mapping of names to values")
     checked = {}
-    for name, value in given.items():
+    for name, value in headers.items():
         if not _is_header(name, value):
             raise source.error("headers", "must be HTTP header names with printable ASCII values")
-        if name.lower() in _OURS or name.lower().endswith("-bin"):
+        if name.lower() in _PROTOCOL_HEADERS or name.lower().endswith("-bin"):
             raise source.error("headers", f"must not set {name.lower()}, which the protocol sets")
         checked[name.lower()] = value
     return tuple(checked.items())
@@ -276,16 +277,16 @@ def _is_header(name: object, value: object) -> bool:
 
 
 def _standard_headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str, str], ...]:
-    """Headers of the standard variables, unless these are meant for another host.
+    """Headers of the standard variables, unless the standard endpoint has another host.
 
-    They often hold the key of the vendor that the application's own telemetry goes to, and that key must not be sent
-    to anyone else. So they count only where the standard endpoint is the same host, or is not set at all.
+    They often hold the key of the vendor that receives the application's telemetry. That key must not be sent to
+    another host.
     """
     text, origin = source.standard("", "HEADERS")
     standard_endpoint, _ = source.standard("", "ENDPOINT")
     if not text or (standard_endpoint and not _same_host(standard_endpoint, endpoint)):
         return ()
-    from urllib.parse import unquote  # noqa: PLC0415  # hardly anyone sets these
+    from urllib.parse import unquote  # noqa: PLC0415  # rarely set
 
     found = {}
     for entry in filter(None, map(str.strip, text.split(","))):
@@ -293,7 +294,7 @@ def _standard_headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str
         name, value = unquote(name).strip().lower(), unquote(value).strip()
         if not equals or not _is_header(name, value):
             raise source.error(origin, "must be a list such as name=value,other=value")
-        if name not in _OURS and not name.endswith("-bin"):
+        if name not in _PROTOCOL_HEADERS and not name.endswith("-bin"):
             found[name] = value
     return tuple(found.items())
 
@@ -306,7 +307,7 @@ def _same_host(url: str, endpoint: SplitResult) -> bool:
 
 
 def _timeout_s(source: _Source) -> float:
-    if source.given("timeout_s") is not None:
+    if source.argument("timeout_s") is not None:
         return source.seconds("timeout_s", 10.0, least=0.001)
     text, origin = source.standard("", "TIMEOUT")
     try:
@@ -315,7 +316,7 @@ def _timeout_s(source: _Source) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise source.error(origin, "must be a number of seconds above 0")
-    return value / 1000 if value >= _CERTAINLY_MS else value
+    return value / 1000 if value >= _MILLISECONDS_FROM else value
 
 
 def _compression(source: _Source) -> Compression:
@@ -340,13 +341,11 @@ def _check_certificates(source: _Source, authority: str | None, key: str | None,
             raise source.error(origin, "names a file without certificates; give a PEM file") from None
     if key and not certificate:
         origin = source.standard("client_key_file", "CLIENT_KEY")[1]
-        raise source.error(origin, "needs a client certificate beside it; set client_certificate_file too")
+        raise source.error(origin, "needs a client certificate; set client_certificate_file too")
     if certificate:
         try:
-            # A password would be asked for on the terminal; an empty one makes an encrypted key an error.
+            # Without a password OpenSSL would prompt on the terminal. With an empty one an encrypted key is an error.
             context.load_cert_chain(certificate, key, password="")
         except (ssl.SSLError, ValueError):
             origin = source.standard("client_certificate_file", "CLIENT_CERTIFICATE")[1]
-            raise source.error(
-                origin, "and its key do not fit together, or are no PEM files without password"
-            ) from None
+            raise source.error(origin, "and its key do not match, or are not PEM files without a password") from None

@@ -86,7 +86,7 @@ class SharedExporter:
 
     def __init__(self, exporter: EventExporter) -> None:
         self._exporter = exporter
-        self.settle = getattr(exporter, "take_spans", None)
+        self.receive_ended_spans = getattr(exporter, "receive_ended_spans", None)
 
     @property
     def delivery_stats(self) -> DeliveryStats:

@@ -25,6 +25,7 @@ from infraprism.instrumentation.llm_call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import CallTracer
+from infraprism.schema.settings import boolean
 
 UNKNOWN: Final = "unknown"
 """The version of a package that is installed without metadata."""
@@ -62,8 +63,10 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
 
     The spans go to `tracer_provider` if one is given. Otherwise they go to the application's global provider if that
     has an InfraPrism processor or exporter, else to a private provider with an InfraPrism processor. Packages that are
-    instrumented already remain unchanged until `uninstrument`.
+    instrumented already remain unchanged until `uninstrument`. With `INFRAPRISM_DISABLED=true` it does nothing.
     """
+    if boolean("INFRAPRISM_DISABLED"):
+        return
     tracer = _default_tracer if tracer_provider is None else CallTracer(tracer_provider)
     instrument_packages(PACKAGES, tracer)
     if tracer_provider is None and (_applied or _pending) and not tracer.uses_application_provider():
@@ -162,7 +165,8 @@ def _status(package: ClientPackage) -> ProviderStatus:
     elif package.name in _failures:
         reason = f"version {installed} {_failures[package.name]}"
     else:
-        reason = "" if instrumented else "instrument() was not called"
+        disabled = not instrumented and boolean("INFRAPRISM_DISABLED")
+        reason = "" if instrumented else "INFRAPRISM_DISABLED is set" if disabled else "instrument() was not called"
     return ProviderStatus(package.name, package.name, installed, supported, instrumented, reason)
 
 

@@ -30,18 +30,15 @@ from infraprism.instrumentation.patching import Function, Patch, Switch
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import CallTracer
 from infraprism.processor import InfraPrismSpanProcessor
-
-INFRAPRISM_DISABLED: Final = "INFRAPRISM_DISABLED"
-"""Set to `true` to disable zero-code instrumentation."""
+from infraprism.schema.settings import boolean
 
 _tracer: Final = CallTracer(private=True)
 
 
 def enabled() -> bool:
     """Whether the environment enables InfraPrism and the SDK."""
-    return not any(
-        os.environ.get(variable, "").strip().lower() == "true" for variable in (INFRAPRISM_DISABLED, OTEL_SDK_DISABLED)
-    )
+    sdk_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    return not (sdk_disabled or boolean("INFRAPRISM_DISABLED"))
 
 
 class _Setup:

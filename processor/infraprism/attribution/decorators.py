@@ -1,4 +1,4 @@
-"""A function of any kind, run inside a reusable context manager."""
+"""Decorates functions, coroutine functions and generator functions with a reusable context manager."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Scope = AbstractContextManager[Any]
 
 
 def scoped(scope: _Scope, function: _F) -> _F:
-    """The function with `scope` entered whenever its code runs, and never while a generator of it is suspended."""
+    """The function, with `scope` entered while its code runs, and not while its generator is suspended."""
     for is_kind, wrap in (
         (inspect.iscoroutinefunction, _coroutine),
         (inspect.isasyncgenfunction, _asynchronous_generator),
@@ -21,10 +21,10 @@ def scoped(scope: _Scope, function: _F) -> _F:
     ):
         if is_kind(function):
             return cast("_F", wraps(function)(wrap(scope, function)))
-    return cast("_F", wraps(function)(_plain(scope, function)))
+    return cast("_F", wraps(function)(_function(scope, function)))
 
 
-def _plain(scope: _Scope, function: Callable[..., Any]) -> Callable[..., Any]:
+def _function(scope: _Scope, function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         with scope:
             return function(*args, **kwargs)
@@ -47,16 +47,16 @@ def _generator(scope: _Scope, function: Callable[..., Any]) -> Callable[..., Any
         while True:
             try:
                 with scope:
-                    made = step(value)
+                    yielded = step(value)
             except StopIteration as end:
                 return end.value
             try:
-                value, step = (yield made), inner.send
+                value, step = (yield yielded), inner.send
             except GeneratorExit:
                 with scope:
                     inner.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the inner generator
+            except BaseException as error:  # noqa: BLE001 - thrown into the inner generator
                 value, step = error, inner.throw
 
     return run
@@ -69,16 +69,16 @@ def _asynchronous_generator(scope: _Scope, function: Callable[..., Any]) -> Call
         while True:
             try:
                 with scope:
-                    made = await step(value)
+                    yielded = await step(value)
             except StopAsyncIteration:
                 return
             try:
-                value, step = (yield made), inner.asend
+                value, step = (yield yielded), inner.asend
             except GeneratorExit:
                 with scope:
                     await inner.aclose()
                 raise
-            except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the inner generator
+            except BaseException as error:  # noqa: BLE001 - thrown into the inner generator
                 value, step = error, inner.athrow
 
     return run

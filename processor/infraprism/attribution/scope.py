@@ -1,15 +1,15 @@
-"""Who a call is for: set by the application, held in a ContextVar, read when a span starts.
+"""Attributes calls to a customer, team, project or employee: the value of a ContextVar, read when a span starts.
 
-It follows the code, through `await` and into asyncio tasks, and never leaves the process: it is not baggage. Threads
-of an executor start with an empty context; carry it over with the standard library:
+The value is propagated like any ContextVar, through `await` and into asyncio tasks. It never leaves the process: it
+is not baggage. Threads of an executor start with an empty context; copy it with the standard library:
 
     context = contextvars.copy_context()
     executor.submit(context.run, work)
 
-A whole process or service can have a default in its resource attributes (`OTEL_RESOURCE_ATTRIBUTES`):
-`infraprism.entity_type`, `infraprism.entity_id`, `infraprism.session_id` and `infraprism.tags.<key>`. What
-`attribution` says wins over it, and attributes of these names on a span itself win over both. Entity and session are
-replaced as a whole, tags key by key.
+A process can have a default in its resource attributes (`OTEL_RESOURCE_ATTRIBUTES`): `infraprism.entity_type`,
+`infraprism.entity_id`, `infraprism.session_id` and `infraprism.tags.<key>`. `attribution` takes precedence over the
+resource, and attributes of these names on a span take precedence over both. Entity and session replace each other,
+tags are merged by key.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from infraprism.schema.event import fits
 _log: Final = logging.getLogger("infraprism.attribution")
 _F = TypeVar("_F", bound=Callable[..., Any])
 Identifier = str | int | UUID
-"""What identifiers and tag values may be given as; the event holds them as text."""
+"""Types of identifiers and tag values. The event has them as strings."""
 
 delivery_stats: Final = DeliveryStats()
-"""Counts the values that were left out, as errors named `attribution.<field>`."""
-_warned: Final[set[tuple[str, str]]] = set()
+"""Counts invalid values, which are ignored, as errors named `attribution.<field>`."""
+warned: Final[set[tuple[str, str]]] = set()
+"""Pairs of field and rule that were logged."""
 
 _NOT_PRINTABLE: Final = "must be 1 to 256 printable characters on one line"
 _NOT_TAG_VALUE: Final = "must be up to 256 printable characters on one line"
@@ -41,12 +42,12 @@ _NOT_TAG_KEY: Final = f"keys must match {fields.TAG_KEY.pattern}"
 _TOO_MANY: Final = f"at most {fields.MAX_TAGS} tags"
 _ONE_ENTITY: Final = "give one of customer, team, project and employee; none was used"
 _NOT_A_KIND: Final = "must be customer, team, project or employee"
-_INCOMPLETE: Final = "entity_type and entity_id only count together"
+_INCOMPLETE: Final = "entity_type and entity_id must be set together"
 _NOT_A_MAPPING: Final = "must be a mapping of strings"
 
 
 class Attribution(NamedTuple):
-    """A closed set of checked values. `tags` are pairs sorted by key; entity type and id are both there or neither."""
+    """Validated values. `tags` are pairs sorted by key; entity type and id are both set or both None."""
 
     entity_type: str | None = None
     entity_id: str | None = None
@@ -54,7 +55,7 @@ class Attribution(NamedTuple):
     tags: tuple[tuple[str, str], ...] = ()
 
     def over(self, outer: Attribution) -> Attribution:
-        """These values, and those of `outer` where these say nothing."""
+        """Merge with the values of an enclosing attribution: these take precedence."""
         if outer == NOTHING:
             return self
         entity = self if self.entity_id is not None else outer
@@ -70,7 +71,7 @@ NOTHING: Final = Attribution()
 
 
 class Frame(NamedTuple):
-    """One `with attribution(...)` that is under way: the merged values, who opened it, and what was there before."""
+    """One active `with attribution(...)` block: its merged values, its scope, and the frame of the enclosing block."""
 
     attribution: Attribution
     owner: Scope
@@ -78,24 +79,24 @@ class Frame(NamedTuple):
 
 
 current: Final[ContextVar[Frame | None]] = ContextVar("infraprism.attribution", default=None)
-"""The innermost attribution under way in this context."""
+"""The frame of the innermost active block in this context."""
 
 
 class Scope:
-    """Sets an attribution for a block or for the calls of a function; reusable, nestable, safe across threads.
+    """Context manager and decorator that sets an attribution. Reusable, reentrant and thread-safe: it has no state.
 
-    Holds no state of its uses. Leaving removes the scope from the context it is left in, wherever it stands there, so
-    that generators which are interleaved, or finished in another context, neither fail nor leave something behind.
+    `__exit__` removes the frame of this scope from the current context at any depth. So generators may be interleaved
+    or closed in another context: they do not fail, and no frame remains.
     """
 
-    __slots__ = ("_given",)
+    __slots__ = ("_attribution",)
 
-    def __init__(self, given: Attribution) -> None:
-        self._given = given
+    def __init__(self, attribution: Attribution) -> None:
+        self._attribution = attribution
 
     def __enter__(self) -> Attribution:
         outer = current.get()
-        merged = self._given if outer is None else self._given.over(outer.attribution)
+        merged = self._attribution if outer is None else self._attribution.over(outer.attribution)
         current.set(Frame(merged, self, outer))
         return merged
 
@@ -110,13 +111,13 @@ class Scope:
 
 
 def _without(frame: Frame | None, owner: Scope) -> Frame | None:
-    above = []
+    inner = []
     while frame is not None and frame.owner is not owner:
-        above.append(frame)
+        inner.append(frame)
         frame = frame.outer
     rest = None if frame is None else frame.outer
-    for kept in reversed(above):
-        rest = kept._replace(outer=rest)
+    for each in reversed(inner):
+        rest = each._replace(outer=rest)
     return rest
 
 
@@ -129,12 +130,12 @@ def attribution(
     session_id: Identifier | None = None,
     tags: Mapping[str, Identifier] | None = None,
 ) -> Scope:
-    """Say who the LLM calls made in a `with` block, or in a decorated function, are for.
+    """Attribute the LLM calls in a `with` block, or in a decorated function, to customers, teams and sessions.
 
-    At most one of customer, team, project and employee. Identifiers are up to 256 printable characters on one line;
-    tags are up to 32 pairs, keys `[a-z][a-z0-9_.-]{0,63}`, values as identifiers or empty. Nested uses add up; the
-    inner one wins. Raises nothing for a value that breaks a rule: it is left out, counted in `tally`, and logged
-    once without the value.
+    At most one of customer, team, project and employee. Identifiers are up to 256 printable characters on one line.
+    `tags` are up to 32 pairs; keys match `[a-z][a-z0-9_.-]{0,63}`, values are like identifiers or empty. Nested
+    attributions are merged; the inner one takes precedence. Never raises: an invalid value is ignored, counted in
+    `delivery_stats`, and logged once without the value.
     """
     entities = {
         kind: value
@@ -144,12 +145,12 @@ def attribution(
     kind, entity = next(iter(entities.items()), (None, None))
     if len(entities) > 1:
         kind = entity = None
-        _leave_out("entity", _ONE_ENTITY)
+        _ignore("entity", _ONE_ENTITY)
     return Scope(checked(kind, entity, session_id, tags))
 
 
 def checked(entity_type: object, entity_id: object, session_id: object, tags: object) -> Attribution:
-    """An attribution of what fits; None means not given."""
+    """An attribution of the valid values; None means not set. Invalid values are counted and logged."""
     kind, entity = _entity(entity_type, entity_id)
     return Attribution(kind, entity, _identifier("session_id", session_id), _tags(tags))
 
@@ -158,10 +159,10 @@ def _entity(entity_type: object, entity_id: object) -> tuple[str | None, str | N
     if entity_type is None and entity_id is None:
         return None, None
     if entity_type is None or entity_id is None:
-        _leave_out("entity", _INCOMPLETE)
+        _ignore("entity", _INCOMPLETE)
         return None, None
     if not isinstance(entity_type, str) or entity_type not in fields.ENTITY_TYPES:
-        _leave_out("entity_type", _NOT_A_KIND)
+        _ignore("entity_type", _NOT_A_KIND)
         return None, None
     entity = _identifier(entity_type, entity_id)
     return (None, None) if entity is None else (str.__str__(entity_type), entity)
@@ -173,7 +174,7 @@ def _identifier(name: str, value: object) -> str | None:
     text = _text(value)
     if fits(fields.ENTITY_ID, text):
         return text
-    _leave_out(name, _NOT_PRINTABLE)
+    _ignore(name, _NOT_PRINTABLE)
     return None
 
 
@@ -191,18 +192,18 @@ def _tags(tags: object) -> tuple[tuple[str, str], ...]:
     if not tags:
         return ()
     if not isinstance(tags, Mapping):
-        _leave_out("tags", _NOT_A_MAPPING)
+        _ignore("tags", _NOT_A_MAPPING)
         return ()
-    kept = {}
+    valid = {}
     for key, value in tags.items():
         name, text = _text(key), _text(value)
         if name is None or not fields.TAG_KEY.fullmatch(name):
-            _leave_out("tags", _NOT_TAG_KEY)
+            _ignore("tags", _NOT_TAG_KEY)
         elif not fits(fields.TAGS, text):
-            _leave_out("tags", _NOT_TAG_VALUE)
+            _ignore("tags", _NOT_TAG_VALUE)
         elif text is not None:
-            kept[name] = text
-    return _bounded(kept)
+            valid[name] = text
+    return _bounded(valid)
 
 
 def _merged(inner: tuple[tuple[str, str], ...], outer: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -213,12 +214,12 @@ def _merged(inner: tuple[tuple[str, str], ...], outer: tuple[tuple[str, str], ..
 
 def _bounded(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:
     if len(tags) > fields.MAX_TAGS:
-        _leave_out("tags", _TOO_MANY)
+        _ignore("tags", _TOO_MANY)
     return tuple(sorted(list(tags.items())[: fields.MAX_TAGS]))
 
 
-def _leave_out(name: str, rule: str) -> None:
+def _ignore(name: str, rule: str) -> None:
     delivery_stats.error(f"attribution.{name}")
-    if (name, rule) not in _warned:
-        _warned.add((name, rule))
-        _log.warning("attribution: %s was left out: %s. Further ones are counted, not logged.", name, rule)
+    if (name, rule) not in warned:
+        warned.add((name, rule))
+        _log.warning("attribution: %s was ignored: %s. Further invalid values are counted, not logged.", name, rule)

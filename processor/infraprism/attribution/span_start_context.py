@@ -1,11 +1,11 @@
-"""What is known about a span only while it starts, kept until it is turned into an event.
+"""Records the attribution that is active when a span starts, until the span is converted to an event.
 
-An `InfraPrismSpanProcessor` keeps its own notes. An exporter of ours that sits alone in somebody's batch processor
-(`OTEL_TRACES_EXPORTER=infraprism`) sees a span only when it is over: there, add an `AttributionRecorder` to the same
-provider, and give `to_event` what it noted:
+`InfraPrismSpanProcessor` records it itself. If `InfraPrismSpanExporter` is used in another span processor
+(`OTEL_TRACES_EXPORTER=infraprism`), it only receives spans that have ended. Add an `AttributionRecorder` to the same
+provider then, and the exporter finds the start contexts in `shared`:
 
-    provider.add_span_processor(AttributionRecorder())          # once per provider, when the exporter is found in it
-    event = to_event(span, notes.shared.of(span))               # in the exporter; None where nothing was noted
+    provider.add_span_processor(AttributionRecorder())
+    event = to_event(span, shared.get(span))  # as the exporter does
 
 Nothing is ever written to a span.
 """
@@ -24,23 +24,24 @@ from infraprism.schema.call_context import SUPPRESSED, Suppressed, call_in_progr
 from infraprism.schema.delivery_stats import DeliveryStats
 
 SpanStartContext = Attribution | Suppressed
-MAX_NOTES: Final = 8192
-"""Spans that are remembered at a time. Only spans with an attribution, or inside a measured call, need a note."""
+"""`SUPPRESSED` if the span started during a measured call: it never becomes an event."""
+MAX_SPANS: Final = 8192
+"""Open spans recorded at a time. Only spans with an attribution, or started during a measured call, are recorded."""
 
-_is_inside: Final = call_in_progress.get
-_frame: Final = attribution_scope.current.get
+_call_in_progress: Final = call_in_progress.get
+_active_scope: Final = attribution_scope.current.get
 
 
-def here() -> SpanStartContext | None:
-    """What holds in this context. Inside a call nothing else matters: such a span never becomes an event."""
-    if _is_inside():
+def current_start_context() -> SpanStartContext | None:
+    """The start context of a span that starts now."""
+    if _call_in_progress():
         return SUPPRESSED
-    frame = _frame()
-    return None if frame is None else frame.attribution
+    active = _active_scope()
+    return None if active is None else active.attribution
 
 
 class SpanStartContexts:
-    """A bounded book of notes by trace and span id; safe in threads and across fork, since it has no lock."""
+    """Start contexts by trace and span id, bounded. Safe in threads and across fork, since it has no lock."""
 
     __slots__ = ("by_id", "delivery_stats")
 
@@ -51,55 +52,55 @@ class SpanStartContexts:
     def __len__(self) -> int:
         return len(self.by_id)
 
-    def start(self, span: ReadableSpan) -> None:
-        """Note what holds for a span that starts in this context, if anything does."""
-        note = here()
+    def record(self, span: ReadableSpan) -> None:
+        """Record the start context of a span that starts now, if it has one."""
+        start_context = current_start_context()
         context = span.context
-        if note is None or context is None:
+        if start_context is None or context is None:
             return
-        if len(self.by_id) >= MAX_NOTES:
+        if len(self.by_id) >= MAX_SPANS:
             self._forget_oldest()
-        self.by_id[context.trace_id, context.span_id] = note
+        self.by_id[context.trace_id, context.span_id] = start_context
 
-    def of(self, span: ReadableSpan) -> SpanStartContext | None:
-        """What was noted; it stays, for others who may ask."""
+    def get(self, span: ReadableSpan) -> SpanStartContext | None:
+        """The start context of a span."""
         context = span.context if self.by_id else None
         return None if context is None else self.by_id.get((context.trace_id, context.span_id))
 
-    def take(self, span: ReadableSpan) -> SpanStartContext | None:
-        """What was noted; it is forgotten."""
+    def pop(self, span: ReadableSpan) -> SpanStartContext | None:
+        """The start context of a span, which is then forgotten."""
         context = span.context if self.by_id else None
         return None if context is None else self.by_id.pop((context.trace_id, context.span_id), None)
 
     def _forget_oldest(self) -> None:
-        with suppress(RuntimeError, StopIteration):  # another thread was quicker
+        with suppress(RuntimeError, StopIteration):  # another thread changed the dict at the same time
             self.by_id.pop(next(iter(self.by_id)), None)
         self.delivery_stats.error("span_start_context.forgotten")
 
 
-def was_never_started(span: ReadableSpan) -> bool:
-    """Whether no tracer made the span: the SDK's have attributes of a class of its own."""
+def made_without_tracer(span: ReadableSpan) -> bool:
+    """Whether a span was made when its call had ended, and never started: spans of tracers have bounded attributes."""
     return not hasattr(getattr(span, "_attributes", None), "_dict")
 
 
 shared: Final = SpanStartContexts()
-"""What `AttributionRecorder` noted, for the whole process."""
+"""The start contexts that `AttributionRecorder` records, for the process."""
 
 
 class AttributionRecorder(SpanProcessor):
-    """Notes attributions for an exporter that sees spans only at their end; see the module."""
+    """Records start contexts for an exporter that only receives spans that have ended; see the module."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
-        """Note what holds in the context that the span starts in."""
+        """Record the start context."""
         try:
-            shared.start(span)
+            shared.record(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             shared.delivery_stats.error("recorder.on_start")
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Note it for a span that nobody started, but put together when its call was over, and handed over here."""
+        """Record the current context of a span that was made without a tracer, when its call had ended."""
         try:
-            if was_never_started(span) and shared.of(span) is None:
-                shared.start(span)
+            if made_without_tracer(span) and shared.get(span) is None:
+                shared.record(span)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             shared.delivery_stats.error("recorder.on_end")

@@ -1,4 +1,4 @@
-"""Spans of any dialect in, events out: what is no LLM call is dropped, what is one is priced and counted once."""
+"""Converts spans of any dialect to events, one per LLM call, with cost; other spans are dropped."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "ContentFreeSpanExporter":
-        # Most applications never use it, and its lists take time to build.
+        # Imported on first use: most applications do not use it, and building its allow-lists takes time.
         from infraprism.redaction import ContentFreeSpanExporter  # noqa: PLC0415 - see above
 
         return ContentFreeSpanExporter

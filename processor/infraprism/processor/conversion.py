@@ -1,8 +1,11 @@
-"""A span of any dialect, turned into an event, or into nothing."""
+"""Converts a finished span of any dialect to an event: span, parsed span, candidate, event.
+
+`candidate_from_span` reads a span, and `event_from_candidate` prices a call. In between, the deduplicator merges the
+candidates of the same call; `to_event` converts one span without it.
+"""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -10,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from infraprism import pricing
 from infraprism.attribution.scope import NOTHING, Attribution, checked
@@ -18,99 +21,71 @@ from infraprism.attribution.span_start_context import SpanStartContext
 from infraprism.deduplication.candidate import SUCCESS, Candidate, Outcome
 from infraprism.dialects import engine
 from infraprism.dialects.engine import ParsedSpan
-from infraprism.dialects.semconv import USAGE_EVENT, USAGE_EVENT_KEYS
-from infraprism.dialects.values import MAX_TEXT, UNKNOWN_TIER
+from infraprism.dialects.values import UNKNOWN_TIER
+from infraprism.processor.span_events import delivery_stats, exceptions, first_event_ns, usage_event
 from infraprism.providers.errors import error_of
 from infraprism.providers.names import model_in, provider_of
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
-from infraprism.schema.delivery_stats import DeliveryStats
 from infraprism.schema.event import MAX_TIMESTAMP_NS
+from infraprism.schema.settings import boolean
 
-_ALREADY_EVENT: Final = fields.COST_STATUS.key
-MARKER_KEYS: Final = engine.MARKER_KEYS | {_ALREADY_EVENT}
-"""A span that has none of these keys cannot become an event."""
-
-delivery_stats: Final = DeliveryStats()
-"""Counts, as errors, the spans that `to_event` could not read, and the prices it could not work out."""
+_EVENT_MARKER: Final = fields.COST_STATUS.key
+MARKER_KEYS: Final = engine.MARKER_KEYS | {_EVENT_MARKER}
+"""A span with none of these attributes cannot become an event."""
 
 _ERROR: Final = StatusCode.ERROR
 _is_model: Final = fields.MODEL.regex.fullmatch
+_no_marker_in: Final = MARKER_KEYS.isdisjoint
 _NS_PER_MS: Final = 1_000_000
-_MAX_EVENTS_LOOKED_AT: Final = 8
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
 
 
-def to_event(span: ReadableSpan, note: SpanStartContext | None = None) -> Event | None:
-    """The event that a finished span is, or None for a span that is no billed LLM call.
+def to_event(span: ReadableSpan, start_context: SpanStartContext | None = None) -> Event | None:
+    """Convert a finished span to an event; None if the span is not a billed LLM call.
 
-    `note` is what was recorded at span start (see `infraprism.attribution.span_start_context`). A span that is an
-    event already (made by `event_span`) becomes the same event again. Works for spans that were not sampled, and for
-    objects that only look like spans. Never raises; a span that cannot be read is counted in `delivery_stats`.
+    `start_context` is what `infraprism.attribution.span_start_context` recorded when the span started. A span made by
+    `event_span` becomes the same event again. Spans that were not sampled, and objects with the attributes of a
+    ReadableSpan, are converted as well. Never raises: a span that cannot be converted is counted in `delivery_stats`.
     """
     try:
-        return convert(span, note)
+        found = candidate_from_span(span, start_context)
+        return event_from_candidate(found) if isinstance(found, Candidate) else found
     except Exception:  # noqa: BLE001 - no error of ours may reach the application
         delivery_stats.error("to_event")
         return None
 
 
-def convert(span: ReadableSpan, note: SpanStartContext | None = None) -> Event | None:
-    """The same as `to_event`, for callers that count errors themselves: raises what went wrong."""
-    found = candidate(span, note)
-    return event(found) if isinstance(found, Candidate) else found
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """The attributes of a span, not copied: other span processors may change them at the same time."""
+    found: Any = getattr(span, "_attributes", None)
+    found = getattr(found, "_dict", found)
+    return found if isinstance(found, dict) else span.attributes or {}
 
 
-def candidate(span: ReadableSpan, note: SpanStartContext | None = None) -> Candidate | Event | None:
-    """What a span says about a billed call, None if it is not about one; an event where the span is one already.
+def may_be_call(span: ReadableSpan) -> bool:
+    """Whether a span has an attribute that a billed call of some dialect has."""
+    return not _no_marker_in(attributes_of(span))
 
-    Raises what went wrong.
+
+# -- span to candidate ------------------------------------------------------------------------------------------
+
+
+def candidate_from_span(span: ReadableSpan, start_context: SpanStartContext | None = None) -> Candidate | Event | None:
+    """Read a span: a candidate, None if it is not a billed call, or the event if it was made by `event_span`.
+
+    Raises any error of reading the span.
     """
     context = span.context
-    if note is SUPPRESSED or context is None:
-        return None
-    span_id = context.span_id
-    if not span_id:
+    if start_context is SUPPRESSED or context is None or not context.span_id:
         return None
     attributes = dict(attributes_of(span))
-    if _ALREADY_EVENT in attributes:
-        return wire.read(context.trace_id, span_id, span.start_time or _nearest_ns(span.end_time), attributes)
+    if _EVENT_MARKER in attributes:
+        return wire.read(context.trace_id, context.span_id, span.start_time or _nearest_ns(span.end_time), attributes)
     scope = _scope(span)
-    parsed = engine.read(attributes, scope, _name(span))
-    if parsed is None:
-        return None
-    if parsed.usage.output_tokens is None and (told := _usage_event(span)):
-        parsed = engine.read({**told, **attributes}, scope, _name(span)) or parsed
-    first_ms = None
-    if parsed.dialect in engine.FIRST_CHUNKS:
-        parsed = _with_first_chunk(span, parsed)
-        first_ms = parsed.span_fields.time_to_first_token_ms
-    start, end, parent = span.start_time, span.end_time, span.parent
-    start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
-    if parsed.span_fields.duration_ms is not None and type(end) is int:
-        # Written when the call was over, and without a duration of its own.
-        start_ns = max(1, end - parsed.span_fields.duration_ms * _NS_PER_MS)
-    # The clock may have gone backwards.
-    end_ns = end if type(end) is int and end > start_ns else start_ns
-    if first_ms is not None:
-        # A generator that is handed on unread may end the span before the stream begins.
-        end_ns = max(end_ns, start_ns + first_ms * _NS_PER_MS)
-    found: Candidate = _tuple(
-        Candidate,
-        (
-            context.trace_id,
-            span_id,
-            0 if parent is None else parent.span_id,
-            engine.DEDUP_SCOPES.get(parsed.dialect, scope),
-            start_ns,
-            end_ns,
-            parsed,
-            _outcome(span, parsed),
-            _attribution(span, parsed, note or NOTHING),
-        ),
-    )
-    return found
+    parsed = _parse(span, scope, attributes)
+    return None if parsed is None else _candidate(span, context, scope, parsed, start_context or NOTHING)
 
 
 def _scope(span: ReadableSpan) -> str:
@@ -118,143 +93,73 @@ def _scope(span: ReadableSpan) -> str:
     return name if type(name) is str else ""
 
 
-def _name(span: ReadableSpan) -> str:
+def _parse(span: ReadableSpan, scope: str, attributes: dict[str, Any]) -> ParsedSpan | None:
+    """Parse the attributes, and the span events that complete them."""
     name = getattr(span, "name", None)
-    return name if type(name) is str else ""
+    if type(name) is not str:
+        name = ""
+    parsed = engine.read(attributes, scope, name)
+    if parsed is None:
+        return None
+    if parsed.usage.output_tokens is None and (usage := usage_event(span)):
+        parsed = engine.read({**usage, **attributes}, scope, name) or parsed
+    if parsed.dialect in engine.FIRST_CHUNKS:
+        parsed = _with_first_chunk(span, parsed)
+    return parsed
 
 
 def _with_first_chunk(span: ReadableSpan, parsed: ParsedSpan) -> ParsedSpan:
-    """The call as a stream, if an event of the span marks the first chunk of one; nothing else of it is looked at."""
-    names = engine.FIRST_CHUNKS[parsed.dialect]
-    start = span.start_time
-    try:
-        first = next((event.timestamp for event in span.events[:_MAX_EVENTS_LOOKED_AT] if event.name in names), None)
-    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
-        delivery_stats.error("first_chunk")
-        return parsed
-    if type(first) is not int or type(start) is not int:
+    """The call as a stream, if a span event marks the first chunk."""
+    first_ns, start_ns = first_event_ns(span, engine.FIRST_CHUNKS[parsed.dialect]), span.start_time
+    if first_ns is None or type(start_ns) is not int:
         return parsed
     span_fields = parsed.span_fields._replace(streamed=True)
-    if span_fields.time_to_first_token_ms is None and first >= start:
-        span_fields = span_fields._replace(time_to_first_token_ms=_latency_ms(first - start))
+    if span_fields.time_to_first_token_ms is None and first_ns >= start_ns:
+        span_fields = span_fields._replace(time_to_first_token_ms=_latency_ms(first_ns - start_ns))
     return parsed._replace(span_fields=span_fields)
 
 
-def _usage_event(span: ReadableSpan) -> Mapping[str, Any]:
-    """The counts in an event of the span that is for them; nothing else of it is looked at."""
-    try:
-        for event in span.events[-_MAX_EVENTS_LOOKED_AT:]:
-            if event.name == USAGE_EVENT:
-                found = event.attributes or {}
-                return {key: found[key] for key in USAGE_EVENT_KEYS if key in found}
-    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
-        delivery_stats.error("usage_event")
-    return {}
-
-
-def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
-    """The attributes themselves, which other processors of the application may be at work on as well."""
-    found: Any = getattr(span, "_attributes", None)
-    found = getattr(found, "_dict", found)
-    return found if isinstance(found, dict) else span.attributes or {}
-
-
-class _Kind(NamedTuple):
-    """What calls have in common that differ in their numbers alone: an event of them, and what they are priced as."""
-
-    event: Event
-    provider: str
-    model: str
-    tier: str
-    deployment: str | None
-
-
-_kinds: Final[dict[tuple[object, ...], _Kind]] = {}
-MAX_KINDS: Final = 1024
-"""Kinds remembered; a process makes some tens of kinds of calls, and a backend sees those of many."""
-
-
-def event(call: Candidate) -> Event:
-    """The event of a call, priced. Raises what went wrong."""
-    span_fields, usage = call.parsed.span_fields, call.parsed.usage
-    about = (
-        call.parsed.operation,
-        span_fields.host,
-        span_fields.provider,
-        span_fields.request_model,
-        span_fields.response_model,
-        span_fields.service_tier,
-        span_fields.streamed,
-        call.outcome,
-        call.attribution,
+def _candidate(
+    span: ReadableSpan, context: SpanContext, scope: str, parsed: ParsedSpan, recorded: Attribution
+) -> Candidate:
+    parent = span.parent
+    start_ns, end_ns = _times(span, parsed)
+    found: Candidate = _tuple(
+        Candidate,
+        (
+            context.trace_id,
+            context.span_id,
+            0 if parent is None else parent.span_id,
+            engine.DEDUP_SCOPES.get(parsed.dialect, scope),
+            start_ns,
+            end_ns,
+            parsed,
+            _outcome(span, parsed),
+            _attribution(span, parsed, recorded),
+        ),
     )
-    kind = _kinds.get(about)
-    if kind is None:
-        if len(_kinds) >= MAX_KINDS:
-            _kinds.clear()
-        kind = _kinds[about] = _kind(call)
-    cost_usd, cost_status = _cost(kind, call.parsed, call.start_ns)
-    return kind.event.again(
-        call.trace_id,
-        call.span_id,
-        call.start_ns,
-        _latency_ms(call.end_ns - call.start_ns),
-        usage,
-        cost_usd,
-        cost_status,
-        # Some write the duration of a call that was not streamed there.
-        None if span_fields.streamed is False else span_fields.time_to_first_token_ms,
-    )
+    return found
 
 
-def _kind(call: Candidate) -> _Kind:
-    span_fields, attribution = call.parsed.span_fields, call.attribution
-    model = span_fields.response_model
-    if model is None or not _is_model(model):
-        model = span_fields.request_model
-    provider = provider_of(span_fields.host, span_fields.provider, model)
-    success, error_type, error_code = call.outcome
-    first = Event(
-        trace_id=call.trace_id,
-        span_id=call.span_id,
-        timestamp_ns=call.start_ns,
-        model=None if model is None else model_in(model),  # priced by all of it, since it may name the region
-        provider=provider,
-        operation=call.parsed.operation,
-        latency_ms=0,
-        success=success,
-        entity_type=attribution.entity_type,
-        entity_id=attribution.entity_id,
-        session_id=attribution.session_id,
-        tags=attribution.tags,
-        error_type=error_type,
-        error_code=error_code,
-        service_tier=span_fields.service_tier,
-        streamed=span_fields.streamed,
-    )
-    # On Azure the request names the deployment, for which the user's own file may have a price.
-    deployment = span_fields.request_model if provider == "azure" else None
-    return _Kind(first, provider, model or "", span_fields.service_tier or "standard", deployment)
+def _times(span: ReadableSpan, parsed: ParsedSpan) -> tuple[int, int]:
+    """Start and end of the call, in nanoseconds since 1970."""
+    start, end = span.start_time, span.end_time
+    start_ns = start if type(start) is int and 0 < start <= MAX_TIMESTAMP_NS else _nearest_ns(end)
+    duration_ms = parsed.span_fields.duration_ms
+    if duration_ms is not None and type(end) is int:
+        # The span was made when the call had ended. Its own duration is not the call's.
+        start_ns = max(1, end - duration_ms * _NS_PER_MS)
+    # The clock may have gone backwards.
+    end_ns = end if type(end) is int and end > start_ns else start_ns
+    if parsed.dialect in engine.FIRST_CHUNKS and (first_ms := parsed.span_fields.time_to_first_token_ms) is not None:
+        # The span of a call that returns a generator may end before the stream begins.
+        end_ns = max(end_ns, start_ns + first_ms * _NS_PER_MS)
+    return start_ns, end_ns
 
 
-def _cost(kind: _Kind, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | None, str]:
-    """The provider's own figure, else the price of the usage when the call was made; without either, why not."""
-    reported = parsed.span_fields.reported_cost_usd
-    if reported is not None:
-        return reported, "provider_reported"
-    usage = parsed.usage
-    if usage.input_tokens is None and usage.output_tokens is None:
-        return None, "no_usage"
-    if parsed.contradicts:
-        delivery_stats.error("usage.contradiction")
-        return None, "incomplete"
-    if kind.tier == UNKNOWN_TIER:
-        return None, "incomplete"
-    try:
-        return pricing.price(kind.provider, kind.model, usage, start_ns, tier=kind.tier, deployment=kind.deployment)
-    except Exception:  # noqa: BLE001 - a fault in pricing must not lose the call
-        delivery_stats.error("price")
-        return None, "incomplete"
+def _nearest_ns(end: object) -> int:
+    """The start of a call without a start time: the end, or now. Only objects that are no SDK spans lack both."""
+    return end if type(end) is int and 0 < end <= MAX_TIMESTAMP_NS else time.time_ns()
 
 
 def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
@@ -263,38 +168,26 @@ def _outcome(span: ReadableSpan, parsed: ParsedSpan) -> Outcome:
     failed = name is not None or getattr(span.status, "status_code", None) is _ERROR
     if not failed and parsed.dialect not in engine.EXCEPTION_FAILS:
         return SUCCESS
-    types, message = _exceptions(span)
+    types, message = exceptions(span)
     if not (failed or types or message):
         return SUCCESS
     names = [span_fields.error_code] if span_fields.error_code is not None else []
-    own = engine.OWN_ERRORS.get(parsed.dialect)
-    if own and (name or next(iter(types), "")).lower() in own and _is_answered(parsed):
+    own_errors = engine.OWN_ERRORS.get(parsed.dialect)
+    if own_errors and (name or next(iter(types), "")).lower() in own_errors and _has_response(parsed):
         return SUCCESS
     text = getattr(span.status, "description", None) or message
-    kind, code = error_of(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
-    return Outcome(success=False, error_type=kind, error_code=code)
+    error_type, code = error_of(name, span_fields.http_status, [*names, *types], [text] if type(text) is str else [])
+    return Outcome(success=False, error_type=error_type, error_code=code)
 
 
-def _is_answered(parsed: ParsedSpan) -> bool:
+def _has_response(parsed: ParsedSpan) -> bool:
     return parsed.span_fields.response_id is not None or parsed.usage.output_tokens is not None
 
 
-def _exceptions(span: ReadableSpan) -> tuple[list[str], object]:
-    """The classes of the exceptions recorded, last first, and the message of the first; no stack trace is looked at."""
-    try:
-        recorded = [event.attributes for event in span.events[-_MAX_EVENTS_LOOKED_AT:] if event.name == "exception"]
-        names = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
-        message = next((attributes.get("exception.message") for attributes in recorded if attributes), None)
-    except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
-        delivery_stats.error("exceptions")
-        return [], None
-    return [name for name in names if type(name) is str and len(name) <= MAX_TEXT], message
-
-
-def _attribution(span: ReadableSpan, parsed: ParsedSpan, noted: Attribution) -> Attribution:
-    """What the span says itself, over what held when it started, over the default of the process."""
-    span_fields, default = parsed.span_fields, of_resource(span.resource)
-    attribution = noted if default is NOTHING else noted.over(default)
+def _attribution(span: ReadableSpan, parsed: ParsedSpan, recorded: Attribution) -> Attribution:
+    """The span's own attributes, then the attribution recorded at its start, then the default of the resource."""
+    span_fields, default = parsed.span_fields, resource_attribution(span.resource)
+    attribution = recorded if default is NOTHING else recorded.over(default)
     if span_fields.session_on_span is not None and session_from_span():
         attribution = attribution.over(checked(None, None, span_fields.session_on_span, {}))
     if (
@@ -310,42 +203,140 @@ def _attribution(span: ReadableSpan, parsed: ParsedSpan, noted: Attribution) -> 
 
 
 def session_from_span() -> bool:
-    """Whether a session, conversation or user that a dialect writes on its spans may leave, as the session.
+    """Whether the session, conversation or user id that an instrumentation writes on spans becomes the session id.
 
-    `INFRAPRISM_SESSION_FROM_SPAN=true`; off unless set, since what stands there may be anything.
+    `INFRAPRISM_SESSION_FROM_SPAN=true`; off by default, since the value may be anything.
     """
-    return os.environ.get("INFRAPRISM_SESSION_FROM_SPAN", "").strip().lower() in ("true", "1")
+    return boolean("INFRAPRISM_SESSION_FROM_SPAN")
 
 
-_of_resources: Final[dict[int, tuple[object, Attribution]]] = {}
+_resource_attributions: Final[dict[int, tuple[object, Attribution]]] = {}
 _MAX_RESOURCES: Final = 64
 
 
-def of_resource(resource: Resource | None) -> Attribution:
-    """The default attribution in a resource's attributes; worked out once per resource."""
-    known = _of_resources.get(id(resource))
+def resource_attribution(resource: Resource | None) -> Attribution:
+    """The default attribution in the attributes of a resource; cached per resource."""
+    known = _resource_attributions.get(id(resource))
     if known is not None and known[0] is resource:
         return known[1]
-    made = NOTHING
+    found = NOTHING
     if resource is not None:
-        got = dict(resource.attributes)
-        tags = {key[len(fields.TAG_PREFIX) :]: value for key, value in got.items() if key.startswith(fields.TAG_PREFIX)}
-        made = checked(
-            got.get(fields.ENTITY_TYPE.key), got.get(fields.ENTITY_ID.key), got.get(fields.SESSION_ID.key), tags
+        values = dict(resource.attributes)
+        prefix = fields.TAG_PREFIX
+        tags = {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix)}
+        entity_type, entity_id = values.get(fields.ENTITY_TYPE.key), values.get(fields.ENTITY_ID.key)
+        found = checked(entity_type, entity_id, values.get(fields.SESSION_ID.key), tags)
+        found = NOTHING if found == NOTHING else found
+    if len(_resource_attributions) >= _MAX_RESOURCES:
+        _resource_attributions.clear()
+    _resource_attributions[id(resource)] = resource, found
+    return found
+
+
+# -- candidate to event -----------------------------------------------------------------------------------------
+
+
+class _Template(NamedTuple):
+    """What calls share that differ only in numbers and ids: an event to copy, and the key of their price."""
+
+    event: Event
+    provider: str
+    model: str
+    tier: str
+    deployment: str | None
+
+
+_templates: Final[dict[tuple[object, ...], _Template]] = {}
+MAX_TEMPLATES: Final = 1024
+"""Templates cached. An application has some tens; a backend has those of many applications."""
+
+
+def event_from_candidate(call: Candidate) -> Event:
+    """Build the event of a call, with its cost. Raises any error of building it."""
+    span_fields = call.parsed.span_fields
+    key = (
+        call.parsed.operation,
+        span_fields.host,
+        span_fields.provider,
+        span_fields.request_model,
+        span_fields.response_model,
+        span_fields.service_tier,
+        span_fields.streamed,
+        call.outcome,
+        call.attribution,
+    )
+    template = _templates.get(key)
+    if template is None:
+        if len(_templates) >= MAX_TEMPLATES:
+            _templates.clear()
+        template = _templates[key] = _template(call)
+    cost_usd, cost_status = _cost(template, call.parsed, call.start_ns)
+    return template.event.again(
+        call.trace_id,
+        call.span_id,
+        call.start_ns,
+        _latency_ms(call.end_ns - call.start_ns),
+        call.parsed.usage,
+        cost_usd,
+        cost_status,
+        # Some instrumentations report the duration of a call that was not streamed as its time to first token.
+        None if span_fields.streamed is False else span_fields.time_to_first_token_ms,
+    )
+
+
+def _template(call: Candidate) -> _Template:
+    span_fields, attribution = call.parsed.span_fields, call.attribution
+    model = span_fields.response_model
+    if model is None or not _is_model(model):
+        model = span_fields.request_model
+    provider = provider_of(span_fields.host, span_fields.provider, model)
+    success, error_type, error_code = call.outcome
+    event = Event(
+        trace_id=call.trace_id,
+        span_id=call.span_id,
+        timestamp_ns=call.start_ns,
+        model=None if model is None else model_in(model),  # the price depends on all of it: it may name the region
+        provider=provider,
+        operation=call.parsed.operation,
+        latency_ms=0,
+        success=success,
+        entity_type=attribution.entity_type,
+        entity_id=attribution.entity_id,
+        session_id=attribution.session_id,
+        tags=attribution.tags,
+        error_type=error_type,
+        error_code=error_code,
+        service_tier=span_fields.service_tier,
+        streamed=span_fields.streamed,
+    )
+    # On Azure the request model is the deployment, and the user's price file may have a price for it.
+    deployment = span_fields.request_model if provider == "azure" else None
+    return _Template(event, provider, model or "", span_fields.service_tier or "standard", deployment)
+
+
+def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | None, str]:
+    """Cost and cost status: the cost that the provider reported, else the price of the usage at the start time."""
+    reported = parsed.span_fields.reported_cost_usd
+    if reported is not None:
+        return reported, "provider_reported"
+    usage = parsed.usage
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None, "no_usage"
+    if parsed.contradicts:
+        delivery_stats.error("usage.contradiction")
+        return None, "incomplete"
+    if template.tier == UNKNOWN_TIER:
+        return None, "incomplete"
+    try:
+        return pricing.price(
+            template.provider, template.model, usage, start_ns, tier=template.tier, deployment=template.deployment
         )
-        made = NOTHING if made == NOTHING else made
-    if len(_of_resources) >= _MAX_RESOURCES:
-        _of_resources.clear()
-    _of_resources[id(resource)] = resource, made
-    return made
-
-
-def _nearest_ns(end: object) -> int:
-    """When a call was made whose start is unknown: only an object that is no real span has none."""
-    return end if type(end) is int and 0 < end <= MAX_TIMESTAMP_NS else time.time_ns()
+    except Exception:  # noqa: BLE001 - an error of pricing must not lose the call
+        delivery_stats.error("price")
+        return None, "incomplete"
 
 
 def _latency_ms(duration_ns: int) -> int:
-    """To the nearest millisecond. Longer than the field can hold is its maximum."""
+    """Rounded to the nearest millisecond, and at most the maximum of the field."""
     latency_ms = (duration_ns + _NS_PER_MS // 2) // _NS_PER_MS
     return min(fields.MAX_LATENCY_MS, latency_ms)

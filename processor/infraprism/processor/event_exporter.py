@@ -1,14 +1,14 @@
-"""Where events go: the face of an exporter that takes events as they are."""
+"""The interface of exporters that take events instead of spans, and the lookup of the registered exporter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Final, Protocol, TypeGuard
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from infraprism.processor.span_pipeline import Ended
+from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
 
@@ -17,45 +17,46 @@ ENTRY_POINT_NAME: Final = "infraprism"
 
 
 class EventExporter(Protocol):
-    """An exporter that takes events themselves, and says what became of each of them in its `tally`.
+    """An exporter that takes events.
 
-    It counts every event that it is given as accepted, and later as exactly one of the tally's outcomes.
+    It counts every event in `delivery_stats`: as accepted, and later as exactly one of the outcomes.
     """
 
     @property
     def delivery_stats(self) -> DeliveryStats:
-        """What became of the events."""
+        """Counters of events by outcome and reason."""
 
     def export_events(self, events: Sequence[Event]) -> None:
-        """Take events in. Never blocks and never raises."""
+        """Accept events. Never blocks and never raises."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait until every event taken in has come to its end; False if that took longer than the timeout."""
+        """Wait until every accepted event has an outcome; False after the timeout."""
 
     def shutdown(self, timeout_millis: int = 5000) -> None:
-        """Send or keep what is left, within the timeout, and take in nothing more."""
+        """Send or spool the accepted events within the timeout, and drop later ones."""
 
 
 def takes_events(exporter: object) -> TypeGuard[EventExporter]:
-    """Whether an exporter takes events themselves; any other is given spans made from them."""
+    """Whether an exporter takes events. Any other is given spans made from events."""
     return callable(getattr(exporter, "export_events", None))
 
 
-def span_intake_of(exporter: object) -> Callable[[Iterable[Ended]], None] | None:
-    """How to hand spans themselves to an exporter that is given spans of the same calls by others too, or None.
+def ended_span_receiver_of(exporter: object) -> Callable[[list[EndedSpan]], None] | None:
+    """The `receive_ended_spans` method of an exporter, None if it has none.
 
-    It takes them in, never blocks and never raises.
+    An exporter has it if it deduplicates spans itself, since another provider gives it spans of the same calls. The
+    method never raises.
     """
-    settle: Callable[[Iterable[Ended]], None] | None = getattr(exporter, "settle", None)
-    return settle
+    receive: Callable[[list[EndedSpan]], None] | None = getattr(exporter, "receive_ended_spans", None)
+    return receive
 
 
 def registered_exporter() -> SpanExporter | EventExporter:
-    """A new exporter of the kind registered as `infraprism`, configured by the environment.
+    """A new exporter of the entry point `infraprism`, configured by the environment.
 
-    Raises LookupError if none is registered, and whatever the exporter raises for settings it cannot use.
+    Raises LookupError if none is registered, and any error that the exporter raises for invalid settings.
     """
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=ENTRY_POINT_NAME):
-        made: SpanExporter | EventExporter = entry_point.load()()
-        return made
+        exporter: SpanExporter | EventExporter = entry_point.load()()
+        return exporter
     raise LookupError(f"no exporter named {ENTRY_POINT_NAME!r} is registered under {ENTRY_POINT_GROUP!r}")

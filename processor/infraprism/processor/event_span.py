@@ -1,8 +1,7 @@
-"""An event as a finished span, for exporters that only know spans."""
+"""Makes a finished span of an event, for exporters that take spans."""
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from infraprism.schema import Event, wire
 from infraprism.schema.distribution import version
+from infraprism.schema.settings import boolean
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE: Final = Resource({})
@@ -26,21 +26,21 @@ def _scope() -> InstrumentationScope:
 
 
 def usage_detail_wanted() -> bool:
-    """Whether the user lets the opt-in fields leave the process: `INFRAPRISM_USAGE_DETAIL=true`."""
-    return os.environ.get("INFRAPRISM_USAGE_DETAIL", "").strip().lower() in ("true", "1")
+    """Whether the opt-in fields are exported: `INFRAPRISM_USAGE_DETAIL=true`."""
+    return boolean("INFRAPRISM_USAGE_DETAIL")
 
 
 def event_span(event: Event, *, usage_detail: bool = False) -> ReadableSpan:
-    """The one span that an event travels as: `{operation} {model}`, kind CLIENT, and the event's own attributes.
+    """The span of an event: name `{operation} {model}`, kind CLIENT, and the attributes of the wire format.
 
-    Parent, events, links, trace state, resource and status text are empty. Times are in nanoseconds; the end is the
-    start plus the latency in whole milliseconds. `usage_detail` adds the opt-in fields.
+    Parent, events, links, trace state, resource and status description are empty. Times are in nanoseconds since
+    1970; the end is the start plus the latency in milliseconds. `usage_detail` adds the opt-in fields.
     """
     return _EventSpan(event, usage_detail=usage_detail)
 
 
 class _EventSpan(ReadableSpan):
-    """Becomes a span when it is looked at: most of what it holds is not, by exporters that drop or count."""
+    """Builds the span when an attribute is first read: exporters that drop or count events read few of them."""
 
     def __init__(self, event: Event, *, usage_detail: bool) -> None:
         self._event = event

@@ -1,7 +1,7 @@
-"""Ends of a process at which nothing that was registered with `atexit` runs.
+"""Runs a function when a process ends without running its `atexit` functions.
 
-Children of `multiprocessing` leave by `os._exit` after their own finalizers, and Celery's prefork workers even without
-those. What each of them does offer is used, where the application has imported it.
+Children of `multiprocessing` run their own finalizers and then `os._exit`. Prefork workers of Celery skip the
+finalizers as well, but send a signal. The hook of each is used if the application has imported the package.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_watched: set[tuple[int, str]] = set()
+_registered: set[tuple[int, str]] = set()
 _BEFORE_EXPORTERS = 10
-"""Finalizers of a higher priority run first."""
+"""Finalizers of a higher priority run first. Exporters have 0."""
 
 
-def before_end(work: Callable[[], None]) -> None:
-    """Do this work at such an end of this process; only the first of a process counts. `work` must not raise."""
-    for name, register in (("multiprocessing.util", _of_multiprocessing), ("celery.signals", _of_celery)):
+def run_at_process_exit(function: Callable[[], None]) -> None:
+    """Run `function` at such an exit of this process; later calls of the same process do nothing. It must not raise."""
+    for name, register in (("multiprocessing.util", _with_multiprocessing), ("celery.signals", _with_celery)):
         module = sys.modules.get(name)
-        if module is not None and (os.getpid(), name) not in _watched:
-            _watched.add((os.getpid(), name))
-            register(module, work)
+        if module is not None and (os.getpid(), name) not in _registered:
+            _registered.add((os.getpid(), name))
+            register(module, function)
 
 
-def _of_multiprocessing(util: Any, work: Callable[[], None]) -> None:
-    util.Finalize(None, work, exitpriority=_BEFORE_EXPORTERS)
+def _with_multiprocessing(util: Any, function: Callable[[], None]) -> None:
+    util.Finalize(None, function, exitpriority=_BEFORE_EXPORTERS)
 
 
-def _of_celery(signals: Any, work: Callable[[], None]) -> None:
-    def ended(**_: object) -> None:
-        work()
+def _with_celery(signals: Any, function: Callable[[], None]) -> None:
+    def on_shutdown(**_: object) -> None:
+        function()
 
-    signals.worker_process_shutdown.connect(ended, weak=False)
+    signals.worker_process_shutdown.connect(on_shutdown, weak=False)

@@ -68,7 +68,7 @@ class Calls:
         return unreadable
 
     def _take(self, span: ReadableSpan, now_s: float) -> None:
-        found = conversion.candidate(span)
+        found = conversion.candidate_from_span(span)
         if isinstance(found, Candidate):
             self._deduplicator.add(found, now_s)
             return
@@ -89,7 +89,7 @@ class Calls:
         calls = []
         for found, spans in zip(settled, self._released, strict=True):
             try:
-                calls.append(Call(conversion.event(found), spans))
+                calls.append(Call(conversion.event_from_candidate(found), spans))
             except Exception:  # noqa: BLE001  # as above
                 self._delivery_stats.error("dialects.event")
         self._released.clear()

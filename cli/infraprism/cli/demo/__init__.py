@@ -1,4 +1,4 @@
-"""`infraprism demo`: all of it at work on this machine, checked against what the provider served."""
+"""`infraprism demo`: runs an app, the backend and a local provider on this machine, and checks the events."""
 
 from infraprism.cli.demo.command import add_parser, run
 

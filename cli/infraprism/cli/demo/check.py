@@ -1,4 +1,4 @@
-"""The demo checks itself: the events are the calls that the provider served, and hold nothing of their content."""
+"""The checks of the demo: the events equal the calls that the provider served, and contain none of their content."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from infraprism.schema import fields
 
 _BILLED: Final = ("chat", "responses", "completion", "embeddings")
 _SHORT: Final = 10
-"""Texts shorter than this can be in an event by chance."""
-_PART: Final = 20
-_SPAN: Final = frozenset(
+"""Shorter texts can be part of an event by chance."""
+_PART_LENGTH: Final = 20
+_SPAN_FIELDS: Final = frozenset(
     ("traceId", "spanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "scope", "status")
 )
 
@@ -28,20 +28,20 @@ class _Facts(NamedTuple):
 
 
 def calls(exchanges: Iterable[Exchange]) -> list[Exchange]:
-    """The last attempt of every billed call: what a client retries is one call."""
+    """The last attempt of every billed call: retries of a client are one call."""
     last: dict[tuple[str, bytes, int], Exchange] = {}
-    begun: Counter[tuple[str, bytes]] = Counter()
+    first_attempts: Counter[tuple[str, bytes]] = Counter()
     for exchange in exchanges:
         if exchange.record.operation in _BILLED:
-            same = (exchange.path, exchange.request)
-            begun[same] += exchange.record.attempt == 0
-            last[*same, begun[same]] = exchange
+            request = (exchange.path, exchange.request)
+            first_attempts[request] += exchange.record.attempt == 0
+            last[*request, first_attempts[request]] = exchange
     return list(last.values())
 
 
 def check_counts(served: Sequence[Exchange], events: Sequence[Mapping[str, Any]]) -> None:
-    """Every call is one event with the provider's own numbers; raises Failure where they differ."""
-    expected = Counter(_truth_facts(exchange) for exchange in served)
+    """Check that every call is one event with the numbers of the provider. Raises Failure if not."""
+    expected = Counter(_record_facts(exchange) for exchange in served)
     found = Counter(_event_facts(event) for event in events)
     if len(served) != len(events):
         raise Failure(f"the provider served {len(served)} calls, but {len(events)} events are stored")
@@ -51,14 +51,14 @@ def check_counts(served: Sequence[Exchange], events: Sequence[Mapping[str, Any]]
         raise Failure(f"events differ from what the provider served: expected {missing}; stored {wrong}")
 
 
-def _truth_facts(exchange: Exchange) -> _Facts:
-    truth = exchange.record
-    reported = truth.reported
+def _record_facts(exchange: Exchange) -> _Facts:
+    record = exchange.record
+    reported = record.reported
     return _Facts(
-        truth.response_model or truth.request_model,
+        record.response_model or record.request_model,
         reported.input_tokens if reported else None,
         reported.output_tokens if reported else None,
-        success=truth.error_code is None,
+        success=record.error_code is None,
     )
 
 
@@ -67,24 +67,24 @@ def _event_facts(event: Mapping[str, Any]) -> _Facts:
 
 
 def contents(exchanges: Iterable[Exchange], *keys: str) -> set[str]:
-    """Every text in requests and answers, and the keys; all that no event may hold.
+    """All texts that no event may contain: those in requests and responses, and the keys.
 
-    The pieces of a stream are put together. The names of models are left out, since an event has one.
+    The chunks of a stream are joined. Model names are excluded, since an event contains one.
     """
     found = set(keys)
     for exchange in exchanges:
-        pieces: defaultdict[str, str] = defaultdict(str)
+        joined: defaultdict[str, str] = defaultdict(str)
         for line in (exchange.request, *exchange.response.splitlines()):
             for key, text in _texts(line.removeprefix(b"data: ")):
                 found.add(text)
-                pieces[key] += text
-        found.update(pieces.values())
+                joined[key] += text
+        found.update(joined.values())
         found -= {exchange.record.request_model, exchange.record.response_model or ""}
     return {text for text in found if len(text) >= _SHORT}
 
 
 def _texts(line: bytes) -> Iterator[tuple[str, str]]:
-    """Every text of a line of JSON, with the key that it stands under."""
+    """Every text in a line of JSON, with its key."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -105,30 +105,30 @@ def _strings(key: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def check_no_content(bodies: Iterable[bytes], texts: Iterable[str]) -> None:
-    """No part of the texts is in the bytes that left; raises Failure, without saying the text."""
+    """Check that no part of the texts is in the bytes that were sent. Raises Failure; its message has no text."""
     sent = b"\0".join(bodies)
     leaked = sum(any(part in sent for part in _parts(text)) for text in texts)
     if leaked:
-        raise Failure(f"parts of {leaked} texts of requests and answers are in what left the app")
+        raise Failure(f"parts of {leaked} texts of requests and responses are in the data that the app sent")
 
 
 def _parts(text: str) -> Iterator[bytes]:
-    """A text in parts that are long enough to be nobody else's, so that a shortened one is found as well."""
-    for start in range(0, max(1, len(text) - _PART + 1), _PART):
-        yield text[start : start + _PART].encode()
+    """A text in parts, so that a shortened one is found too. They are long enough to be unique."""
+    for start in range(0, max(1, len(text) - _PART_LENGTH + 1), _PART_LENGTH):
+        yield text[start : start + _PART_LENGTH].encode()
 
 
 def check_closed(spans: Iterable[Mapping[str, Any]]) -> None:
-    """Every span is an event and nothing else: only keys of the field table, nothing around them; raises Failure."""
-    left = {attribute["key"] for span in spans for attribute in span.get("attributes", ())}
-    unknown = {key for key in left if key not in fields.BY_KEY and not key.startswith(fields.TAG_PREFIX)}
-    around = {place for span in spans for place in _around(span)}
-    if unknown or around:
-        raise Failure(f"what is in no field of the table left the app: {', '.join(sorted(unknown | around))}")
+    """Check that every span has only attributes of the field table and is otherwise empty. Raises Failure if not."""
+    sent = {attribute["key"] for span in spans for attribute in span.get("attributes", ())}
+    unknown = {key for key in sent if key not in fields.BY_KEY and not key.startswith(fields.TAG_PREFIX)}
+    other = {name for span in spans for name in _other_fields(span)}
+    if unknown or other:
+        raise Failure(f"the app sent data that is not in the field table: {', '.join(sorted(unknown | other))}")
 
 
-def _around(span: Mapping[str, Any]) -> Iterator[str]:
-    """Whatever a span has that an event's has not; its resource has to be empty."""
-    yield from (place for place, value in span.items() if place not in _SPAN and value)
-    yield from (f"scope.{place}" for place in span["scope"] if place not in ("name", "version"))
-    yield from (f"status.{place}" for place in span.get("status", {}) if place != "code")
+def _other_fields(span: Mapping[str, Any]) -> Iterator[str]:
+    """Fields of a span that the span of an event does not have, such as a resource with attributes."""
+    yield from (name for name, value in span.items() if name not in _SPAN_FIELDS and value)
+    yield from (f"scope.{name}" for name in span["scope"] if name not in ("name", "version"))
+    yield from (f"status.{name}" for name in span.get("status", {}) if name != "code")

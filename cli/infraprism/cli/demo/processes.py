@@ -1,4 +1,4 @@
-"""The demo's children: the backend and the app, which never outlive it."""
+"""The child processes of the demo, the backend and the app. They end with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 def child(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group, whose output goes to `log`; ended with the block, by force if need be."""
+    """Run a process in its own process group, with its output in `log`, and stop it at the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # our own commands
             [str(part) for part in command],
@@ -41,7 +41,7 @@ def child(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """Stop a process and its child processes: SIGTERM, and SIGKILL after _STOP_S."""
     for force in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -51,7 +51,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(look: Callable[[], T | None], process: subprocess.Popen[bytes], log: Path, what: str) -> T:
-    """What `look` finds, once it finds something; raises Failure if the process ends before, or takes too long."""
+    """Call `look` until its result is not None. Raises Failure if the process ends first or after _START_S."""
     until = time.monotonic() + _START_S
     while time.monotonic() < until:
         if (found := look()) is not None:
@@ -63,13 +63,13 @@ def wait_for(look: Callable[[], T | None], process: subprocess.Popen[bytes], log
 
 
 def last_line(log: Path) -> str:
-    """What a process said last."""
+    """The last line of output of a process."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def run_app(command: Sequence[str | Path], environment: Mapping[str, str], log: Path, timeout_s: float) -> str:
-    """Run the app to its end; its output. Raises Failure if it fails."""
+    """Run the app and return its output. Raises Failure if it fails or does not end within `timeout_s`."""
     with child(command, environment, log) as process:
         try:
             status = process.wait(timeout_s)
@@ -80,6 +80,6 @@ def run_app(command: Sequence[str | Path], environment: Mapping[str, str], log: 
     return log.read_text(errors="replace")
 
 
-def ended_by_terminate() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, so that its children are stopped."""
+def exit_on_sigterm() -> None:
+    """Exit on SIGTERM as on Ctrl-C, so that the child processes are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

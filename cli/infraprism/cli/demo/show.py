@@ -1,4 +1,4 @@
-"""What the demo prints."""
+"""Formats the output of the demo."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _BAR: Final = " │ "
 
 
 def width() -> int:
-    """The terminal's columns, or what reads well in a file."""
+    """The columns of the terminal, or a readable width for a file."""
     return max(_MIN_WIDTH, terminal_width() or _WIDE)
 
 
 def heading(title: str) -> str:
-    """A title with a line under it."""
+    """A title, underlined."""
     return f"\n{title}\n{'─' * len(title)}"
 
 
 def side_by_side(left: tuple[str, str], right: tuple[str, str], columns: int) -> str:
-    """Two titled texts beside each other, each line broken to fit and nothing left out."""
+    """Two texts with titles in two columns. Long lines are wrapped."""
     half = (columns - len(_BAR)) // 2
     texts = [_wrapped(f"{title}\n\n{text}", half) for title, text in (left, right)]
     rows = max(map(len, texts))
@@ -45,19 +45,19 @@ def _wrapped(text: str, columns: int) -> list[str]:
 
 
 def exchange_text(exchange: Exchange) -> str:
-    """A request and its answer, as the provider saw them."""
+    """A request and its response, as the provider recorded them."""
     body = json.loads(exchange.request)
     sent = f"POST {exchange.path}\n{_pretty(body)}"
-    got = (
+    received = (
         exchange.response.decode()
         if exchange.record.streamed
         else f"HTTP {exchange.record.status}\n{_pretty(json.loads(exchange.response))}"
     )
-    return f"{sent}\n\n{got}"
+    return f"{sent}\n\n{received}"
 
 
 def span_text(span: Mapping[str, Any]) -> str:
-    """A span as it left: each attribute by its key, everything else as it stands in OTLP/JSON."""
+    """A span as OTLP/JSON, with its attributes as one object."""
     return _pretty(dict(span) | {"attributes": attribute_values(span)})
 
 
@@ -66,20 +66,20 @@ def _pretty(value: object) -> str:
 
 
 def attribute_values(span: Mapping[str, Any]) -> dict[str, object]:
-    """A span's attributes by key, integers as such."""
-    found: dict[str, object] = {}
+    """The attributes of a span by key, with integers as int."""
+    values: dict[str, object] = {}
     for attribute in span.get("attributes", ()):
         ((kind, value),) = attribute["value"].items()
-        found[attribute["key"]] = int(value) if kind == "intValue" else value
-    return found
+        values[attribute["key"]] = int(value) if kind == "intValue" else value
+    return values
 
 
 def span_of(spans: Sequence[Mapping[str, Any]], exchange: Exchange) -> Mapping[str, Any] | None:
-    """The span of a call, found by the model and the tokens that the provider reported."""
+    """The span with the model and the token counts of a call, or None."""
     reported = exchange.record.reported
-    wanted = {
+    expected = {
         "infraprism.model": exchange.record.response_model,
         "infraprism.input_tokens": reported and reported.input_tokens,
         "infraprism.output_tokens": reported and reported.output_tokens,
     }
-    return next((span for span in spans if wanted.items() <= attribute_values(span).items()), None)
+    return next((span for span in spans if expected.items() <= attribute_values(span).items()), None)

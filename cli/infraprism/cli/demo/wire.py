@@ -1,4 +1,4 @@
-"""All that leaves the app, seen on its way: a forwarder between the app and the backend that keeps every byte."""
+"""A proxy between the app and the backend that records every request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Final, Self
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-_PASSED_ON: Final = ("content-type", "content-encoding", "authorization", "user-agent")
-_BACK: Final = ("content-type", "retry-after")
+_REQUEST_HEADERS: Final = ("content-type", "content-encoding", "authorization", "user-agent")
+_RESPONSE_HEADERS: Final = ("content-type", "retry-after")
 _TIMEOUT_S: Final = 60.0
 
 
 class Wire:
-    """Forwards OTLP over HTTP to a backend on `port` of this machine; use it as a context manager."""
+    """Forwards OTLP over HTTP to a backend on `port` of this machine. A context manager."""
 
     def __init__(self, port: int) -> None:
         self.backend_port = port
@@ -40,18 +40,18 @@ class Wire:
 
     @property
     def endpoint(self) -> str:
-        """For INFRAPRISM_ENDPOINT."""
+        """The value for INFRAPRISM_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def bodies(self) -> list[bytes]:
-        """Every request's body that the backend took, unzipped."""
+        """The decompressed bodies of all requests that the backend accepted."""
         with self._lock:
             return list(self._bodies)
 
     @property
     def spans(self) -> list[dict[str, Any]]:
-        """Every span in them as OTLP/JSON, and with it the `resource` and the `scope` that it came under."""
+        """Every span in the bodies as OTLP/JSON, with its `resource` and `scope`."""
         requests = (ExportTraceServiceRequest.FromString(body) for body in self.bodies)
         return [
             {"resource": _as_json(resource.resource), "scope": _as_json(scope.scope), **_span_json(span)}
@@ -61,8 +61,8 @@ class Wire:
             for span in scope.spans
         ]
 
-    def keep(self, body: bytes) -> None:
-        """Remember a body."""
+    def record(self, body: bytes) -> None:
+        """Record a body."""
         with self._lock:
             self._bodies.append(body)
 
@@ -83,34 +83,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
+        headers = {name: self.headers[name] for name in _REQUEST_HEADERS if name in self.headers}
         connection = http.client.HTTPConnection("127.0.0.1", self.server.wire.backend_port, timeout=_TIMEOUT_S)
         try:
             connection.request("POST", self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
         except OSError:
             self.send_error(503)
             return
         finally:
             connection.close()
-        if answer.status < 300:  # noqa: PLR2004  # HTTP success
-            self.server.wire.keep(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
-        self.send_response(answer.status)
-        for name in _BACK:
-            if value := answer.getheader(name):
+        if response.status < 300:  # noqa: PLR2004  # HTTP success
+            self.server.wire.record(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
+        self.send_response(response.status)
+        for name in _RESPONSE_HEADERS:
+            if value := response.getheader(name):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing."""
+        """Log no requests."""
 
 
 def _as_json(message: Any) -> dict[str, Any]:
-    shown: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
-    return shown
+    converted: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
+    return converted
 
 
 def _span_json(span: Any) -> dict[str, Any]:

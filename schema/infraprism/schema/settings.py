@@ -1,0 +1,187 @@
+"""Every `INFRAPRISM_*` environment variable, in one table, and the one parser of booleans.
+
+A boolean is 1, true, yes or on, or 0, false, no or off, in upper or lower case; empty is the same as unset. Any other
+value is reported in one line of the log. A setting that restricts what is sent then fails closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+_log: Final = logging.getLogger("infraprism.settings")
+
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+ALLOWED_BOOLEANS: Final = "1, true, yes or on, or 0, false, no or off"
+
+Kind = Literal["boolean", "URL", "secret", "choice", "file", "directory", "address"]
+
+
+class Setting(NamedTuple):
+    """One environment variable.
+
+    `default` is as a user would write it, empty where there is none. `read_by` are the parts that read it.
+    `restricts_sending`: what is set here decides whether anything, or some field, leaves the process; `unreadable` is
+    what happens where its value is not a boolean, and `unreadable_value` the value that is used then. That is None
+    where no value is used and nothing is exported.
+    """
+
+    name: str
+    kind: Kind
+    default: str
+    description: str
+    read_by: tuple[str, ...]
+    restricts_sending: bool = False
+    unreadable: str = ""
+    unreadable_value: bool | None = None
+
+
+SETTINGS: Final = (
+    Setting(
+        "INFRAPRISM_ENDPOINT",
+        "URL",
+        "http://localhost:4318",
+        "Where events are sent: an http or https URL. `/v1/traces` is added for HTTP. The default for gRPC is "
+        "`http://localhost:4317`. The commands that read from the backend use it too.",
+        ("exporter", "cli", "collector"),
+    ),
+    Setting(
+        "INFRAPRISM_API_KEY",
+        "secret",
+        "",
+        "The key of the account. Without it nothing is sent. `infraprism serve` uses it as the key of the first "
+        "account of a new data directory; unset, it creates one and prints it.",
+        ("exporter", "cli", "backend", "collector"),
+    ),
+    Setting(
+        "INFRAPRISM_PROTOCOL",
+        "choice",
+        "http/protobuf",
+        "`http/protobuf`, `grpc`, or `preview`, which is the same as `INFRAPRISM_PREVIEW=true`.",
+        ("exporter",),
+        restricts_sending=True,
+        unreadable="nothing is exported",
+    ),
+    Setting(
+        "INFRAPRISM_PREVIEW",
+        "boolean",
+        "false",
+        "Print each event on stderr as OTLP/JSON and send nothing.",
+        ("exporter",),
+        restricts_sending=True,
+        unreadable="nothing is exported",
+    ),
+    Setting(
+        "INFRAPRISM_DISABLED",
+        "boolean",
+        "false",
+        "Turn InfraPrism off. `opentelemetry-instrument` and `instrument()` patch no client package, "
+        "`InfraPrismSpanProcessor` ignores all spans, and `InfraPrismSpanExporter` counts all events as dropped "
+        "(`disabled`). `ContentFreeSpanExporter` keeps removing content. Read at start.",
+        ("instrumentation", "processor", "exporter"),
+        restricts_sending=True,
+        unreadable="InfraPrism is disabled",
+        unreadable_value=True,
+    ),
+    Setting(
+        "INFRAPRISM_USAGE_DETAIL",
+        "boolean",
+        "false",
+        "Send the opt-in fields too: cached, reasoning and audio tokens, web searches, time to first token, service "
+        "tier and streaming.",
+        ("processor", "exporter"),
+        restricts_sending=True,
+        unreadable="the opt-in fields are not sent",
+        unreadable_value=False,
+    ),
+    Setting(
+        "INFRAPRISM_SESSION_FROM_SPAN",
+        "boolean",
+        "false",
+        "Use the session, conversation or user id that another instrumentation recorded on a span as the event's "
+        "session id, where the application set none. `infraprism serve` applies it to the spans that it receives.",
+        ("processor",),
+        restricts_sending=True,
+        unreadable="no session id is read from spans",
+        unreadable_value=False,
+    ),
+    Setting(
+        "INFRAPRISM_PRICES",
+        "file",
+        "",
+        "A YAML or JSON file of your own prices (see docs/prices.md). If it cannot be used, calls have no cost, and "
+        "`infraprism serve` does not start.",
+        ("pricing", "backend"),
+    ),
+    Setting(
+        "INFRAPRISM_QUEUE_DIRECTORY",
+        "directory",
+        "/var/lib/otelcol/infraprism",
+        "Where the collector keeps its queue.",
+        ("collector",),
+    ),
+    Setting(
+        "INFRAPRISM_HEALTH_ENDPOINT",
+        "address",
+        "0.0.0.0:13133",
+        "Where the collector answers health checks.",
+        ("collector",),
+    ),
+    Setting(
+        "INFRAPRISM_COLLECTOR",
+        "address",
+        "localhost:4317",
+        "The second collector in the example of docs/collector.md.",
+        ("collector",),
+    ),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
+
+class UnreadableSettingError(ValueError):
+    """The value of a boolean setting is not a boolean. The message names the variable and never has the value."""
+
+
+def read_boolean(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """The value of a boolean setting; False where it is unset or empty.
+
+    `name` is one of SETTINGS. Raises UnreadableSettingError for a value that is not a boolean.
+    """
+    text = environment.get(name, "").strip()
+    if not text:
+        return False
+    value = _BOOLEANS.get(text.lower())
+    if value is None:
+        raise UnreadableSettingError(f"{name} must be {ALLOWED_BOOLEANS}")
+    return value
+
+
+def boolean(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """The same, for settings with an `unreadable_value`: logs one line for a value that is not a boolean.
+
+    Raises UnreadableSettingError only for a setting that has no such value.
+    """
+    try:
+        return read_boolean(name, environment)
+    except UnreadableSettingError as error:
+        setting = _BY_NAME[name]
+        if setting.unreadable_value is None:
+            raise
+        log_once(_log, logging.ERROR, "InfraPrism: %s; until then %s.", str(error), setting.unreadable)
+        return setting.unreadable_value
+
+
+logged: Final[set[tuple[str, tuple[str, ...]]]] = set()
+"""What `log_once` has logged in this process."""
+
+
+def log_once(log: logging.Logger, level: int, text: str, *details: str) -> None:
+    """Log a line about the settings, once in a process; `text` is a constant and neither holds a secret."""
+    if (text, details) not in logged:
+        logged.add((text, details))
+        log.log(level, text, *details)
