@@ -201,7 +201,7 @@ def normalized(telemetry: Sequence[bytes]) -> list[bytes]:
         target = request.resource_spans.add(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
         for pair in target.resource.attributes:
             if pair.key == "service.instance.id":
-                # In a forked process the SDK replaces it by a random one, if it can within 5 s, even if the user set it.
+                # In a forked process the SDK replaces it by a random one, even one that the user set.
                 pair.value.Clear()
         target.scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
         found.append(request.SerializeToString(deterministic=True))
