@@ -154,17 +154,17 @@ def test_an_abandoned_stream_can_be_read_further_as_without_instrumentation(
     async def run() -> list[object]:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:
             stream = await stream_of(opened, package, "-slow")  # each chunk is sent separately
-            seen: list[object] = []
+            received: list[object] = []
             async for chunk in items(stream):
-                seen.append(type(chunk))
-                if len(seen) == 2:
+                received.append(type(chunk))
+                if len(received) == 2:
                     break
             await value(stream.close())
             try:
-                seen += [type(chunk) async for chunk in items(stream)]
+                received += [type(chunk) async for chunk in items(stream)]
             except Exception as error:  # noqa: BLE001 - any error must be the same
-                seen.append(type(error))
-            return [*seen, stream.response.is_closed]
+                received.append(type(error))
+            return [*received, stream.response.is_closed]
 
     bare = asyncio.run(run())
     instrument(RecordedSpans().provider)

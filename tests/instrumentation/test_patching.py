@@ -96,14 +96,14 @@ def test_a_third_party_wrapper_of_our_replacement_survives_uninstrument(provider
     instrument(recorded.provider)
     ours, calls = base.request, []
 
-    def theirs(*args: Any, **kwargs: Any) -> Any:
+    def third_party(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         return ours(*args, **kwargs)
 
-    base.request = theirs
+    base.request = third_party
     try:
         uninstrument()
-        assert base.request is theirs
+        assert base.request is third_party
         opened = client("openai", provider, asynchronous=False)
         opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
         opened.close()
@@ -120,11 +120,11 @@ def test_a_wrapper_that_existed_before_instrumentation_calls_our_replacement(
     owner: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
     instances: list[object] = []
 
-    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    def third_party(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         instances.append(instance)
         return wrapped(*args, **kwargs)
 
-    wrap_function_wrapper("openai", f"{owner.__name__}.request", theirs)
+    wrap_function_wrapper("openai", f"{owner.__name__}.request", third_party)
     wrapper = vars(owner)["request"]
     try:
         recorded = RecordedSpans()

@@ -35,9 +35,9 @@ async def breaks(stream: Any) -> list[Any]:
 
 
 async def breaks_and_closes(stream: Any) -> list[Any]:
-    seen = await breaks(stream)
+    received = await breaks(stream)
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
-    return seen if close is None else [*seen, await value(close())]
+    return received if close is None else [*received, await value(close())]
 
 
 async def fails_in_the_consumer(stream: Any) -> list[Any]:
@@ -59,11 +59,11 @@ async def is_cancelled_while_reading(stream: Any) -> list[Any]:
 
 async def records_context(stream: Any) -> list[Any]:
     """Read all, and record the context variables at every chunk."""
-    seen = []
+    received = []
     async for item in items(stream):
         names = sorted(variable.name for variable in contextvars.copy_context())
-        seen += [item, names, not call_in_progress.get(), dict(otel_context.get_current())]
-    return seen
+        received += [item, names, not call_in_progress.get(), dict(otel_context.get_current())]
+    return received
 
 
 class Outcome(NamedTuple):
@@ -129,9 +129,7 @@ class App:
         for name in LOGGERS:
             logging.getLogger(name).addHandler(logger)
             logging.getLogger(name).setLevel(logging.DEBUG)
-            logging.getLogger(
-                name
-            ).propagate = False  # pytest keeps log records, which keep frames and their objects alive
+            logging.getLogger(name).propagate = False  # the log records of pytest keep frames alive
         try:
             async with used(opened):
                 return {

@@ -105,22 +105,26 @@ def streaming_response(
 ) -> Callable[[Any, str], Awaitable[list[object]]]:
     async def run(client: Any, model: str) -> list[object]:
         async with entered(make(client, model)) as response:
-            got = read(response)
-            seen = await listed(got) if hasattr(got, "__aiter__") or inspect.isgenerator(got) else await value(got)
-            if hasattr(seen, "__next__") or hasattr(seen, "__anext__"):
-                seen = [type(seen), *await listed(seen)]
-            return [type(response), response.status_code, seen]
+            result = read(response)
+            received = (
+                await listed(result)
+                if hasattr(result, "__aiter__") or inspect.isgenerator(result)
+                else await value(result)
+            )
+            if hasattr(received, "__next__") or hasattr(received, "__anext__"):
+                received = [type(received), *await listed(received)]
+            return [type(response), response.status_code, received]
 
     return run
 
 
 async def _raw_body(response: Any) -> list[Any]:
     """The raw body, joined since its chunks vary, and other distinct items."""
-    got = response.http_response
-    seen = await listed(got.aiter_raw() if type(response).__name__.startswith("Async") else got.iter_raw())
-    others = [each for each in seen if not isinstance(each, bytes)]
+    result = response.http_response
+    received = await listed(result.aiter_raw() if type(response).__name__.startswith("Async") else result.iter_raw())
+    others = [each for each in received if not isinstance(each, bytes)]
     distinct = [each for number, each in enumerate(others) if each not in others[:number]]
-    return [b"".join(each for each in seen if isinstance(each, bytes)), *distinct]
+    return [b"".join(each for each in received if isinstance(each, bytes)), *distinct]
 
 
 def _openai_chat(client: Any, model: str, **parameters: Any) -> Any:
@@ -140,9 +144,9 @@ def _openai_ways() -> list[Way]:
     async def helper(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
         async with entered(chats.stream(model=model, messages=MESSAGES, **USAGE)) as stream:
-            seen = [event.type for event in await listed(stream)]
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_completion())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     async def parse(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
@@ -264,9 +268,9 @@ def _responses_ways() -> list[Way]:
 
     async def helper(client: Any, model: str) -> list[object]:
         async with entered(client.responses.stream(model=model, input=CANARY)) as stream:
-            seen = [event.type for event in await listed(stream)]
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_response())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     return [
         Way("responses", "openai", "responses", plain(make)),
@@ -298,9 +302,9 @@ def _anthropic_ways() -> list[Way]:
 
     async def helper(client: Any, model: str) -> list[object]:
         async with entered(client.messages.stream(model=model, **parameters)) as stream:
-            seen = [event.type for event in await listed(stream)]
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_message())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     async def text_helper(client: Any, model: str) -> list[object]:
         async with entered(client.messages.stream(model=model, **parameters)) as stream:

@@ -39,8 +39,8 @@ class ClientPackage:
     """One client package, as data.
 
     `name` is the name of its distribution and module, `oldest` the oldest supported version. `operations` are the
-    billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except for those
-    whose class, or whose provider runtime, is named in `other_providers`.
+    billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except those
+    with a class or a provider runtime that is named in `other_providers`.
     """
 
     name: str
@@ -303,7 +303,7 @@ def _server_attributes(server: Any) -> dict[str, Attribute]:
 
 
 def _with_observed_parser(options: Any, call: LLMCall) -> Any:
-    """Options of the same request whose `post_parser` first reports the response to the call.
+    """Options of the same request with a `post_parser` that first reports the response to the call.
 
     The parser can raise, as it does for a truncated response, and that response is billed too.
     """

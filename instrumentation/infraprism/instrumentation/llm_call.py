@@ -129,7 +129,7 @@ class LLMCall:
     def on_sse_event(self, event: object, *, live: bool) -> None:
         """Record one decoded server-sent event of a body that the application reads itself.
 
-        `live` is False if the whole body was available at once, so that its time is not that of a chunk.
+        `live` is False if the complete body was available at once, so that its time is not that of a chunk.
         """
         first, last = self._first_chunk_ns, self.last_chunk_ns
         self.on_chunk(event)

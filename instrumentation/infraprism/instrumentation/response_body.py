@@ -97,7 +97,7 @@ class JSONParser:
 class SSEParser:
     """Finds the server-sent events that contain usage, in data split at any byte.
 
-    `live` is False if the whole body was available at once, so that its time is not that of a chunk. `parts` is the
+    `live` is False if the complete body was available at once, so that its time is not that of a chunk. `parts` is the
     data of the line that is not complete yet.
     """
 

@@ -29,9 +29,9 @@ class ServerState:
     def is_cached(self, prefix: bytes) -> bool:
         """Whether this prefix of a prompt is cached. It is from now on."""
         with self._lock:
-            seen = prefix in self._prefixes
+            is_cached = prefix in self._prefixes
             self._prefixes.add(prefix)
-            return seen
+            return is_cached
 
     def store_response(self, response_id: str, tokens: int) -> None:
         """Store the size of a response's context, for `previous_response_id`."""
