@@ -1,11 +1,11 @@
-"""The calls that benchmarks/instrumentation.py counts: run by it, once per variant, in that variant's environment.
+"""The calls that benchmarks/instrumentation.py counts. It runs this once per variant, in the variant's environment.
 
     python benchmarks/calls.py VARIANT
 
-Makes some calls to be warm, then forks one child after the other for each kind and count of calls; then puts the
-variant on, and does the same. Under callgrind, which is told to count only then (counting is ten times slower), every
-child writes the instructions of all its threads into a file of its own, and says on standard output which one that is.
-The transport answers in the process, so that nothing but the client and its instrumentation costs anything.
+Makes some calls for warm-up, forks one child for each kind and count of calls, then enables the variant and repeats it.
+Callgrind counts only in the children (counting is ten times slower): every child writes the instructions of all
+its threads to its own file, and its process id is printed. The transport is in the process, so that only the client and
+its instrumentation are measured.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ USAGE: Final = {
     "prompt_tokens_details": {"cached_tokens": 40},
     "completion_tokens_details": {"reasoning_tokens": 16},
 }
-ANSWER: Final[dict[str, Any]] = {
+RESPONSE: Final[dict[str, Any]] = {
     "id": "chatcmpl-1",
     "created": 1_750_000_000,
     "model": "gpt-4o-mini-2024-07-18",
     "service_tier": "default",
     "system_fingerprint": "fp_1",
 }
-# What a careful instrumentation would write about such a call, by hand.
+# The attributes of such a call by the semantic conventions.
 TWELVE_ATTRIBUTES: Final = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
@@ -60,20 +60,20 @@ TWELVE_ATTRIBUTES: Final = {
 
 
 class Null(SpanExporter):
-    """Takes spans and forgets them."""
+    """Discards spans."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - the SDK names it
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - the name in the SDK
         return SpanExportResult.SUCCESS
 
 
-def answer() -> bytes:
+def response_body() -> bytes:
     message = {"role": "assistant", "content": "All is well. " * 8, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-    return json.dumps({**ANSWER, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+    return json.dumps({**RESPONSE, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
 
 
 def chunks() -> Iterator[bytes]:
-    shared = {**ANSWER, "object": "chat.completion.chunk"}
+    shared = {**RESPONSE, "object": "chat.completion.chunk"}
     for number in range(CHUNKS - 1):
         delta = {"content": f" word{number}"} if number else {"role": "assistant", "content": ""}
         choice = {"index": 0, "delta": delta, "finish_reason": None, "logprobs": None}
@@ -81,38 +81,38 @@ def chunks() -> Iterator[bytes]:
     yield f"data: {json.dumps({**shared, 'choices': [], 'usage': USAGE})}\n\ndata: [DONE]\n\n".encode()
 
 
-class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """An answer that comes in these pieces."""
+class Chunks(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """A response body in these chunks."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, body_chunks: Sequence[bytes]) -> None:
+        self._body_chunks = body_chunks
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
+        return iter(self._body_chunks)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
+        for chunk in self._body_chunks:
+            yield chunk
 
 
-def transport(pieces: Sequence[bytes]) -> httpx2.MockTransport:
-    """Answers every request, and a stream in these pieces."""
-    whole = answer()
+def transport(body_chunks: Sequence[bytes]) -> httpx2.MockTransport:
+    """A transport that responds to every request; a stream has these chunks."""
+    body = response_body()
 
     def respond(request: httpx2.Request) -> httpx2.Response:
         if b'"stream":true' in request.content:
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces(pieces))
-        return httpx2.Response(200, headers={"content-type": "application/json"}, content=whole)
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Chunks(body_chunks))
+        return httpx2.Response(200, headers={"content-type": "application/json"}, content=body)
 
     return httpx2.MockTransport(respond)
 
 
-def clients(pieces: Sequence[bytes]) -> tuple[OpenAI, AsyncOpenAI]:
-    """A client of each kind, synchronous and asynchronous; a stream comes in these pieces."""
-    answering = transport(pieces)
+def clients(body_chunks: Sequence[bytes]) -> tuple[OpenAI, AsyncOpenAI]:
+    """A synchronous and an asynchronous client; a stream has these chunks."""
+    mock_transport = transport(body_chunks)
     return (
-        OpenAI(api_key="none", http_client=httpx2.Client(transport=answering)),
-        AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=answering)),
+        OpenAI(api_key="none", http_client=httpx2.Client(transport=mock_transport)),
+        AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=mock_transport)),
     )
 
 
@@ -123,7 +123,7 @@ def batching() -> TracerProvider:
 
 
 def ours() -> TracerProvider:
-    from infraprism.instrumentation import instrument  # noqa: PLC0415 - not installed beside the others
+    from infraprism.instrumentation import instrument  # noqa: PLC0415 - not installed in the other environments
     from infraprism.processor import InfraPrismSpanProcessor  # noqa: PLC0415
 
     provider = TracerProvider(shutdown_on_exit=False)
@@ -166,13 +166,13 @@ VARIANTS: Final[dict[str, Callable[[], TracerProvider]]] = {
 
 
 def callers() -> dict[str, Callable[[], None]]:
-    """One call of each kind. Methods are looked up anew for each, since a variant replaces them in between."""
+    """One call of each kind. Methods are looked up at each call, since a variant replaces them."""
     client, async_client = clients(list(chunks()))
-    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
-    streamed = {**asked, "stream": True, "stream_options": {"include_usage": True}}
+    parameters = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How are you?"}]}
+    streamed = {**parameters, "stream": True, "stream_options": {"include_usage": True}}
 
     def chat() -> None:
-        assert client.chat.completions.create(**asked).usage.total_tokens == 148
+        assert client.chat.completions.create(**parameters).usage.total_tokens == 148
 
     def stream() -> None:
         assert sum(1 for _ in client.chat.completions.create(**streamed)) == CHUNKS
@@ -202,25 +202,25 @@ def spanned(call: Callable[[], None], tracer: trace.Tracer) -> Callable[[], None
 
 
 def switch_counting(wanted: str) -> None:
-    """Tell callgrind to count, "on", or to stop, "off", and see that it does."""
+    """Switch the counting of callgrind `on` or `off`, and check that it was switched."""
     vgdb = ("vgdb", f"--pid={os.getpid()}")
     for _ in range(10):
         subprocess.run([*vgdb, f"instrumentation {wanted}"], check=True, capture_output=True)
-        said = subprocess.run([*vgdb, "instrumentation"], check=True, capture_output=True, text=True).stdout
-        if wanted in said.split():
+        status = subprocess.run([*vgdb, "instrumentation"], check=True, capture_output=True, text=True).stdout
+        if wanted in status.split():
             return
     sys.exit(f"callgrind does not switch its counting {wanted}")
 
 
 def measure(state: str, calls: dict[str, Callable[[], None]], provider: TracerProvider) -> None:
-    """Fork a child for each kind and count of calls, and say which one counted what: "on stream 30 4711"."""
+    """Fork a child for each kind and count of calls, and print a line for each: `on stream 30 4711`."""
     for call in calls.values():
         for _ in range(WARM):
             call()
     provider.force_flush()
     gc.collect()
     switch_counting("on")
-    gc.disable()  # when it runs is chance, and one run of it costs more than what is looked for
+    gc.disable()  # it runs at unpredictable times, and one run costs more than the instrumentation
     for kind, counts in COUNTS.items():
         for number in counts:
             child = os.fork()

@@ -1,15 +1,15 @@
-"""Instructions that measuring a call adds to it, beside other instrumentations: a chat call, a stream of 101 chunks.
+"""Instructions that each instrumentation adds to a call: a chat call, and a stream of 101 chunks.
 
     python benchmarks/instrumentation.py [VARIANT ...]
 
-Counts with valgrind's callgrind, which knows no noise of the machine: each count is the slope between two numbers of
-calls, over all threads, with a transport that answers within the process (benchmarks/calls.py). The interpreter has a
-noise of its own: where its objects lie decides which of the names that it looks up push each other out of its memory
-of classes, the client's own names too. So each variant is compared with the client before the variant was put on, in
-the same process; and what adds little is counted with several seeds of Python's hashes, and the median
-printed, with the least and the most; the others, which add much more, with one. `span` is one bare span of twelve
-attributes with the stock batch processor. The others are installed into environments of their own, at the versions
-below, and run as they come. Needs valgrind; takes twenty minutes on two cores.
+Counts instructions with valgrind's callgrind, which does not depend on the load of the machine. Each count is the slope
+between two numbers of calls, over all threads, with a transport in the process (benchmarks/calls.py). The interpreter
+adds noise: the addresses of objects determine which attribute look-ups evict each other from its type cache, also those
+of the client. So each variant is compared with the client before the variant was enabled, in the same process. Variants
+that add little are counted with several seeds of Python's hashes, and the median is printed with minimum and maximum;
+the others are counted with one. `span` is one span of twelve attributes with the stock batch processor. The others are
+installed into their own environments, at the versions below, with default settings. Needs valgrind; takes twenty
+minutes on two cores.
 """
 
 from __future__ import annotations
@@ -38,24 +38,28 @@ SEEDS: Final = range(1, 8)
 
 
 def python_of(variant: str) -> str:
-    """The interpreter that a variant runs in; the environment is made if it is not there yet."""
+    """The interpreter of a variant. Its environment is created on first use."""
     if variant not in OTHERS:
         return sys.executable
-    wanted = [OTHERS[variant], f"openai=={version('openai')}", f"opentelemetry-sdk=={version('opentelemetry-sdk')}"]
-    folder = ROOT / "build" / "benchmarks" / f"{variant}-{hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]}"
+    requirements = [
+        OTHERS[variant],
+        f"openai=={version('openai')}",
+        f"opentelemetry-sdk=={version('opentelemetry-sdk')}",
+    ]
+    folder = ROOT / "build" / "benchmarks" / f"{variant}-{hashlib.sha256(repr(requirements).encode()).hexdigest()[:12]}"
     python = folder / "bin" / "python"
     if not (folder / ".made").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
         (folder / ".made").touch()
     return str(python)
 
 
 Counts = dict[tuple[str, str], float]
-"""By kind of call, with the variant "on" and "off": millions of instructions of one call."""
+"""Millions of instructions of one call, by kind of call and state of the variant (`on` or `off`)."""
 
 
-def counted(variant: str, seed: int) -> Counts:
+def count_instructions(variant: str, seed: int) -> Counts:
     with tempfile.TemporaryDirectory() as folder:
         ran = subprocess.run(
             [
@@ -76,26 +80,26 @@ def counted(variant: str, seed: int) -> Counts:
     return {key: (more - fewer) / (many - few) / 1e6 for key, ((few, fewer), (many, more)) in totals.items()}
 
 
-def _total(written: Path) -> int:
-    found = re.search(r"^(?:summary|totals): (\d+)", written.read_text(), re.MULTILINE)
+def _total(output: Path) -> int:
+    found = re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.MULTILINE)
     total = 0 if found is None else int(found[1])
     assert total, "callgrind counted nothing"
     return total
 
 
-def said(found: list[float], sign: str) -> str:
-    return f"{median(found):{sign}.2f} M ({min(found):{sign}.2f} to {max(found):{sign}.2f})"
+def formatted(values: list[float], sign: str) -> str:
+    return f"{median(values):{sign}.2f} M ({min(values):{sign}.2f} to {max(values):{sign}.2f})"
 
 
 def main(variants: list[str]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for variant in variants or VARIANTS:
             python_of(variant)
-            counts = list(pool.map(partial(counted, variant), SEEDS[:1] if variant in OTHERS else SEEDS))
+            counts = list(pool.map(partial(count_instructions, variant), SEEDS[:1] if variant in OTHERS else SEEDS))
             for kind in dict.fromkeys(kind for kind, _ in counts[0]):
-                added = said([count[kind, "on"] - count[kind, "off"] for count in counts], "+")
+                added = formatted([count[kind, "on"] - count[kind, "off"] for count in counts], "+")
                 print(
-                    f"{variant:14} {kind:14} {added:34} to {said([count[kind, 'off'] for count in counts], '')}",
+                    f"{variant:14} {kind:14} {added:34} to {formatted([count[kind, 'off'] for count in counts], '')}",
                     flush=True,
                 )
 

@@ -1,11 +1,11 @@
 """A support desk: models of OpenAI and Anthropic answer the tickets of two customers.
 
-An ordinary app on the vendors' own packages. All it says about InfraPrism is whom a call is for. Run it with
+The application uses the vendors' packages, and InfraPrism only to attribute calls to customers. Run it with
 
     opentelemetry-instrument python support_desk.py
 
-The vendors' own variables decide where the calls go: OPENAI_API_KEY, OPENAI_BASE_URL, ANTHROPIC_API_KEY,
-ANTHROPIC_BASE_URL. With the key of one vendor alone, the other's part is left out.
+It reads the vendors' environment variables: OPENAI_API_KEY, OPENAI_BASE_URL, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL.
+Calls to a vendor without a key are skipped.
 """
 
 import json
@@ -39,28 +39,28 @@ ORDER_TOOL = {
 
 
 def order_status(order: str) -> str:
-    """Look an order up in the shop's own database."""
+    """Look up an order in the database of the shop."""
     number = "".join(character for character in order if character.isdigit())
     return ORDERS.get(number, "unknown order")
 
 
 def triage(client: openai.OpenAI, ticket: str) -> str:
-    """Say in a word or two what a ticket is about."""
+    """Return the topic of a ticket in two words."""
     response = client.responses.create(model=TRIAGE_MODEL, instructions="Name the topic in two words.", input=ticket)
     return response.output_text
 
 
 def similar_tickets(client: openai.OpenAI, ticket: str) -> int:
-    """Turn a ticket into a vector, to find others like it."""
+    """Embed a ticket, to find similar ones. Returns the number of dimensions."""
     return len(client.embeddings.create(model=EMBEDDING_MODEL, input=ticket).data[0].embedding)
 
 
 def answer_with_tools(client: openai.OpenAI, ticket: str) -> str:
-    """Let the model look up the order, then stream its answer."""
+    """Let the model look up the order, then stream its response."""
     messages = [{"role": "system", "content": POLICY}, {"role": "user", "content": ticket}]
-    asked = client.chat.completions.create(model=CHAT_MODEL, messages=messages, tools=[ORDER_TOOL]).choices[0].message
-    messages.append(asked)
-    for call in asked.tool_calls or []:
+    message = client.chat.completions.create(model=CHAT_MODEL, messages=messages, tools=[ORDER_TOOL]).choices[0].message
+    messages.append(message)
+    for call in message.tool_calls or []:
         status = order_status(json.loads(call.function.arguments)["order"])
         messages.append({"role": "tool", "tool_call_id": call.id, "content": status})
     stream = client.chat.completions.create(
@@ -74,7 +74,7 @@ def answer_with_tools(client: openai.OpenAI, ticket: str) -> str:
 
 
 def answer_urgent(client: openai.OpenAI, ticket: str) -> str:
-    """Use the better model, or the usual one while the better one is busy."""
+    """Use the larger model, or the default one if the larger one is rate-limited."""
     messages = [{"role": "system", "content": POLICY}, {"role": "user", "content": ticket}]
     try:
         completion = client.chat.completions.create(model=URGENT_MODEL, messages=messages)
@@ -84,7 +84,7 @@ def answer_urgent(client: openai.OpenAI, ticket: str) -> str:
 
 
 def review(client: anthropic.Anthropic, ticket: str, answer: str) -> str:
-    """Have a model of another vendor look over the answer."""
+    """Review the answer with a model of another vendor."""
     message = client.messages.create(
         model=REVIEW_MODEL,
         max_tokens=300,
@@ -95,7 +95,7 @@ def review(client: anthropic.Anthropic, ticket: str, answer: str) -> str:
 
 
 def follow_up(client: anthropic.Anthropic, ticket: str) -> str:
-    """Stream a message that asks whether all is well now."""
+    """Stream a message that asks whether the problem is solved."""
     prompt = f"Ask the customer whether this is solved: {ticket}"
     with client.messages.stream(
         model=REVIEW_MODEL, max_tokens=300, messages=[{"role": "user", "content": prompt}]
@@ -104,7 +104,7 @@ def follow_up(client: anthropic.Anthropic, ticket: str) -> str:
 
 
 def main() -> None:
-    """Work through the inbox."""
+    """Answer the tickets."""
     chat = openai.OpenAI() if os.environ.get("OPENAI_API_KEY") else None
     claude = anthropic.Anthropic() if os.environ.get("ANTHROPIC_API_KEY") else None
 

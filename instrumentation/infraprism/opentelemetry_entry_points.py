@@ -1,7 +1,7 @@
-"""What `opentelemetry-instrument` loads: a hook, and an instrumentor for each client package.
+"""Entry points of `opentelemetry-instrument`: a pre-instrument hook, and an instrumentor for each client package.
 
-It stands alone beside the parts, and imports them only inside of functions, since it loads whatever else is broken:
-an error that got out of here, even one of an import, would stop all other instrumentations of the application.
+This module imports other InfraPrism packages only within functions, so that it can be imported even if one of them
+cannot: an error here, also an import error, would stop all other instrumentations of the application.
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ _log: Final = logging.getLogger("infraprism.instrumentation")
 
 
 def pre_instrument() -> None:
-    """The `opentelemetry_pre_instrument` hook. Raises nothing; doing it twice does nothing more."""
+    """The `opentelemetry_pre_instrument` hook. Raises nothing; further calls do nothing."""
 
-    def work() -> None:
+    def run() -> None:
         from infraprism.instrumentation import zero_code  # noqa: PLC0415 - see the module
 
         zero_code.attach_processor()
 
-    _quietly(work)
+    _log_errors(run)
 
 
 class _PackageInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base class is untyped
-    """Observes one client package. One that is missing or too old is skipped."""
+    """Instruments one client package. A package that is missing or too old is skipped."""
 
     package = ""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: a package that is missing is no conflict."""
+        """None: a missing package is not a dependency conflict."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        def work() -> None:
+        def run() -> None:
             from infraprism.instrumentation import zero_code  # noqa: PLC0415 - see the module
 
-            zero_code.observe(self.package, kwargs.get("tracer_provider"))
+            zero_code.instrument_package(self.package, kwargs.get("tracer_provider"))
 
-        _quietly(work)
+        _log_errors(run)
 
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
-        def work() -> None:
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the signature of the base class
+        def run() -> None:
             from infraprism.instrumentation import zero_code  # noqa: PLC0415 - see the module
 
-            zero_code.leave(self.package)
+            zero_code.uninstrument_package(self.package)
 
-        _quietly(work)
+        _log_errors(run)
 
 
 class OpenAIInstrumentor(_PackageInstrumentor):
-    """Observes the openai package."""
+    """Instruments the openai package."""
 
     package = "openai"
 
 
 class AnthropicInstrumentor(_PackageInstrumentor):
-    """Observes the anthropic package."""
+    """Instruments the anthropic package."""
 
     package = "anthropic"
 
 
-def _quietly(work: Callable[[], None]) -> None:
+def _log_errors(run: Callable[[], None]) -> None:
     try:
-        work()
-    except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-        _log.warning("InfraPrism is not at work", exc_info=True)
+        run()
+    except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+        _log.warning("InfraPrism is not active", exc_info=True)

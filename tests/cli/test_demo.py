@@ -67,8 +67,8 @@ def test_with_real_providers_the_events_equal_the_calls_that_they_served(provide
     truths = provider.calls
     assert len(truths) == 8
     assert sorted((event["model"], event["input_tokens"], event["output_tokens"]) for event in events if event) == [
-        (truth.model_answered, truth.reported.input_tokens, truth.reported.output_tokens)
-        for truth in sorted(truths, key=lambda truth: (truth.model_answered, truth.reported and truth.reported[:2]))
+        (truth.response_model, truth.reported.input_tokens, truth.reported.output_tokens)
+        for truth in sorted(truths, key=lambda truth: (truth.response_model, truth.reported and truth.reported[:2]))
         if truth.reported
     ]
     for secret in (CANARY, OPENAI_KEY, ANTHROPIC_KEY, *PROMPTS):
@@ -134,13 +134,13 @@ def test_the_check_fails_for_a_missing_a_duplicate_and_a_wrong_event(provider: L
     served = check.calls(provider.exchanges)
     events = [
         {
-            "model": exchange.truth.model_answered,
-            "input_tokens": exchange.truth.reported.input_tokens,
-            "output_tokens": exchange.truth.reported.output_tokens,
+            "model": exchange.record.response_model,
+            "input_tokens": exchange.record.reported.input_tokens,
+            "output_tokens": exchange.record.reported.output_tokens,
             "success": True,
         }
         for exchange in served
-        if exchange.truth.reported
+        if exchange.record.reported
     ]
     assert (len(provider.exchanges), len(events)) == (3, 2)
     check.check_counts(served, events)

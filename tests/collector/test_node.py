@@ -18,7 +18,7 @@ from tests.kit.provider import OPENAI_KEY
 from tests.kit.search import files, traces
 
 from infraprism import pricing
-from infraprism.local_provider import LocalProvider, Truth
+from infraprism.local_provider import BillingRecord, LocalProvider
 from infraprism.schema.usage import Usage
 
 HERE = Path(__file__).parent
@@ -27,10 +27,10 @@ RESOURCE = "service.name=a-service-with-a-secret-name,infraprism.entity_type=tea
 SECRETS = [CANARY, "a-service-with-a-secret-name", OPENAI_KEY]
 
 
-def _billed(truth: Truth) -> tuple[Any, ...]:
+def _billed(truth: BillingRecord) -> tuple[Any, ...]:
     """What the provider knows of a call."""
     used = truth.usage
-    model = truth.model_answered if used and truth.operation != "embeddings" else truth.model_asked
+    model = truth.response_model if used and truth.operation != "embeddings" else truth.request_model
     output = used and (used.output_tokens or (0 if truth.operation == "embeddings" else None))
     return model, used and used.input_tokens, output, used is not None
 

@@ -5,43 +5,20 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.kit.provider import CANARY
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import instrument, uninstrument
-from infraprism.instrumentation.call import delivery_stats
+from infraprism.instrumentation.llm_call import delivery_stats
 from infraprism.local_provider import LocalProvider
 
-# Clients of before run on asyncio alone.
+# Older clients support only asyncio.
 collect_ignore = ["test_other_event_loops.py"] if openai.__version__.startswith(("0.", "1.")) else []
 
 
-class Recorded:
-    """The spans of a provider that `instrument` was given."""
-
-    def __init__(self) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-
-    @property
-    def spans(self) -> list[ReadableSpan]:
-        return list(self._exporter.get_finished_spans())
-
-    def only(self) -> ReadableSpan:
-        """The one span there is."""
-        (span,) = self.spans
-        return span
-
-    def clear(self) -> None:
-        self._exporter.clear()
-
-
 @pytest.fixture(scope="session", autouse=True)
-def _old_objects_are_left_out_of_collections() -> Iterator[None]:
-    """What is imported stays, and to look through it takes longer than all else when a test collects garbage."""
+def _old_objects_are_excluded_from_garbage_collection() -> Iterator[None]:
+    """Imported modules remain. Searching them takes most of the time when a test collects garbage."""
     gc.collect()
     gc.freeze()
     yield
@@ -61,9 +38,9 @@ def provider(shared_provider: LocalProvider) -> LocalProvider:
 
 
 @pytest.fixture
-def recorded() -> Iterator[Recorded]:
-    """Everything instrumented, with the spans at hand; no error of ours may have been swallowed meanwhile."""
-    found = Recorded()
+def recorded() -> Iterator[RecordedSpans]:
+    """All packages are instrumented, and their spans recorded. Asserts that no internal error occurred meanwhile."""
+    found = RecordedSpans()
     before = delivery_stats.snapshot()["errors"]
     instrument(found.provider)
     yield found

@@ -1,4 +1,4 @@
-"""Each call of an application, in whatever way it is made, is one exact span."""
+"""Each call is one exact span, for every way to make a call."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import suppress
 import pydantic
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import WAYS, Way, client, used
 from tests.kit.provider import CANARY
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.local_provider import LocalProvider
 
@@ -34,18 +34,18 @@ OPERATIONS = {"chat": "chat", "responses": "chat", "completion": "text_completio
 @SIDES
 @ALL_WAYS
 @pytest.mark.parametrize("marker", ["-cached", "-no-usage"])
-def test_an_answered_call_is_one_exact_span(
-    way: Way, asynchronous: bool, marker: str, provider: LocalProvider, recorded: Recorded
+def test_a_successful_call_is_one_exact_span(
+    way: Way, asynchronous: bool, marker: str, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     model = MODELS[way.package] + marker
 
     async def run() -> None:
         async with used(client(way.package, provider, asynchronous=asynchronous)) as opened:
-            with suppress(TypeError, AttributeError, pydantic.ValidationError):  # of helpers that need the usage
+            with suppress(TypeError, AttributeError, pydantic.ValidationError):  # of helpers that require the usage
                 await way.run(opened, model)
 
     asyncio.run(run())
-    span, (truth,) = recorded.only(), provider.calls
+    span, (record,) = recorded.only(), provider.calls
     attributes = dict(span.attributes or {})
 
     assert span.kind is SpanKind.CLIENT
@@ -55,14 +55,14 @@ def test_an_answered_call_is_one_exact_span(
     assert attributes["gen_ai.request.model"] == model
     assert attributes["gen_ai.provider.name"] == way.package
     assert (attributes["server.address"], attributes["server.port"]) == ("127.0.0.1", provider.port)
-    assert attributes.get("gen_ai.request.stream", False) == way.streamed == truth.streamed
-    assert attributes.get("gen_ai.response.model") == truth.model_answered
+    assert attributes.get("gen_ai.request.stream", False) == way.streamed == record.streamed
+    assert attributes.get("gen_ai.response.model") == record.response_model
     if way.operation != "embeddings":
-        assert attributes.get("gen_ai.response.id") == truth.response_id
-    reported = truth.reported._asdict() if truth.reported else {}
+        assert attributes.get("gen_ai.response.id") == record.response_id
+    reported = record.reported._asdict() if record.reported else {}
     for bucket, key in USAGE_KEYS.items():
         assert attributes.get(key) == reported.get(bucket), bucket
-    assert (truth.reported is not None) == (way.reports_usage and marker != "-no-usage")
+    assert (record.reported is not None) == (way.reports_usage and marker != "-no-usage")
     if way.sees_chunks:
         first_chunk = attributes["gen_ai.response.time_to_first_chunk"]
         assert 0 < first_chunk <= (span.end_time - span.start_time) / 1e9

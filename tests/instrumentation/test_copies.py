@@ -1,4 +1,4 @@
-"""Clients, answers and errors can be copied and pickled, or not, just as without us."""
+"""Clients, responses and errors can be copied and pickled exactly as without instrumentation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import openai
 import pytest
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, client
 from tests.kit.provider import OPENAI_KEY
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import instrument
 from infraprism.local_provider import LocalProvider
@@ -19,7 +19,7 @@ from infraprism.local_provider import LocalProvider
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
 }
 
 
@@ -29,11 +29,11 @@ def _create(package: str, opened: Any) -> Any:
     return opened.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
 
 
-def _copied(make: Callable[[Any], Any], thing: Any) -> object:
-    """What a copy is, or the error that there is none."""
+def _copied(make: Callable[[Any], Any], value: Any) -> object:
+    """The facts about a copy, or the error of making one."""
     try:
-        made = make(thing)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
+        made = make(value)
+    except Exception as error:  # noqa: BLE001 - any error must be the same
         return type(error), str(error)
     facts = sorted(vars(made)) if hasattr(made, "__dict__") else []
     if isinstance(made, Exception):
@@ -44,26 +44,26 @@ def _copied(make: Callable[[Any], Any], thing: Any) -> object:
 
 def _all_copied(package: str, provider: LocalProvider) -> list[object]:
     with client(package, provider, asynchronous=False) as opened:
-        answer = _create(package, opened)
+        response = _create(package, opened)
         with pytest.raises(Exception, match="404") as caught:
-            _create(package, opened.with_options(base_url=f"http://127.0.0.1:{provider.port}/nowhere"))
-        return [_copied(make, thing) for thing in (opened, answer, caught.value) for make in COPIES.values()]
+            _create(package, opened.with_options(base_url=f"http://127.0.0.1:{provider.port}/missing"))
+        return [_copied(make, value) for value in (opened, response, caught.value) for make in COPIES.values()]
 
 
 @pytest.mark.parametrize("package", ["openai", "anthropic"])
-def test_what_can_be_copied_and_pickled_is_the_same(package: str, provider: LocalProvider) -> None:
+def test_the_same_objects_can_be_copied_and_pickled(package: str, provider: LocalProvider) -> None:
     bare = _all_copied(package, provider)
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
     assert _all_copied(package, provider) == bare
     assert len(recorded.spans) == 2
 
 
-def test_calls_of_the_module_itself_are_observed(
-    provider: LocalProvider, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+def test_calls_of_the_modules_own_client_are_instrumented(
+    provider: LocalProvider, recorded: RecordedSpans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with openai.DefaultHttpxClient(verify=False) as transport:
-        monkeypatch.setattr(openai, "_client", None)  # made anew, and another test's not kept
+        monkeypatch.setattr(openai, "_client", None)  # created again, not that of another test
         monkeypatch.setattr(openai, "http_client", transport)
         monkeypatch.setattr(openai, "api_key", OPENAI_KEY)
         monkeypatch.setattr(openai, "base_url", f"{provider.openai_base_url}/")

@@ -1,4 +1,4 @@
-"""A call ends exactly once, at once, whichever way the application lets go of it."""
+"""A call ends exactly once, and immediately, however the application abandons it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, USAGE, client, httpx, used
-from tests.kit.reading import entered, items, value
+from tests.kit.reading import entered, items, until, value
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import instrument, uninstrument
-from infraprism.instrumentation.call import Call
+from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.proxies import Proxy
 from infraprism.local_provider import LocalProvider
 from infraprism.processor import to_event
@@ -40,7 +40,7 @@ def helper_of(opened: Any, package: str) -> Any:
     return opened.messages.stream(model=MODELS[package], messages=MESSAGES, max_tokens=9)
 
 
-async def breaks_off_and_closes(opened: Any, package: str, recorded: Recorded) -> None:
+async def breaks_and_closes(opened: Any, package: str, recorded: RecordedSpans) -> None:
     stream = await stream_of(opened, package)
     async for _ in items(stream):
         break
@@ -49,13 +49,13 @@ async def breaks_off_and_closes(opened: Any, package: str, recorded: Recorded) -
     await value(stream.close())
 
 
-async def closes_before_the_first_chunk(opened: Any, package: str, recorded: Recorded) -> None:
+async def closes_before_the_first_chunk(opened: Any, package: str, recorded: RecordedSpans) -> None:
     stream = await stream_of(opened, package)
     await value(stream.close())
     assert len(recorded.spans) == 1
 
 
-async def leaves_the_block(opened: Any, package: str, recorded: Recorded) -> None:
+async def breaks_in_the_with_block(opened: Any, package: str, recorded: RecordedSpans) -> None:
     async with entered(await stream_of(opened, package)) as stream:
         async for _ in items(stream):
             break
@@ -63,15 +63,15 @@ async def leaves_the_block(opened: Any, package: str, recorded: Recorded) -> Non
     assert len(recorded.spans) == 1
 
 
-async def fails_in_the_block(opened: Any, package: str, recorded: Recorded) -> None:
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
+async def fails_in_the_with_block(opened: Any, package: str, recorded: RecordedSpans) -> None:
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the with block is tested
         async with entered(await stream_of(opened, package)) as stream:
             async for _ in items(stream):
                 _ = 1 / 0
     assert len(recorded.spans) == 1
 
 
-async def leaves_the_helper(opened: Any, package: str, recorded: Recorded) -> None:
+async def breaks_in_the_stream_helper(opened: Any, package: str, recorded: RecordedSpans) -> None:
     async with entered(helper_of(opened, package)) as stream:
         async for _ in items(stream):
             break
@@ -79,58 +79,58 @@ async def leaves_the_helper(opened: Any, package: str, recorded: Recorded) -> No
     assert len(recorded.spans) == 1
 
 
-async def drops_the_stream(opened: Any, package: str, recorded: Recorded) -> None:
+async def drops_the_stream(opened: Any, package: str, recorded: RecordedSpans) -> None:
     stream = await stream_of(opened, package)
     async for _ in items(stream):
         break
     del stream
-    for _ in range(10):  # generators are closed one by one, each by the event loop
+    for _ in range(10):  # the event loop closes one generator per iteration
         await asyncio.sleep(0)
     gc.collect()
     assert len(recorded.spans) == 1
 
 
-async def drops_the_stream_unread(opened: Any, package: str, recorded: Recorded) -> None:
+async def drops_the_stream_without_reading(opened: Any, package: str, recorded: RecordedSpans) -> None:
     stream = await stream_of(opened, package)
     del stream
     gc.collect()
     assert len(recorded.spans) == 1
 
 
-async def leaves_a_streaming_response(opened: Any, package: str, recorded: Recorded) -> None:
-    asked: dict[str, Any] = {"model": MODELS[package], "messages": MESSAGES, "stream": True}
+async def breaks_in_a_streaming_response(opened: Any, package: str, recorded: RecordedSpans) -> None:
+    parameters: dict[str, Any] = {"model": MODELS[package], "messages": MESSAGES, "stream": True}
     if package == "openai":
-        manager = opened.chat.completions.with_streaming_response.create(**asked)
+        manager = opened.chat.completions.with_streaming_response.create(**parameters)
     else:
-        manager = opened.messages.with_streaming_response.create(max_tokens=9, **asked)
+        manager = opened.messages.with_streaming_response.create(max_tokens=9, **parameters)
     async with entered(manager) as response:
         async for _ in items(response.iter_lines()):
             break
     assert len(recorded.spans) == 1
 
 
-ENDINGS: list[Callable[[Any, str, Recorded], Awaitable[None]]] = [
-    breaks_off_and_closes,
+ENDINGS: list[Callable[[Any, str, RecordedSpans], Awaitable[None]]] = [
+    breaks_and_closes,
     closes_before_the_first_chunk,
-    leaves_the_block,
-    fails_in_the_block,
-    leaves_the_helper,
+    breaks_in_the_with_block,
+    fails_in_the_with_block,
+    breaks_in_the_stream_helper,
     drops_the_stream,
-    drops_the_stream_unread,
-    leaves_a_streaming_response,
+    drops_the_stream_without_reading,
+    breaks_in_a_streaming_response,
 ]
 
 
 @SIDES
 @PACKAGES
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # that is what dropping a stream means
-def test_a_stream_that_is_left_ends_its_call_once_without_inventing_tokens(
-    ending: Callable[[Any, str, Recorded], Awaitable[None]],
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # from the dropped streams
+def test_an_abandoned_stream_ends_its_call_once_without_output_tokens(
+    ending: Callable[[Any, str, RecordedSpans], Awaitable[None]],
     package: str,
     asynchronous: bool,
     provider: LocalProvider,
-    recorded: Recorded,
+    recorded: RecordedSpans,
 ) -> None:
     async def run() -> None:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:
@@ -148,31 +148,33 @@ def test_a_stream_that_is_left_ends_its_call_once_without_inventing_tokens(
 
 @SIDES
 @PACKAGES
-def test_a_left_stream_goes_on_as_it_would_have(package: str, asynchronous: bool, provider: LocalProvider) -> None:
+def test_an_abandoned_stream_can_be_read_further_as_without_instrumentation(
+    package: str, asynchronous: bool, provider: LocalProvider
+) -> None:
     async def run() -> list[object]:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:
-            stream = await stream_of(opened, package, "-slow")  # each chunk on its own
-            seen: list[object] = []
+            stream = await stream_of(opened, package, "-slow")  # each chunk is sent separately
+            received: list[object] = []
             async for chunk in items(stream):
-                seen.append(type(chunk))
-                if len(seen) == 2:
+                received.append(type(chunk))
+                if len(received) == 2:
                     break
             await value(stream.close())
             try:
-                seen += [type(chunk) async for chunk in items(stream)]
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
-                seen.append(type(error))
-            return [*seen, stream.response.is_closed]
+                received += [type(chunk) async for chunk in items(stream)]
+            except Exception as error:  # noqa: BLE001 - any error must be the same
+                received.append(type(error))
+            return [*received, stream.response.is_closed]
 
     bare = asyncio.run(run())
-    instrument(Recorded().provider)
+    instrument(RecordedSpans().provider)
     assert asyncio.run(run()) == bare
 
 
 @PACKAGES
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_cancelled_task_cancels_its_call(
-    package: str, streamed: bool, provider: LocalProvider, recorded: Recorded
+def test_a_cancelled_task_ends_its_call_as_cancelled(
+    package: str, streamed: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     async def run() -> None:
         async with used(client(package, provider, asynchronous=True)) as opened:
@@ -180,11 +182,11 @@ def test_a_cancelled_task_cancels_its_call(
             async def call() -> None:
                 stream = await stream_of(opened, package, "-slow" if streamed else "-hang")
                 async for _ in items(stream):
-                    begun.set()
+                    started.set()
 
-            begun = asyncio.Event()
+            started = asyncio.Event()
             task = asyncio.create_task(call())
-            await (asyncio.wait_for(begun.wait(), 5) if streamed else asyncio.sleep(0.1))
+            await asyncio.wait_for(started.wait() if streamed else until(lambda: provider.calls), 5)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -197,8 +199,8 @@ def test_a_cancelled_task_cancels_its_call(
 
 
 @PACKAGES
-def test_an_interrupt_passes_through_and_ends_the_call(
-    package: str, provider: LocalProvider, recorded: Recorded
+def test_a_keyboard_interrupt_is_raised_and_ends_the_call(
+    package: str, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     def interrupt(request: Any) -> Any:
         raise KeyboardInterrupt
@@ -214,7 +216,9 @@ def test_an_interrupt_passes_through_and_ends_the_call(
 
 
 @PACKAGES
-def test_a_stream_closed_by_another_thread_ends_once(package: str, provider: LocalProvider, recorded: Recorded) -> None:
+def test_a_stream_closed_by_another_thread_ends_once(
+    package: str, provider: LocalProvider, recorded: RecordedSpans
+) -> None:
     opened = client(package, provider, asynchronous=False)
     stream = asyncio.run(stream_of(opened, package))
     next(iter(stream))
@@ -228,34 +232,34 @@ def test_a_stream_closed_by_another_thread_ends_once(package: str, provider: Loc
 
 
 @PACKAGES
-def test_an_error_thrown_into_a_stream_closes_it_at_once(package: str, provider: LocalProvider) -> None:
+def test_an_error_thrown_into_a_stream_closes_it_immediately(package: str, provider: LocalProvider) -> None:
     def run() -> bool:
         opened = client(package, provider, asynchronous=False)
         stream = asyncio.run(stream_of(opened, package))
         next(stream)
         with pytest.raises(ZeroDivisionError) as caught:
             stream._iterator.throw(ZeroDivisionError())
-        is_closed: bool = stream.response.is_closed  # while the error still holds the frames it went through
+        is_closed: bool = stream.response.is_closed  # while the error still references the frames of its traceback
         assert caught.tb
         opened.close()
         return is_closed
 
     bare = run()
-    instrument(Recorded().provider)
+    instrument(RecordedSpans().provider)
     assert run() == bare
 
 
 @PACKAGES
-def test_a_stream_that_is_dropped_in_an_event_loop_that_runs_no_more_ends_its_call(
-    package: str, provider: LocalProvider, recorded: Recorded
+def test_a_stream_that_is_dropped_after_its_event_loop_stopped_ends_its_call(
+    package: str, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     opened = client(package, provider, asynchronous=True)
 
-    async def drops_it() -> None:
+    async def drops_stream() -> None:
         await anext(await stream_of(opened, package))
 
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(drops_it())
+    loop.run_until_complete(drops_stream())
     gc.collect()
     assert len(recorded.spans) == 1
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -265,27 +269,27 @@ def test_a_stream_that_is_dropped_in_an_event_loop_that_runs_no_more_ends_its_ca
 
 @SIDES
 @PACKAGES
-def test_a_stream_lasts_until_its_last_chunk(
-    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_the_span_of_a_stream_ends_with_the_last_chunk(
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     async def run() -> int:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:
             stream = await stream_of(opened, package)
             async for _ in items(stream):
                 break
-            left_ns = time.time_ns()
-            await asyncio.sleep(0.05)
+            abandoned_ns = time.time_ns()
+            await until(lambda: time.time_ns() > abandoned_ns)
             await value(stream.close())
-            return left_ns
+            return abandoned_ns
 
-    left_ns = asyncio.run(run())
+    abandoned_ns = asyncio.run(run())
     span = recorded.only()
-    assert (span.start_time or 0) < (span.end_time or 0) <= left_ns
+    assert (span.start_time or 0) < (span.end_time or 0) <= abandoned_ns
 
 
 @PACKAGES
-def test_a_call_under_way_is_seen_to_its_end_after_uninstrument(
-    package: str, provider: LocalProvider, recorded: Recorded
+def test_a_call_in_progress_is_recorded_after_uninstrument(
+    package: str, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     opened = client(package, provider, asynchronous=False)
     stream = asyncio.run(stream_of(opened, package))
@@ -299,26 +303,26 @@ def test_a_call_under_way_is_seen_to_its_end_after_uninstrument(
 
 @SIDES
 @PACKAGES
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # that is what dropping a stream means
-def test_nothing_of_ours_stays_in_memory_of_streams_that_are_dropped(
-    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # from the dropped streams
+def test_dropped_streams_leave_no_calls_and_proxies_in_memory(
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
-    def ours() -> int:
+    def live_objects() -> int:
         gc.collect()
-        return sum(issubclass(type(one), Call | Proxy) for one in gc.get_objects())
+        return sum(issubclass(type(each), LLMCall | Proxy) for each in gc.get_objects())
 
     async def run() -> None:
         async with used(client(package, provider, asynchronous=asynchronous)) as opened:
-            for read in (True, False) * 5:
+            for read_one in (True, False) * 5:
                 stream = await stream_of(opened, package)
                 async for _ in items(stream):
-                    if read:
+                    if read_one:
                         break
                 del stream
-                gc.collect()  # while the loop runs: what it closes at its own end, it logs, and keeps so
+                gc.collect()  # before the loop ends: it logs streams that it closes at its end, which keeps them alive
                 await asyncio.sleep(0)
 
-    before = ours()
+    before = live_objects()
     asyncio.run(run())
-    assert ours() == before
+    assert live_objects() == before
     assert len(recorded.spans) == 10

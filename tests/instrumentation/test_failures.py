@@ -1,4 +1,4 @@
-"""A failed call raises what it always raised, and is one span that names the failure without a word of its message."""
+"""A failed call raises the same error, and is one span with its `error.type` and without its message."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import openai
 import pytest
 from opentelemetry.trace import StatusCode
 from pydantic import BaseModel
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, WAYS, Way, client, httpx, used
 from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
 from tests.kit.reading import shown, value
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import uninstrument
 from infraprism.local_provider import LocalProvider
@@ -25,7 +25,7 @@ SIDES = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asy
 ALL_WAYS = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name.replace(" ", "_"))
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}
 BASIC_WAYS = ("chat", "stream", "messages", "messages stream", "messages raw")
-REFUSALS = {
+ERRORS = {
     "err400": ("invalid_request", "400"),
     "err401": ("authentication", "401"),
     "err403": ("permission", "403"),
@@ -39,11 +39,11 @@ async def outcome(way: Way, provider: LocalProvider, model: str, *, asynchronous
     async with used(client(way.package, provider, asynchronous=asynchronous, **options)) as opened:
         try:
             return await way.run(opened, model)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
+        except Exception as error:  # noqa: BLE001 - any error must be the same
             return error
 
 
-def one_failed_span(recorded: Recorded) -> dict[str, Any]:
+def one_failed_span(recorded: RecordedSpans) -> dict[str, Any]:
     span = recorded.only()
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description is None
@@ -54,14 +54,14 @@ def one_failed_span(recorded: Recorded) -> dict[str, Any]:
 
 @SIDES
 @pytest.mark.parametrize(
-    ("way", "refusal"),
-    [(way, refusal) for way in WAYS for refusal in REFUSALS if refusal == "err429" or way.name in BASIC_WAYS],
-    ids=lambda found: found if isinstance(found, str) else found.name.replace(" ", "_"),
+    ("way", "marker"),
+    [(way, marker) for way in WAYS for marker in ERRORS if marker == "err429" or way.name in BASIC_WAYS],
+    ids=lambda value: value if isinstance(value, str) else value.name.replace(" ", "_"),
 )
-def test_a_refused_call_raises_the_same_and_is_one_failed_span(
-    way: Way, refusal: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_a_rejected_call_raises_the_same_error_and_is_one_failed_span(
+    way: Way, marker: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
-    model = f"{MODELS[way.package]}-{refusal}"
+    model = f"{MODELS[way.package]}-{marker}"
     error = asyncio.run(outcome(way, provider, model, asynchronous=asynchronous))
     assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
     attributes = one_failed_span(recorded)
@@ -69,20 +69,20 @@ def test_a_refused_call_raises_the_same_and_is_one_failed_span(
     assert not [name for name in attributes if "usage" in name]
     event = to_event(recorded.only())
     assert event is not None
-    kind, code = REFUSALS[refusal]
+    kind, code = ERRORS[marker]
     assert (event.error_type, event.error_code) == (kind, code)
 
     uninstrument()
     bare = asyncio.run(outcome(way, provider, model, asynchronous=asynchronous))
     assert shown(error) == shown(bare)
-    # Nothing of ours is the last to have touched it.
+    # The innermost frame is not one of the instrumentation.
     assert traceback.extract_tb(error.__traceback__)[-1] == traceback.extract_tb(bare.__traceback__)[-1]
 
 
 @SIDES
 @ALL_WAYS
-def test_a_connection_that_breaks_in_the_answer_is_one_failed_span(
-    way: Way, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_a_connection_that_fails_during_the_response_is_one_failed_span(
+    way: Way, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     model = f"{MODELS[way.package]}-drop"
     error = asyncio.run(outcome(way, provider, model, asynchronous=asynchronous))
@@ -99,11 +99,11 @@ def test_a_connection_that_breaks_in_the_answer_is_one_failed_span(
 
 @SIDES
 @pytest.mark.parametrize("way", [way for way in WAYS if way.streamed], ids=lambda way: way.name.replace(" ", "_"))
-def test_an_error_inside_a_stream_fails_the_call(
-    way: Way, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_an_error_event_in_a_stream_fails_the_call(
+    way: Way, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     model = f"{MODELS[way.package]}-stream-error"
-    seen = asyncio.run(outcome(way, provider, model, asynchronous=asynchronous))
+    result = asyncio.run(outcome(way, provider, model, asynchronous=asynchronous))
     attributes = one_failed_span(recorded)
     assert "gen_ai.usage.output_tokens" not in attributes
     event = to_event(recorded.only())
@@ -112,13 +112,13 @@ def test_an_error_inside_a_stream_fails_the_call(
     assert not event.success
 
     uninstrument()
-    assert shown(seen) == shown(asyncio.run(outcome(way, provider, model, asynchronous=asynchronous)))
+    assert shown(result) == shown(asyncio.run(outcome(way, provider, model, asynchronous=asynchronous)))
 
 
 @SIDES
 @pytest.mark.parametrize("package", MODELS)
 def test_a_timeout_is_one_failed_span(
-    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     way = next(way for way in WAYS if way.package == package)
     error = asyncio.run(outcome(way, provider, f"{MODELS[package]}-hang", asynchronous=asynchronous, timeout=0.2))
@@ -131,13 +131,13 @@ def test_a_timeout_is_one_failed_span(
 
 @SIDES
 @pytest.mark.parametrize("package", MODELS)
-def test_a_server_that_is_not_there_is_one_failed_span(
-    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_a_refused_connection_is_one_failed_span(
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     way = next(way for way in WAYS if way.package == package)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
     error = asyncio.run(outcome(way, provider, "m", asynchronous=asynchronous, base_url=f"http://127.0.0.1:{port}/v1"))
     assert isinstance(error, openai.APIConnectionError | anthropic.APIConnectionError)
     event = to_event(recorded.only())
@@ -149,7 +149,7 @@ def test_a_server_that_is_not_there_is_one_failed_span(
 @SIDES
 @pytest.mark.parametrize("package", MODELS)
 def test_a_retried_call_is_one_span(
-    package: str, asynchronous: bool, provider: LocalProvider, recorded: Recorded
+    package: str, asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     way = next(way for way in WAYS if way.package == package)
     asyncio.run(outcome(way, provider, f"{MODELS[package]}-retry429", asynchronous=asynchronous, max_retries=2))
@@ -164,8 +164,8 @@ def test_a_retried_call_is_one_span(
 @pytest.mark.parametrize(
     ("marker", "kind"), [("context-length", "context_length"), ("content-filter", "invalid_request")]
 )
-def test_the_providers_own_code_names_the_failure_where_it_is_a_known_one(
-    marker: str, kind: str, provider: LocalProvider, recorded: Recorded
+def test_a_known_provider_code_is_the_error_type(
+    marker: str, kind: str, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     asyncio.run(outcome(WAYS[0], provider, f"gpt-4o-{marker}", asynchronous=False))
     event = to_event(recorded.only())
@@ -173,22 +173,22 @@ def test_the_providers_own_code_names_the_failure_where_it_is_a_known_one(
     assert event.error_type == kind
 
 
-def test_a_code_that_nobody_documented_is_not_repeated(provider: LocalProvider, recorded: Recorded) -> None:
-    def refuse(request: Any) -> Any:
+def test_an_unknown_provider_code_is_not_recorded(provider: LocalProvider, recorded: RecordedSpans) -> None:
+    def reject(request: Any) -> Any:
         body = {"error": {"code": f"x{CANARY}", "type": CANARY, "message": CANARY}}
         return httpx.Response(400, json=body)
 
-    transport = httpx.Client(transport=httpx.MockTransport(refuse))
+    transport = httpx.Client(transport=httpx.MockTransport(reject))
     error = asyncio.run(outcome(WAYS[0], provider, "gpt-4o", asynchronous=False, http_client=transport))
     assert isinstance(error, openai.BadRequestError)
     assert one_failed_span(recorded)["error.type"] == "openai.BadRequestError"
 
 
 @SIDES
-def test_tokens_of_an_answer_that_the_client_cannot_parse_are_counted(
-    asynchronous: bool, provider: LocalProvider, recorded: Recorded
+def test_tokens_of_a_response_that_the_client_cannot_parse_are_recorded(
+    asynchronous: bool, provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
-    class Wanted(BaseModel):
+    class Answer(BaseModel):
         number: int
 
     async def parse() -> None:
@@ -196,11 +196,11 @@ def test_tokens_of_an_answer_that_the_client_cannot_parse_are_counted(
             chats = (
                 opened.chat.completions if hasattr(opened.chat.completions, "parse") else opened.beta.chat.completions
             )
-            # The provider is asked for another shape than the one that the answer is parsed into.
-            asked = {"type": "json_object"}
+            # The provider gets another response format than the one that the client parses.
+            requested = {"type": "json_object"}
             await value(
                 chats.parse(
-                    model="gpt-4o", messages=MESSAGES, response_format=Wanted, extra_body={"response_format": asked}
+                    model="gpt-4o", messages=MESSAGES, response_format=Answer, extra_body={"response_format": requested}
                 )
             )
 

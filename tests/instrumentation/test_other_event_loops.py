@@ -1,4 +1,4 @@
-"""Asynchronous clients run on trio as well as on asyncio; nothing of ours asks which loop it is."""
+"""Asynchronous clients are instrumented on trio as on asyncio."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import warnings
 import pytest
 import trio
 from opentelemetry.trace import StatusCode
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import WAYS, Way, client
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import instrument
 from infraprism.local_provider import LocalProvider
@@ -22,41 +22,50 @@ PLAIN_AND_STREAMED = pytest.mark.parametrize(
 )
 
 
-async def _calls_side_by_side(way: Way, provider: LocalProvider) -> None:
+async def _concurrent_calls(way: Way, provider: LocalProvider) -> None:
     async with client(way.package, provider, asynchronous=True) as opened, trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(way.run, opened, MODELS[way.package])
 
 
 def _warned(way: Way, provider: LocalProvider) -> list[str]:
-    """What trio warns of: generators that the client packages leave behind; in the connection pool it is chance."""
+    """Warnings of trio about unfinished generators of the client packages. Those of the connection pool vary."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        trio.run(_calls_side_by_side, way, provider)
+        trio.run(_concurrent_calls, way, provider)
         gc.collect()
     return sorted(message for message in (str(each.message) for each in warned) if "connection_pool" not in message)
 
 
 @PLAIN_AND_STREAMED
-def test_calls_side_by_side_on_trio_are_one_exact_span_each_and_leave_no_more_behind(
+def test_concurrent_calls_on_trio_are_one_exact_span_each_and_cause_no_more_warnings(
     way: Way, provider: LocalProvider
 ) -> None:
     bare = _warned(way, provider)
     provider.clear()
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
     assert _warned(way, provider) == bare
-    billed = sorted(truth.reported.output_tokens for truth in provider.calls if truth.reported)
+    billed = sorted(record.reported.output_tokens for record in provider.calls if record.reported)
     assert sorted(span.attributes["gen_ai.usage.output_tokens"] for span in recorded.spans) == billed
     assert len(billed) == 3
 
 
 @PLAIN_AND_STREAMED
-def test_a_call_that_trio_cancels_is_one_cancelled_span(way: Way, provider: LocalProvider, recorded: Recorded) -> None:
+def test_a_call_that_trio_cancels_is_one_cancelled_span(
+    way: Way, provider: LocalProvider, recorded: RecordedSpans
+) -> None:
+    async def cancel_when_received(scope: trio.CancelScope) -> None:
+        while not provider.calls:  # noqa: ASYNC110 - another thread makes it true
+            await trio.sleep(0.01)
+        scope.cancel()
+
     async def run() -> bool:
         async with client(way.package, provider, asynchronous=True) as opened:
-            with trio.move_on_after(0.3) as scope:
-                await way.run(opened, MODELS[way.package] + "-hang")
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(cancel_when_received, scope)
+                    await way.run(opened, MODELS[way.package] + "-hang")
             return scope.cancelled_caught
 
     assert trio.run(run)

@@ -1,4 +1,4 @@
-"""What stands in a client package is the package's own in all that an application can ask of it, and comes back."""
+"""The replaced methods are indistinguishable from the originals, and the originals are restored."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, client
+from tests.kit.recorded_spans import RecordedSpans
 from wrapt import wrap_function_wrapper
 
 from infraprism.instrumentation import (
     api_client,
-    call,
     instrument,
     instrumentor,
+    llm_call,
     status,
     streams,
     uninstrument,
@@ -51,7 +51,7 @@ METHODS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("base", "package"), BASES, ids=lambda found: getattr(found, "__name__", found))
-def test_request_keeps_its_face_and_uninstrument_puts_back_the_very_original(base: Any, package: str) -> None:
+def test_request_keeps_its_signature_and_uninstrument_restores_the_identical_original(base: Any, package: str) -> None:
     original = base.request
     instrument(TracerProvider())
     replaced = base.request
@@ -73,76 +73,76 @@ def test_request_keeps_its_face_and_uninstrument_puts_back_the_very_original(bas
 
 
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=lambda found: getattr(found, "__name__", found))
-def test_no_method_that_applications_know_is_replaced(owner: Any, name: str) -> None:
+def test_no_public_method_is_replaced(owner: Any, name: str) -> None:
     before = getattr(owner, name)
     instrument(TracerProvider())
     assert getattr(owner, name) is before
 
 
-def test_clients_made_before_and_copied_clients_are_observed(provider: LocalProvider) -> None:
+def test_existing_and_copied_clients_are_instrumented(provider: LocalProvider) -> None:
     old = client("openai", provider, asynchronous=False)
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
-    for one in (old, old.with_options(max_retries=1), old.copy(), copy.copy(old)):
-        one.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    for each in (old, old.with_options(max_retries=1), old.copy(), copy.copy(old)):
+        each.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     assert len(recorded.spans) == len(provider.calls) == 4
     old.close()
 
 
-def test_a_wrapper_of_somebody_else_on_top_of_ours_survives_uninstrument(provider: LocalProvider) -> None:
+def test_a_third_party_wrapper_of_our_replacement_survives_uninstrument(provider: LocalProvider) -> None:
     base = BASES[0][0]
     original = base.request
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
-    ours, seen = base.request, []
+    ours, calls = base.request, []
 
-    def theirs(*args: Any, **kwargs: Any) -> Any:
-        seen.append(1)
+    def third_party(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
         return ours(*args, **kwargs)
 
-    base.request = theirs
+    base.request = third_party
     try:
         uninstrument()
-        assert base.request is theirs
+        assert base.request is third_party
         opened = client("openai", provider, asynchronous=False)
         opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
         opened.close()
-        assert (len(seen), len(recorded.spans)) == (1, 0)
+        assert (len(calls), len(recorded.spans)) == (1, 0)
     finally:
         base.request = original
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_a_wrapper_that_stood_on_a_client_class_before_ours_does_not_pass_ours_by(
+def test_a_wrapper_that_existed_before_instrumentation_calls_our_replacement(
     provider: LocalProvider, *, asynchronous: bool
 ) -> None:
-    """OpenInference wraps `OpenAI.request`, which it inherits, with the `request` that it finds."""
+    """OpenInference wraps the inherited method `OpenAI.request`."""
     owner: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-    seen: list[object] = []
+    instances: list[object] = []
 
-    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        seen.append(instance)
+    def third_party(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        instances.append(instance)
         return wrapped(*args, **kwargs)
 
-    wrap_function_wrapper("openai", f"{owner.__name__}.request", theirs)
+    wrap_function_wrapper("openai", f"{owner.__name__}.request", third_party)
     wrapper = vars(owner)["request"]
     try:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         instrument(recorded.provider)
         opened = client("openai", provider, asynchronous=asynchronous)
 
         async def ask() -> None:
-            for one in (opened, opened.with_options(max_retries=1)):
-                answer = one.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            for each in (opened, opened.with_options(max_retries=1)):
+                response = each.chat.completions.create(model="gpt-4o", messages=MESSAGES)
                 if asynchronous:
-                    await answer
+                    await response
             if asynchronous:
                 await opened.close()
             else:
                 opened.close()
 
         asyncio.run(ask())
-        assert [type(one) for one in seen] == [owner, owner]
+        assert [type(each) for each in instances] == [owner, owner]
         assert [span.status.status_code for span in recorded.spans] == [StatusCode.UNSET] * 2
         uninstrument()
         assert vars(owner)["request"] is wrapper
@@ -151,7 +151,7 @@ def test_a_wrapper_that_stood_on_a_client_class_before_ours_does_not_pass_ours_b
         del owner.request
 
 
-def test_patches_come_back_in_reverse_order() -> None:
+def test_patches_are_restored_in_any_order() -> None:
     owner = SimpleNamespace(work=lambda: ["original"])
     original = owner.work
 
@@ -170,14 +170,14 @@ def test_patches_come_back_in_reverse_order() -> None:
     assert owner.work is original
 
 
-def test_status_says_what_is_instrumented_and_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {(one.name, one.supported, one.instrumented) for one in status()} == {
+def test_status_reports_what_is_instrumented_and_why_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {(each.name, each.supported, each.instrumented) for each in status()} == {
         ("openai", True, False),
         ("anthropic", True, False),
     }
-    assert all("instrument()" in one.reason for one in status())
+    assert all("instrument()" in each.reason for each in status())
     instrument(TracerProvider())
-    assert all(one.instrumented and not one.reason for one in status())
+    assert all(each.instrumented and not each.reason for each in status())
     uninstrument()
 
     versions = {"openai": "1.2.3", "anthropic": "99.0"}
@@ -187,17 +187,17 @@ def test_status_says_what_is_instrumented_and_why_not(monkeypatch: pytest.Monkey
     assert "1.2.3" in old.reason
     assert "1.55.3" in old.reason
     instrument(TracerProvider())
-    assert [one.instrumented for one in status()] == [False, True]
+    assert [each.instrumented for each in status()] == [False, True]
 
 
 @pytest.mark.parametrize(
     ("text", "release"), [("1.55.3", (1, 55, 3)), ("2.0.0rc1", (2, 0, 0)), ("3.1.dev4+x", (3, 1)), ("", ())]
 )
-def test_a_version_is_compared_by_the_numbers_it_begins_with(text: str, release: tuple[int, ...]) -> None:
-    assert instrumentor._release(text) == release
+def test_versions_are_compared_by_their_leading_numbers(text: str, release: tuple[int, ...]) -> None:
+    assert instrumentor.release(text) == release
 
 
-_AS_IT_IS = """
+_SUPPORTED_BASE = """
 class SyncAPIClient:
     def request(self, cast_to, options): ...
 class AsyncAPIClient:
@@ -205,65 +205,65 @@ class AsyncAPIClient:
 """
 INSTALLATIONS = {
     "missing": ("", "", None, "ModuleNotFoundError", "it is not installed"),
-    "a_folder_of_that_name": ("", "", "folder", "ModuleNotFoundError", "it is not installed"),
+    "directory_of_the_same_name": ("", "", "folder", "ModuleNotFoundError", "it is not installed"),
     "too_old": ("1.2.3", "", "", "", "version 1.2.3 is too old: 1.55.3 is the oldest supported"),
-    "its_files_are_gone": ("99.0", "", None, "ModuleNotFoundError", ""),
-    "its_import_fails": ("99.0", "1 / 0", "", "ZeroDivisionError", ""),
-    "its_import_leaves": ("99.0", "raise SystemExit(3)", "", "SystemExit", ""),
-    "newer_without_the_classes": ("99.0", "", "", "", "version 99.0 has a shape that InfraPrism does not know"),
+    "files_deleted": ("99.0", "", None, "ModuleNotFoundError", ""),
+    "import_fails": ("99.0", "1 / 0", "", "ZeroDivisionError", ""),
+    "import_exits": ("99.0", "raise SystemExit(3)", "", "SystemExit", ""),
+    "newer_without_the_classes": ("99.0", "", "", "", "version 99.0 has an unknown structure"),
     "newer_with_one_class": (
         "99.0",
         "",
         "class SyncAPIClient:\n def request(self, cast_to, options): ...",
         "",
-        "version 99.0 has a shape that InfraPrism does not know",
+        "version 99.0 has an unknown structure",
     ),
     "newer_without_options": (
         "99.0",
         "",
         "class SyncAPIClient:\n def request(self, cast_to, call): ...\nAsyncAPIClient = SyncAPIClient",
         "",
-        "version 99.0 has a shape that InfraPrism does not know: request takes no options",
+        "version 99.0 has an unknown structure: request takes no options",
     ),
     "newer_with_a_static_method": (
         "99.0",
         "",
         "class SyncAPIClient:\n request = staticmethod(print)\nAsyncAPIClient = SyncAPIClient",
         "",
-        "version 99.0 has a shape that InfraPrism does not know: request is no method",
+        "version 99.0 has an unknown structure: request is no method",
     ),
-    "newer_and_known": (
+    "newer_and_compatible": (
         "99.0",
         "",
-        _AS_IT_IS,
+        _SUPPORTED_BASE,
         "",
         "",
     ),
-    "nothing_says_its_version": (
+    "without_metadata": (
         "",
         "",
-        _AS_IT_IS,
+        _SUPPORTED_BASE,
         "",
         "",
     ),
-    "what_is_left_of_its_metadata": ("broken", "", None, "ModuleNotFoundError", "it is not installed"),
+    "damaged_metadata": ("broken", "", None, "ModuleNotFoundError", "it is not installed"),
 }
-_SAYS_STATUS = """
+_PRINT_STATUS = """
 import sys
 import openai_before
 from infraprism.instrumentation import instrument, status, uninstrument
-def the_application_imports():
+def import_client():
     try:
         import openai._base_client
         print()
     except BaseException as error:
         print(type(error).__name__)
 if "before" in sys.argv:
-    the_application_imports()
+    import_client()
 instrument()
 if "after" in sys.argv:
     assert "openai._base_client" not in sys.modules
-    the_application_imports()
+    import_client()
 found = status()[0]
 print(found.instrumented, found.reason)
 uninstrument()
@@ -272,7 +272,7 @@ openai_before.check()
 _BEFORE = """
 import sys
 def check():
-    # What was replaced of a package that turned out to be another must be its own again.
+    # The methods of an unsupported package must be its own.
     base = sys.modules.get("openai._base_client")
     for kind in (getattr(base, name, None) for name in ("SyncAPIClient", "AsyncAPIClient")):
         assert kind is None or not hasattr(kind.request, "__wrapped__"), kind
@@ -281,33 +281,33 @@ def check():
 
 @pytest.mark.parametrize("imported", ["before", "after"])
 @pytest.mark.parametrize("found", INSTALLATIONS)
-def test_whatever_is_installed_under_the_name_the_application_imports_it_as_ever_and_status_says_why_it_is_left_alone(
+def test_any_installation_is_imported_as_without_instrumentation_and_status_reports_why_it_is_not_instrumented(
     found: str, imported: str, tmp_path: Path
 ) -> None:
     metadata, package, base, error, reason = INSTALLATIONS[found]
     if metadata:
-        about = tmp_path / "openai-99.dist-info"
-        about.mkdir()
+        dist_info = tmp_path / "openai-99.dist-info"
+        dist_info.mkdir()
         if metadata != "broken":
-            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: openai\nVersion: {metadata}\n")
+            (dist_info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: openai\nVersion: {metadata}\n")
     if base is not None:
         (tmp_path / "openai").mkdir()
     if base is not None and base != "folder":
         (tmp_path / "openai" / "__init__.py").write_text(package)
         (tmp_path / "openai" / "_base_client.py").write_text(base)
     (tmp_path / "openai_before.py").write_text(_BEFORE)
-    # Only what InfraPrism needs, and this package, are to be found.
+    # Only the dependencies of InfraPrism, and this package, can be imported.
     parts = [place for place in sys.path if place and "site-packages" not in place]
     site = Path(next(place for place in sys.path if place.endswith("site-packages")))
-    for one in site.iterdir():
-        if not one.name.startswith(("openai", "anthropic")):
-            (tmp_path / one.name).symlink_to(one)
+    for each in site.iterdir():
+        if not each.name.startswith(("openai", "anthropic")):
+            (tmp_path / each.name).symlink_to(each)
     parts += [
         line for file in site.glob("*infraprism*.pth") for line in file.read_text().splitlines() if Path(line).is_dir()
     ]
 
     done = subprocess.run(
-        [sys.executable, "-S", "-c", _SAYS_STATUS, imported],
+        [sys.executable, "-S", "-c", _PRINT_STATUS, imported],
         env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *parts])},
         capture_output=True,
         text=True,
@@ -316,42 +316,42 @@ def test_whatever_is_installed_under_the_name_the_application_imports_it_as_ever
     )
 
     assert done.returncode == 0, done.stderr
-    raised, said = done.stdout.splitlines()
+    raised, reported = done.stdout.splitlines()
     assert raised == error
-    assert said.startswith(f"{not reason} {reason}")
+    assert reported.startswith(f"{not reason} {reason}")
 
 
-def test_an_error_of_ours_never_reaches_the_application(
+def test_an_internal_error_never_reaches_the_application(
     monkeypatch: pytest.MonkeyPatch, provider: LocalProvider
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ours")
 
     opened = client("openai", provider, asynchronous=False)
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
-    before = sum(call.delivery_stats.snapshot()["errors"].values())
+    before = sum(llm_call.delivery_stats.snapshot()["errors"].values())
     for module, name in (
-        (api_client, "_server_of"),
-        (call, "take"),
-        (call, "get"),
-        (usage_reader, "take"),
-        (streams, "watch"),
-        (call, "time_ns"),
+        (api_client, "repeated_identifier"),
+        (llm_call, "read_fields"),
+        (llm_call, "get_field"),
+        (usage_reader, "read_fields"),
+        (streams, "observe_open_response"),
+        (llm_call, "time_ns"),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, broken)
-            answer = opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-            assert answer.usage is not None
+            response = opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            assert response.usage is not None
             chunks = list(opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
             assert chunks
-    assert sum(call.delivery_stats.snapshot()["errors"].values()) > before
+    assert sum(llm_call.delivery_stats.snapshot()["errors"].values()) > before
     opened.close()
 
 
-def test_instrument_takes_no_part_in_an_event_loop(provider: LocalProvider) -> None:
-    """Clients of different loops, as of different asyncio.run, share nothing through us."""
-    recorded = Recorded()
+def test_the_instrumentation_is_not_bound_to_an_event_loop(provider: LocalProvider) -> None:
+    """Clients of different event loops, as of several `asyncio.run`, share no state."""
+    recorded = RecordedSpans()
     instrument(recorded.provider)
 
     async def call() -> None:

@@ -1,4 +1,4 @@
-"""What stands in for an object of the client package cannot be told from it."""
+"""A proxy of an object of a client package is indistinguishable from it."""
 
 from __future__ import annotations
 
@@ -8,92 +8,92 @@ from typing import Any
 
 import pytest
 
-from infraprism.instrumentation.proxies import Proxy, like
+from infraprism.instrumentation.proxies import Proxy, proxy_class_for
 
 
-class Watching(Proxy):
-    __slots__ = ("_seen",)
+class CountingProxy(Proxy):
+    __slots__ = ("_reads",)
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
-        self._seen = 0
+        self._reads = 0
 
     def read(self) -> str:
-        self._seen += 1
-        return f"watched {self._original.read()}"
+        self._reads += 1
+        return f"observed {self._original.read()}"
 
 
 class Base:
-    """A base that the package asks after."""
+    """A base class that the package checks for."""
 
 
 class Body(Base):
     closed = False
 
     def __init__(self) -> None:
-        self.pieces = 3
+        self.chunks = 3
 
     def read(self) -> str:
-        return f"{self.pieces} pieces"
+        return f"{self.chunks} chunks"
 
     @property
-    def left(self) -> int:
-        return self.pieces
+    def remaining(self) -> int:
+        return self.chunks
 
-    @left.setter
-    def left(self, value: int) -> None:
-        self.pieces = value
-
-
-def stand_in(original: Any) -> Any:
-    return like(Watching, type(original), ("Base",))(original)
+    @remaining.setter
+    def remaining(self, value: int) -> None:
+        self.chunks = value
 
 
-def test_members_of_the_original_are_the_originals_and_only_what_is_watched_is_ours() -> None:
+def proxy_of(original: Any) -> Any:
+    return proxy_class_for(CountingProxy, type(original), ("Base",))(original)
+
+
+def test_only_overridden_members_are_not_delegated() -> None:
     original = Body()
-    standing = stand_in(original)
-    assert standing.read() == "watched 3 pieces"
-    assert (standing.pieces, standing.left, standing.closed) == (3, 3, False)
+    proxy = proxy_of(original)
+    assert proxy.read() == "observed 3 chunks"
+    assert (proxy.chunks, proxy.remaining, proxy.closed) == (3, 3, False)
     with pytest.raises(AttributeError, match="'Body' object has no attribute 'nothing'"):
-        standing.nothing  # noqa: B018 - it is asked for
+        proxy.nothing  # noqa: B018 - the access raises
 
 
-def test_what_is_set_on_the_one_is_on_both() -> None:
+def test_attributes_are_set_and_deleted_on_the_original() -> None:
     original = Body()
-    standing = stand_in(original)
-    standing.left, standing.closed, standing.note = 5, True, "kept"
-    assert (original.pieces, original.closed, original.note) == (5, True, "kept")  # type: ignore[attr-defined]
-    original.pieces = 7
-    assert standing.left == 7
-    del standing.note
-    assert not hasattr(original, "note")
+    proxy = proxy_of(original)
+    proxy.remaining, proxy.closed, proxy.label = 5, True, "kept"
+    assert (original.chunks, original.closed, original.label) == (5, True, "kept")  # type: ignore[attr-defined]
+    original.chunks = 7
+    assert proxy.remaining == 7
+    del proxy.label
+    assert not hasattr(original, "label")
 
 
-def test_it_is_of_the_originals_class_by_all_that_tells_one() -> None:
-    standing = stand_in(Body())
-    assert isinstance(standing, Body)
-    assert isinstance(standing, Base)
-    assert issubclass(type(standing), Base)
-    assert str(type(standing)) == str(Body)
-    assert type(copy.copy(standing)) is Body
+def test_a_proxy_has_the_class_bases_and_name_of_the_original() -> None:
+    proxy = proxy_of(Body())
+    assert isinstance(proxy, Body)
+    assert isinstance(proxy, Base)
+    assert issubclass(type(proxy), Base)
+    assert str(type(proxy)) == str(Body)
+    assert type(copy.copy(proxy)) is Body
 
 
-def test_an_object_that_answers_for_any_name_still_does() -> None:
+def test_getattr_of_the_original_is_delegated() -> None:
     class Dynamic:
         def __getattr__(self, name: str) -> str:
             return f"any {name}"
 
-    assert stand_in(Dynamic()).thing == "any thing"
+    assert proxy_of(Dynamic()).thing == "any thing"
 
 
 async def _chunks() -> AsyncIterator[int]:
     yield 1
 
 
-def test_a_generator_has_the_names_of_its_function() -> None:
+def test_the_proxy_of_a_generator_has_the_names_of_its_function() -> None:
     original = _chunks()
-    standing = stand_in(original)
-    assert (standing.__name__, standing.__qualname__) == ("_chunks", "_chunks")
-    assert standing.ag_running is False
-    assert repr(standing) == repr(original)
-    standing.aclose().close()
+    proxy = proxy_of(original)
+    assert (proxy.__name__, proxy.__qualname__) == ("_chunks", "_chunks")
+    assert proxy.ag_running is False
+    assert repr(proxy) == repr(original)
+    proxy.aclose().close()

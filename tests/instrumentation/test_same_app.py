@@ -1,4 +1,4 @@
-"""The contract matrix: whatever becomes of a call, an instrumented application sees and does what a bare one does."""
+"""The contract matrix: an application behaves the same with and without instrumentation, for every outcome."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry import context as otel_context
-from tests.instrumentation.conftest import Recorded
-from tests.kit.client_calls import WAYS, Way, client, httpx, used
-from tests.kit.reading import all_of, items, reading, shown, value
+from tests.kit.client_calls import WAYS, Way, client, http_client, httpx, used
+from tests.kit.reading import all_of, items, reading, shown, until, value
+from tests.kit.recorded_spans import RecordedSpans
 
 from infraprism.instrumentation import instrument, uninstrument
-from infraprism.instrumentation.call import delivery_stats
+from infraprism.instrumentation.llm_call import delivery_stats
 from infraprism.local_provider import Exchange, LocalProvider
 from infraprism.schema.call_context import call_in_progress
 
 MODELS = {"openai": "gpt-4o-mini-chunks3", "anthropic": "claude-haiku-4-5-chunks3"}
 LOGGERS = ("openai", "anthropic", "httpx", "httpx2", "asyncio")
-SAID_ANEW = ("date", "idempotency", "x-stainless-read-timeout", "x-stainless-timeout", "host")
+VOLATILE_HEADERS = ("date", "idempotency", "x-stainless-read-timeout", "x-stainless-timeout", "host")
 
 
-async def breaks_off(stream: Any) -> list[Any]:
+async def breaks(stream: Any) -> list[Any]:
     async for item in items(stream):
         return [item]
     return []
 
 
-async def breaks_off_and_closes(stream: Any) -> list[Any]:
-    seen = await breaks_off(stream)
+async def breaks_and_closes(stream: Any) -> list[Any]:
+    received = await breaks(stream)
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
-    return seen if close is None else [*seen, await value(close())]
+    return received if close is None else [*received, await value(close())]
 
 
 async def fails_in_the_consumer(stream: Any) -> list[Any]:
@@ -57,19 +57,19 @@ async def is_cancelled_while_reading(stream: Any) -> list[Any]:
     return []
 
 
-async def looks_around(stream: Any) -> list[Any]:
-    """Read all, and see with every chunk what is attached to the context that it arrives in."""
-    seen = []
+async def records_context(stream: Any) -> list[Any]:
+    """Read all, and record the context variables at every chunk."""
+    received = []
     async for item in items(stream):
         names = sorted(variable.name for variable in contextvars.copy_context())
-        seen += [item, names, not call_in_progress.get(), dict(otel_context.get_current())]
-    return seen
+        received += [item, names, not call_in_progress.get(), dict(otel_context.get_current())]
+    return received
 
 
-class Ending(NamedTuple):
-    """What becomes of a call: by the model's name, the client's timeout, or the way its stream is read.
+class Outcome(NamedTuple):
+    """The outcome of a call, by a marker in the model's name, the client's timeout, or how its stream is read.
 
-    `cancelled`: its task is, while it waits for an answer. `exact`: the same bytes arrive whenever it happens.
+    `cancelled`: the task is cancelled while it waits for the response. `exact`: the same bytes arrive every time.
     """
 
     marker: str = ""
@@ -80,25 +80,25 @@ class Ending(NamedTuple):
 
 
 ANY_CALL = {
-    "answered": Ending(),
-    "refused": Ending("-err429"),
-    "retried": Ending("-retry429"),
-    "cut": Ending("-drop"),
-    "timed_out": Ending("-hang", read_timeout_s=0.1, exact=False),
+    "succeeded": Outcome(),
+    "rejected": Outcome("-err429"),
+    "retried": Outcome("-retry429"),
+    "truncated": Outcome("-drop"),
+    "timed_out": Outcome("-hang", read_timeout_s=0.1, exact=False),
 }
-ASYNC = {"cancelled": Ending("-hang", cancelled=True, exact=False)}
+ASYNC = {"cancelled": Outcome("-hang", cancelled=True, exact=False)}
 STREAMED = {
-    "looked_around_in": Ending(read=looks_around),
-    "failed_inside": Ending("-stream-error"),
-    "broken_off": Ending(read=breaks_off, exact=False),
-    "broken_off_and_closed": Ending(read=breaks_off_and_closes, exact=False),
-    "failed_in_the_consumer": Ending(read=fails_in_the_consumer, exact=False),
-    "never_read": Ending(read=does_not_read, exact=False),
+    "context_recorded": Outcome(read=records_context),
+    "error_event": Outcome("-stream-error"),
+    "broken": Outcome(read=breaks, exact=False),
+    "broken_and_closed": Outcome(read=breaks_and_closes, exact=False),
+    "failed_in_the_consumer": Outcome(read=fails_in_the_consumer, exact=False),
+    "never_read": Outcome(read=does_not_read, exact=False),
 }
-ASYNC_STREAMED = {"cancelled_while_reading": Ending(read=is_cancelled_while_reading, exact=False)}
+ASYNC_STREAMED = {"cancelled_while_reading": Outcome(read=is_cancelled_while_reading, exact=False)}
 
 
-def endings(way: Way, *, asynchronous: bool) -> dict[str, Ending]:
+def outcomes(way: Way, *, asynchronous: bool) -> dict[str, Outcome]:
     found = dict(ANY_CALL)
     for condition, more in (
         (asynchronous, ASYNC),
@@ -110,7 +110,7 @@ def endings(way: Way, *, asynchronous: bool) -> dict[str, Ending]:
 
 
 class App:
-    """An application with one client, and all that it can notice of one call."""
+    """An application with one client, and everything that it can observe of one call."""
 
     def __init__(self, way: Way, provider: LocalProvider, *, asynchronous: bool) -> None:
         self._way = way
@@ -120,21 +120,21 @@ class App:
         self._logged: list[object] = []
         self._unhandled: list[object] = []
 
-    async def run(self, recorded: Recorded | None) -> dict[str, object]:
-        asyncio.get_running_loop().set_exception_handler(lambda _, about: self._unhandled.append(about["message"]))
-        opened = client(self._way.package, self._provider, asynchronous=self._asynchronous)
-        http = opened._client
-        http.event_hooks = {"response": [self._take_async if self._asynchronous else self._take]}
+    async def run(self, recorded: RecordedSpans | None) -> dict[str, object]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: self._unhandled.append(context["message"]))
+        http = http_client(self._way.package, asynchronous=self._asynchronous)
+        http.event_hooks = {"response": [self._add_async if self._asynchronous else self._add]}
+        opened = client(self._way.package, self._provider, asynchronous=self._asynchronous, http_client=http)
         logger = Listener(self._logged)
         for name in LOGGERS:
             logging.getLogger(name).addHandler(logger)
             logging.getLogger(name).setLevel(logging.DEBUG)
-            logging.getLogger(name).propagate = False  # pytest keeps records, and with them frames and what they hold
+            logging.getLogger(name).propagate = False  # the log records of pytest keep frames alive
         try:
             async with used(opened):
                 return {
-                    name: await self._end(opened, ending, recorded)
-                    for name, ending in endings(self._way, asynchronous=self._asynchronous).items()
+                    name: await self._outcome(opened, outcome, recorded)
+                    for name, outcome in outcomes(self._way, asynchronous=self._asynchronous).items()
                 }
         finally:
             for name in LOGGERS:
@@ -142,75 +142,74 @@ class App:
                 logging.getLogger(name).setLevel(logging.NOTSET)
                 logging.getLogger(name).propagate = True
 
-    async def _end(self, opened: Any, ending: Ending, recorded: Recorded | None) -> dict[str, object]:
-        for kept in (self._responses, self._logged, self._unhandled):
-            kept.clear()
+    async def _outcome(self, opened: Any, outcome: Outcome, recorded: RecordedSpans | None) -> dict[str, object]:
+        for records in (self._responses, self._logged, self._unhandled):
+            records.clear()
         self._provider.clear()
-        retries = 1 if "retry" in ending.marker else 0
-        changed = opened.with_options(max_retries=retries, timeout=httpx.Timeout(20.0, read=ending.read_timeout_s))
+        retries = 1 if "retry" in outcome.marker else 0
+        changed = opened.with_options(max_retries=retries, timeout=httpx.Timeout(20.0, read=outcome.read_timeout_s))
         context = dict(otel_context.get_current())
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            reading.set(ending.read)
-            model = MODELS[self._way.package] + ending.marker
-            got = await self._got(changed, model, cancelled=ending.cancelled)
-            for _ in range(10):  # the event loop closes what was dropped one by one
+            reading.set(outcome.read)
+            model = MODELS[self._way.package] + outcome.marker
+            result = await self._result(changed, model, cancelled=outcome.cancelled)
+            for _ in range(10):  # the event loop closes one dropped generator per iteration
                 await asyncio.sleep(0)
             gc.collect()
-        facts = [fact for found in self._responses if (fact := self._facts(found(), ending))]
+        facts = [fact for found in self._responses if (fact := self._facts(found(), outcome))]
         assert not call_in_progress.get()
         assert dict(otel_context.get_current()) == context
         if recorded is not None:
             assert len(recorded.spans) == 1, recorded.spans
             recorded.clear()
         return {
-            "got": got,
+            "result": result,
             "warned": sorted({(kind.category, shown(str(kind.message))) for kind in warned}, key=repr),
-            "logged": list(self._logged) if ending.exact else [],
+            "logged": list(self._logged) if outcome.exact else [],
             "unhandled": list(self._unhandled),
             "responses": facts,
-            "requests": [_sent(one) for one in self._provider.exchanges if one.truth.model_asked == model]
-            if ending.exact
-            else [],  # a call that was given up may arrive late
+            "requests": [_sent(each) for each in self._provider.exchanges if each.record.request_model == model]
+            if outcome.exact
+            else [],  # the request of a cancelled call may arrive late
         }
 
-    async def _got(self, opened: Any, model: str, *, cancelled: bool) -> object:
-        """What the call returns or raises, with all that is shown of it in a log."""
+    async def _result(self, opened: Any, model: str, *, cancelled: bool) -> object:
+        """What the call returns or raises, with everything that a log shows of it."""
         task = asyncio.current_task()
         assert task is not None
         canceller = asyncio.create_task(self._cancel(task)) if cancelled else None
         try:
-            return [shown(seen) for seen in await self._way.run(opened, model)]
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it must be the same
+            return [shown(value) for value in await self._way.run(opened, model)]
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error must be the same
             if isinstance(error, asyncio.CancelledError):
                 task.uncancel()
-            around = [error, error.__cause__, error.__context__, error.__suppress_context__]
-            return [shown(one) for one in around], _place(error), shown(error.args), sorted(vars(error))
+            chain = [error, error.__cause__, error.__context__, error.__suppress_context__]
+            return [shown(each) for each in chain], _place(error), shown(error.args), sorted(vars(error))
         finally:
             if canceller is not None:
                 await canceller
 
     async def _cancel(self, task: asyncio.Task[Any]) -> None:
-        """Cancel the task when its request was sent and it does nothing but wait."""
-        while not self._provider.calls:  # noqa: ASYNC110 - other threads answer
-            await asyncio.sleep(0.01)
+        """Cancel the task when its request was received and it waits for the response."""
+        await until(lambda: self._provider.calls)
         for _ in range(50):
             await asyncio.sleep(0)
         task.cancel()
 
-    def _take(self, response: Any) -> None:
+    def _add(self, response: Any) -> None:
         self._responses.append(weakref.ref(response))
 
-    async def _take_async(self, response: Any) -> None:
-        self._take(response)
+    async def _add_async(self, response: Any) -> None:
+        self._add(response)
 
     @staticmethod
-    def _facts(response: Any, ending: Ending) -> list[object]:
-        """What an HTTP response says of itself; where the application let go of it, it must be gone."""
+    def _facts(response: Any, outcome: Outcome) -> list[object]:
+        """The state of an HTTP response, or "gone" if it was garbage-collected."""
         if response is None:
             return ["gone"]
         facts = [repr(response), response.is_closed, response.is_stream_consumed, type(response.stream).__name__]
-        return [*facts, response.num_bytes_downloaded, hasattr(response, "_content")] if ending.exact else facts
+        return [*facts, response.num_bytes_downloaded, hasattr(response, "_content")] if outcome.exact else facts
 
 
 class Listener(logging.Handler):
@@ -223,28 +222,28 @@ class Listener(logging.Handler):
 
 
 def _place(error: BaseException) -> object:
-    """Where it was raised: the last frame, as a log shows it."""
+    """The frame that raised the error, as a log shows it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return last.filename, last.lineno, last.name
 
 
 def _sent(exchange: Exchange) -> object:
-    headers = [(name, text) for name, text in exchange.headers if not name.lower().startswith(SAID_ANEW)]
+    headers = [(name, text) for name, text in exchange.headers if not name.lower().startswith(VOLATILE_HEADERS)]
     return exchange.method, exchange.path, headers, exchange.request
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name.replace(" ", "_"))
-def test_an_app_sees_and_sends_the_same_whatever_becomes_of_its_call(
+def test_an_instrumented_application_receives_and_sends_the_same_for_every_outcome(
     way: Way, asynchronous: bool, provider: LocalProvider
 ) -> None:
     bare = asyncio.run(App(way, provider, asynchronous=asynchronous).run(None))
     before = delivery_stats.snapshot()["errors"]
-    recorded = Recorded()
+    recorded = RecordedSpans()
     instrument(recorded.provider)
-    seen = asyncio.run(App(way, provider, asynchronous=asynchronous).run(recorded))
+    instrumented = asyncio.run(App(way, provider, asynchronous=asynchronous).run(recorded))
     uninstrument()
-    for ending, told in bare.items():
-        assert seen[ending] == told, ending
-    assert seen.keys() == bare.keys()
+    for outcome, observed in bare.items():
+        assert instrumented[outcome] == observed, outcome
+    assert instrumented.keys() == bare.keys()
     assert delivery_stats.snapshot()["errors"] == before

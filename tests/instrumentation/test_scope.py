@@ -1,4 +1,4 @@
-"""Which requests are calls, whose calls they are, and what happens to calls inside calls and side by side."""
+"""Which requests are calls; their attribution; nested and concurrent calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
-from tests.instrumentation.conftest import Recorded
 from tests.kit.client_calls import MESSAGES, client, httpx
+from tests.kit.recorded_spans import RecordedSpans
 from tests.kit.spans import KeepsEvents
 
 from infraprism.instrumentation import attribution, instrument
@@ -23,8 +23,8 @@ from infraprism.schema.call_context import call_in_progress
 
 
 @pytest.fixture
-def delivered() -> Any:
-    """A provider with our processor, instrumented, and the events that come out of it."""
+def exported_events() -> Any:
+    """Everything is instrumented. Returns a function that flushes and returns the events."""
     exporter = KeepsEvents()
     provider = TracerProvider()
     provider.add_span_processor(InfraPrismSpanProcessor(exporter))
@@ -33,7 +33,7 @@ def delivered() -> Any:
     provider.shutdown()
 
 
-def test_requests_that_are_not_billed_are_no_calls(provider: LocalProvider, recorded: Recorded) -> None:
+def test_requests_that_are_not_billed_are_not_calls(provider: LocalProvider, recorded: RecordedSpans) -> None:
     opened = client("openai", provider, asynchronous=False)
     opened.models.list()
     opened.close()
@@ -44,8 +44,8 @@ def test_requests_that_are_not_billed_are_no_calls(provider: LocalProvider, reco
     assert len(provider.calls) == 2
 
 
-def test_calls_while_instrumentation_is_suppressed_are_not_measured(
-    provider: LocalProvider, recorded: Recorded
+def test_calls_with_suppressed_instrumentation_are_not_recorded(
+    provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
     opened = client("openai", provider, asynchronous=False)
     with suppress_instrumentation():
@@ -54,27 +54,27 @@ def test_calls_while_instrumentation_is_suppressed_are_not_measured(
     assert not recorded.spans
 
 
-def test_azure_calls_say_so(provider: LocalProvider, recorded: Recorded) -> None:
+def test_azure_calls_have_the_azure_provider_name(provider: LocalProvider, recorded: RecordedSpans) -> None:
     opened = openai.AzureOpenAI(
         api_key="azure-key", api_version="2024-10-21", azure_endpoint=provider.azure_endpoint, max_retries=0
     )
     opened.chat.completions.create(model="my-deployment", messages=MESSAGES)
     list(opened.chat.completions.create(model="my-deployment", messages=MESSAGES, stream=True))
     opened.close()
-    for span, truth in zip(recorded.spans, provider.calls, strict=True):
+    for span, record in zip(recorded.spans, provider.calls, strict=True):
         attributes = span.attributes or {}
         assert attributes["gen_ai.provider.name"] == "azure.ai.openai"
         assert attributes["gen_ai.request.model"] == "my-deployment"
-        assert attributes["gen_ai.response.id"] == truth.response_id
-        assert attributes["gen_ai.response.model"] == truth.model_answered
+        assert attributes["gen_ai.response.id"] == record.response_id
+        assert attributes["gen_ai.response.model"] == record.response_model
 
 
-def test_a_call_inside_a_measured_call_is_not_measured_again(provider: LocalProvider, recorded: Recorded) -> None:
+def test_a_call_nested_in_a_recorded_call_is_not_recorded(provider: LocalProvider, recorded: RecordedSpans) -> None:
     inner = client("openai", provider, asynchronous=False)
 
     def gateway(request: Any) -> Any:
-        answer = inner.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-        return httpx.Response(200, json=answer.model_dump())
+        response = inner.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+        return httpx.Response(200, json=response.model_dump())
 
     outer = client(
         "openai", provider, asynchronous=False, http_client=httpx.Client(transport=httpx.MockTransport(gateway))
@@ -88,14 +88,14 @@ def test_a_call_inside_a_measured_call_is_not_measured_again(provider: LocalProv
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_task_that_a_hook_started_during_a_call_has_its_own_calls_measured_afterwards(
-    streamed: bool, provider: LocalProvider, delivered: Any
+def test_calls_of_a_task_that_a_hook_started_during_a_call_are_recorded_after_that_call(
+    streamed: bool, provider: LocalProvider, exported_events: Any
 ) -> None:
     async def run() -> None:
-        over, tasks = asyncio.Event(), []
+        finished, tasks = asyncio.Event(), []
 
         async def background() -> None:
-            await over.wait()
+            await finished.wait()
             async with client("anthropic", provider, asynchronous=True) as other:
                 await other.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
 
@@ -105,43 +105,46 @@ def test_a_task_that_a_hook_started_during_a_call_has_its_own_calls_measured_aft
         hooked = httpx.AsyncClient(event_hooks={"request": [hook]})
         async with client("openai", provider, asynchronous=True, http_client=hooked) as opened:
             stream = await opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=streamed)
-            over.set()
+            finished.set()
             await tasks[0]  # before the stream is read
             if streamed:
                 assert [chunk async for chunk in stream]
 
     asyncio.run(run())
-    assert sorted(event.provider for event in delivered()) == ["anthropic", "openai"]
+    assert sorted(event.provider for event in exported_events()) == ["anthropic", "openai"]
 
 
-def test_spans_that_the_client_package_makes_itself_are_no_second_event(
-    provider: LocalProvider, delivered: Any, monkeypatch: pytest.MonkeyPatch
+def test_spans_of_the_client_package_itself_are_not_events(
+    provider: LocalProvider, exported_events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = Recorded()
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: theirs.provider)
-    theirs.provider.add_span_processor(InfraPrismSpanProcessor(exporter := KeepsEvents()))
+    application = RecordedSpans()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: application.provider)
+    application.provider.add_span_processor(InfraPrismSpanProcessor(exporter := KeepsEvents()))
     opened = client("anthropic", provider, asynchronous=False)
     opened.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
     list(opened.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5, stream=True))
     opened.close()
-    theirs.provider.force_flush()
-    # Ours went to the provider that instrument() was given; nothing of theirs became an event beside it.
-    assert len(delivered()) == 2
+    application.provider.force_flush()
+    # Our spans went to the provider that instrument() was given. No span of the application became an event as well.
+    assert len(exported_events()) == 2
     assert not exporter.events
-    theirs.provider.shutdown()
+    application.provider.shutdown()
 
 
-def test_our_span_is_a_child_of_the_applications_and_parent_of_nothing(
-    provider: LocalProvider, recorded: Recorded
+def test_our_span_is_a_child_of_the_applications_span_and_never_the_current_span(
+    provider: LocalProvider, recorded: RecordedSpans
 ) -> None:
-    seen = []
+    current = []
 
-    def look(request: Any) -> Any:
-        seen.append(trace.get_current_span().get_span_context().span_id)
+    def record_current_span(request: Any) -> Any:
+        current.append(trace.get_current_span().get_span_context().span_id)
         return httpx.Response(400, json={})
 
     opened = client(
-        "openai", provider, asynchronous=False, http_client=httpx.Client(transport=httpx.MockTransport(look))
+        "openai",
+        provider,
+        asynchronous=False,
+        http_client=httpx.Client(transport=httpx.MockTransport(record_current_span)),
     )
     with (
         TracerProvider().get_tracer("app").start_as_current_span("work") as work,
@@ -150,18 +153,18 @@ def test_our_span_is_a_child_of_the_applications_and_parent_of_nothing(
         opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     span = recorded.only()
     assert span.parent is not None
-    assert span.parent.span_id == work.get_span_context().span_id == seen[0]
+    assert span.parent.span_id == work.get_span_context().span_id == current[0]
     assert span.context.trace_id == work.get_span_context().trace_id
 
 
-def test_each_call_belongs_to_the_attribution_it_was_made_in_across_tasks(
-    provider: LocalProvider, delivered: Any
+def test_each_call_has_the_attribution_of_its_context_across_tasks(
+    provider: LocalProvider, exported_events: Any
 ) -> None:
     async def work(opened: Any, customer: str) -> None:
         with attribution(customer=customer, session_id=f"session of {customer}"):
             await asyncio.sleep(0)
             stream = await opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
-        async for _ in stream:  # read outside: the call was made inside
+        async for _ in stream:  # read after the block in which the call was made
             await asyncio.sleep(0)
 
     async def run() -> None:
@@ -170,11 +173,11 @@ def test_each_call_belongs_to_the_attribution_it_was_made_in_across_tasks(
             await opened.chat.completions.create(model="gpt-4o", messages=MESSAGES)
 
     asyncio.run(run())
-    entities = sorted((event.entity_id or "", event.session_id or "") for event in delivered())
+    entities = sorted((event.entity_id or "", event.session_id or "") for event in exported_events())
     assert entities == sorted([("", ""), *((f"customer-{n}", f"session of customer-{n}") for n in range(20))])
 
 
-def test_calls_in_threads_are_counted_one_by_one(provider: LocalProvider, delivered: Any) -> None:
+def test_each_call_of_concurrent_threads_is_one_event(provider: LocalProvider, exported_events: Any) -> None:
     opened = client("anthropic", provider, asynchronous=False)
     barrier = threading.Barrier(4)
 
@@ -187,10 +190,10 @@ def test_calls_in_threads_are_counted_one_by_one(provider: LocalProvider, delive
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, ["a", "b", "c", "d"]))
     opened.close()
-    assert sorted(event.entity_id or "" for event in delivered()) == sorted("abcd" * 5)
+    assert sorted(event.entity_id or "" for event in exported_events()) == sorted("abcd" * 5)
 
 
-def test_a_model_that_is_no_model_name_is_not_repeated(provider: LocalProvider, recorded: Recorded) -> None:
+def test_a_model_that_is_not_an_identifier_is_not_recorded(provider: LocalProvider, recorded: RecordedSpans) -> None:
     opened = client("openai", provider, asynchronous=False)
     opened.chat.completions.create(model="tell me a secret, please", messages=MESSAGES)
     opened.close()
@@ -199,9 +202,9 @@ def test_a_model_that_is_no_model_name_is_not_repeated(provider: LocalProvider, 
     assert "secret" not in span.to_json()
 
 
-def test_an_extra_body_that_names_the_model_counts(provider: LocalProvider, recorded: Recorded) -> None:
+def test_the_model_of_an_extra_body_is_recorded(provider: LocalProvider, recorded: RecordedSpans) -> None:
     opened = client("openai", provider, asynchronous=False)
     opened.chat.completions.create(model="gpt-4o", messages=MESSAGES, extra_body={"model": "gpt-4.1"})
     opened.close()
     assert (recorded.only().attributes or {})["gen_ai.request.model"] == "gpt-4.1"
-    assert provider.calls[0].model_asked == "gpt-4.1"
+    assert provider.calls[0].request_model == "gpt-4.1"

@@ -1,4 +1,4 @@
-"""Where the span of a call goes: once to InfraPrism, and into the application's telemetry only where it asked."""
+"""A span is exported once to InfraPrism, and to the application's telemetry only if that has InfraPrism."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult
 from tests.kit.spans import KeepsEvents
 
-from infraprism.instrumentation.tracing import ANNOUNCED, Borrowed, Forwarding, Tracing, delivery_in
+from infraprism.instrumentation.installed_components import SharedExporter, SharedProcessor, find_installed
+from infraprism.instrumentation.tracing import GENAI_CONTEXT_KEYS, CallTracer
 from infraprism.processor import InfraPrismSpanProcessor, to_event
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai"}
@@ -26,19 +27,19 @@ class RecordOnly(Sampler):
         return SamplingResult(Decision.RECORD_ONLY)
 
     def get_description(self) -> str:
-        return "records, samples nothing"
+        return "records only"
 
 
 class EventSpans(KeepsEvents, SpanExporter):
-    """An exporter that takes events and, in a batch processor of the application, spans."""
+    """An exporter of events and, in a batch processor of the application, of spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.export_events([event for span in spans if (event := to_event(span))])
         return SpanExportResult.SUCCESS
 
 
-class Before(SpanProcessor):
-    """Stands before another processor, and keeps spans from it."""
+class Wrapper(SpanProcessor):
+    """Contains another processor, and passes it no spans."""
 
     def __init__(self, processor: SpanProcessor) -> None:
         self.processor = processor
@@ -50,8 +51,8 @@ class Before(SpanProcessor):
         self.processor.shutdown()
 
 
-class StandsFor(trace.TracerProvider):
-    """The global provider of an application that keeps the SDK's behind it."""
+class WrapperProvider(trace.TracerProvider):
+    """A global provider that wraps the SDK's."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self.provider = provider
@@ -61,7 +62,7 @@ class StandsFor(trace.TracerProvider):
 
 
 class Application:
-    """An application with a provider of its own, made the global one, and what each side got."""
+    """An application with its own global provider, and the spans and events that were exported."""
 
     def __init__(self, sampler: str) -> None:
         samplers = {"on": ALWAYS_ON, "off": ALWAYS_OFF, "record": RecordOnly()}
@@ -72,14 +73,14 @@ class Application:
         self.private_events = KeepsEvents()
         self.private = InfraPrismSpanProcessor(self.private_events)
 
-    def call(self, tracing: Tracing) -> None:
-        tracing.prepare(self.private, ours=False)
-        span = tracing.start_span("chat gpt-4o", CALL, 1_700_000_000_000_000_000)
+    def call(self, tracer: CallTracer) -> None:
+        tracer.prepare(self.private, owned=False)
+        span = tracer.start_span("chat gpt-4o", CALL, 1_700_000_000_000_000_000)
         assert span is not None
         span.end()
 
     def counts(self) -> tuple[int, int, int]:
-        """Spans the application's own exporter got, events by way of its provider, events by our private one."""
+        """Spans of the application's exporter, events of its provider, events of the private provider."""
         self.provider.force_flush(5000)
         self.private.force_flush(5000)
         for processor in InfraPrismSpanProcessor.live():
@@ -98,102 +99,104 @@ def application(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @SAMPLERS
-def test_an_application_without_infraprism_sees_nothing_of_ours_and_the_call_counts(
+def test_without_infraprism_in_its_provider_the_application_gets_no_span_and_the_call_is_an_event(
     application: Application, sampler: str
 ) -> None:
-    application.call(Tracing())
+    application.call(CallTracer())
     assert application.counts() == (0, 0, 1)
 
 
 @SAMPLERS
-def test_an_application_with_our_processor_sees_the_span_if_it_samples_it_and_the_call_counts_once_anyway(
+def test_with_our_processor_the_application_gets_the_span_if_sampled_and_the_call_is_one_event_anyway(
     application: Application, sampler: str
 ) -> None:
     application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
-    application.call(Tracing())
+    application.call(CallTracer())
     assert application.counts() == (int(sampler == "on"), 1, 0)
 
 
 @SAMPLERS
-def test_the_same_holds_for_our_exporter_in_its_batch_processor(application: Application, sampler: str) -> None:
+def test_with_our_exporter_in_a_batch_processor_the_application_gets_the_span_if_sampled_and_one_event(
+    application: Application, sampler: str
+) -> None:
     application.provider.add_span_processor(BatchSpanProcessor(application.events))
-    application.call(Tracing())
+    application.call(CallTracer())
     assert application.counts() == (int(sampler == "on"), 1, 0)
 
 
 @SAMPLERS
 @pytest.mark.parametrize("ours", [InfraPrismSpanProcessor, BatchSpanProcessor])
-def test_what_is_ours_behind_processors_of_others_gets_the_call_once_whatever_those_keep_from_it(
+def test_a_nested_processor_or_exporter_of_ours_gets_the_call_once_even_if_its_parent_drops_the_span(
     application: Application, sampler: str, ours: type[Any]
 ) -> None:
     several = SynchronousMultiSpanProcessor()
     several.add_span_processor(ours(application.events))
-    application.provider.add_span_processor(Before(Before(several)))
-    application.call(Tracing())
+    application.provider.add_span_processor(Wrapper(Wrapper(several)))
+    application.call(CallTracer())
     assert application.counts() == (0, 1, 0)
 
 
-def test_a_processor_in_the_provider_behind_the_global_one_gets_the_call_and_the_application_sees_it(
+def test_a_processor_in_a_wrapped_global_provider_gets_the_call_and_the_application_gets_the_span(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: StandsFor(application.provider))
-    application.call(Tracing())
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: WrapperProvider(application.provider))
+    application.call(CallTracer())
     assert application.counts() == (1, 1, 0)
 
 
-def test_processors_that_hold_each_other_are_looked_through_to_an_end(application: Application) -> None:
-    one = Before(SynchronousMultiSpanProcessor())
-    one.processor = Before(one)
-    one.force_flush = one.shutdown = lambda *_: True  # type: ignore[method-assign,assignment]  # they would never end
+def test_the_search_ends_if_processors_contain_each_other(application: Application) -> None:
+    one = Wrapper(SynchronousMultiSpanProcessor())
+    one.processor = Wrapper(one)
+    one.force_flush = one.shutdown = lambda *_: True  # type: ignore[method-assign,assignment]  # they would recurse without end
     application.provider.add_span_processor(one)
-    application.call(Tracing())
+    application.call(CallTracer())
     assert application.counts() == (0, 0, 1)
 
 
-@pytest.mark.parametrize("key", ANNOUNCED)
-def test_a_call_that_an_official_instrumentation_has_announced_has_no_second_span_in_the_applications_telemetry(
+@pytest.mark.parametrize("key", GENAI_CONTEXT_KEYS)
+def test_a_call_announced_by_an_official_instrumentation_has_no_second_span_in_the_applications_telemetry(
     application: Application, key: str
 ) -> None:
     application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
     with application.provider.get_tracer("official").start_as_current_span("chat", attributes=CALL) as announced:
         token = attach(set_value(key, object()))
-        application.call(Tracing())
+        application.call(CallTracer())
         detach(token)
     assert application.counts() == (1, 1, 0)
     assert application.spans.get_finished_spans()[0].context.span_id == announced.get_span_context().span_id
     assert application.events.events[0].span_id != announced.get_span_context().span_id
 
 
-def test_a_processor_added_later_is_found_at_the_next_call(application: Application) -> None:
-    tracing = Tracing()
-    application.call(tracing)
+def test_a_processor_added_later_is_used_for_the_next_call(application: Application) -> None:
+    tracer = CallTracer()
+    application.call(tracer)
     application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
-    application.call(tracing)
+    application.call(tracer)
     assert application.counts() == (1, 1, 1)
 
 
-def test_zero_code_uses_the_private_provider_whatever_the_application_has(application: Application) -> None:
+def test_zero_code_always_uses_the_private_provider(application: Application) -> None:
     application.provider.add_span_processor(InfraPrismSpanProcessor(application.events))
-    application.call(Tracing(private=True))
+    application.call(CallTracer(private=True))
     assert application.counts() == (0, 0, 1)
 
 
-def test_a_provider_that_was_given_gets_the_spans_with_infraprism_in_it_or_not(application: Application) -> None:
+def test_a_given_provider_gets_the_spans_even_without_infraprism_in_it(application: Application) -> None:
     spans = InMemorySpanExporter()
     given = TracerProvider(shutdown_on_exit=False)
     given.add_span_processor(SimpleSpanProcessor(spans))
-    application.call(Tracing(given))
+    application.call(CallTracer(given))
     assert len(spans.get_finished_spans()) == 1
     assert application.counts() == (0, 0, 0)
     given.shutdown()
 
 
-def test_a_span_that_the_given_provider_does_not_want_is_not_made() -> None:
-    assert Tracing(TracerProvider(sampler=ALWAYS_OFF)).start_span("chat", CALL, 1) is None
+def test_a_span_that_the_sampler_of_the_given_provider_drops_is_not_started() -> None:
+    assert CallTracer(TracerProvider(sampler=ALWAYS_OFF)).start_span("chat", CALL, 1) is None
 
 
-def test_the_private_provider_has_neither_limits_nor_a_sampler_of_the_environment(
+def test_the_private_provider_ignores_limits_and_sampler_of_the_environment(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, setting in {
@@ -203,37 +206,37 @@ def test_the_private_provider_has_neither_limits_nor_a_sampler_of_the_environmen
         "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "2",
     }.items():
         monkeypatch.setenv(variable, setting)
-    application.call(Tracing())
+    application.call(CallTracer())
     assert application.counts() == (0, 0, 1)
     assert application.private_events.events[0].model == "gpt-4o"
     assert application.private_events.events[0].provider == "openai"
 
 
-def test_with_the_sdk_switched_off_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_sdk_disabled_no_span_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert Tracing(private=True).start_span("chat", CALL, 1) is None
+    assert CallTracer(private=True).start_span("chat", CALL, 1) is None
 
 
-def test_a_delivery_that_cannot_be_set_up_is_tried_once_and_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = []
+def test_a_private_provider_that_fails_is_tried_once_and_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = []
 
     def broken(*args: object, **kwargs: object) -> None:
-        tried.append(1)
+        attempts.append(1)
         raise LookupError("no exporter")
 
     monkeypatch.setattr("infraprism.instrumentation.tracing.InfraPrismSpanProcessor", broken)
-    tracing = Tracing(private=True)
-    assert tracing.start_span("chat", CALL, 1) is None
-    assert tracing.start_span("chat", CALL, 1) is None
-    assert len(tried) == 1
+    tracer = CallTracer(private=True)
+    assert tracer.start_span("chat", CALL, 1) is None
+    assert tracer.start_span("chat", CALL, 1) is None
+    assert len(attempts) == 1
 
 
-def test_what_is_borrowed_is_flushed_and_never_shut_down() -> None:
+def test_a_shared_exporter_or_processor_is_flushed_and_never_shut_down() -> None:
     events = EventSpans()
-    processor = InfraPrismSpanProcessor(Borrowed(events))
+    processor = InfraPrismSpanProcessor(SharedExporter(events))
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(Forwarding(processor))
-    assert delivery_in(provider) is not None
+    provider.add_span_processor(SharedProcessor(processor))
+    assert find_installed(provider) is not None
     tracer = provider.get_tracer("t")
     tracer.start_span("chat", attributes=CALL).end()
     provider.shutdown()

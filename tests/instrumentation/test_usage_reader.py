@@ -1,4 +1,4 @@
-"""Whatever an answer holds, what is read of it is a known key with a value of its kind."""
+"""Only known attributes with values of their type are read from a response, whatever it contains."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
-from infraprism.instrumentation.call import Call
+from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.providers import PACKAGES
-from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table, read
+from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table, compile_table, read_fields
 
 OPERATIONS = [operation for package in PACKAGES for operation in package.operations.values()]
 KEYS = {value for name, value in vars(key).items() if name.isupper()}
@@ -32,18 +32,20 @@ JSON = st.recursive(
 )
 
 
-def new_call(operation: Operation = OPERATIONS[0]) -> Call:
-    return Call(TracerProvider().get_tracer("t").start_span("t"), operation, 1)
+def new_call(operation: Operation = OPERATIONS[0]) -> LLMCall:
+    return LLMCall(TracerProvider().get_tracer("t").start_span("t"), operation, 1)
 
 
 @settings(max_examples=200, deadline=None)
 @given(JSON, st.sampled_from(OPERATIONS))
-def test_reading_anything_gives_only_known_keys_with_values_of_their_kind(answer: Any, operation: Operation) -> None:
+def test_only_known_attributes_with_values_of_their_type_are_read_from_any_response(
+    response: Any, operation: Operation
+) -> None:
     call = new_call(operation)
-    for source in (answer, SimpleNamespace(**answer) if isinstance(answer, dict) and all(answer) else answer):
-        call.chunk(source)
-        call.answer(source)
-    for name, value in call._found.items():
+    for source in (response, SimpleNamespace(**response) if isinstance(response, dict) and all(response) else response):
+        call.on_chunk(source)
+        call.on_response(source)
+    for name, value in call.attributes.items():
         assert name in KEYS
         if "tokens" in name or name == key.WEB_SEARCHES:
             assert type(value) is int
@@ -52,11 +54,11 @@ def test_reading_anything_gives_only_known_keys_with_values_of_their_kind(answer
             assert type(value) is str
             assert len(value) <= 400
             assert value.isprintable()
-    call.abandoned()
+    call.abandon()
 
 
 class Chunk:
-    """A chunk as a client package makes it: with the fields that the answer had, and code for those it had not."""
+    """A chunk as client packages create it: reading a field that the chunk does not contain runs code."""
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -65,7 +67,7 @@ class Chunk:
         raise LookupError if name == "usage" else AttributeError(name)
 
 
-def test_chunks_pass_untouched_whichever_fields_they_have_and_the_last_usage_counts() -> None:
+def test_chunks_are_passed_unchanged_and_the_last_usage_is_recorded() -> None:
     chunks = [
         Chunk(model="gpt-4o", usage=None),
         Chunk(model="gpt-4o", usage=None),
@@ -77,30 +79,32 @@ def test_chunks_pass_untouched_whichever_fields_they_have_and_the_last_usage_cou
     ]
     call = new_call(next(o for o in OPERATIONS if o.name == "chat" and not o.events))
     stream = SimpleNamespace(response=SimpleNamespace(is_closed=True), _iterator=iter(chunks))
-    streams.follow(call, stream)
+    streams.observe_stream(call, stream)
     assert list(stream._iterator) == chunks
-    assert (call._found[key.INPUT_TOKENS], call._found[key.OUTPUT_TOKENS]) == (3, 4)
+    assert (call.attributes[key.INPUT_TOKENS], call.attributes[key.OUTPUT_TOKENS]) == (3, 4)
 
 
 @pytest.mark.parametrize(
     ("reported", "text"),
     [(0.00012, "0.00012"), (1e-7, "0.0000001"), (3, "3"), (0, "0"), (float("nan"), None), (-1, None), ("1", None)],
 )
-def test_a_reported_cost_is_kept_to_the_digit(reported: object, text: str | None) -> None:
+def test_a_reported_cost_is_exact(reported: object, text: str | None) -> None:
     found: dict[str, Any] = {}
-    read({"usage": {"cost": reported}}, OPERATIONS[0].answer, found)
+    read_fields({"usage": {"cost": reported}}, compile_table(OPERATIONS[0].response), found)
     assert found.get(key.REPORTED_COST_USD) == text
 
 
-def tables(table: Table) -> list[str]:
-    return [name for target in table.values() for name in ([target] if isinstance(target, str) else tables(target))]
+def attribute_keys(table: Table) -> list[str]:
+    return [
+        name for target in table.values() for name in ([target] if isinstance(target, str) else attribute_keys(target))
+    ]
 
 
-def test_every_key_of_the_tables_is_a_constant_of_the_conventions() -> None:
+def test_every_attribute_key_of_the_tables_is_a_constant_of_the_conventions_module() -> None:
     for operation in OPERATIONS:
         events: list[StreamEvent] = list(operation.events.values())
-        for table in (operation.answer, *(event.table for event in events)):
-            assert set(tables(table)) <= KEYS
+        for table in (operation.response, *(event.table for event in events)):
+            assert set(attribute_keys(table)) <= KEYS
 
 
 EVENTS = [
@@ -112,39 +116,39 @@ EVENTS = [
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 60), max_size=40), st.sampled_from([b"\n\n", b"\r\n\r\n"]))
-def test_bytes_of_a_stream_tell_the_same_in_whatever_pieces_they_come(sizes: list[int], end: bytes) -> None:
+def test_the_usage_in_the_bytes_of_a_stream_does_not_depend_on_how_they_are_split(sizes: list[int], end: bytes) -> None:
     data = b"".join(b"data: " + json.dumps(event, ensure_ascii=False).encode() + end for event in EVENTS)
     data += b"data: [DONE]" + end
     call = new_call()
-    search = response_body._Events(call, live=True)
+    parser = response_body.SSEParser(call, live=True)
     for size in sizes:
-        search.feed(data[:size])
+        parser.feed(data[:size])
         data = data[size:]
-    search.feed(data)
-    search.end()
-    assert call._found == {
+    parser.feed(data)
+    parser.end()
+    assert call.attributes == {
         key.RESPONSE_ID: "c1",
         key.RESPONSE_MODEL: "gpt-4o-2024-08-06",
         key.INPUT_TOKENS: 5,
         key.OUTPUT_TOKENS: 7,
     }
-    call.abandoned()
+    call.abandon()
 
 
-def test_what_is_held_of_a_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffered_part_of_a_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_body, "MAX_LINE_BYTES", 1000)
-    monkeypatch.setattr(response_body, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(response_body, "MAX_BODY_BYTES", 1000)
     call = new_call()
-    events = response_body._Events(call, live=True)
-    events.feed(b"data: ")
+    sse = response_body.SSEParser(call, live=True)
+    sse.feed(b"data: ")
     for _ in range(100):
-        events.feed(b"x" * 100)
-        assert sum(map(len, events._pieces)) <= 1000
-    events.feed(b'\ndata: {"usage": {"prompt_tokens": 3}}\n')
-    assert call._found == {key.INPUT_TOKENS: 3}
-    answer = response_body._Answer(call)
+        sse.feed(b"x" * 100)
+        assert sum(map(len, sse.parts)) <= 1000
+    sse.feed(b'\ndata: {"usage": {"prompt_tokens": 3}}\n')
+    assert call.attributes == {key.INPUT_TOKENS: 3}
+    json_parser = response_body.JSONParser(call)
     for _ in range(100):
-        answer.feed(b" " * 100)
-        assert sum(map(len, answer._pieces)) <= 1000
-    answer.end()
-    call.abandoned()
+        json_parser.feed(b" " * 100)
+        assert sum(map(len, json_parser.parts)) <= 1000
+    json_parser.end()
+    call.abandon()

@@ -1,4 +1,4 @@
-"""`opentelemetry-instrument python app.py`, as real processes, without opentelemetry-distro."""
+"""`opentelemetry-instrument python app.py` as a process, without opentelemetry-distro."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SHOW_SPANS = """
 assert trace.get_tracer_provider() is own
 print(sorted(span.instrumentation_scope.name for span in spans.get_finished_spans()))
 """
-THEIR_SPAN = """
-with trace.get_tracer("somebody").start_as_current_span("chat m") as span:
+THIRD_PARTY_SPAN = """
+with trace.get_tracer("third-party").start_as_current_span("chat m") as span:
     span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1",
                          "gen_ai.usage.input_tokens": 1, "gen_ai.usage.output_tokens": 1})
 """
@@ -57,7 +57,7 @@ class Ran(NamedTuple):
 
 
 def run(provider: LocalProvider, app: str, *command: str | Path, **environment: str) -> Ran:
-    """The application as a process in preview, which prints each event as it would leave."""
+    """Run the application as a process with `INFRAPRISM_PREVIEW`, which prints each event."""
     clean = {name: setting for name, setting in os.environ.items() if not name.startswith(("OTEL_", "INFRAPRISM_"))}
     done = subprocess.run(
         [*(command or (COMMAND,)), sys.executable, "-c", f"CANARY = {CANARY!r}\n{app}"],
@@ -85,7 +85,7 @@ def run(provider: LocalProvider, app: str, *command: str | Path, **environment: 
 MODELS = ["claude-haiku-4-5-20251001", "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"]
 
 
-def test_an_application_without_telemetry_has_its_calls_counted(provider: LocalProvider) -> None:
+def test_calls_of_an_application_without_telemetry_are_events(provider: LocalProvider) -> None:
     ran = run(provider, CALLS, OTEL_RESOURCE_ATTRIBUTES="infraprism.entity_type=team,infraprism.entity_id=search")
     assert ran.out == "done\n"
     assert ran.models == MODELS
@@ -93,7 +93,7 @@ def test_an_application_without_telemetry_has_its_calls_counted(provider: LocalP
     assert "Traceback" not in ran.errors
 
 
-def test_an_application_that_sets_its_provider_itself_keeps_it_to_itself(provider: LocalProvider) -> None:
+def test_the_spans_of_an_application_with_its_own_provider_are_unchanged(provider: LocalProvider) -> None:
     app = OWN_PROVIDER + CALLS + SHOW_SPANS
     ran = run(provider, app)
     assert ran.models == MODELS
@@ -103,29 +103,29 @@ def test_an_application_that_sets_its_provider_itself_keeps_it_to_itself(provide
     assert "Overriding" not in ran.errors
 
 
-def test_an_application_that_sets_its_provider_late_and_twice_goes_on(provider: LocalProvider) -> None:
+def test_an_application_can_set_its_provider_late_and_twice(provider: LocalProvider) -> None:
     ran = run(provider, CALLS + OWN_PROVIDER + CALLS + SHOW_SPANS + "trace.set_tracer_provider(TracerProvider())")
     assert ran.models == sorted(MODELS * 2)
     assert ran.out.startswith("done\ndone\n")
 
 
-def test_calls_that_others_report_to_the_applications_own_provider_are_counted(provider: LocalProvider) -> None:
-    ran = run(provider, OWN_PROVIDER + THEIR_SPAN)
+def test_third_party_spans_in_the_applications_provider_are_events(provider: LocalProvider) -> None:
+    ran = run(provider, OWN_PROVIDER + THIRD_PARTY_SPAN)
     assert ran.models == ["gpt-4.1"]
 
 
-def test_an_application_that_calls_instrument_itself_is_counted_once(provider: LocalProvider) -> None:
+def test_calls_of_an_application_that_calls_instrument_itself_are_counted_once(provider: LocalProvider) -> None:
     app = "from infraprism.instrumentation import instrument\ninstrument()\n" + CALLS
     assert run(provider, app).models == MODELS
 
 
-def test_an_application_with_our_processor_in_its_provider_is_counted_once(provider: LocalProvider) -> None:
+def test_calls_of_an_application_with_our_processor_are_counted_once(provider: LocalProvider) -> None:
     app = (
         "from infraprism.processor import InfraPrismSpanProcessor\n"
         + OWN_PROVIDER.replace("trace.set_tr", "own.add_span_processor(InfraPrismSpanProcessor())\ntrace.set_tr")
         + CALLS
         + SHOW_SPANS
-        + THEIR_SPAN
+        + THIRD_PARTY_SPAN
     )
     assert run(provider, app).models == sorted([*MODELS, "gpt-4.1"])
 
@@ -145,19 +145,19 @@ def test_an_application_with_our_processor_in_its_provider_is_counted_once(provi
     ],
     ids=str,
 )
-def test_the_environment_switches_it(environment: dict[str, str], models: list[str], provider: LocalProvider) -> None:
+def test_the_environment_disables_it(environment: dict[str, str], models: list[str], provider: LocalProvider) -> None:
     ran = run(provider, CALLS, **environment)
     assert ran.out == "done\n"
     assert ran.models == models
 
 
-def test_settings_that_cannot_be_used_leave_the_application_alone(provider: LocalProvider) -> None:
+def test_invalid_settings_do_not_affect_the_application(provider: LocalProvider) -> None:
     ran = run(provider, CALLS, INFRAPRISM_PROTOCOL="pigeon", INFRAPRISM_PREVIEW="")
     assert ran.out == "done\n"
     assert not ran.events
 
 
-def test_a_forked_child_counts_its_own_calls(provider: LocalProvider) -> None:
+def test_the_calls_of_a_forked_child_are_events(provider: LocalProvider) -> None:
     app = f"""
 import os, sys
 child = os.fork()
@@ -168,7 +168,7 @@ if child:
     assert run(provider, app).models == sorted(MODELS * 2)
 
 
-def test_a_broken_part_of_ours_stops_neither_the_application_nor_other_instrumentations(
+def test_an_import_error_of_ours_stops_neither_the_application_nor_other_instrumentations(
     provider: LocalProvider,
 ) -> None:
     app = """
@@ -182,4 +182,4 @@ AnthropicInstrumentor().uninstrument()
     ran = run(provider, app + CALLS, "env")
     assert ran.out == "done\n"
     assert not ran.events
-    assert "InfraPrism is not at work" in ran.errors
+    assert "InfraPrism is not active" in ran.errors

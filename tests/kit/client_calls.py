@@ -1,7 +1,7 @@
-"""Every way in which an application can call a model through the openai and anthropic packages.
+"""Every way to call a model with the openai and anthropic packages.
 
-Each way is written once, for sync and async clients alike, and returns what the application sees of its answer. The
-installed version decides which ways there are.
+Each way is written once, for sync and async clients, and returns what the application receives. Which ways there are
+depends on the installed version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import anthropic
 import openai
 from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
-from tests.kit.reading import Steps, all_of, entered, listed, reading, value
+from tests.kit.reading import ReadByNext, all_of, entered, listed, reading, value
 
 from infraprism.local_provider import LocalProvider
 
@@ -28,7 +28,7 @@ USAGE = {"stream_options": {"include_usage": True}}
 
 
 class Way(NamedTuple):
-    """One way to call: `run(client, model)` gives what the application sees, `operation` is the local provider's."""
+    """One way to call: `run(client, model)` returns the result; `operation` is the local provider's."""
 
     name: str
     package: str
@@ -40,12 +40,11 @@ class Way(NamedTuple):
 
 
 def client(package: str, provider: LocalProvider, *, asynchronous: bool, **options: Any) -> Any:
-    """A client of the installed version, pointed at the local provider."""
-    module: Any = openai if package == "openai" else anthropic
-    # Loading certificates takes longer than a call on loopback; all else is the package's own default.
-    transport = module.DefaultAsyncHttpxClient if asynchronous else module.DefaultHttpxClient
+    """A client of the installed version for the local provider."""
     address = provider.openai_base_url if package == "openai" else provider.anthropic_base_url
-    options = {"base_url": address, "max_retries": 0, "timeout": 5.0, "http_client": transport(verify=False), **options}
+    options = {"base_url": address, "max_retries": 0, "timeout": 5.0, **options}
+    if "http_client" not in options:
+        options["http_client"] = http_client(package, asynchronous=asynchronous)
     if package == "openai":
         kind: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
         return kind(api_key=OPENAI_KEY, **options)
@@ -53,9 +52,15 @@ def client(package: str, provider: LocalProvider, *, asynchronous: bool, **optio
     return kind(api_key=ANTHROPIC_KEY, **options)
 
 
+def http_client(package: str, *, asynchronous: bool) -> Any:
+    """The default HTTP client of the package, without certificates: loading them takes longer than a call."""
+    module: Any = openai if package == "openai" else anthropic
+    return (module.DefaultAsyncHttpxClient if asynchronous else module.DefaultHttpxClient)(verify=False)
+
+
 @asynccontextmanager
 async def used(client: Any) -> AsyncIterator[Any]:
-    """The client, closed at the end."""
+    """The client, which is closed at the end."""
     try:
         yield client
     finally:
@@ -100,26 +105,30 @@ def streaming_response(
 ) -> Callable[[Any, str], Awaitable[list[object]]]:
     async def run(client: Any, model: str) -> list[object]:
         async with entered(make(client, model)) as response:
-            got = read(response)
-            seen = await listed(got) if hasattr(got, "__aiter__") or inspect.isgenerator(got) else await value(got)
-            if hasattr(seen, "__next__") or hasattr(seen, "__anext__"):
-                seen = [type(seen), *await listed(seen)]
-            return [type(response), response.status_code, seen]
+            result = read(response)
+            received = (
+                await listed(result)
+                if hasattr(result, "__aiter__") or inspect.isgenerator(result)
+                else await value(result)
+            )
+            if hasattr(received, "__next__") or hasattr(received, "__anext__"):
+                received = [type(received), *await listed(received)]
+            return [type(response), response.status_code, received]
 
     return run
 
 
-async def _raw_pieces(response: Any) -> list[Any]:
-    """The body as it came over the wire, in one piece, since how it was cut is chance; and what else was seen of it."""
-    got = response.http_response
-    seen = await listed(got.aiter_raw() if type(response).__name__.startswith("Async") else got.iter_raw())
-    others = [each for each in seen if not isinstance(each, bytes)]
+async def _raw_body(response: Any) -> list[Any]:
+    """The raw body, joined since its chunks vary, and other distinct items."""
+    result = response.http_response
+    received = await listed(result.aiter_raw() if type(response).__name__.startswith("Async") else result.iter_raw())
+    others = [each for each in received if not isinstance(each, bytes)]
     distinct = [each for number, each in enumerate(others) if each not in others[:number]]
-    return [b"".join(each for each in seen if isinstance(each, bytes)), *distinct]
+    return [b"".join(each for each in received if isinstance(each, bytes)), *distinct]
 
 
-def _openai_chat(client: Any, model: str, **asked: Any) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES, **asked)
+def _openai_chat(client: Any, model: str, **parameters: Any) -> Any:
+    return client.chat.completions.create(model=model, messages=MESSAGES, **parameters)
 
 
 def _openai_ways() -> list[Way]:
@@ -135,16 +144,16 @@ def _openai_ways() -> list[Way]:
     async def helper(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
         async with entered(chats.stream(model=model, messages=MESSAGES, **USAGE)) as stream:
-            seen = [event.type for event in await listed(stream)]
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_completion())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     async def parse(client: Any, model: str) -> list[object]:
         chats = client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
         return [await value(chats.parse(model=model, messages=MESSAGES))]
 
     async def next_by_next(client: Any, model: str) -> list[object]:
-        return await listed(Steps(await value(_openai_chat(client, model, stream=True, **USAGE))))
+        return await listed(ReadByNext(await value(_openai_chat(client, model, stream=True, **USAGE))))
 
     def body(model: str, **more: Any) -> dict[str, Any]:
         return {"body": {"model": model, "messages": MESSAGES, **more}}
@@ -198,7 +207,7 @@ def _openai_ways() -> list[Way]:
                     lambda c, m: c.chat.completions.with_streaming_response.create(model=m, messages=MESSAGES), read
                 ),
             )
-            for name, read in (("lines", lines), ("json", json), ("parsed", parsed), ("raw", _raw_pieces))
+            for name, read in (("lines", lines), ("json", json), ("parsed", parsed), ("raw", _raw_body))
         ),
         *(
             Way(
@@ -213,7 +222,7 @@ def _openai_ways() -> list[Way]:
                 ),
                 streamed=True,
             )
-            for name, read in (("lines", lines), ("parsed", parsed), ("raw", _raw_pieces))
+            for name, read in (("lines", lines), ("parsed", parsed), ("raw", _raw_body))
         ),
         Way(
             "post",
@@ -254,14 +263,14 @@ def _openai_ways() -> list[Way]:
 
 
 def _responses_ways() -> list[Way]:
-    def make(client: Any, model: str, **asked: Any) -> Any:
-        return client.responses.create(model=model, input=CANARY, **asked)
+    def make(client: Any, model: str, **parameters: Any) -> Any:
+        return client.responses.create(model=model, input=CANARY, **parameters)
 
     async def helper(client: Any, model: str) -> list[object]:
         async with entered(client.responses.stream(model=model, input=CANARY)) as stream:
-            seen = [event.type for event in await listed(stream)]
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_response())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     return [
         Way("responses", "openai", "responses", plain(make)),
@@ -286,19 +295,19 @@ def _responses_ways() -> list[Way]:
 
 
 def _anthropic_ways() -> list[Way]:
-    asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 100}
+    parameters: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 100}
 
     def make(client: Any, model: str, **more: Any) -> Any:
-        return client.messages.create(model=model, **asked, **more)
+        return client.messages.create(model=model, **parameters, **more)
 
     async def helper(client: Any, model: str) -> list[object]:
-        async with entered(client.messages.stream(model=model, **asked)) as stream:
-            seen = [event.type for event in await listed(stream)]
+        async with entered(client.messages.stream(model=model, **parameters)) as stream:
+            received = [event.type for event in await listed(stream)]
             final = [await value(stream.get_final_message())] if reading.get() is all_of else []
-            return [type(stream), *seen, *final]
+            return [type(stream), *received, *final]
 
     async def text_helper(client: Any, model: str) -> list[object]:
-        async with entered(client.messages.stream(model=model, **asked)) as stream:
+        async with entered(client.messages.stream(model=model, **parameters)) as stream:
             return [type(stream), *await listed(stream.text_stream)]
 
     def lines(response: Any) -> Any:
@@ -309,7 +318,7 @@ def _anthropic_ways() -> list[Way]:
 
     return [
         Way("messages", "anthropic", "chat", plain(make)),
-        Way("beta messages", "anthropic", "chat", plain(lambda c, m: c.beta.messages.create(model=m, **asked))),
+        Way("beta messages", "anthropic", "chat", plain(lambda c, m: c.beta.messages.create(model=m, **parameters))),
         Way(
             "messages stream",
             "anthropic",
@@ -324,13 +333,13 @@ def _anthropic_ways() -> list[Way]:
             "messages raw",
             "anthropic",
             "chat",
-            raw(lambda c, m: c.messages.with_raw_response.create(model=m, **asked)),
+            raw(lambda c, m: c.messages.with_raw_response.create(model=m, **parameters)),
         ),
         Way(
             "messages raw stream",
             "anthropic",
             "chat",
-            raw_stream(lambda c, m: c.messages.with_raw_response.create(model=m, stream=True, **asked)),
+            raw_stream(lambda c, m: c.messages.with_raw_response.create(model=m, stream=True, **parameters)),
             streamed=True,
         ),
         *(
@@ -338,16 +347,16 @@ def _anthropic_ways() -> list[Way]:
                 f"messages streaming response, {name}",
                 "anthropic",
                 "chat",
-                streaming_response(lambda c, m: c.messages.with_streaming_response.create(model=m, **asked), read),
+                streaming_response(lambda c, m: c.messages.with_streaming_response.create(model=m, **parameters), read),
             )
-            for name, read in (("lines", lines), ("json", json), ("raw", _raw_pieces))
+            for name, read in (("lines", lines), ("json", json), ("raw", _raw_body))
         ),
         Way(
             "messages streaming response of a stream",
             "anthropic",
             "chat",
             streaming_response(
-                lambda c, m: c.messages.with_streaming_response.create(model=m, stream=True, **asked), lines
+                lambda c, m: c.messages.with_streaming_response.create(model=m, stream=True, **parameters), lines
             ),
             streamed=True,
         ),
@@ -355,7 +364,7 @@ def _anthropic_ways() -> list[Way]:
             "messages post",
             "anthropic",
             "chat",
-            plain(lambda c, m: c.post("/v1/messages", cast_to=object, body={"model": m, **asked})),
+            plain(lambda c, m: c.post("/v1/messages", cast_to=object, body={"model": m, **parameters})),
         ),
     ]
 

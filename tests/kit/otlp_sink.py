@@ -1,15 +1,15 @@
-"""A real OTLP endpoint on loopback that keeps every byte it is sent, and answers as it is told.
+"""An OTLP endpoint on loopback that records every request, and sends the configured responses.
 
     with OtlpSink("grpc") as sink:
         exporter = InfraPrismSpanExporter(sink.endpoint, "ip-test", "grpc")
-        sink.answer_with(Reply(status=503), Reply(rejected=1))  # then OK for everything else
+        sink.answer_with(Reply(status=503), Reply(rejected=1))  # then success for all others
         ...
-        sink.spans()        # protobuf Spans of the requests that were answered with success
+        sink.spans()        # protobuf Spans of the requests with a successful response
         sink.requests       # every request: headers, path, raw, body, answered, taken
-        sink.seen()         # every byte of every request, to look for what must not be there
+        sink.seen()         # every byte of every request, to search for content
 
-Over gRPC a `Reply` is translated: a status of HTTP to the code of the same meaning. `raw` is what arrived before
-decompression; gRPC decompresses on its own, so that there it is the same as `body`.
+Over gRPC the HTTP status of a `Reply` is mapped to the corresponding code. `raw` is the body before decompression; gRPC
+decompresses it itself, so there it equals `body`.
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ CODES = {
 
 @dataclass(frozen=True)
 class Reply:
-    """How to answer one request. The plain `Reply()` takes it."""
+    """The response to one request. `Reply()` is a success."""
 
     status: int = 200
     rejected: int = 0
-    """Partial success: so many spans were not taken."""
+    """Partial success: the number of rejected spans."""
     body: bytes | None = None
-    """Instead of the OTLP answer."""
+    """A body that replaces the OTLP response."""
     message: str = ""
-    """The endpoint's own words, in the body or the gRPC details."""
+    """The error message, in the body or the gRPC details."""
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after: str | None = None
-    """`Retry-After`; over gRPC, where it must be seconds, RetryInfo."""
+    """`Retry-After`; over gRPC RetryInfo, for which it must be seconds."""
     hang_s: float = 0.0
-    """Wait before answering; ends early when the sink closes."""
+    """The delay of the response in seconds. It ends early when the sink closes."""
     reset: bool = False
-    """Break the connection without an answer."""
+    """Reset the connection without a response."""
 
     def content(self) -> bytes:
-        """The body of the answer."""
+        """The body of the response."""
         if self.body is not None:
             return self.body
         if self.status >= 300:
@@ -88,7 +88,7 @@ OK = Reply()
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; header names in lower case."""
+    """One request as it was received; header names in lower case."""
 
     headers: dict[str, str]
     path: str
@@ -100,7 +100,7 @@ class Request:
 
     @property
     def taken(self) -> bool:
-        """Whether the answer was a success."""
+        """Whether the response was a success."""
         return self.answered.status < 300 and not self.answered.reset
 
     def spans(self) -> list[Span]:
@@ -111,7 +111,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files of a server; with `client_authority` it asks for a client certificate of that authority."""
+    """PEM files of a server. With `client_authority` it requires a client certificate of that authority."""
 
     certificate: Path
     key: Path
@@ -141,30 +141,30 @@ class OtlpSink:
         self._server.close()
 
     def answer_with(self, *replies: Reply) -> None:
-        """Answer the next requests so, one each; those after them are taken."""
+        """Send these responses to the next requests, one each, and success to all others."""
         self._script.extend(replies)
 
     def answer_by(self, rule: Callable[[int, bytes], Reply] | None) -> None:
-        """Answer each request by a function of how many came before it and of its body."""
+        """Get each response from a function of the number of earlier requests and the body."""
         self._rule = rule
 
     def clear(self) -> None:
-        """Forget all requests, and the replies that are not used yet."""
+        """Delete all requests, and the replies that are not used yet."""
         self.requests.clear()
         self._script.clear()
 
     @property
     def open_connections(self) -> int:
-        """How many clients are connected; of HTTP only."""
+        """The number of connected clients, over HTTP only."""
         assert isinstance(self._server, _HttpServer)
         return len(self._server.open)
 
     def spans(self) -> list[Span]:
-        """The spans of all requests that were answered with success."""
+        """The spans of all requests with a successful response."""
         return [span for request in tuple(self.requests) if request.taken for span in request.spans()]
 
     def seen(self) -> bytes:
-        """Every byte that arrived, headers included."""
+        """Every byte received, headers included."""
         parts = []
         for request in tuple(self.requests):
             parts += [f"{name}: {value}\n".encode() for name, value in request.headers.items()]
@@ -172,14 +172,18 @@ class OtlpSink:
         return b"\n".join(parts)
 
     def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Request]:
-        """Wait until so many requests have arrived; fails if they do not."""
+        """Wait until this number of requests was received. Raises AssertionError after the timeout."""
+        if not self.wait_until(lambda: len(self.requests) >= count, timeout_s):
+            raise AssertionError(f"{len(self.requests)} of {count} requests were received")
+        return list(self.requests)
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until the condition is true, which is checked after each request. False after the timeout."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_s):
-                raise AssertionError(f"{len(self.requests)} of {count} requests arrived")
-            return list(self.requests)
+            return self._changed.wait_for(condition, timeout_s)
 
     def receive(self, headers: dict[str, str], path: str, raw: bytes) -> Reply:
-        """Keep a request and say how to answer it; for the servers below."""
+        """Record a request and return its response. For the servers of this module."""
         body = gzip.decompress(raw) if headers.get("content-encoding") == "gzip" else raw
         with self._changed:
             if self._rule is not None:
@@ -206,14 +210,14 @@ class _HttpServer(ThreadingHTTPServer):
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up, or does not trust us, is part of the tests."""
+        """Clients that disconnect or reject the certificate are part of the tests."""
 
     def close(self) -> None:
         self.shutdown()
         self._thread.join()
         self.server_close()
         for connection in tuple(self.open):
-            # Closing alone would leave a handler that waits for the next request waiting.
+            # Closing alone would not wake a handler that waits for the next request.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -235,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             _close(self.request)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         sink = self.server.sink
@@ -244,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.hang_s:
             sink.closing.wait(reply.hang_s)
         if reply.reset:
-            # Lingering for no time sends a reset instead of an orderly end.
+            # A linger time of zero sends a reset.
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             _close(self.request)
@@ -276,7 +280,7 @@ class _GrpcServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the package 
         self._server.start()
 
     def service(self, details: Any) -> Any:
-        """Every method is answered."""
+        """All methods have the same handler."""
         headers = {str(name): str(value) for name, value in details.invocation_metadata}
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: self._answer(headers, details.method, message, context)
@@ -312,6 +316,6 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _close(connection: socket.socket) -> None:
-    # The client may have been quicker.
+    # The client may have closed it already.
     with suppress(OSError):
         connection.close()

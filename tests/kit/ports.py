@@ -1,4 +1,4 @@
-"""Ports for servers that are told theirs before they start."""
+"""Free ports for servers that are configured with one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import random
 import socket
 from typing import Final
 
-_BELOW_THOSE_OF_CONNECTIONS: Final = range(15_000, 32_000)
-_chance: Final = random.SystemRandom()  # the seed of a test run is the same in each of its processes
+_BELOW_EPHEMERAL_PORTS: Final = range(15_000, 32_000)
+_random: Final = random.SystemRandom()  # not seeded: all processes of a test run have the same seed
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on, and that no outgoing connection is given in the meantime."""
+    """A port without a listener, outside of the range of ephemeral ports."""
     while True:
-        port = _chance.choice(_BELOW_THOSE_OF_CONNECTIONS)
-        with socket.socket() as taken:
+        port = _random.choice(_BELOW_EPHEMERAL_PORTS)
+        with socket.socket() as probe:
             try:
-                taken.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port

@@ -1,4 +1,4 @@
-"""The local provider for tests: import the fixtures that a conftest.py or a test module needs."""
+"""Fixtures with the local provider, for a conftest.py or a test module to import."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 from infraprism.local_provider import LocalProvider
 
 CANARY = "CANARY-4f1c9e7a-never-leaves"
-"""A text that stands in every answer of `provider`; put it into prompts as well."""
+"""A text that every response of `provider` contains. Prompts should contain it as well."""
 OPENAI_KEY = "sk-proj-KEYCANARY00000000000000000000wxyz"
 ANTHROPIC_KEY = "sk-ant-api03-KEYCANARY00000000000000wxyz"
 
 
 @pytest.fixture
 def provider() -> Iterator[LocalProvider]:
-    """A provider of the test's own, so that `calls` holds this test's requests alone."""
+    """A provider for one test, so that `calls` has only its requests."""
     with LocalProvider(canary=CANARY, slow_s=0.2) as local:
         yield local
 
 
 @pytest.fixture
 def provider_environment(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> LocalProvider:
-    """The same, and the vendors' own environment variables lead there."""
+    """The same, with the vendors' environment variables set to it."""
     monkeypatch.setenv("OPENAI_BASE_URL", provider.openai_base_url)
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.anthropic_base_url)

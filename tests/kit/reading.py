@@ -1,7 +1,8 @@
-"""How an application reads what a client gives it, sync or async alike, and what it sees of it."""
+"""Read results of sync and async clients in the same way, and compare what an application observes."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,13 +11,19 @@ from contextvars import ContextVar
 from typing import Any
 
 
-async def value(given: Any) -> Any:
-    """What a sync or async call returns."""
-    return await given if inspect.isawaitable(given) else given
+async def value(result: Any) -> Any:
+    """The result of a sync or async call."""
+    return await result if inspect.isawaitable(result) else result
+
+
+async def until(condition: Callable[[], object], step_s: float = 0.001) -> None:
+    """Wait until the condition is true."""
+    while not condition():  # noqa: ASYNC110 - other threads make it true
+        await asyncio.sleep(step_s)
 
 
 async def items(stream: Any) -> AsyncIterator[Any]:
-    """What a sync or async iterable yields."""
+    """The items of a sync or async iterable."""
     if hasattr(stream, "__aiter__"):
         async for item in stream:
             yield item
@@ -26,16 +33,16 @@ async def items(stream: Any) -> AsyncIterator[Any]:
 
 
 async def all_of(stream: Any) -> list[Any]:
-    """All that a sync or async iterable yields."""
+    """All items of a sync or async iterable."""
     return [item async for item in items(stream)]
 
 
 reading: ContextVar[Callable[[Any], Awaitable[list[Any]]]] = ContextVar("reading", default=all_of)
-"""How the application reads whatever streams to it: to its end, unless a test says otherwise."""
+"""How the application reads a stream: to its end by default."""
 
 
 async def listed(stream: Any) -> list[Any]:
-    """What the application read of a sync or async iterable."""
+    """The items of a sync or async iterable that the application read."""
     return await reading.get()(stream)
 
 
@@ -43,11 +50,11 @@ async def listed(stream: Any) -> list[Any]:
 async def entered(manager: Any) -> AsyncIterator[Any]:
     """A sync or async context manager, entered."""
     if hasattr(manager, "__aenter__"):
-        async with manager as inside:
-            yield inside
+        async with manager as opened:
+            yield opened
     else:
-        with manager as inside:
-            yield inside
+        with manager as opened:
+            yield opened
 
 
 _VOLATILE = re.compile(
@@ -56,27 +63,27 @@ _VOLATILE = re.compile(
     r"|\b1[0-9]{9}(?:\.[0-9]+)?\b|\b[0-9]+\.[0-9]+\b|\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b"
     r'|"obfuscation":"[^"]*"'
 )
-_LARGE = 1e9  # times and the like
+_LARGE = 1e9  # such as timestamps
 
 
-def shown(seen: object) -> object:
-    """What the application sees, as plain data without what differs between two answers to one request."""
-    if hasattr(seen, "model_dump"):
-        return type(seen).__name__, shown(seen.model_dump())
-    if isinstance(seen, dict):
-        return {key: shown(inner) for key, inner in seen.items() if key not in ("obfuscation", "signature")}
-    if isinstance(seen, list | tuple):
-        return [shown(inner) for inner in seen]
-    if isinstance(seen, BaseException):
-        return type(seen), shown(str(seen)), type(seen.__cause__)
-    if isinstance(seen, str | bytes):
-        return _VOLATILE.sub("*", seen if isinstance(seen, str) else seen.decode())
-    plain = isinstance(seen, bool | int | float | type | None)
-    return (seen if isinstance(seen, type) or not seen or seen < _LARGE else "*") if plain else type(seen)
+def shown(value: object) -> object:
+    """What the application observes, as plain data, without values that differ between two equal requests."""
+    if hasattr(value, "model_dump"):
+        return type(value).__name__, shown(value.model_dump())
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items() if key not in ("obfuscation", "signature")}
+    if isinstance(value, list | tuple):
+        return [shown(item) for item in value]
+    if isinstance(value, BaseException):
+        return type(value), shown(str(value)), type(value.__cause__)
+    if isinstance(value, str | bytes):
+        return _VOLATILE.sub("*", value if isinstance(value, str) else value.decode())
+    plain = isinstance(value, bool | int | float | type | None)
+    return (value if isinstance(value, type) or not value or value < _LARGE else "*") if plain else type(value)
 
 
-class Steps:
-    """A stream that is drawn from one by one."""
+class ReadByNext:
+    """A stream that is read by `next`."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -85,5 +92,5 @@ class Steps:
     async def __aiter__(self) -> AsyncIterator[Any]:
         with suppress(StopIteration, StopAsyncIteration):
             while True:
-                step = self._stream.__anext__ if hasattr(self._stream, "__anext__") else self._stream.__next__
-                yield await value(step())
+                read_next = self._stream.__anext__ if hasattr(self._stream, "__anext__") else self._stream.__next__
+                yield await value(read_next())

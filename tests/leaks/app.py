@@ -1,18 +1,20 @@
-"""An app that puts a canary into every place that could hold content, and calls both client packages in every way.
+"""An application that puts a canary into every field that can contain content, and calls both client packages.
 
-Run as `python app.py ROUTE`, where ROUTE says how InfraPrism is in it: `processor`, `exporter`, or `zero_code` (then
-the app knows nothing of it and runs under opentelemetry-instrument).
+Run as `python app.py ROUTE`. ROUTE is how InfraPrism is installed: `processor`, `exporter`, `zero_code` (then it runs
+under opentelemetry-instrument and does not import InfraPrism) or `without`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,9 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-# In the name of a thing it could not be told from a name; so no place where names belong accepts its shape.
+# It has characters that no identifier may have, so no field for identifiers accepts it.
 CANARY = "CANARY content: the patient's name"
-# For places where a client package takes a token only (header names, trace state).
+# For fields in which a client package accepts only a token (header names, trace state).
 WORD = "CANARYWORD"
 
 MESSAGES: list[Any] = [
@@ -91,9 +93,9 @@ KNOWN_KEYS = (
 FAILING = ("err400", "err401", "err403", "err404", "err429", "err500", "context-length", "content-filter")
 
 
-def swallow(call: Callable[[], Any]) -> None:
-    """The app handles its errors, as apps do."""
-    with suppress(Exception):  # also what the HTTP library below raises when a connection is cut
+def ignore_errors(call: Callable[[], Any]) -> None:
+    """The application handles its errors."""
+    with suppress(Exception):  # also errors of the HTTP library when a connection is closed
         call()
 
 
@@ -113,10 +115,10 @@ def call_openai(client: openai.OpenAI) -> None:
     client.embeddings.create(model="text-embedding-3-small", input=[CANARY], user=CANARY, **EXTRA)
     chat.create(model=f"gpt-4o {CANARY}", **CHAT)
     for failure in FAILING:
-        swallow(lambda failure=failure: chat.create(model=f"gpt-4o-{failure}", **CHAT))
-        swallow(lambda failure=failure: responses.create(model=f"gpt-5-{failure}", input=CANARY))
+        ignore_errors(lambda failure=failure: chat.create(model=f"gpt-4o-{failure}", **CHAT))
+        ignore_errors(lambda failure=failure: responses.create(model=f"gpt-5-{failure}", input=CANARY))
     for failure in ("stream-error", "drop"):
-        swallow(lambda failure=failure: list(chat.create(model=f"gpt-4o-{failure}", stream=True, **CHAT)))
+        ignore_errors(lambda failure=failure: list(chat.create(model=f"gpt-4o-{failure}", stream=True, **CHAT)))
 
 
 def call_anthropic(client: anthropic.Anthropic) -> None:
@@ -129,9 +131,9 @@ def call_anthropic(client: anthropic.Anthropic) -> None:
     client.beta.messages.create(model="claude-haiku-4-5", **MESSAGE)
     messages.create(model=f"claude {CANARY}", **MESSAGE)
     for failure in (*FAILING, "err529"):
-        swallow(lambda failure=failure: messages.create(model=f"claude-haiku-4-5-{failure}", **MESSAGE))
+        ignore_errors(lambda failure=failure: messages.create(model=f"claude-haiku-4-5-{failure}", **MESSAGE))
     for failure in ("stream-error", "drop"):
-        swallow(
+        ignore_errors(
             lambda failure=failure: list(messages.create(model=f"claude-haiku-4-5-{failure}", stream=True, **MESSAGE))
         )
 
@@ -199,30 +201,33 @@ def call_everything() -> None:
 
 
 def own_provider() -> TracerProvider:
-    """The app's own tracing, with an exporter of its own beside ours."""
+    """The tracer provider of the application, with an exporter of its own."""
     provider = TracerProvider(resource=Resource.create({"service.name": CANARY, f"{WORD}.attribute": CANARY}))
     file = os.environ.get("USERS_OWN_EXPORT")
     if file:
-        out = Path(file).open("w")  # noqa: SIM115 - lives as long as the app
+        out = Path(file).open("w")  # noqa: SIM115 - open until the process ends
         provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=out)))
     return provider
 
 
-def take_out_the_gate() -> None:
-    """What the product must never be: an event that takes any text. Shows that the search would find it."""
-    from infraprism.schema import event  # noqa: PLC0415 - only where it is asked for
+def accept_any_model() -> None:
+    """Disable the validation of the model in events and spans, to show that the search finds a leak."""
+    from infraprism import schema  # noqa: PLC0415 - not in the other runs
+    from infraprism.schema import event, fields  # noqa: PLC0415
 
-    event._is_model = lambda _: True  # type: ignore[assignment]
+    fields.MODEL = replace(fields.MODEL, pattern="(?s:.*)")
+    schema.Event = importlib.reload(event).Event  # type: ignore[misc]
 
 
 def main(route: str) -> None:
     logging.basicConfig(stream=sys.stderr)
     logging.getLogger("infraprism").setLevel(logging.DEBUG)
-    if os.environ.get("WITHOUT_THE_GATE"):
-        take_out_the_gate()
+    if os.environ.get("LEAK_A_CANARY"):
+        accept_any_model()
+        logging.getLogger("infraprism").debug(CANARY)
     from_code: TracerProvider | None = None
     if route == "processor":
-        from infraprism.instrumentation import instrument  # noqa: PLC0415 - the other routes do not know it
+        from infraprism.instrumentation import instrument  # noqa: PLC0415 - the other routes do not import it
         from infraprism.processor import InfraPrismSpanProcessor  # noqa: PLC0415
 
         from_code = own_provider()

@@ -1,4 +1,4 @@
-"""Runs of the app, and what the provider knows of them."""
+"""Run the application, and get the billing records of its calls."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 from tests.kit.provider import ANTHROPIC_KEY, OPENAI_KEY
 from tests.leaks import app
 
-from infraprism.local_provider import LocalProvider, Truth
+from infraprism.local_provider import BillingRecord, LocalProvider
 
 APP = Path(app.__file__)
 PROTOCOLS = ["http/protobuf", "grpc"]
-# Short parts as well: a value that was cut would still hold them.
+# Short parts too: a truncated value would still contain them.
 CANARIES = [app.CANARY, app.WORD, "the patient", OPENAI_KEY, ANTHROPIC_KEY, OPENAI_KEY[:12], ANTHROPIC_KEY[:12]]
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of the app: what it printed, and what the provider knows of it."""
+    """One run: the number of third-party spans, the output on stderr, and the provider's billing records."""
 
     foreign: int
     logs: str
-    truth: list[Truth]
+    records: list[BillingRecord]
 
 
 def run_app(route: str, **environment: str) -> Ran:
@@ -54,23 +54,24 @@ def run_app(route: str, **environment: str) -> Ran:
         )
         assert ran.returncode == 0, ran.stderr
         sent = b"".join(exchange.request for exchange in provider.exchanges)
-        assert sent.count(app.CANARY.encode()) > len(provider.calls), "the app must really send its canaries"
+        assert sent.count(app.CANARY.encode()) > len(provider.calls), "the application must send its canaries"
         return Ran(json.loads(ran.stdout.splitlines()[-1])["foreign"], ran.stderr, provider.calls)
 
 
-def true(truth: Truth) -> tuple[Any, ...]:
-    failed_inside = truth.status == 200 and truth.streamed and truth.error_code is not None
-    reported = truth.reported
+def facts(record: BillingRecord) -> tuple[Any, ...]:
+    """The provider, tokens and outcome of a call."""
+    has_error_event = record.status == 200 and record.streamed and record.error_code is not None
+    reported = record.reported
     return (
-        truth.provider,
+        record.provider,
         reported.input_tokens if reported else None,
         reported.output_tokens if reported else None,
-        truth.status == 200 and not failed_inside,
-        str(truth.status) if truth.status != 200 else None,
+        record.status == 200 and not has_error_event,
+        str(record.status) if record.status != 200 else None,
     )
 
 
-def known_exactly(truths: list[Truth]) -> Counter[tuple[Any, ...]]:
-    """What the provider knows of every call whose end the client saw."""
+def complete(records: list[BillingRecord]) -> Counter[tuple[Any, ...]]:
+    """The facts of every call of which the client received the end."""
     interrupted = {"stream-error", "drop"}
-    return Counter(true(t) for t in truths if not any(marker in t.model_asked for marker in interrupted))
+    return Counter(facts(r) for r in records if not any(marker in r.request_model for marker in interrupted))

@@ -1,8 +1,8 @@
-"""Nothing but the field table leaves: every way in, both protocols, searched at the bytes.
+"""Only fields of the field table are exported: for every route and both protocols, by a search of the bytes.
 
-An app (app.py) puts a canary into every field of every request, the local provider into every field of every answer and
-error, and foreign spans carry it in every place a span has. Then all that left the process is searched: the bytes at
-the endpoint, our logs, the store's files.
+An application (app.py) puts a canary into every field of every request, the local provider into every response and
+error, and third-party spans contain it in every field of a span. Then everything that leaves the process is searched:
+the bytes at the endpoint, our logs, and the files of the store.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.search import traces
 from tests.leaks import app
-from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, known_exactly, run_app
+from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, complete, run_app
 
 ROUTES = ["processor", "exporter", "zero_code"]
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One run of the app, and what the endpoint got of it."""
+    """One run, and what the endpoint received of it."""
 
     ran: Ran
-    seen: bytes
+    received: bytes
     spans: list[Span]
 
 
@@ -48,7 +48,7 @@ def run_to_sink(protocol: str, route: str, **environment: str) -> Sent:
 
 @cache
 def sent_by(route: str, protocol: str) -> Sent:
-    """A run is the same for every test that looks at it."""
+    """One run, shared by the tests."""
     return run_to_sink(protocol, route)
 
 
@@ -58,8 +58,8 @@ def fields_of(span: Span) -> dict[str, Any]:
     }
 
 
-def told(span: Span) -> tuple[Any, ...]:
-    """What an event tells of a call that the provider knows as well."""
+def facts(span: Span) -> tuple[Any, ...]:
+    """The provider, tokens and outcome of an event."""
     field = fields_of(span).get
     return (
         field("infraprism.provider"),
@@ -72,36 +72,36 @@ def told(span: Span) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("route", ROUTES)
-def test_no_canary_leaves_on_any_route(route: str, protocol: str) -> None:
+def test_no_route_exports_a_canary(route: str, protocol: str) -> None:
     sent = sent_by(route, protocol)
-    assert traces(CANARIES, sent.seen) == []
+    assert traces(CANARIES, sent.received) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("route", ROUTES)
-def test_no_canary_is_in_our_logs_on_any_route(route: str, protocol: str) -> None:
+def test_no_route_logs_a_canary(route: str, protocol: str) -> None:
     assert traces(CANARIES, sent_by(route, protocol).ran.logs.encode()) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_call_is_one_event_on_any_route(route: str, protocol: str) -> None:
+def test_every_call_is_one_event_on_every_route(route: str, protocol: str) -> None:
     sent = sent_by(route, protocol)
-    assert len(sent.spans) == len(sent.ran.truth) + sent.ran.foreign
+    assert len(sent.spans) == len(sent.ran.records) + sent.ran.foreign
     assert len({(span.trace_id, span.span_id) for span in sent.spans}) == len(sent.spans)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_what_arrives_is_what_the_provider_knows(route: str) -> None:
+def test_the_events_equal_the_billing_records_of_the_provider(route: str) -> None:
     sent = sent_by(route, "http/protobuf")
-    # The foreign spans are no calls of the provider; their trace is known.
-    arrived = Counter(told(span) for span in sent.spans if span.trace_id != (1 << 100).to_bytes(16, "big"))
-    assert known_exactly(sent.ran.truth) - arrived == Counter()
-    assert arrived.total() == len(sent.ran.truth)
+    # The third-party spans are not calls of the provider. They have a known trace id.
+    arrived = Counter(facts(span) for span in sent.spans if span.trace_id != (1 << 100).to_bytes(16, "big"))
+    assert complete(sent.ran.records) - arrived == Counter()
+    assert arrived.total() == len(sent.ran.records)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_event_is_a_span_with_nothing_but_fields_of_the_table(protocol: str) -> None:
+def test_an_event_is_a_span_with_only_fields_of_the_table(protocol: str) -> None:
     for span in sent_by("processor", protocol).spans:
         assert span.status.message == ""
         assert span.trace_state == ""
@@ -112,12 +112,13 @@ def test_an_event_is_a_span_with_nothing_but_fields_of_the_table(protocol: str) 
         assert re.fullmatch(r"[a-z]+ [A-Za-z0-9._:/@+-]+", span.name)
 
 
-def test_the_search_finds_the_canary_when_the_gate_is_taken_out() -> None:
-    sent = run_to_sink("http/protobuf", "processor", WITHOUT_THE_GATE="1")
-    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.seen)
+def test_the_search_finds_a_canary_that_is_exported_or_logged() -> None:
+    sent = run_to_sink("http/protobuf", "processor", LEAK_A_CANARY="1")
+    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.received)
+    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.ran.logs.encode())
 
 
-def test_the_users_own_exporter_gets_its_spans_as_without_us(tmp_path: Path) -> None:
+def test_the_applications_own_exporter_gets_the_same_spans_as_without_infraprism(tmp_path: Path) -> None:
     def exported(route: str, name: str, **environment: str) -> list[dict[str, Any]]:
         out = tmp_path / name
         run_app(route, USERS_OWN_EXPORT=str(out), **environment)
@@ -131,23 +132,25 @@ def test_the_users_own_exporter_gets_its_spans_as_without_us(tmp_path: Path) -> 
         return spans
 
     def foreign(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Without what differs between any two runs."""
+        """Third-party spans, without values that differ between two runs."""
         varying = {"start_time", "end_time", "resource"}
-        of_others = [span for span in spans if "CANARY" in span["name"]]
-        for span in of_others:
+        third_party = [span for span in spans if "CANARY" in span["name"]]
+        for span in third_party:
             span["context"]["span_id"] = ""
             if not span["parent_id"]:
                 span["context"]["trace_id"] = ""
             for event in span["events"]:
                 event["timestamp"] = ""
-        return [{key: value for key, value in span.items() if key not in varying} for span in of_others]
+        return [{key: value for key, value in span.items() if key not in varying} for span in third_party]
 
     with OtlpSink() as sink:
         environment = {"INFRAPRISM_ENDPOINT": sink.endpoint, "INFRAPRISM_API_KEY": "ip-test-key"}
-        without, with_us = exported("without", "without"), exported("processor", "with", **environment)
-    assert foreign(with_us) == foreign(without)
+        without, instrumented = exported("without", "without"), exported("processor", "with", **environment)
+    assert foreign(instrumented) == foreign(without)
     assert len(foreign(without)) > 0
-    ours = [span for span in with_us if (span["attributes"] or {}).get("gen_ai.operation.name") and span not in without]
+    ours = [
+        span for span in instrumented if (span["attributes"] or {}).get("gen_ai.operation.name") and span not in without
+    ]
     ours = [span for span in ours if "CANARY" not in span["name"] and not span["name"].startswith("anthropic.")]
     assert len(ours) > 0
     assert traces(CANARIES, json.dumps([{**span, "resource": None} for span in ours]).encode()) == []

@@ -1,8 +1,9 @@
-"""An application under several instrumentations at once: run as `python -m tests.live.app SOURCES`.
+"""An application with several instrumentations at once: run as `python -m tests.live.app SOURCES`.
 
-SOURCES are names of `INSTRUMENTORS`, joined by commas, in the order in which they are switched on; `infraprism` among
-them is our own. Prints one JSON object: for each scenario how many calls the application made, the usage that the
-provider reported for each, and the events that came of them. What was made in a scenario is told by its session id.
+SOURCES are keys of `INSTRUMENTORS`, joined by commas, in the order in which they are enabled. `infraprism` enables our
+own instrumentation; with `alone` the provider has our exporter and not our processor. Prints one JSON object: for each
+scenario the number of calls, the usage that the provider reported for each, and the events. The session id of an event
+is its scenario.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMet
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.kit.spans import KeepsEvents
 
 from infraprism.exporter import InfraPrismSpanExporter
 from infraprism.instrumentation import attribution, instrument
-from infraprism.local_provider import LocalProvider, Truth
-from infraprism.processor import AttributionRecorder, DeliveryStats, InfraPrismSpanProcessor
+from infraprism.local_provider import BillingRecord, LocalProvider
+from infraprism.processor import AttributionRecorder, InfraPrismSpanProcessor
 from infraprism.schema import Event
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
@@ -51,31 +53,14 @@ INSTRUMENTORS: Final[dict[str, tuple[type[Any], ...]]] = {
 }
 MESSAGES: Final[list[Any]] = [{"role": "user", "content": "Say something, please."}]
 OFFICIAL_SCOPES: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
-ASKED: Final = "Say something, please."
-AT_ONCE: Final = 6
+PROMPT: Final = "Say something, please."
+CONCURRENT: Final = 6
 LOOP: Final = asyncio.new_event_loop()
-"""One for all scenarios: LangChain keeps its connections, which belong to a loop."""
+"""Shared by all scenarios: LangChain caches connections, which belong to an event loop."""
 
 
-class Kept:
-    """An exporter that keeps events."""
-
-    def __init__(self) -> None:
-        self.delivery_stats = DeliveryStats()
-        self.events: list[Event] = []
-
-    def export_events(self, events: Sequence[Event]) -> None:
-        self.events += events
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: int = 5000) -> None:
-        """Nothing to end."""
-
-
-class KeptAlone(InfraPrismSpanExporter):
-    """Our exporter alone in somebody's batch processor, with what it would send kept instead."""
+class RecordingExporter(InfraPrismSpanExporter):
+    """Our exporter in a batch processor of the application. It records the events instead of sending them."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -90,7 +75,7 @@ SCENARIOS: Final[dict[str, tuple[int, Run]]] = {}
 
 
 def scenario(calls: int = 1) -> Callable[[Run], Run]:
-    """A scenario that makes so many calls."""
+    """Register a scenario that makes this number of calls."""
 
     def register(run: Run) -> Run:
         SCENARIOS[run.__name__] = calls, run
@@ -134,21 +119,21 @@ def chat_stream_without_usage(provider: LocalProvider) -> None:
 
 @scenario()
 def responses(provider: LocalProvider) -> None:
-    openai_client(provider).responses.create(model="gpt-5-mini", input=ASKED)
+    openai_client(provider).responses.create(model="gpt-5-mini", input=PROMPT)
 
 
 @scenario()
 def responses_stream(provider: LocalProvider) -> None:
-    list(openai_client(provider).responses.create(model="gpt-5-mini", input=ASKED, stream=True))
+    list(openai_client(provider).responses.create(model="gpt-5-mini", input=PROMPT, stream=True))
 
 
 @scenario()
 def embeddings(provider: LocalProvider) -> None:
-    openai_client(provider).embeddings.create(model="text-embedding-3-small", input=[ASKED])
+    openai_client(provider).embeddings.create(model="text-embedding-3-small", input=[PROMPT])
 
 
 @scenario()
-def refused(provider: LocalProvider) -> None:
+def rejected(provider: LocalProvider) -> None:
     with suppress(openai.BadRequestError):
         openai_client(provider).chat.completions.create(model="gpt-4o-mini-err400", messages=MESSAGES)
 
@@ -172,20 +157,20 @@ def the_same_call_twice(provider: LocalProvider) -> None:
         openai_client(provider).chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
 
 
-@scenario(AT_ONCE)
-def the_same_call_at_once_in_tasks(provider: LocalProvider) -> None:
+@scenario(CONCURRENT)
+def the_same_call_concurrent_in_tasks(provider: LocalProvider) -> None:
     async def run() -> None:
         async with openai.AsyncOpenAI(base_url=provider.openai_base_url, api_key="sk-proj-test") as client:
-            await at_once(lambda: client.chat.completions.create(model="gpt-4o-mini-slow", messages=MESSAGES))
+            await concurrent(lambda: client.chat.completions.create(model="gpt-4o-mini-slow", messages=MESSAGES))
 
     LOOP.run_until_complete(run())
 
 
-@scenario(AT_ONCE)
-def the_same_call_at_once_in_threads(provider: LocalProvider) -> None:
+@scenario(CONCURRENT)
+def the_same_call_concurrent_in_threads(provider: LocalProvider) -> None:
     client = openai_client(provider)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in range(AT_ONCE):
+    with ThreadPoolExecutor(CONCURRENT) as pool:
+        for _ in range(CONCURRENT):
             pool.submit(copy_context().run, client.chat.completions.create, model="gpt-4o-mini-slow", messages=MESSAGES)
 
 
@@ -210,66 +195,66 @@ def message_stream_helper(provider: LocalProvider) -> None:
 
 @scenario()
 def langchain(provider: LocalProvider) -> None:
-    chat_model(provider).invoke(ASKED)
+    chat_model(provider).invoke(PROMPT)
 
 
 @scenario()
 def langchain_stream(provider: LocalProvider) -> None:
-    list(chat_model(provider, stream_usage=True).stream(ASKED))
+    list(chat_model(provider, stream_usage=True).stream(PROMPT))
 
 
 @scenario()
 def langchain_stream_without_usage(provider: LocalProvider) -> None:
-    list(chat_model(provider, stream_usage=False).stream(ASKED))
+    list(chat_model(provider, stream_usage=False).stream(PROMPT))
 
 
 @scenario()
 def langchain_responses(provider: LocalProvider) -> None:
-    chat_model(provider, "gpt-5-mini", use_responses_api=True).invoke(ASKED)
+    chat_model(provider, "gpt-5-mini", use_responses_api=True).invoke(PROMPT)
 
 
 @scenario()
 def langchain_responses_stream(provider: LocalProvider) -> None:
-    list(chat_model(provider, "gpt-5-mini", use_responses_api=True).stream(ASKED))
+    list(chat_model(provider, "gpt-5-mini", use_responses_api=True).stream(PROMPT))
 
 
 @scenario(2)
 def langchain_chain(provider: LocalProvider) -> None:
     prompt = ChatPromptTemplate.from_messages([("user", "Say {what}.")])
-    first = prompt | chat_model(provider) | (lambda answer: {"what": answer.content})
+    first = prompt | chat_model(provider) | (lambda message: {"what": message.content})
     (first | prompt | chat_model(provider)).invoke({"what": "something"})
 
 
 @scenario()
-def langchain_inside_a_span(provider: LocalProvider) -> None:
+def langchain_in_a_span(provider: LocalProvider) -> None:
     with trace.get_tracer("app").start_as_current_span("request"):
-        chat_model(provider).invoke(ASKED)
+        chat_model(provider).invoke(PROMPT)
 
 
-@scenario(AT_ONCE)
-def langchain_at_once_in_tasks(provider: LocalProvider) -> None:
+@scenario(CONCURRENT)
+def langchain_concurrent_in_tasks(provider: LocalProvider) -> None:
     model = chat_model(provider, "gpt-4o-mini-slow")
-    LOOP.run_until_complete(at_once(lambda: model.ainvoke(ASKED)))
+    LOOP.run_until_complete(concurrent(lambda: model.ainvoke(PROMPT)))
 
 
-@scenario(AT_ONCE)
-def langchain_at_once_in_threads(provider: LocalProvider) -> None:
-    chat_model(provider, "gpt-4o-mini-slow").batch([ASKED] * AT_ONCE)
+@scenario(CONCURRENT)
+def langchain_concurrent_in_threads(provider: LocalProvider) -> None:
+    chat_model(provider, "gpt-4o-mini-slow").batch([PROMPT] * CONCURRENT)
 
 
-@scenario(AT_ONCE)
-def langchain_streams_at_once(provider: LocalProvider) -> None:
+@scenario(CONCURRENT)
+def langchain_streams_concurrent(provider: LocalProvider) -> None:
     async def stream() -> None:
-        async for _ in chat_model(provider, "gpt-4o-mini-slow", stream_usage=False).astream(ASKED):
+        async for _ in chat_model(provider, "gpt-4o-mini-slow", stream_usage=False).astream(PROMPT):
             pass
 
-    LOOP.run_until_complete(at_once(stream))
+    LOOP.run_until_complete(concurrent(stream))
 
 
 @scenario()
-def langchain_refused(provider: LocalProvider) -> None:
+def langchain_rejected(provider: LocalProvider) -> None:
     with suppress(openai.OpenAIError):
-        chat_model(provider, "gpt-4o-mini-err400").invoke(ASKED)
+        chat_model(provider, "gpt-4o-mini-err400").invoke(PROMPT)
 
 
 @scenario()
@@ -279,7 +264,7 @@ def langchain_embeddings(provider: LocalProvider) -> None:
         base_url=provider.openai_base_url,
         api_key="sk-proj-test",  # type: ignore[arg-type]  # the package takes a str as well
         check_embedding_ctx_length=False,
-    ).embed_documents([ASKED])
+    ).embed_documents([PROMPT])
 
 
 @scenario()
@@ -289,40 +274,40 @@ def langchain_azure(provider: LocalProvider) -> None:
         azure_deployment="gpt-4o-mini",
         api_version="2024-10-21",
         api_key="azure-test",  # type: ignore[arg-type]  # the package takes a str as well
-    ).invoke(ASKED)
+    ).invoke(PROMPT)
 
 
 @scenario()
 def langchain_message(provider: LocalProvider) -> None:
-    claude(provider).invoke(ASKED)
+    claude(provider).invoke(PROMPT)
 
 
 @scenario()
 def langchain_message_stream(provider: LocalProvider) -> None:
-    list(claude(provider).stream(ASKED))
+    list(claude(provider).stream(PROMPT))
 
 
-async def at_once(call: Callable[[], Awaitable[object]]) -> None:
-    await asyncio.gather(*(call() for _ in range(AT_ONCE)))
+async def concurrent(call: Callable[[], Awaitable[object]]) -> None:
+    await asyncio.gather(*(call() for _ in range(CONCURRENT)))
 
 
-def usage_of(truth: Truth) -> list[int | None]:
-    reported = truth.reported
+def usage_of(record: BillingRecord) -> list[int | None]:
+    reported = record.reported
     return [None, None] if reported is None else [reported.input_tokens, reported.output_tokens]
 
 
-def _is_repeated(truth: Truth, others: Sequence[Truth]) -> bool:
-    """Whether the client made the same request again: all attempts are one call, and the last one's answer counts."""
-    return "retry" in truth.model_asked and any(other.attempt > truth.attempt for other in others)
+def _is_retried(record: BillingRecord, others: Sequence[BillingRecord]) -> bool:
+    """Whether the client retried this request: all attempts are one call, and the last one counts."""
+    return "retry" in record.request_model and any(other.attempt > record.attempt for other in others)
 
 
 def row(event: Event) -> dict[str, Any]:
-    kept = ("model", "provider", "operation", "input_tokens", "output_tokens", "success", "error_type", "latency_ms")
-    return {name: getattr(event, name) for name in kept}
+    names = ("model", "provider", "operation", "input_tokens", "output_tokens", "success", "error_type", "latency_ms")
+    return {name: getattr(event, name) for name in names}
 
 
-def ours_inside_official(spans: Sequence[ReadableSpan]) -> int:
-    """How many spans of ours the application's own exporters were given whose call has an official span already."""
+def ours_nested_in_official(spans: Sequence[ReadableSpan]) -> int:
+    """The number of our spans in the application's telemetry with an official span as parent."""
     official = {span.context.span_id for span in spans if span.instrumentation_scope.name.startswith(OFFICIAL_SCOPES)}
     ours = [span for span in spans if span.instrumentation_scope.name == INSTRUMENTATION_SCOPE]
     return sum(span.parent is not None and span.parent.span_id in official for span in ours)
@@ -330,46 +315,50 @@ def ours_inside_official(spans: Sequence[ReadableSpan]) -> int:
 
 def main(sources: Sequence[str]) -> None:
     provider = TracerProvider()
-    kept: Kept | KeptAlone
+    exporter: KeepsEvents | RecordingExporter
     if "alone" in sources:
-        kept = KeptAlone()
+        exporter = RecordingExporter()
         provider.add_span_processor(AttributionRecorder())
-        provider.add_span_processor(BatchSpanProcessor(kept, schedule_delay_millis=700))
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=700))
     else:
-        kept = Kept()
-        provider.add_span_processor(InfraPrismSpanProcessor(kept))
-    seen_by_the_application = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(seen_by_the_application))
+        exporter = KeepsEvents()
+        provider.add_span_processor(InfraPrismSpanProcessor(exporter))
+    application_spans = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(application_spans))
     trace.set_tracer_provider(provider)
     for name in sources:
         if name == "infraprism":
             instrument()
         for kind in INSTRUMENTORS.get(name, ()):
             kind().instrument(tracer_provider=provider)
-    truths = {}
+    records = {}
     with LocalProvider(slow_s=0.2) as local:
         for name, (_, run) in SCENARIOS.items():
             with attribution(session_id=name):
                 run(local)
-            truths[name] = [truth for truth in local.calls if truth.operation != "unknown"]
+            records[name] = [record for record in local.calls if record.operation != "unknown"]
             local.clear()
     LOOP.close()
     provider.shutdown()
     found = {
         name: {
             "calls": calls,
-            "reported": [usage_of(truth) for truth in truths[name] if not _is_repeated(truth, truths[name])],
-            "events": [row(event) for event in kept.events if event.session_id == name],
+            "reported": [usage_of(r) for r in records[name] if not _is_retried(r, records[name])],
+            "events": [row(event) for event in exporter.events if event.session_id == name],
         }
         for name, (calls, _) in SCENARIOS.items()
     }
-    found[""] = {"calls": 0, "reported": [], "events": [row(e) for e in kept.events if e.session_id not in SCENARIOS]}
-    written = {
-        "scenarios": found,
-        "errors": kept.delivery_stats.snapshot()["errors"],
-        "ours_inside_official": ours_inside_official(seen_by_the_application.get_finished_spans()),
+    found[""] = {
+        "calls": 0,
+        "reported": [],
+        "events": [row(e) for e in exporter.events if e.session_id not in SCENARIOS],
     }
-    json.dump(written, sys.stdout)
+    output = {
+        "scenarios": found,
+        "errors": exporter.delivery_stats.snapshot()["errors"],
+        "ours_nested_in_official": ours_nested_in_official(application_spans.get_finished_spans()),
+    }
+    json.dump(output, sys.stdout)
     assert threading.main_thread().is_alive()
 
 

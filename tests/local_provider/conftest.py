@@ -1,4 +1,4 @@
-"""Clients of the vendors' own packages, pointed at the local provider."""
+"""Clients of the vendors' packages for the local provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tests tell a run with our instrumentation from one without."""
+"""Compare the test outcomes of runs with and without our instrumentation."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ Outcomes = Mapping[str, str]
 
 
 class Comparison(NamedTuple):
-    """`broken` pass without and fail with; `mended` the other way; `unstable` do both without any instrumentation."""
+    """`broken` pass only without instrumentation, `fixed` only with it; `flaky` differ between runs without it."""
 
     broken: list[str]
-    mended: list[str]
-    unstable: list[str]
+    fixed: list[str]
+    flaky: list[str]
 
     @property
     def same(self) -> bool:
         """Whether exactly the same tests pass."""
-        return not self.broken and not self.mended
+        return not self.broken and not self.fixed
 
 
-def candidates(without: Outcomes, observed: Outcomes) -> list[str]:
-    """The tests whose outcome differs between one run and the other, those that ran in one of them only included."""
-    return sorted(test for test in without.keys() | observed.keys() if without.get(test) != observed.get(test))
+def candidates(without: Outcomes, instrumented: Outcomes) -> list[str]:
+    """The tests with different outcomes in the two runs, including those that ran in only one of them."""
+    return sorted(test for test in without.keys() | instrumented.keys() if without.get(test) != instrumented.get(test))
 
 
-def compare(tests: Iterable[str], without: Sequence[Outcomes], observed: Sequence[Outcomes]) -> Comparison:
-    """Judge these tests by several runs of each kind.
+def compare(tests: Iterable[str], without: Sequence[Outcomes], instrumented: Sequence[Outcomes]) -> Comparison:
+    """Compare the outcomes of these tests in several runs with and without instrumentation.
 
-    Only a test that always does the same without our instrumentation can tell something about it.
+    A test that differs between runs without instrumentation is flaky.
     """
     found = Comparison([], [], [])
     for test in tests:
         outcomes = {run.get(test) for run in without}
-        with_ours = {run.get(test) for run in observed}
+        with_ours = {run.get(test) for run in instrumented}
         if len(outcomes) > 1:
-            found.unstable.append(test)
+            found.flaky.append(test)
         elif with_ours != outcomes:
-            (found.broken if outcomes == {"passed"} else found.mended).append(test)
+            (found.broken if outcomes == {"passed"} else found.fixed).append(test)
     return found

@@ -1,6 +1,6 @@
-"""The source distribution of a client package, and an environment with all that its tests need.
+"""The source distribution of a client package, and an environment with the dependencies of its tests.
 
-Both are kept in a folder named by a hash of what they were made from, and made again when that changes.
+Both are cached in a folder named by a hash of their inputs, and created again when those change.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Final
 from tests.vendor.suites import Suite
 
 ROOT: Final = Path(__file__).parents[2]
-KEPT: Final = ROOT / "build" / "vendor"
+CACHE: Final = ROOT / "build" / "vendor"
 _MINUTES: Final = 60
 
 
 class Environment:
-    """A folder with the unpacked source distribution and a virtual environment beside it."""
+    """A folder with the unpacked source distribution and a virtual environment."""
 
     def __init__(self, folder: Path, suite: Suite) -> None:
         self.source = folder / suite.name
@@ -35,15 +35,15 @@ class Environment:
 
 
 def environment(suite: Suite) -> Environment:
-    """The environment of a suite, made if it is not there yet.
+    """The environment of a suite, created on first use.
 
-    Raises subprocess.CalledProcessError or TimeoutExpired where the registry cannot be reached.
+    Raises subprocess.CalledProcessError or TimeoutExpired if the registry cannot be reached.
     """
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    made_from = repr(
-        (suite.name, suite.extras, suite.groups, suite.also, ours, sys.version, Path(__file__).read_text())
+    inputs = repr(
+        (suite.name, suite.extras, suite.groups, suite.extra_packages, ours, sys.version, Path(__file__).read_text())
     )
-    folder = KEPT / f"{suite.name}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
+    folder = CACHE / f"{suite.name}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
     made = Environment(folder, suite)
     done = folder / ".made"
     if not done.exists():
@@ -64,7 +64,7 @@ def _unpack(suite: Suite, folder: Path) -> None:
 
 
 def _install(suite: Suite, made: Environment) -> None:
-    print(f"{suite.name}: installing it with all that its tests need ...", flush=True)
+    print(f"{suite.name}: installing it and the dependencies of its tests ...", flush=True)
     project = made.source / "pyproject.toml"
     constraints = made.folder / "constraints.txt"
     constraints.write_text("\n".join(_locked(made.source / "uv.lock")) + "\n")
@@ -73,11 +73,11 @@ def _install(suite: Suite, made: Environment) -> None:
     _run(sys.executable, "-m", "venv", str(made.folder / "environment"))
     pip = (str(made.python), "-m", "pip", "install", "-q")
     _run(*pip, "--upgrade", "pip")
-    _run(*pip, "-c", str(constraints), client, *groups, *suite.also, "--editable", str(ROOT))
+    _run(*pip, "-c", str(constraints), client, *groups, *suite.extra_packages, "--editable", str(ROOT))
 
 
 def _locked(lock: Path) -> Iterator[str]:
-    """The versions that the vendor tests with, of everything that is locked to one version only."""
+    """The locked versions of all packages that have only one."""
     packages = [package for package in tomllib.loads(lock.read_text())["package"] if "registry" in package["source"]]
     versions = Counter(package["name"] for package in packages)
     return (f"{package['name']}=={package['version']}" for package in packages if versions[package["name"]] == 1)

@@ -21,7 +21,7 @@ _TIMEOUT_S: Final = 1200
 
 @dataclass(frozen=True)
 class Run:
-    """What became of every test, the spans seen (`answered`, `failed`), and errors of ours that were swallowed."""
+    """The outcome of every test, the number of spans (`succeeded`, `failed`), and the internal errors by place."""
 
     outcomes: dict[str, str]
     spans: Counter[str]
@@ -33,13 +33,13 @@ class Run:
         return {test for test, outcome in self.outcomes.items() if outcome == "passed"}
 
 
-def run(environment: Environment, tests: Sequence[str], *, observe: bool, workers: int, ids: bool = False) -> Run:
-    """Run these tests, or with `ids` these test ids one after the other in one process.
+def run(environment: Environment, tests: Sequence[str], *, instrument: bool, workers: int, ids: bool = False) -> Run:
+    """Run these tests, or with `ids` these test ids in one process.
 
-    Raises RuntimeError if the run did not come to its end.
+    Raises RuntimeError if no test ran, or if pytest timed out or failed itself.
     """
     with tempfile.TemporaryDirectory() as reports:
-        output = _pytest(environment, [*tests], Path(reports), observe=observe, workers=0 if ids else workers)
+        output = _pytest(environment, [*tests], Path(reports), instrument=instrument, workers=0 if ids else workers)
         findings = [json.loads(path.read_text()) for path in sorted(Path(reports).iterdir())]
     if not any(found["outcomes"] for found in findings):
         raise RuntimeError(f"no test ran:\n{output[-4000:]}")
@@ -53,7 +53,7 @@ def run(environment: Environment, tests: Sequence[str], *, observe: bool, worker
     return Run(outcomes, spans, errors)
 
 
-def _pytest(environment: Environment, tests: list[str], reports: Path, *, observe: bool, workers: int) -> str:
+def _pytest(environment: Environment, tests: list[str], reports: Path, *, instrument: bool, workers: int) -> str:
     home = reports.with_name(reports.name + "-home")
     home.mkdir()
     variables = {
@@ -62,7 +62,7 @@ def _pytest(environment: Environment, tests: list[str], reports: Path, *, observ
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(PLUGIN),
         "INFRAPRISM_VENDOR_REPORTS": str(reports),
-        "INFRAPRISM_VENDOR_OBSERVE": "1" if observe else "0",
+        "INFRAPRISM_VENDOR_INSTRUMENT": "1" if instrument else "0",
         **environment.variables,
     }
     plugins = ("-p", "infraprism_vendor", "-p", "no:cacheprovider")
@@ -79,9 +79,9 @@ def _pytest(environment: Environment, tests: list[str], reports: Path, *, observ
     ) as process:
         try:
             output, _ = process.communicate(timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired as late:
+        except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
-            raise RuntimeError(f"the tests took longer than {_TIMEOUT_S} s") from late
+            raise RuntimeError(f"the tests took longer than {_TIMEOUT_S} s") from error
         finally:
             subprocess.run(["rm", "-rf", str(home)], check=False)
     if process.returncode not in (0, 1):  # all passed, or some failed

@@ -1,4 +1,4 @@
-"""The vendors' test suites, as data: which version, what is installed, which tests, and how much must be seen."""
+"""The vendors' test suites, as data: version, dependencies, tests, and minimum counts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of one client package, as its source distribution on the package registry carries them.
+    """The tests of one client package, in its source distribution.
 
-    `extras` and `groups` are the package's own names for what its tests need; `also` is what some of them need beside,
-    and are skipped without. `variables` switch on what is off by default. `tests` need no server that mocks the
-    vendor's API; `without` are files and tests among them that do, or that cannot say anything. `fewest_passing` and
-    `fewest_spans` are bounds below which a run proves nothing: too little ran, or too little of it was observed.
+    `extras` and `groups` are the package's names for the dependencies of its tests; `extra_packages` are needed by some
+    tests, which are skipped without them. `variables` are environment variables. `tests` need no mock server of the
+    vendor's API; `excluded` are files and tests among them that do, or that are not meaningful. `fewest_passing` and
+    `fewest_spans` are minimum counts: with less, too few tests ran or too few calls were recorded.
     """
 
     package: str
     version: str
     extras: tuple[str, ...]
     groups: tuple[str, ...]
-    also: tuple[str, ...]
+    extra_packages: tuple[str, ...]
     variables: Mapping[str, str]
     tests: tuple[str, ...]
-    without: tuple[str, ...]
+    excluded: tuple[str, ...]
     fewest_passing: int
     fewest_spans: int
 
@@ -40,8 +40,8 @@ SUITES: Final = (
         version="3.54.0",
         extras=("aiohttp", "realtime", "datalib", "voice_helpers", "bedrock", "vertex"),
         groups=("dev", "provider-browser"),
-        also=("httpx==0.28.1",),  # clients of it are accepted as well: 85 tests of redirects
-        variables={"OPENAI_TEST_LEGACY_HTTPX": "1"},  # and of streams
+        extra_packages=("httpx==0.28.1",),  # openai also accepts its clients: 85 tests of redirects
+        variables={"OPENAI_TEST_LEGACY_HTTPX": "1"},  # tests of streams
         tests=(
             "tests/lib",
             "tests/test_streaming.py",
@@ -49,8 +49,8 @@ SUITES: Final = (
             "tests/test_response.py",
             "tests/test_legacy_response.py",
         ),
-        # Both talk to the mock server.
-        without=(
+        # Both use the mock server.
+        excluded=(
             "tests/lib/test_fine_tuning_positional_arguments.py",
             "tests/lib/test_vector_store_polling.py",
         ),
@@ -62,7 +62,7 @@ SUITES: Final = (
         version="2.12.0",
         extras=("aiohttp", "vertex", "google_cloud", "aws", "bedrock", "mcp", "webhooks"),
         groups=("dev",),
-        also=(),
+        extra_packages=(),
         variables={},
         tests=(
             "tests/lib",
@@ -73,9 +73,8 @@ SUITES: Final = (
             "tests/test_open_telemetry.py",
             "tests/test_tracing.py",
         ),
-        # Beside the files that openai's suite has, three more that need no server and are about what we touch.
-        # This one holds that nothing at all in the process calls OpenTelemetry while the package's own spans are off.
-        without=(
+        # This test asserts that nothing in the process calls OpenTelemetry while the package's own spans are disabled.
+        excluded=(
             "tests/test_open_telemetry.py::TestTracingFailures::test_disabled_spans_call_nothing_of_opentelemetry",
         ),
         fewest_passing=5_300,

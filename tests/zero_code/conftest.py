@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from tests.kit.otlp_sink import OtlpSink
 from tests.kit.provider import CANARY
-from tests.zero_code.process import Place, install
+from tests.zero_code.process import Runtime, install
 
 from infraprism.local_provider import LocalProvider
 
@@ -16,7 +16,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def place(installed: list[str]) -> Iterator[Place]:
-    with LocalProvider(canary=CANARY) as provider, OtlpSink() as ours, OtlpSink() as theirs:
-        yield Place(provider, ours, theirs, installed)
-        assert CANARY.encode() not in ours.seen()
+def runtime(installed: list[str]) -> Iterator[Runtime]:
+    with LocalProvider(canary=CANARY) as provider, OtlpSink() as infraprism_sink, OtlpSink() as user_sink:
+        yield Runtime(provider, infraprism_sink, user_sink, installed)
+        assert CANARY.encode() not in infraprism_sink.seen()

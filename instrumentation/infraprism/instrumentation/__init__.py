@@ -1,4 +1,4 @@
-"""Observe the calls of LLM client packages without ever reading their content.
+"""Instrument LLM client packages: metadata only, content is never read.
 
 from infraprism.instrumentation import attribution, instrument
 

@@ -1,8 +1,8 @@
-"""Observe the client packages that come from one generator: openai, anthropic, and many more.
+"""Instrument the client packages made by one generator: openai, anthropic and many others.
 
 All their calls go through `request` of two base classes in the package's `_base_client`. Only those two methods are
-replaced, so that every method an application knows keeps its identity, signature and docstring, and clients that
-exist already are observed too. Of a request only its path and the keys `model` and `stream` are looked at.
+replaced, so every public method keeps its identity, signature and docstring, and existing clients are instrumented too.
+Of a request, only its path and the fields `model` and `stream` are read.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from wrapt import FunctionWrapper
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
-from infraprism.instrumentation.call import Call, swallow
+from infraprism.instrumentation.llm_call import LLMCall, record_internal_error
 from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
-from infraprism.instrumentation.tracing import Tracing
-from infraprism.instrumentation.usage_reader import Attribute, Operation, get, name
+from infraprism.instrumentation.tracing import CallTracer
+from infraprism.instrumentation.usage_reader import Attribute, Operation, get_field, repeated_identifier
 from infraprism.schema.call_context import call_in_progress
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
-_MAX_KNOWN: Final = 256
-"""Clients whose address is kept; an application that makes one for every call must not fill the memory."""
+_MAX_CACHED_CLIENTS: Final = 256
+"""Bounds the cache of attributes per client: an application may create a client for every call."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClientPackage:
     """One client package, as data.
 
-    `name` is the name of its distribution and module, `oldest` the oldest version that works. `operations` are the
-    billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except of those
-    whose class, or whose own name for where it sends calls, is in `other_providers`.
+    `name` is the name of its distribution and module, `oldest` the oldest supported version. `operations` are the
+    billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except those
+    with a class or a provider runtime that is named in `other_providers`.
     """
 
     name: str
@@ -51,11 +51,11 @@ class ClientPackage:
 
     @property
     def base_module(self) -> str:
-        """The module that all calls go through; who imports the package imports it."""
+        """The module with the base classes. Importing the package imports it."""
         return f"{self.name}._base_client"
 
     def operation(self, method: str, url: str) -> Operation | None:
-        """The billed call that a request is, or None."""
+        """The billed operation of a request, or None."""
         if method.lower() != "post":
             return None
         exact = self.operations.get(url)
@@ -65,29 +65,33 @@ class ClientPackage:
         return next((found for end, found in self.operations.items() if path.endswith(end)), None)
 
     def provider_of(self, client: object) -> str:
-        """Who the requests of a client go to, as far as its class says."""
-        runtime = get(get(client, "_provider_runtime"), "name")
-        for named in (runtime, *(kind.__name__ for kind in type(client).__mro__)):
-            if named in self.other_providers:
-                return self.other_providers[named]
+        """The provider of a client, by its class and its provider runtime."""
+        runtime = get_field(get_field(client, "_provider_runtime"), "name")
+        for name in (runtime, *(kind.__name__ for kind in type(client).__mro__)):
+            if name in self.other_providers:
+                return self.other_providers[name]
         return self.provider
 
-    def patches(self, base: Any, tracing: Tracing) -> Patches:
-        """What to replace in the package's `base_module`. Imports nothing: the package may be half imported.
+    def patches(self, base: Any, tracer: CallTracer) -> Patches:
+        """The patches of the package's `base_module`. Imports nothing, since the package may be partly imported.
 
-        Raises AttributeError, KeyError or TypeError where the package has another shape.
+        Raises AttributeError, KeyError or TypeError if the structure of the package is unknown.
         """
-        observer = _Observer(self, tracing)
+        instrumentation = _RequestInstrumentation(self, tracer)
+        replacements = (
+            (base.SyncAPIClient, instrumentation.sync_request),
+            (base.AsyncAPIClient, instrumentation.async_request),
+        )
         patches: list[Patch] = []
-        for client, replaced in ((base.SyncAPIClient, observer.sync), (base.AsyncAPIClient, observer.asynchronous)):
-            _check(vars(client)["request"])
-            patches.append(Patch(client, "request", replaced))
-            patches += [Patch(wrapper, WRAPPED, replaced) for wrapper in _wrapped_already(client)]
+        for client, replacement in replacements:
+            _check_signature(vars(client)["request"])
+            patches.append(Patch(client, "request", replacement))
+            patches += [Patch(wrapper, WRAPPED, replacement) for wrapper in _existing_wrappers(client)]
         return Patches(patches)
 
 
-def _check(request: object) -> None:
-    """Raise TypeError if this is no method that takes the options of a request: then we would see nothing."""
+def _check_signature(request: object) -> None:
+    """Raise TypeError if this is not a method with the parameter `options`, which the instrumentation reads."""
     if not callable(request) or isinstance(request, staticmethod | classmethod):
         raise TypeError("request is no method")
     parameters = inspect.signature(request).parameters
@@ -95,69 +99,70 @@ def _check(request: object) -> None:
         raise TypeError("request takes no options")
 
 
-def _wrapped_already(client: type[Any]) -> list[Any]:
-    """Wrappers that somebody has put on the method in classes below the base class, as OpenInference does.
+def _existing_wrappers(client: type[Any]) -> list[Any]:
+    """The `wrapt` wrappers that other instrumentations, such as OpenInference, put on `request` of subclasses.
 
-    They call what stood there then, and would pass ours by. What they return may be something else than the package's
-    own answers, so ours goes below them.
+    Such a wrapper calls the original method that it found, so a patch of the base class alone would have no effect. The
+    wrapper may return other classes than the package does, so our replacement goes below it.
     """
     original = vars(client)["request"]
-    return [found for one in _below(client) if (found := _lowest(vars(one).get("request"), original)) is not None]
+    methods = (vars(subclass).get("request") for subclass in _subclasses(client))
+    return [wrapper for method in methods if (wrapper := _innermost_wrapper(method, original)) is not None]
 
 
-def _below(client: type[Any]) -> Iterator[type[Any]]:
-    for one in client.__subclasses__():
-        yield one
-        yield from _below(one)
+def _subclasses(client: type[Any]) -> Iterator[type[Any]]:
+    for subclass in client.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
-def _lowest(found: Any, original: Function) -> Any:
-    while issubclass(type(found), FunctionWrapper):  # such a wrapper says that it is a function
-        if found.__wrapped__ is original:
-            return found
-        found = found.__wrapped__
+def _innermost_wrapper(method: Any, original: Function) -> Any:
+    while issubclass(type(method), FunctionWrapper):  # not `isinstance`: the wrapper's `__class__` is a function
+        if method.__wrapped__ is original:
+            return method
+        method = method.__wrapped__
     return None
 
 
-class _Results(NamedTuple):
-    """The classes that tell what a request returned."""
+class _ResultClasses(NamedTuple):
+    """The classes by which the result of a request is recognised."""
 
     streams: tuple[type, ...]
     wrappers: tuple[type, ...]
 
     @classmethod
-    def of(cls, package: str) -> _Results:
-        """Those of a package that has made its first request, so that all of it that matters is imported."""
+    def of_package(cls, name: str) -> _ResultClasses:
+        """Those of a package that has made its first request, so that its relevant modules are imported."""
         return cls(
-            _classes(f"{package}._streaming", "Stream", "AsyncStream"),
-            _classes(f"{package}._response", "BaseAPIResponse")
-            + _classes(f"{package}._legacy_response", "LegacyAPIResponse"),
+            _imported_classes(f"{name}._streaming", "Stream", "AsyncStream"),
+            _imported_classes(f"{name}._response", "BaseAPIResponse")
+            + _imported_classes(f"{name}._legacy_response", "LegacyAPIResponse"),
         )
 
     @staticmethod
     def responses() -> tuple[type, ...]:
-        """Those of the HTTP libraries: an application can import another one at any time, and bring its client."""
-        return _classes("httpx2", "Response") + _classes("httpx", "Response")
+        """Those of the HTTP libraries. Not cached: an application can import the other library at any time."""
+        return _imported_classes("httpx2", "Response") + _imported_classes("httpx", "Response")
 
 
-def _classes(module: str, *names: str) -> tuple[type, ...]:
-    found = sys.modules.get(module)
-    return tuple(getattr(found, name) for name in names if hasattr(found, name))
+def _imported_classes(module_name: str, *names: str) -> tuple[type, ...]:
+    module = sys.modules.get(module_name)
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
-class _Observer:
-    """Makes the two replacements of `request`, and turns one request into one call."""
+class _RequestInstrumentation:
+    """Makes the two replacements of `request`, which measure each billed request as one call."""
 
-    def __init__(self, package: ClientPackage, tracing: Tracing) -> None:
+    def __init__(self, package: ClientPackage, tracer: CallTracer) -> None:
         self._package = package
-        self._tracing = tracing
-        self._known: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
+        self._tracer = tracer
+        self._cached: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
 
     @cached_property
-    def _results(self) -> _Results:
-        return _Results.of(self._package.name)
+    def _result_classes(self) -> _ResultClasses:
+        return _ResultClasses.of_package(self._package.name)
 
-    def sync(self, original: Function, switch: Switch) -> Function:
+    def sync_request(self, original: Function, switch: Switch) -> Function:
         """The replacement of `SyncAPIClient.request`."""
 
         @wraps(original)
@@ -165,21 +170,21 @@ class _Observer:
             call, args = self._start(args, kwargs) if switch.on else (None, args)
             if call is None:
                 return original(*args, **kwargs)
-            under_way = [call]
-            entered = call_in_progress.set(under_way)
+            calls = [call]
+            token = call_in_progress.set(calls)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
-                call.failed(error)
+                call.fail(error)
                 raise
             finally:
-                _leave(entered, under_way)
-            self._follow(call, result)
+                _reset_call_in_progress(token, calls)
+            self._observe_result(call, result)
             return result
 
         return request
 
-    def asynchronous(self, original: Function, switch: Switch) -> Function:
+    def async_request(self, original: Function, switch: Switch) -> Function:
         """The replacement of `AsyncAPIClient.request`."""
 
         @wraps(original)
@@ -187,129 +192,129 @@ class _Observer:
             call, args = self._start(args, kwargs) if switch.on else (None, args)
             if call is None:
                 return await original(*args, **kwargs)
-            under_way = [call]
-            entered = call_in_progress.set(under_way)
+            calls = [call]
+            token = call_in_progress.set(calls)
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:
-                call.failed(error)
+                call.fail(error)
                 raise
             finally:
-                _leave(entered, under_way)
-            self._follow(call, result)
+                _reset_call_in_progress(token, calls)
+            self._observe_result(call, result)
             return result
 
         return request
 
-    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Call | None, tuple[Any, ...]]:
-        """The call that a request is, or None; and the arguments to make the request with."""
+    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[LLMCall | None, tuple[Any, ...]]:
+        """The call if the request is a billed one, else None; and the arguments for the original method."""
         try:
             client, options = args[0], kwargs["options"] if "options" in kwargs else args[2]
             operation = self._package.operation(options.method, options.url)
             if operation is None or call_in_progress.get() or not is_instrumentation_enabled():
                 return None, args
-            call = self._call(client, options, operation, streamed=kwargs.get("stream") is True)
+            call = self._new_call(client, options, operation, stream=kwargs.get("stream") is True)
             if call is not None and callable(options.post_parser):
-                options = _seen_before_parsing(options, call)
+                options = _with_observed_parser(options, call)
                 if "options" in kwargs:
                     kwargs["options"] = options
                 else:
                     args = (*args[:2], options, *args[3:])
-        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-            swallow("api_client.start")
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("api_client.start")
             return None, args
         return call, args
 
-    def _call(self, client: Any, options: Any, operation: Operation, *, streamed: bool) -> Call | None:
+    def _new_call(self, client: Any, options: Any, operation: Operation, *, stream: bool) -> LLMCall | None:
         body, extra = options.json_data, options.extra_json
-        model = name(_of(extra, "model") or _of(body, "model"))
-        attributes = self._constants(client, options.url, operation).copy()
+        model = repeated_identifier(_field(extra, "model") or _field(body, "model"))
+        attributes = self._constant_attributes(client, options.url, operation).copy()
         if model is not None:
             attributes[key.REQUEST_MODEL] = model
-        if streamed or _of(body, "stream") is True:
+        if stream or _field(body, "stream") is True:
             attributes[key.REQUEST_STREAM] = True
         started_ns = time_ns()
-        title = f"{operation.name} {model}" if model else operation.name
-        span = self._tracing.start_span(title, attributes, started_ns)
-        return None if span is None else Call(span, operation, started_ns)
+        span_name = f"{operation.name} {model}" if model else operation.name
+        span = self._tracer.start_span(span_name, attributes, started_ns)
+        return None if span is None else LLMCall(span, operation, started_ns)
 
-    def _constants(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
-        """The attributes that all calls of one kind by one client have, kept by where it sends them.
+    def _constant_attributes(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
+        """The attributes of all calls of one operation by one client, cached by its server.
 
-        What is kept holds on to what its ids are those of; and it is bounded.
+        The cache is bounded. Its values refer to the objects with the ids in the key, so that no id is reused.
         """
         server = _server_of(client, url)
-        runtime = get(client, "_provider_runtime")
-        about = id(server), type(client), id(runtime), id(operation)
-        known = self._known.get(about)
-        if known is not None:
-            return known[0]
+        runtime = get_field(client, "_provider_runtime")
+        cache_key = id(server), type(client), id(runtime), id(operation)
+        cached = self._cached.get(cache_key)
+        if cached is not None:
+            return cached[0]
         attributes: dict[str, Attribute] = {
             key.OPERATION: operation.name,
             key.PROVIDER: self._package.provider_of(client),
             **operation.constants,
-            **_address(server),
+            **_server_attributes(server),
         }
         if server is client.base_url:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[about] = attributes, server, runtime
+            if len(self._cached) >= _MAX_CACHED_CLIENTS:
+                self._cached.clear()
+            self._cached[cache_key] = attributes, server, runtime
         return attributes
 
-    def _follow(self, call: Call, result: Any) -> None:
-        results, kind = self._results, type(result)
+    def _observe_result(self, call: LLMCall, result: Any) -> None:
+        classes, kind = self._result_classes, type(result)
         try:
-            if issubclass(kind, results.streams):
-                streams.follow(call, result)
-            elif issubclass(kind, results.wrappers):
-                response_body.follow(call, result.http_response)
-            elif issubclass(kind, results.responses()):
-                response_body.follow(call, result)
+            if issubclass(kind, classes.streams):
+                streams.observe_stream(call, result)
+            elif issubclass(kind, classes.wrappers):
+                response_body.observe_response(call, result.http_response)
+            elif issubclass(kind, classes.responses()):
+                response_body.observe_response(call, result)
             else:
-                call.answer(result)
-                call.answered()
-        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-            swallow("api_client.follow")
-            call.abandoned()
+                call.on_response(result)
+                call.stop()
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("api_client.observe_result")
+            call.abandon()
 
 
-def _leave(entered: Token[object], under_way: list[Call]) -> None:
-    under_way.clear()  # see `call_in_progress`
-    try:  # noqa: SIM105 - `suppress` costs as much as all else here
-        call_in_progress.reset(entered)
-    except ValueError:  # a coroutine that is closed from another context than it ran in; that one is gone
+def _reset_call_in_progress(token: Token[object], calls: list[LLMCall]) -> None:
+    calls.clear()  # see `call_in_progress`
+    try:  # noqa: SIM105 - `suppress` costs as much as the rest of this function
+        call_in_progress.reset(token)
+    except ValueError:  # a coroutine was closed in another context than it ran in; its own context no longer exists
         pass
 
 
-def _of(body: object, field: str) -> object:
-    # The package makes a dict of what the application asks; `Mapping` alone costs ten times as much to ask for.
-    return body.get(field) if type(body) is dict or isinstance(body, Mapping) else None
+def _field(body: object, name: str) -> object:
+    # The package passes a dict. The check for `Mapping` alone takes ten times as long.
+    return body.get(name) if type(body) is dict or isinstance(body, Mapping) else None
 
 
 def _server_of(client: Any, url: str) -> Any:
-    """A request can name another server than the client's by a whole URL."""
+    """The base URL of the client, or that of a request with an absolute URL."""
     return client.base_url if url.startswith("/") or "://" not in url else urlsplit(url)
 
 
-def _address(server: Any) -> dict[str, Attribute]:
+def _server_attributes(server: Any) -> dict[str, Attribute]:
     host = getattr(server, "host", None) or getattr(server, "hostname", None)
     port = server.port or _DEFAULT_PORTS.get(server.scheme)
     return {key.SERVER_ADDRESS: host, key.SERVER_PORT: port} if host and port else {}
 
 
-def _seen_before_parsing(options: Any, call: Call) -> Any:
-    """Options for the same request that let the call see the answer before it is parsed into the application's type.
+def _with_observed_parser(options: Any, call: LLMCall) -> Any:
+    """Options of the same request with a `post_parser` that first reports the response to the call.
 
-    That parsing can fail, as it does for an answer that was cut off, and the answer is billed all the same.
+    The parser can raise, as it does for a truncated response, and that response is billed too.
     """
     parse = options.post_parser
 
-    def seen(answer: Any) -> Any:
-        call.answer(answer)
-        return parse(answer)
+    def observed_parser(response: Any) -> Any:
+        call.on_response(response)
+        return parse(response)
 
-    # The package's log shows the options, and the parser by its name.
-    seen.__qualname__ = getattr(parse, "__qualname__", seen.__qualname__)
-    seen_options = copy(options)
-    seen_options.post_parser = seen
-    return seen_options
+    # The package logs the options, with the parser by its name.
+    observed_parser.__qualname__ = getattr(parse, "__qualname__", observed_parser.__qualname__)
+    observed_options = copy(options)
+    observed_options.post_parser = observed_parser
+    return observed_options

@@ -1,9 +1,8 @@
-"""The span of a call that nobody but InfraPrism sees.
+"""A lightweight span for calls that only the InfraPrism processor receives.
 
-A span of the SDK can be sampled, changed by several threads, shown to any processor and exported by anybody. Where a
-provider has our processor and nothing else, nobody uses that, and it is half of what it costs to measure a call. What
-stands here has the ids, the parent, the times, the resource and the attributes that such a span would have, and goes
-straight to the processor.
+An SDK span supports sampling, changes by several threads, any number of processors and any exporter. A provider that
+has only the InfraPrism processor needs none of that, and it is half of the cost of measuring a call. The lightweight
+span has the same ids, parent, times, resource and attributes, and is passed directly to the processor.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from opentelemetry.trace import SpanContext, Status, StatusCode
 from infraprism.instrumentation.usage_reader import Attribute
 from infraprism.processor import InfraPrismSpanProcessor
 
-_OPEN: Final = Status(StatusCode.UNSET)
+_UNSET_STATUS: Final = Status(StatusCode.UNSET)
 
 
-class Ids(NamedTuple):
-    """What makes a span known: 128 and 64 bits."""
+class SpanIds(NamedTuple):
+    """The identity of a span: 128 and 64 bits."""
 
     trace_id: int
     span_id: int
 
 
 class CallSpan:
-    """A span with what the call that it is of and our processor use. It belongs to one call, which ends it once."""
+    """A span with the fields that `LLMCall` and the InfraPrism processor use. Its one call ends it once."""
 
     __slots__ = (
         "_attributes",
@@ -46,51 +45,51 @@ class CallSpan:
     )
 
     events: Final = ()
-    """Nothing is recorded of a call's exceptions beyond its attributes."""
+    """Exceptions are recorded as attributes only, not as span events."""
 
     def __init__(
         self,
-        source: LightweightTracer,
-        context: Ids,
+        tracer: LightweightTracer,
+        context: SpanIds,
         parent: SpanContext | None,
         attributes: dict[str, Attribute],
         start_ns: int,
     ) -> None:
-        self._processor = source.processor
-        self.instrumentation_scope = source.scope
-        self.resource = source.resource
+        self._processor = tracer.processor
+        self.instrumentation_scope = tracer.scope
+        self.resource = tracer.resource
         self.context = context
         self.parent = parent
         self._attributes = attributes
         self.start_time = start_ns
         self.end_time: int | None = None
-        self.status = _OPEN
+        self.status = _UNSET_STATUS
 
     @property
     def attributes(self) -> dict[str, Attribute]:
-        """All that were set so far."""
+        """All attributes set so far."""
         return self._attributes
 
     def set_attributes(self, attributes: dict[str, Attribute]) -> None:
-        """Add attributes; one that was there is replaced."""
+        """Add attributes. An existing one is replaced."""
         self._attributes.update(attributes)
 
     def set_status(self, status: Status) -> None:
-        """Say how the call ended."""
+        """Set the status of the call."""
         self.status = status
 
     def end(self, end_time: int | None = None) -> None:
-        """End, at a time in nanoseconds since 1970 or now, and hand the span over."""
+        """End at `end_time`, in nanoseconds since 1970 (now by default), and pass the span to the processor."""
         self.end_time = time_ns() if end_time is None else end_time
         self._processor.on_call_end(cast("Span", self))
 
 
 AnySpan = trace.Span | CallSpan
-"""What a call is measured on."""
+"""The span of a call: an SDK span or a lightweight one."""
 
 
 class LightweightTracer:
-    """Starts spans for `processor`, which must be alone in `provider`: they have its resource and kind of ids."""
+    """Starts spans for `processor`, the only one in `provider`, with the resource and id generator of that."""
 
     def __init__(
         self, provider: TracerProvider, processor: InfraPrismSpanProcessor, scope: InstrumentationScope
@@ -101,12 +100,12 @@ class LightweightTracer:
         self._ids: Any = provider.id_generator
 
     def start_span(self, attributes: dict[str, Attribute], start_ns: int) -> CallSpan:
-        """A span below the one that is current in this context; the attributes become its own."""
+        """Start a child of the current span. The span takes ownership of the attributes."""
         current = trace.get_current_span()
         parent = None if current is trace.INVALID_SPAN else current.get_span_context()
         if parent is not None and not parent.is_valid:
             parent = None
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
-        span = CallSpan(self, Ids(trace_id, self._ids.generate_span_id()), parent, attributes, start_ns)
+        span = CallSpan(self, SpanIds(trace_id, self._ids.generate_span_id()), parent, attributes, start_ns)
         self.processor.on_start(cast("Span", span), None)
         return span

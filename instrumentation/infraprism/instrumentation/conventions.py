@@ -1,4 +1,4 @@
-"""The keys of the spans that we emit: the GenAI semantic conventions, and two of our own where they have none."""
+"""Attribute keys of the emitted spans: the GenAI semantic conventions, and two custom keys for missing ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Switch the observation of client packages on and off, and say what is observed and why not.
+"""Instrument and uninstrument client packages, and report the status of each.
 
-No client package is imported for it: one that the application has imported is observed at once, and any other as soon
-as the application imports it. A package's import lock may be held by a thread that waits for ours, so nothing is
-imported, nor waited for otherwise, while ours is held.
+No client package is imported for it: a package that the application has imported is instrumented at once, and any other
+one when the application imports it. A thread that holds the import lock of a package may be waiting for the lock of
+this module, so nothing is imported, nor waited for in another way, while this module's lock is held.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from opentelemetry.trace import TracerProvider
 from wrapt import register_post_import_hook
 
 from infraprism.instrumentation.api_client import ClientPackage
-from infraprism.instrumentation.call import delivery_stats, log
+from infraprism.instrumentation.llm_call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
-from infraprism.instrumentation.tracing import Tracing
+from infraprism.instrumentation.tracing import CallTracer
 from infraprism.schema.settings import boolean
 
 UNKNOWN: Final = "unknown"
-"""The version of a package that is there, with nothing that says which one it is."""
+"""The version of a package that is installed without metadata."""
 
 _lock: Final = threading.RLock()
 _applied: Final[dict[str, Patches]] = {}
-_awaited: Final[dict[str, Tracing]] = {}
-"""Where the calls of a package go that is observed as soon as the application imports it."""
+_pending: Final[dict[str, CallTracer]] = {}
+"""The tracer of each package that is instrumented when the application imports it."""
 _hooked: Final[set[str]] = set()
-"""Packages whose import is heard of: a hook cannot be taken back, so there is one at a time."""
+"""Packages with a post-import hook. A hook cannot be removed, so each package has at most one at a time."""
 _failures: Final[dict[str, str]] = {}
-_automatic: Final = Tracing()
+_default_tracer: Final = CallTracer()
 
 
 class ProviderStatus(NamedTuple):
-    """What is the matter with one client package.
+    """The status of one client package.
 
-    `instrumented` is true as well of a package that the application has not imported yet, and that is observed as soon
-    as it does. `reason` says in a sentence why it is not instrumented, and is empty where it is. `installed_version` is
-    `unknown` where the package is there without what package managers write about it.
+    `instrumented` is also true for a package that the application has not imported yet, and that will be instrumented
+    on import. `reason` is a sentence that explains why it is not instrumented, and empty if it is. `installed_version`
+    is `unknown` if the package is installed without metadata.
     """
 
     name: str
@@ -57,105 +57,106 @@ class ProviderStatus(NamedTuple):
 
 
 def instrument(tracer_provider: TracerProvider | None = None) -> None:
-    """Observe the calls of every supported client package that is installed. Imports none, and raises nothing.
+    """Instrument every supported client package that is installed. Imports none, and raises nothing.
 
-    A package that the application imports later is observed from then on.
+    A package that the application imports later is instrumented on import.
 
     The spans go to `tracer_provider` if one is given. Otherwise they go to the application's global provider if that
-    has an InfraPrism processor or exporter, and to a private one with an InfraPrism processor if not. What is
-    instrumented already stays as it is, until `uninstrument`. With `INFRAPRISM_DISABLED=true` it does nothing.
+    has an InfraPrism processor or exporter, else to a private provider with an InfraPrism processor. Packages that are
+    instrumented already remain unchanged until `uninstrument`. With `INFRAPRISM_DISABLED=true` it does nothing.
     """
     if boolean("INFRAPRISM_DISABLED"):
         return
-    tracing = _automatic if tracer_provider is None else Tracing(tracer_provider)
-    apply(PACKAGES, tracing)
-    if tracer_provider is None and (_applied or _awaited) and not tracing.is_ready():
-        tracing.prepare()
+    tracer = _default_tracer if tracer_provider is None else CallTracer(tracer_provider)
+    instrument_packages(PACKAGES, tracer)
+    if tracer_provider is None and (_applied or _pending) and not tracer.uses_application_provider():
+        tracer.prepare()
 
 
 def uninstrument() -> None:
-    """Put every original of the client packages back. Calls under way are still seen to their end. Raises nothing."""
-    remove(PACKAGES)
+    """Restore all originals of the client packages. Calls in progress are still recorded. Raises nothing."""
+    uninstrument_packages(PACKAGES)
 
 
 def status() -> list[ProviderStatus]:
-    """What is instrumented, and what is not and why. Imports no client package."""
+    """Which packages are instrumented, and why others are not. Imports no client package."""
     return [_status(package) for package in PACKAGES]
 
 
-def apply(packages: Iterable[ClientPackage], tracing: Tracing) -> None:
-    """Observe these packages where they are installed and new enough, now or once they are imported. Raises nothing."""
+def instrument_packages(packages: Iterable[ClientPackage], tracer: CallTracer) -> None:
+    """Instrument these packages if they are installed and supported, now or on import. Raises nothing."""
     for package in packages:
-        if _status(package).supported and _is_awaited(package, tracing):
+        if _status(package).supported and _mark_pending(package, tracer):
             if package.base_module in sys.modules:
-                _imported(package)
+                _patch(package)
             else:
-                _hear_of(package)
+                _patch_on_import(package)
 
 
-def remove(packages: Iterable[ClientPackage]) -> None:
-    """Put the originals of these packages back. Raises nothing."""
+def uninstrument_packages(packages: Iterable[ClientPackage]) -> None:
+    """Restore the originals of these packages. Raises nothing."""
     with _lock:
         for package in packages:
-            _awaited.pop(package.name, None)
+            _pending.pop(package.name, None)
             _failures.pop(package.name, None)
             patches = _applied.pop(package.name, None)
             if patches is not None:
                 patches.restore()
 
 
-def _is_awaited(package: ClientPackage, tracing: Tracing) -> bool:
+def _mark_pending(package: ClientPackage, tracer: CallTracer) -> bool:
+    """False if the package is instrumented already."""
     with _lock:
         if package.name in _applied:
             return False
-        _awaited.setdefault(package.name, tracing)
+        _pending.setdefault(package.name, tracer)
         return True
 
 
-def _hear_of(package: ClientPackage) -> None:
+def _patch_on_import(package: ClientPackage) -> None:
     with _lock:
         if package.name in _hooked:
             return
         _hooked.add(package.name)
 
-    def imported(_: object) -> None:
+    def on_import(_: object) -> None:
         _hooked.discard(package.name)
-        _imported(package)
+        _patch(package)
 
-    register_post_import_hook(imported, package.base_module)
+    register_post_import_hook(on_import, package.base_module)
 
 
-def _imported(package: ClientPackage) -> None:
-    """Observe a package that the application has imported, or is importing in another thread: that is waited for.
+def _patch(package: ClientPackage) -> None:
+    """Patch a package that the application has imported. Waits for another thread that is importing it.
 
-    Raises nothing, since what is raised here would come out of the application's import.
+    Raises nothing, since an error would be raised by the application's import.
     """
     try:
         base = importlib.import_module(package.base_module)
         with _lock:
-            if package.name not in _awaited:
+            if package.name not in _pending:
                 return
-            patches = package.patches(base, _awaited.pop(package.name))
+            patches = package.patches(base, _pending.pop(package.name))
             patches.apply()
             _applied[package.name] = patches
             _failures.pop(package.name, None)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - rule: no error of ours reaches the application
-        _failed(package, f"has a shape that InfraPrism does not know: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - rule: no internal error reaches the application
+        _record_failure(package, f"has an unknown structure: {error}")
 
 
-def _failed(package: ClientPackage, reason: str) -> None:
-    """Say why this package is left alone, while handling the error: the application must start all the same."""
-    log.warning("InfraPrism does not observe %s: it %s", package.name, reason, exc_info=True)
+def _record_failure(package: ClientPackage, reason: str) -> None:
+    """Record why this package is not instrumented. Call it in the `except` block of the error."""
+    log.warning("InfraPrism does not instrument %s: it %s", package.name, reason, exc_info=True)
     delivery_stats.error(f"instrument.{package.name}")
     with _lock:
-        _awaited.pop(package.name, None)
+        _pending.pop(package.name, None)
         _failures[package.name] = reason
 
 
 def _status(package: ClientPackage) -> ProviderStatus:
-    installed = _installed(package)
-    supported = installed is not None and (installed == UNKNOWN or _release(installed) >= package.oldest)
-    instrumented = package.name in _applied or package.name in _awaited
+    installed = _installed_version(package)
+    supported = installed is not None and (installed == UNKNOWN or release(installed) >= package.oldest)
+    instrumented = package.name in _applied or package.name in _pending
     if installed is None:
         reason = "it is not installed"
     elif not supported:
@@ -169,25 +170,25 @@ def _status(package: ClientPackage) -> ProviderStatus:
     return ProviderStatus(package.name, package.name, installed, supported, instrumented, reason)
 
 
-def _installed(package: ClientPackage) -> str | None:
-    """The version that is installed, `UNKNOWN` where nothing says it, or None. Imports nothing of the package."""
+def _installed_version(package: ClientPackage) -> str | None:
+    """The installed version, `UNKNOWN` if there is no metadata, or None. Imports nothing of the package."""
     try:
         found = version(package.name)
-    except Exception:  # noqa: BLE001 - not only PackageNotFoundError: what is left of a broken installation can be anything
+    except Exception:  # noqa: BLE001 - not only PackageNotFoundError: a damaged installation can raise anything
         found = None
     if isinstance(found, str):
         return found
-    # Bundled applications leave out what package managers write, and bring the package all the same.
+    # Bundled applications contain the package without its metadata.
     try:
         spec = find_spec(package.name)
         places = None if spec is None else spec.submodule_search_locations
         module = None if places is None else PathFinder.find_spec(package.base_module, places)
-    except Exception:  # noqa: BLE001 - a finder of somebody else, or a stand-in of a test in sys.modules
+    except Exception:  # noqa: BLE001 - a third-party finder, or a mock in sys.modules
         return None
     return None if module is None else UNKNOWN
 
 
-def _release(text: str) -> tuple[int, ...]:
-    """The numbers that a version begins with: `1.55.3rc1` is (1, 55, 3)."""
+def release(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version: `1.55.3rc1` is (1, 55, 3)."""
     parts = ("".join(takewhile(str.isdigit, part)) for part in text.split("."))
     return tuple(int(part) for part in takewhile(bool, parts))

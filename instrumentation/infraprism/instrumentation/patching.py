@@ -1,4 +1,4 @@
-"""Replace functions of classes and modules, and put exactly them back."""
+"""Replace functions of classes and modules, and restore exactly the originals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Final
 
 Function = Callable[..., Any]
 WRAPPED: Final = "__wrapped__"
-"""Where the wrappers of `wrapt` have what they call."""
+"""The attribute in which a wrapper of `wrapt` keeps the wrapped function."""
 
 
 class Switch:
-    """Whether replacements do their work. Off, they hand every call straight to the original."""
+    """Whether a replacement is active. When `on` is False, it only calls the original."""
 
     __slots__ = ("on",)
 
@@ -20,44 +20,43 @@ class Switch:
 
 
 class Patch:
-    """One replacement: `make` gets the original and a switch that it must obey, and returns what stands in its place.
+    """One replacement: `make` gets the original and a switch that it must obey, and returns the replacement.
 
-    Where somebody else has wrapped ours since, restoring cannot take ours out from below theirs: then the switch
-    alone makes it as if it were not there.
+    If other code has wrapped the replacement since, it cannot be removed. Then the switch alone disables it.
     """
 
     def __init__(self, owner: Any, name: str, make: Callable[[Function, Switch], Function]) -> None:
-        """Raises KeyError if the owner itself has no such name."""
+        """Raises KeyError if the owner itself does not define the name."""
         self._owner = owner
         self._name = name
-        self._original = _own(owner, name)[name]
+        self._original = _own_members(owner, name)[name]
         self._switch = Switch()
         self._replacement = make(self._original, self._switch)
 
     def apply(self) -> None:
-        """Put the replacement in the original's place."""
+        """Install the replacement."""
         setattr(self._owner, self._name, self._replacement)
 
     def restore(self) -> None:
-        """Put the original back in its place."""
+        """Restore the original."""
         self._switch.on = False
-        if _own(self._owner, self._name).get(self._name) is self._replacement:
+        if _own_members(self._owner, self._name).get(self._name) is self._replacement:
             setattr(self._owner, self._name, self._original)
 
 
-def _own(owner: Any, name: str) -> Mapping[str, Function]:
-    """What the owner itself has; a wrapper's `vars` are those of what it wraps."""
+def _own_members(owner: Any, name: str) -> Mapping[str, Function]:
+    """What the owner itself defines. The `vars` of a wrapper are those of the wrapped function."""
     return {name: getattr(owner, name)} if name == WRAPPED else vars(owner)
 
 
 class Patches:
-    """Several replacements that stand or fall together."""
+    """Several replacements that are applied all or none."""
 
     def __init__(self, patches: Sequence[Patch]) -> None:
         self._patches = patches
 
     def apply(self) -> None:
-        """Put all replacements in place, in order; where one cannot be, none of them stays, and the error is raised."""
+        """Install all replacements, in order. If one fails, all are restored and its error is raised."""
         try:
             for patch in self._patches:
                 patch.apply()
@@ -66,6 +65,6 @@ class Patches:
             raise
 
     def restore(self) -> None:
-        """Put all originals back, in reverse order."""
+        """Restore all originals, in reverse order."""
         for patch in reversed(self._patches):
             patch.restore()

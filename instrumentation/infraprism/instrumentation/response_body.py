@@ -1,7 +1,7 @@
-"""Follow the body of an HTTP response that the application reads itself, or that was read already.
+"""Observe the body of an HTTP response that the application reads itself, or that was read already.
 
-`with_raw_response`, `with_streaming_response` and their like give the application bytes. Of them only the usage is
-decoded, within bounds, and nothing is kept.
+`with_raw_response`, `with_streaming_response` and similar methods return bytes to the application. Only the usage in
+them is decoded, within size limits, and no content is kept.
 """
 
 from __future__ import annotations
@@ -11,245 +11,253 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from infraprism.instrumentation.call import Call, swallow
-from infraprism.instrumentation.proxies import Proxy, like
+from infraprism.instrumentation.llm_call import LLMCall, record_internal_error
+from infraprism.instrumentation.proxies import Proxy, proxy_class_for
 
-MAX_ANSWER_BYTES: Final = 32 * 2**20
-"""A whole answer beyond this is not decoded a second time; its usage stays unknown."""
+MAX_BODY_BYTES: Final = 32 * 2**20
+"""A larger JSON body is not decoded a second time, and its usage is unknown."""
 MAX_LINE_BYTES: Final = 4 * 2**20
-"""A line of a stream beyond this is not held to look for its usage."""
-_MAX_TRIES: Final = 8
+"""A longer line of a stream is not buffered to read its usage."""
+_MAX_EVENTS_WITHOUT_MODEL: Final = 8
 _BYTE_STREAMS: Final = ("SyncByteStream", "AsyncByteStream")
-"""By these classes httpx tells which kind of byte stream it has."""
+"""The base classes by which httpx recognises synchronous and asynchronous byte streams."""
 
 
-def follow(call: Call, response: Any) -> None:
-    """Tell `call` of the usage that the body of this httpx response holds, and end it with the body."""
+def observe_response(call: LLMCall, response: Any) -> None:
+    """Report the usage in the body of this httpx response to `call`, and end the call with the body."""
     if not response.is_closed:
-        watch(call, response)
+        observe_open_response(call, response)
         return
-    search = _search(call, response.headers, live=False)
-    search.feed(response.content)
-    search.end()
-    call.answered()
+    parser = _parser_for(call, response.headers, live=False)
+    parser.feed(response.content)
+    parser.end()
+    call.stop()
 
 
-def watch(call: Call, response: Any) -> None:
-    """Tell `call` when this open httpx response is closed, and of all that is read of it past the package's stream."""
-    watched = _Watch(call, response.headers)
-    # httpx decodes the transfer (gzip and the like) in this object, for reading in whatever way, sync or async.
-    decoder, stream = response._get_content_decoder(), response.stream  # noqa: SLF001 - no public place
-    response._decoder = like(_Decoder, type(decoder))(decoder, watched)  # noqa: SLF001 - see above
-    response.stream = like(_Body, type(stream), _BYTE_STREAMS)(stream, watched)
+def observe_open_response(call: LLMCall, response: Any) -> None:
+    """End `call` when this open httpx response is closed, and report what is read of it other than by the package."""
+    observer = _BodyObserver(call, response.headers)
+    # httpx decodes the content encoding (gzip and others) with this object, for every way of reading, sync or async.
+    decoder, stream = response._get_content_decoder(), response.stream  # noqa: SLF001 - there is no public access
+    response._decoder = proxy_class_for(_DecoderProxy, type(decoder))(decoder, observer)  # noqa: SLF001 - see above
+    response.stream = proxy_class_for(_ByteStreamProxy, type(stream), _BYTE_STREAMS)(stream, observer)
 
 
-def read_by_package(response: Any) -> None:
-    """From here on the package's own stream reads this body, once and to its end: its bytes need no second look."""
+def stop_decoding(response: Any) -> None:
+    """Remove the decoder proxy: the package's stream reads the body from now on, and its chunks are observed."""
     try:
         decoder = response.__dict__.get("_decoder")
-        if isinstance(decoder, _Decoder):
-            response._decoder = decoder._original  # noqa: SLF001 - no public place
-    except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-        swallow("bodies.read_by_package")
+        if isinstance(decoder, _DecoderProxy):
+            response._decoder = decoder._original  # noqa: SLF001 - there is no public access
+    except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+        record_internal_error("response_body.stop_decoding")
 
 
-def _search(call: Call, headers: Any, *, live: bool) -> _Search:
+def _parser_for(call: LLMCall, headers: Any, *, live: bool) -> _BodyParser:
     content_type = headers.get("content-type", "json")
     if content_type.startswith("text/event-stream"):
-        return _Events(call, live=live)
-    return _Answer(call) if "json" in content_type or content_type.startswith("text/") else _Nothing()
+        return SSEParser(call, live=live)
+    return JSONParser(call) if "json" in content_type or content_type.startswith("text/") else _NoParser()
 
 
-class _Nothing:
-    """Looks for nothing in a body that is neither JSON nor server-sent events."""
+class _NoParser:
+    """Ignores a body that is neither JSON nor server-sent events."""
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         pass
 
     def end(self) -> None:
         pass
 
 
-class _Answer:
-    """Collects a JSON answer that is read in pieces, and decodes it once."""
+class JSONParser:
+    """Collects the `parts` of a JSON body, and decodes it once."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: LLMCall) -> None:
         self._call = call
-        self._pieces: list[bytes] = []
-        self._room = MAX_ANSWER_BYTES
+        self.parts: list[bytes] = []
+        self._bytes_available = MAX_BODY_BYTES
 
-    def feed(self, piece: bytes) -> None:
-        self._room -= len(piece)
-        if self._room >= 0:
-            self._pieces.append(piece)
+    def feed(self, data: bytes) -> None:
+        """Add data."""
+        self._bytes_available -= len(data)
+        if self._bytes_available >= 0:
+            self.parts.append(data)
         else:
-            self._pieces.clear()
+            self.parts.clear()
 
     def end(self) -> None:
-        if self._pieces and self._room >= 0:
-            with suppress(ValueError):  # not read to its end, or no JSON: no usage was reported
-                self._call.answer(json.loads(b"".join(self._pieces)))
-        self._pieces.clear()
+        """Parse the complete body, and report it to the call."""
+        if self.parts and self._bytes_available >= 0:
+            with suppress(ValueError):  # incomplete, or no JSON: no usage was reported
+                self._call.on_response(json.loads(b"".join(self.parts)))
+        self.parts.clear()
 
 
-class _Events:
-    """Finds, in server-sent events that are read in pieces of any size, the few that may tell something.
+class SSEParser:
+    """Finds the server-sent events that contain usage, in data split at any byte.
 
-    `live` is False where the whole stream was there at once, so that its time says nothing.
+    `live` is False if the complete body was available at once, so that its time is not that of a chunk. `parts` is the
+    data of the line that is not complete yet.
     """
 
-    def __init__(self, call: Call, *, live: bool) -> None:
+    def __init__(self, call: LLMCall, *, live: bool) -> None:
         self._call = call
         self._live = live
-        self._pieces: list[bytes] = []
-        self._room = MAX_LINE_BYTES
-        self._tries = _MAX_TRIES
+        self.parts: list[bytes] = []
+        self._bytes_available = MAX_LINE_BYTES
+        self._events_without_model = _MAX_EVENTS_WITHOUT_MODEL
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, data: bytes) -> None:
+        """Add data, and report the events of each complete line to the call."""
         if self._live:
-            self._call.bytes_arrived()
+            self._call.on_bytes()
         start = 0
-        while (end := piece.find(b"\n", start)) >= 0:
-            self._hold(piece[start:end])
-            self.end()
+        while (end := data.find(b"\n", start)) >= 0:
+            self._buffer(data[start:end])
+            self._end_line()
             start = end + 1
-        self._hold(piece[start:])
+        self._buffer(data[start:])
 
-    def _hold(self, piece: bytes) -> None:
-        self._room -= len(piece)
-        if self._room >= 0 and piece:
-            self._pieces.append(piece)
+    def _buffer(self, data: bytes) -> None:
+        self._bytes_available -= len(data)
+        if self._bytes_available >= 0 and data:
+            self.parts.append(data)
 
     def end(self) -> None:
-        line = b"".join(self._pieces) if self._room >= 0 else b""
-        self._pieces.clear()
-        self._room = MAX_LINE_BYTES
-        if line.startswith(b"data:") and self._may_tell(line):
-            with suppress(ValueError):  # the end mark of a stream, for example
-                self._call.line(json.loads(line[len(b"data:") :]), live=self._live)
+        """Report the event of the last line, if it has no line break."""
+        self._end_line()
 
-    def _may_tell(self, line: bytes) -> bool:
-        # The first events name the model; errors begin with the word. All others pass without being decoded.
+    def _end_line(self) -> None:
+        line = b"".join(self.parts) if self._bytes_available >= 0 else b""
+        self.parts.clear()
+        self._bytes_available = MAX_LINE_BYTES
+        if line.startswith(b"data:") and self._may_have_usage(line):
+            with suppress(ValueError):  # not JSON, such as the `[DONE]` at the end of a stream
+                self._call.on_sse_event(json.loads(line[len(b"data:") :]), live=self._live)
+
+    def _may_have_usage(self, line: bytes) -> bool:
+        # The first events contain the model, and errors begin with the word. Other events are not decoded.
         if b'"usage"' in line or b'"error"' in line[:64]:
             return True
-        self._tries -= 1
-        return self._tries >= 0 and not self._call.knows_something
+        self._events_without_model -= 1
+        return self._events_without_model >= 0 and not self._call.attributes
 
 
-_Search = _Answer | _Events | _Nothing
+_BodyParser = JSONParser | SSEParser | _NoParser
 
 
-class _Watch:
-    """A call, and the search of the body that it gets its answer in, which is made once somebody reads that.
+class _BodyObserver:
+    """A call and the parser of its body, which is created when the application first reads the body.
 
-    `decoded`: whether the decoder was given the piece that came over the wire last.
+    `decoded`: whether the last chunk that was received was passed to the decoder.
     """
 
-    __slots__ = ("_headers", "_search", "call", "decoded")
+    __slots__ = ("_headers", "_parser", "call", "decoded")
 
-    def __init__(self, call: Call, headers: Any) -> None:
+    def __init__(self, call: LLMCall, headers: Any) -> None:
         self.call = call
         self._headers = headers
-        self._search: _Search | None = None
+        self._parser: _BodyParser | None = None
         self.decoded = False
 
-    def feed(self, piece: bytes) -> None:
-        if self._search is None:
-            self._search = _search(self.call, self._headers, live=True)
-        self._search.feed(piece)
+    def feed(self, data: bytes) -> None:
+        if self._parser is None:
+            self._parser = _parser_for(self.call, self._headers, live=True)
+        self._parser.feed(data)
 
-    def passed(self, piece: bytes) -> None:
-        """See a piece as it came over the wire, after the application had it: only where nobody decoded it.
+    def on_raw_chunk(self, data: bytes) -> None:
+        """Parse a chunk as it was received, after the application processed it, if it was not passed to the decoder.
 
-        Whoever reads a response raw, as `iter_raw` does, and had it compressed, decodes it out of our sight.
+        An application that reads a compressed response raw, as with `iter_raw`, decodes it itself: it is not parsed.
         """
         decoded, self.decoded = self.decoded, False
-        if decoded or self.call.reading:
+        if decoded or self.call.client_is_reading:
             return
         try:
             if self._headers.get("content-encoding", "identity") == "identity":
-                self.feed(piece)
-        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-            swallow("bodies.raw")
+                self.feed(data)
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("response_body.on_raw_chunk")
 
     def end(self) -> None:
-        if self._search is not None:
-            self._search.end()
+        if self._parser is not None:
+            self._parser.end()
 
 
-class _Decoder(Proxy):
-    """Stands before httpx's content decoder and shows what comes out of it: bytes, or in httpx2 pieces of bytes."""
+class _DecoderProxy(Proxy):
+    """Proxy of httpx's content decoder that observes its output: bytes, or in httpx2 an iterator of bytes."""
 
-    __slots__ = ("_watch",)
+    __slots__ = ("_observer",)
 
-    def __init__(self, decoder: Any, watch: _Watch) -> None:
+    def __init__(self, decoder: Any, observer: _BodyObserver) -> None:
         super().__init__(decoder)
-        self._watch = watch
+        self._observer = observer
 
     def decode(self, data: bytes) -> bytes | Iterator[bytes]:
-        self._watch.decoded = True
+        self._observer.decoded = True
         decoded: bytes | Iterator[bytes] = self._original.decode(data)
-        return decoded if self._watch.call.reading else self._shown(decoded)
+        return decoded if self._observer.call.client_is_reading else self._observed(decoded)
 
     def flush(self) -> bytes | Iterator[bytes]:
         decoded: bytes | Iterator[bytes] = self._original.flush()
-        return decoded if self._watch.call.reading else self._shown(decoded)
+        return decoded if self._observer.call.client_is_reading else self._observed(decoded)
 
-    def _shown(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
-        return self._piece(decoded) if isinstance(decoded, bytes) else map(self._piece, decoded)
+    def _observed(self, decoded: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
+        return self._feed(decoded) if isinstance(decoded, bytes) else map(self._feed, decoded)
 
-    def _piece(self, piece: bytes) -> bytes:
+    def _feed(self, data: bytes) -> bytes:
         try:
-            self._watch.feed(piece)
-        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-            swallow("bodies.decoder")
-        return piece
+            self._observer.feed(data)
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("response_body.decode")
+        return data
 
 
-class _Body(Proxy):
-    """Stands before the byte stream of a response: tells the call when it is closed, or fails while it is read."""
+class _ByteStreamProxy(Proxy):
+    """Proxy of a response's byte stream that ends the call when the stream is closed or fails."""
 
-    __slots__ = ("_watch",)
+    __slots__ = ("_observer",)
 
-    def __init__(self, stream: Any, watch: _Watch) -> None:
+    def __init__(self, stream: Any, observer: _BodyObserver) -> None:
         super().__init__(stream)
-        self._watch = watch
+        self._observer = observer
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._original) if self._watch.call.reading else self._watched()
+        return iter(self._original) if self._observer.call.client_is_reading else self._observed()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = self._original.__aiter__()
-        return chunks if self._watch.call.reading else self._watched_async(chunks)
+        return chunks if self._observer.call.client_is_reading else self._observed_async(chunks)
 
-    def _watched(self) -> Iterator[bytes]:
-        pieces = iter(self._original)
+    def _observed(self) -> Iterator[bytes]:
+        chunks = iter(self._original)
         try:
-            for piece in pieces:
+            for chunk in chunks:
                 try:
-                    yield piece
+                    yield chunk
                 finally:
-                    self._watch.passed(piece)
+                    self._observer.on_raw_chunk(chunk)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._watch.call.failed(error)
+            self._observer.call.fail(error)
             raise
         finally:
-            if (close := getattr(pieces, "close", None)) is not None:
+            if (close := getattr(chunks, "close", None)) is not None:
                 close()
 
-    async def _watched_async(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _observed_async(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
-            async for piece in chunks:
+            async for chunk in chunks:
                 try:
-                    yield piece
+                    yield chunk
                 finally:
-                    self._watch.passed(piece)
+                    self._observer.on_raw_chunk(chunk)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._watch.call.failed(error)
+            self._observer.call.fail(error)
             raise
         finally:
             if (close := getattr(chunks, "aclose", None)) is not None:
@@ -259,19 +267,19 @@ class _Body(Proxy):
         try:
             self._original.close()
         finally:
-            self._closed()
+            self._on_closed()
 
     async def aclose(self) -> None:
         try:
             await self._original.aclose()
         finally:
-            self._closed()
+            self._on_closed()
 
-    def _closed(self) -> None:
-        if self._watch.call.reading:
+    def _on_closed(self) -> None:
+        if self._observer.call.client_is_reading:
             return
         try:
-            self._watch.end()
-        except Exception:  # noqa: BLE001 - rule: no error of ours reaches the application
-            swallow("bodies.closed")
-        self._watch.call.abandoned()
+            self._observer.end()
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("response_body.close")
+        self._observer.call.abandon()

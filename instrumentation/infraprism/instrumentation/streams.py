@@ -1,7 +1,7 @@
-"""Follow a stream of the client package's objects, in place.
+"""Observe a stream of the client package, in place.
 
-The stream stays the package's own object. Only the iterator it draws from is replaced by one that passes every chunk
-on untouched and tells the call; order, exceptions and the way it ends are those of the original.
+The stream remains the object of the package. Only its iterator is replaced, by one that reports every chunk to the call
+and yields it unchanged. Order, exceptions and the end of the stream are those of the original iterator.
 """
 
 from __future__ import annotations
@@ -10,111 +10,112 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from time import time_ns
 from typing import Any
 
-from infraprism.instrumentation.call import Call
-from infraprism.instrumentation.proxies import Proxy, like
-from infraprism.instrumentation.response_body import read_by_package, watch
+from infraprism.instrumentation.llm_call import LLMCall
+from infraprism.instrumentation.proxies import Proxy, proxy_class_for
+from infraprism.instrumentation.response_body import observe_open_response, stop_decoding
 
 
-def follow(call: Call, stream: Any) -> None:
-    """Tell `call` of every chunk of `stream` and of its end, whichever way it ends.
+def observe_stream(call: LLMCall, stream: Any) -> None:
+    """Report every chunk of `stream` to `call`, and end the call with the stream: exhausted, failed or abandoned.
 
-    A stream without the iterator that all of the package's own have is followed by the bytes it reads.
+    A stream without the iterator attribute that all streams of the package have is observed by the bytes it reads.
     """
     response = stream.response
     if not response.is_closed:
-        watch(call, response)
-    source: Any = getattr(stream, "_iterator", None)  # no public name; it is the same in every version
+        observe_open_response(call, response)
+    source: Any = getattr(stream, "_iterator", None)  # not public; the same in every version
     if hasattr(source, "__anext__"):
-        stream._iterator = like(_AsyncChunks, type(source))(source, call, response)  # noqa: SLF001 - see above
+        proxy_class = proxy_class_for(_AsyncIteratorProxy, type(source))
+        stream._iterator = proxy_class(source, call, response)  # noqa: SLF001 - see above
     elif hasattr(source, "__next__"):
-        chunks: Any = _chunks(source, call, response)
+        chunks: Any = _observed_chunks(source, call, response)
         chunks.__name__ = getattr(source, "__name__", chunks.__name__)
         chunks.__qualname__ = getattr(source, "__qualname__", chunks.__qualname__)
         stream._iterator = chunks  # noqa: SLF001 - see above
 
 
-def _chunks(source: Iterator[Any], call: Call, response: Any) -> Generator[Any, None, None]:
-    read_by_package(response)
-    see, waits_for_usage = call.chunk, call.waits_for_usage
-    call.reading = True
+def _observed_chunks(source: Iterator[Any], call: LLMCall, response: Any) -> Generator[Any, None, None]:
+    stop_decoding(response)
+    on_chunk, waits_for_usage = call.on_chunk, call.waits_for_usage
+    call.client_is_reading = True
     try:
         for chunk in source:
-            # A call for each chunk is half of what following a stream costs: most chunks are passed on without.
+            # A method call for each chunk is half of the cost of observing a stream. Most chunks need none.
             try:
-                # Out of its dictionary: a field of the class is looked up in all of its bases, past Python's memory of
-                # what it found there, where chance has it that the client's own look-ups need the same place.
+                # Read from the dictionary: a look-up of the attribute searches all base classes, and can evict entries
+                # of Python's type cache that the client's own look-ups use.
                 if waits_for_usage and chunk.__dict__["usage"] is None:
                     call.last_chunk_ns = time_ns()
                 else:
-                    see(chunk)
+                    on_chunk(chunk)
                     waits_for_usage = call.waits_for_usage
             except Exception:  # noqa: BLE001 - an object of another class
-                see(chunk)
-            call.reading = False
+                on_chunk(chunk)
+            call.client_is_reading = False
             yield chunk
-            call.reading = True
+            call.client_is_reading = True
     except GeneratorExit:
-        call.abandoned()
+        call.abandon()
         raise
     except BaseException as error:
-        call.failed(error)
+        call.fail(error)
         raise
     finally:
-        # Somebody may have closed this one, or thrown into it: then the original ends now, and not some time later.
+        # This generator may have been closed, or an exception thrown into it: then close the original at once too.
         if (close := getattr(source, "close", None)) is not None:
             close()
-    call.answered()
+    call.stop()
 
 
-class _AsyncChunks(Proxy):
-    """The same for asynchronous streams.
+class _AsyncIteratorProxy(Proxy):
+    """`_observed_chunks` for asynchronous streams.
 
-    A plain iterator and no generator: an unfinished asynchronous generator more would be one more for the event loop
-    to finalize. What generators have beyond iteration (`aclose`, `asend`, `athrow`) is the original's.
+    It is an iterator, not a generator: an unfinished asynchronous generator would be one more for the event loop to
+    finalize. The other methods of generators (`aclose`, `asend`, `athrow`) are delegated to the original.
     """
 
-    __slots__ = ("_begun", "_call", "_response")
+    __slots__ = ("_call", "_response", "_started")
 
-    def __init__(self, source: AsyncIterator[Any], call: Call, response: Any) -> None:
+    def __init__(self, source: AsyncIterator[Any], call: LLMCall, response: Any) -> None:
         super().__init__(source)
         self._call = call
         self._response = response
-        # One field for all that is needed for each chunk.
-        self._begun: tuple[Call, Callable[[], Awaitable[Any]]] | None = None
+        # One attribute for everything that each chunk needs.
+        self._started: tuple[LLMCall, Callable[[], Awaitable[Any]]] | None = None
 
     def __aiter__(self) -> AsyncIterator[object]:
         return self
 
     async def __anext__(self) -> Any:
-        call, draw = self._begun or self._begin()
-        call.reading = True
+        call, next_chunk = self._started or self._begin_reading()
+        call.client_is_reading = True
         try:
-            chunk = await draw()
+            chunk = await next_chunk()
         except StopAsyncIteration:
-            call.answered()
+            call.stop()
             raise
         except BaseException as error:
-            call.failed(error)
+            call.fail(error)
             raise
-        try:  # as in `_chunks`
+        try:  # as in `_observed_chunks`
             if call.waits_for_usage and chunk.__dict__["usage"] is None:
                 call.last_chunk_ns = time_ns()
             else:
-                call.chunk(chunk)
+                call.on_chunk(chunk)
         except Exception:  # noqa: BLE001 - an object of another class
-            call.chunk(chunk)
-        call.reading = False
+            call.on_chunk(chunk)
+        call.client_is_reading = False
         return chunk
 
-    def _begin(self) -> tuple[Call, Callable[[], Awaitable[Any]]]:
-        read_by_package(self._response)
-        self._begun = self._call, self._original.__anext__
-        return self._begun
+    def _begin_reading(self) -> tuple[LLMCall, Callable[[], Awaitable[Any]]]:
+        stop_decoding(self._response)
+        self._started = self._call, self._original.__anext__
+        return self._started
 
     def __del__(self) -> None:
-        """The stream was dropped; the original may go on living until the event loop has closed it.
+        """Abandon the call when the stream is dropped. The original may live until the event loop has closed it.
 
-        A stream that nobody ever drew from says nothing: older packages make another one of the same response.
+        An iterator that was never advanced does not abandon it: older packages create a second stream of the response.
         """
-        if self._begun is not None:
-            self._call.abandoned()
+        if self._started is not None:
+            self._call.abandon()

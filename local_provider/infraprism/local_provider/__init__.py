@@ -1,7 +1,7 @@
-"""OpenAI, Azure OpenAI and Anthropic on loopback: their true wire formats, and the truth about what they billed."""
+"""A test server with the wire formats of OpenAI, Azure OpenAI and Anthropic, and a billing record per request."""
 
-from infraprism.local_provider.behaviour import MARKERS
+from infraprism.local_provider.billing_record import BilledTokens, BillingRecord, Exchange
+from infraprism.local_provider.model_markers import MARKERS
 from infraprism.local_provider.server import LocalProvider
-from infraprism.local_provider.truth import Billed, Exchange, Truth
 
-__all__ = ["MARKERS", "Billed", "Exchange", "LocalProvider", "Truth"]
+__all__ = ["MARKERS", "BilledTokens", "BillingRecord", "Exchange", "LocalProvider"]

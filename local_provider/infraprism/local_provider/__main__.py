@@ -1,4 +1,4 @@
-"""`python -m infraprism.local_provider --port 4010`: the provider alone, a line of JSON per request on stdout."""
+"""`python -m infraprism.local_provider --port 4010`: run the test server, and print one line of JSON per request."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from infraprism.local_provider.behaviour import MARKERS
-from infraprism.local_provider.server import LocalProvider, truth_line
+from infraprism.local_provider.model_markers import MARKERS
+from infraprism.local_provider.server import LocalProvider, json_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,13 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     markers = "\n".join(f"  {marker:16}{meaning}" for marker, meaning in MARKERS.items())
     parser = argparse.ArgumentParser(
         prog="python -m infraprism.local_provider",
-        description="OpenAI, Azure OpenAI and Anthropic on loopback, in their true wire formats.",
-        epilog=f"Markers in a model's name, such as gpt-4o-err429:\n{markers}\n  chunksN         a stream of N pieces",
+        description="A test server with the wire formats of OpenAI, Azure OpenAI and Anthropic, on loopback.",
+        epilog=f"Markers in a model's name, such as gpt-4o-err429:\n{markers}\n  chunksN         a stream of N chunks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=4010, help="0 takes a free one (default: 4010)")
-    parser.add_argument("--canary", help="a text that every answer shall hold")
-    parser.add_argument("--gzip", action="store_true", help="compress answers for clients that accept it")
+    parser.add_argument("--port", type=int, default=4010, help="0 selects a free port (default: 4010)")
+    parser.add_argument("--canary", help="a text that every response contains")
+    parser.add_argument("--gzip", action="store_true", help="compress responses for clients that accept it")
     args = parser.parse_args(arguments)
     try:
         provider = LocalProvider(
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args.canary,
             gzip=args.gzip,
             keep=1000,
-            on_call=lambda truth: print(truth_line(truth), flush=True),  # noqa: T201  # its output
+            on_request=lambda record: print(json_line(record), flush=True),  # noqa: T201  # its output
         )
     except OSError as error:
         sys.stderr.write(f"port {args.port}: {error.strerror}\n")

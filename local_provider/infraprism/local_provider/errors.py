@@ -1,19 +1,19 @@
-"""Refusals in each provider's own words, quoting the prompt and the key where the real ones do."""
+"""Error responses with each provider's wording. They quote the prompt and the key where the real ones do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from infraprism.local_provider.call import Call
-from infraprism.local_provider.reply import Reply, encoded
+from infraprism.local_provider.provider_request import ProviderRequest
+from infraprism.local_provider.provider_response import ProviderResponse, encoded
 
 _RETRY_SOON: Final = {"retry-after": "1", "retry-after-ms": "40"}
 _QUOTED: Final = 80
 
 
-class _Refusal(NamedTuple):
-    """OpenAI's and Anthropic's answer to the same mishap."""
+class _ProviderError(NamedTuple):
+    """OpenAI's and Anthropic's response to the same error."""
 
     status: int
     openai_type: str | None
@@ -26,19 +26,19 @@ class _Refusal(NamedTuple):
     headers: Mapping[str, str]
 
 
-def _refusal(
+def _error(
     status: int,
     openai: tuple[str | None, str | None, str | None, str],
     anthropic: tuple[str, str],
     *,
     anthropic_status: int | None = None,
     headers: Mapping[str, str] | None = None,
-) -> _Refusal:
-    return _Refusal(status, *openai, anthropic_status or status, *anthropic, headers or {})
+) -> _ProviderError:
+    return _ProviderError(status, *openai, anthropic_status or status, *anthropic, headers or {})
 
 
 _INVALID: Final = "invalid_request_error"
-_RATE_LIMIT: Final = _refusal(
+_RATE_LIMIT: Final = _error(
     429,
     (
         "tokens",
@@ -60,13 +60,13 @@ _RATE_LIMIT: Final = _refusal(
     headers=_RETRY_SOON,
 )
 
-_REFUSALS: Final[Mapping[str, _Refusal]] = {
-    "err400": _refusal(
+_ERRORS: Final[Mapping[str, _ProviderError]] = {
+    "err400": _error(
         400,
         (_INVALID, "invalid_value", "messages[0]", "Invalid value: '{prompt}'. Supported values are: 'text'."),
         (_INVALID, "messages.0: Input does not match the expected shape. Input: '{prompt}'"),
     ),
-    "err401": _refusal(
+    "err401": _error(
         401,
         (
             _INVALID,
@@ -79,7 +79,7 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
         ),
         ("authentication_error", "invalid x-api-key: {key}"),
     ),
-    "err403": _refusal(
+    "err403": _error(
         403,
         (
             "request_forbidden",
@@ -89,7 +89,7 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
         ),
         ("permission_error", "Your API key {key} does not have permission to use the specified resource."),
     ),
-    "err404": _refusal(
+    "err404": _error(
         404,
         (
             _INVALID,
@@ -101,7 +101,7 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
     ),
     "err429": _RATE_LIMIT,
     "retry429": _RATE_LIMIT,
-    "err500": _refusal(
+    "err500": _error(
         500,
         (
             "server_error",
@@ -116,14 +116,14 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
         ("api_error", "Internal server error"),
         headers={"retry-after-ms": "40"},
     ),
-    "err529": _refusal(
+    "err529": _error(
         503,
         ("server_error", None, None, "The engine is currently overloaded, please try again later"),
         ("overloaded_error", "Overloaded"),
         anthropic_status=529,
         headers={"retry-after-ms": "40"},
     ),
-    "context-length": _refusal(
+    "context-length": _error(
         400,
         (
             _INVALID,
@@ -136,7 +136,7 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
         ),
         (_INVALID, "prompt is too long: 208310 tokens > 200000 maximum"),
     ),
-    "content-filter": _refusal(
+    "content-filter": _error(
         400,
         (
             _INVALID,
@@ -149,7 +149,7 @@ _REFUSALS: Final[Mapping[str, _Refusal]] = {
         ),
         (_INVALID, "Output blocked by content filtering policy"),
     ),
-    "stream-error": _refusal(
+    "stream-error": _error(
         500,
         (
             "server_error",
@@ -187,84 +187,86 @@ _AZURE_FILTER: Final = {
 
 
 def masked(key: str) -> str:
-    """A key as error messages show it: its first eight characters and its last four."""
-    return key if len(key) < 16 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"  # noqa: PLR2004  # shorter ones are shown whole
+    """A key as in error messages: its first eight characters and its last four."""
+    return key if len(key) < 16 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"  # noqa: PLR2004  # shorter ones are not masked
 
 
-def error_object(marker: str, call: Call) -> dict[str, Any]:
-    """What stands under `error` in the provider's answer."""
-    refusal = _REFUSALS[marker]
-    if call.provider == "azure" and marker == "content-filter":
+def error_object(marker: str, request: ProviderRequest) -> dict[str, Any]:
+    """The value of `error` in the provider's response."""
+    case = _ERRORS[marker]
+    if request.provider == "azure" and marker == "content-filter":
         return dict(_AZURE_FILTER)
-    words = {
-        "model": call.model,
-        "prompt": call.text[:_QUOTED],
-        "key": masked(call.key),
+    values = {
+        "model": request.model,
+        "prompt": request.text[:_QUOTED],
+        "key": masked(request.key),
         "organization": "org-3f6c1d2b9a",
-        "request": call.request_id,
+        "request": request.request_id,
     }
-    if call.provider == "anthropic":
-        return {"type": refusal.anthropic_type, "message": refusal.anthropic_message.format(**words)}
+    if request.provider == "anthropic":
+        return {"type": case.anthropic_type, "message": case.anthropic_message.format(**values)}
     return {
-        "message": refusal.openai_message.format(**words),
-        "type": refusal.openai_type,
-        "param": refusal.openai_param,
-        "code": refusal.openai_code,
+        "message": case.openai_message.format(**values),
+        "type": case.openai_type,
+        "param": case.openai_param,
+        "code": case.openai_code,
     }
 
 
-def error_body(error: Mapping[str, Any], call: Call) -> dict[str, Any]:
-    """An error as the body of an answer, or as an event of a stream."""
-    if call.provider == "anthropic":
-        return {"type": "error", "error": error, "request_id": call.request_id}
+def error_body(error: Mapping[str, Any], request: ProviderRequest) -> dict[str, Any]:
+    """An error as the body of a response, or as an event of a stream."""
+    if request.provider == "anthropic":
+        return {"type": "error", "error": error, "request_id": request.request_id}
     return {"error": error}
 
 
-def refused(marker: str, call: Call) -> Reply:
-    """The answer to a call that the model's name has refused."""
-    refusal = _REFUSALS[marker]
-    error = error_object(marker, call)
-    status = refusal.anthropic_status if call.provider == "anthropic" else refusal.status
-    return _error_reply(status, error, call, refusal.headers)
+def error_response(marker: str, request: ProviderRequest) -> ProviderResponse:
+    """The error response that a marker in the model's name selects."""
+    case = _ERRORS[marker]
+    error = error_object(marker, request)
+    status = case.anthropic_status if request.provider == "anthropic" else case.status
+    return _error_reply(status, error, request, case.headers)
 
 
-def invalid(call: Call, message: str, *, code: str | None = None, status: int = 400) -> Reply:
-    """The answer to a request that is wrong by itself."""
+def invalid(request: ProviderRequest, message: str, *, code: str | None = None, status: int = 400) -> ProviderResponse:
+    """The response to an invalid request."""
     kind = _INVALID
     error: dict[str, Any] = {"type": kind, "message": message}
-    if call.provider != "anthropic":
+    if request.provider != "anthropic":
         error |= {"param": None, "code": code}
     elif status in (401, 404):
         error["type"] = "authentication_error" if status == 401 else "not_found_error"  # noqa: PLR2004  # HTTP
-    return _error_reply(status, error, call, {})
+    return _error_reply(status, error, request, {})
 
 
-def _error_reply(status: int, error: Mapping[str, Any], call: Call, headers: Mapping[str, str]) -> Reply:
-    return Reply(
+def _error_reply(
+    status: int, error: Mapping[str, Any], request: ProviderRequest, headers: Mapping[str, str]
+) -> ProviderResponse:
+    return ProviderResponse(
         status,
-        encoded(error_body(error, call)),
+        encoded(error_body(error, request)),
         headers=headers,
-        error_code=error.get("code") or (error["type"] if call.provider == "anthropic" else None),
+        error_code=error.get("code") or (error["type"] if request.provider == "anthropic" else None),
     )
 
 
-_REFUSED_AT_ONCE: Final = tuple(marker for marker in _REFUSALS if marker not in ("retry429", "stream-error"))
+_IMMEDIATE_ERRORS: Final = tuple(marker for marker in _ERRORS if marker not in ("retry429", "stream-error"))
 
-Handler = Callable[[Call], Reply]
+Handler = Callable[[ProviderRequest], ProviderResponse]
 
 
-def refusal_of(call: Call, identity: bytes) -> Reply | None:
-    """The refusal that the model's name asks for, or None if the call is to be answered.
+def requested_error(request: ProviderRequest, identity: bytes) -> ProviderResponse | None:
+    """The error response that the model's name selects, or None.
 
-    `identity` tells requests apart for clients that do not say that they retry.
+    `identity` distinguishes requests of clients that send no retry count.
     """
-    for marker in _REFUSED_AT_ONCE:
-        if call.asks(marker):
-            return refused(marker, call)
-    if call.asks("stream-error") and not call.streamed:
-        return refused("stream-error", call)
-    if call.asks("retry429"):
-        says_so = "x-stainless-retry-count" in call.headers
-        if call.attempt == 0 if says_so else call.memory.is_first_attempt(identity):
-            return refused("retry429", call)
+    for marker in _IMMEDIATE_ERRORS:
+        if request.has_marker(marker):
+            return error_response(marker, request)
+    if request.has_marker("stream-error") and not request.streamed:
+        return error_response("stream-error", request)
+    if request.has_marker("retry429"):
+        sends_count = "x-stainless-retry-count" in request.headers
+        if request.attempt == 0 if sends_count else request.state.is_first_attempt(identity):
+            return error_response("retry429", request)
     return None

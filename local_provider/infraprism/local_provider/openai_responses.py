@@ -9,104 +9,109 @@ from dataclasses import replace
 from typing import Any
 
 from infraprism.local_provider import billing
-from infraprism.local_provider.answers import answer_text, chosen_tool, instance_of, pieces
-from infraprism.local_provider.call import Call
+from infraprism.local_provider.billing_record import BilledTokens
 from infraprism.local_provider.errors import error_object, invalid
+from infraprism.local_provider.generated_text import chosen_tool, generated_text, instance_of, split_text
 from infraprism.local_provider.openai_chat import service_tier
-from infraprism.local_provider.reply import Reply, encoded, named_event
-from infraprism.local_provider.stream_end import ending
-from infraprism.local_provider.truth import Billed
+from infraprism.local_provider.provider_request import ProviderRequest
+from infraprism.local_provider.provider_response import ProviderResponse, encoded, named_event
+from infraprism.local_provider.stream_end import end_stream
 
 _WEB_SEARCH = ("web_search", "web_search_preview", "web_search_2025_08_26")
 
 
-def responses(call: Call) -> Reply:
+def responses(request: ProviderRequest) -> ProviderResponse:
     """POST /responses."""
-    earlier = call.body.get("previous_response_id")
-    if earlier is not None and call.memory.stored_tokens(earlier) is None:
-        message = f"Previous response with id '{earlier}' not found."
-        return invalid(call, message, code="previous_response_not_found")
-    output = _output(call)
+    previous = request.body.get("previous_response_id")
+    if previous is not None and request.state.stored_tokens(previous) is None:
+        message = f"Previous response with id '{previous}' not found."
+        return invalid(request, message, code="previous_response_not_found")
+    output = _output(request)
     searches = sum(item["type"] == "web_search_call" for item in output)
-    usage = _usage(call, output, searches)
-    response = _response(call, output, usage, searches)
-    call.memory.store_response(response["id"], (usage.input_tokens or 0) + (usage.output_tokens or 0))
-    silent = call.asks("no-usage")
-    if silent:
-        response["usage"] = None
-    reply = Reply(
-        model=response["model"],
-        response_id=response["id"],
+    usage = _usage(request, output, searches)
+    body = _response(request, output, usage, searches)
+    request.state.store_response(body["id"], (usage.input_tokens or 0) + (usage.output_tokens or 0))
+    without_usage = request.has_marker("no-usage")
+    if without_usage:
+        body["usage"] = None
+    response = ProviderResponse(
+        model=body["model"],
+        response_id=body["id"],
         usage=usage,
-        reported=None if silent else usage,
-        service_tier=response["service_tier"],
+        reported=None if without_usage else usage,
+        service_tier=body["service_tier"],
     )
-    if not call.streamed:
-        return replace(reply, body=encoded(response))
-    error = error_object("stream-error", call)
+    if not request.streamed:
+        return replace(response, body=encoded(body))
+    error = error_object("stream-error", request)
     failed = {"type": "error", "code": error["code"], "message": error["message"], "param": None}
-    events = _events(call, response)
+    events = _events(request, body)
     middle = max(1, len(events) // 2)
-    return ending(call, replace(reply, events=_numbered(events)), named_event(failed | {"sequence_number": middle}))
+    return end_stream(
+        request, replace(response, events=_numbered(events)), named_event(failed | {"sequence_number": middle})
+    )
 
 
-def _output(call: Call) -> list[dict[str, Any]]:
+def _output(request: ProviderRequest) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    if call.behaviour.reasons:
+    if request.behaviour.reasons:
         items.append({"id": f"rs_{secrets.token_hex(24)}", "type": "reasoning", "summary": []})
-    tools = call.body.get("tools") or []
+    tools = request.body.get("tools") or []
     if any(tool.get("type") in _WEB_SEARCH for tool in tools):
-        action = {"type": "search", "query": call.text[:60], "queries": [call.text[:60]]}
+        action = {"type": "search", "query": request.text[:60], "queries": [request.text[:60]]}
         item = {"id": f"ws_{secrets.token_hex(24)}", "type": "web_search_call", "status": "completed"}
         items.append(item | {"action": action})
-    answered = _last_item_type(call) == "function_call_output"
+    is_tool_result = _last_item_type(request) == "function_call_output"
     functions = [tool for tool in tools if tool.get("type") == "function"]
-    chosen = None if answered else chosen_tool(functions, call.body.get("tool_choice"), call)
+    chosen = None if is_tool_result else chosen_tool(functions, request.body.get("tool_choice"), request)
     if chosen:
         item = {"id": f"fc_{secrets.token_hex(24)}", "type": "function_call", "status": "completed"}
         items.append(item | {"name": chosen[0], "arguments": chosen[1], "call_id": f"call_{secrets.token_hex(12)}"})
     else:
-        part = {"type": "output_text", "text": _text(call), "annotations": [], "logprobs": []}
+        part = {"type": "output_text", "text": _text(request), "annotations": [], "logprobs": []}
         item = {"id": f"msg_{secrets.token_hex(24)}", "type": "message", "status": "completed"}
         items.append(item | {"role": "assistant", "content": [part]})
     return items
 
 
-def _last_item_type(call: Call) -> str | None:
-    given = call.body.get("input")
+def _last_item_type(request: ProviderRequest) -> str | None:
+    given = request.body.get("input")
     last = given[-1] if isinstance(given, list) and given else {}
     return last.get("type") if isinstance(last, Mapping) else None
 
 
-def _text(call: Call) -> str:
-    wanted = (call.body.get("text") or {}).get("format") or {}
-    if wanted.get("type") == "json_schema":
-        return encoded(instance_of(wanted.get("schema", {}), call)).decode()
-    return answer_text(call)
+def _text(request: ProviderRequest) -> str:
+    text_format = (request.body.get("text") or {}).get("format") or {}
+    if text_format.get("type") == "json_schema":
+        return encoded(instance_of(text_format.get("schema", {}), request)).decode()
+    return generated_text(request)
 
 
-def _usage(call: Call, output: list[dict[str, Any]], searches: int) -> Billed:
-    total = billing.input_tokens(call)
-    cached = billing.cached_tokens(call, total)
-    reasoning = billing.reasoning_tokens(call)
-    return Billed(
+def _usage(request: ProviderRequest, output: list[dict[str, Any]], searches: int) -> BilledTokens:
+    total = billing.input_tokens(request)
+    cached = billing.cached_tokens(request, total)
+    reasoning = billing.reasoning_tokens(request)
+    return BilledTokens(
         input_tokens=total,
-        output_tokens=billing.output_tokens(call, encoded([_said(item) for item in output]).decode()) + reasoning,
+        output_tokens=billing.output_tokens(request, encoded([_output_text(item) for item in output]).decode())
+        + reasoning,
         cache_read_tokens=cached,
-        cache_write_tokens=cached // 3 if call.behaviour.bills_cache_writes else 0,
+        cache_write_tokens=cached // 3 if request.behaviour.bills_cache_writes else 0,
         reasoning_tokens=reasoning,
         web_searches=searches or None,
     )
 
 
-def _said(item: Mapping[str, Any]) -> str:
+def _output_text(item: Mapping[str, Any]) -> str:
     if item["type"] == "message":
         return str(item["content"][0]["text"])
     return str(item.get("arguments", ""))
 
 
-def _response(call: Call, output: list[dict[str, Any]], usage: Billed, searches: int) -> dict[str, Any]:
-    body = call.body
+def _response(
+    request: ProviderRequest, output: list[dict[str, Any]], usage: BilledTokens, searches: int
+) -> dict[str, Any]:
+    body = request.body
     now = int(time.time())
     response = {
         "id": f"resp_{secrets.token_hex(24)}",
@@ -120,15 +125,15 @@ def _response(call: Call, output: list[dict[str, Any]], usage: Billed, searches:
         "instructions": body.get("instructions"),
         "max_output_tokens": body.get("max_output_tokens"),
         "max_tool_calls": None,
-        "model": call.behaviour.answered_by,
+        "model": request.behaviour.response_model,
         "output": output,
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "previous_response_id": body.get("previous_response_id"),
         "prompt_cache_key": None,
         "prompt_cache_retention": None,
-        "reasoning": {"effort": "medium" if call.behaviour.reasons else None, "summary": None},
+        "reasoning": {"effort": "medium" if request.behaviour.reasons else None, "summary": None},
         "safety_identifier": None,
-        "service_tier": service_tier(call),
+        "service_tier": service_tier(request),
         "temperature": body.get("temperature", 1.0),
         "text": body.get("text") or {"format": {"type": "text"}, "verbosity": "medium"},
         "tool_choice": body.get("tool_choice", "auto"),
@@ -156,16 +161,16 @@ def _response(call: Call, output: list[dict[str, Any]], usage: Billed, searches:
     return response
 
 
-def _events(call: Call, response: dict[str, Any]) -> list[dict[str, Any]]:
-    begun = response | {"status": "in_progress", "completed_at": None, "output": [], "usage": None}
-    begun.pop("tool_usage", None)
+def _events(request: ProviderRequest, response: dict[str, Any]) -> list[dict[str, Any]]:
+    created = response | {"status": "in_progress", "completed_at": None, "output": [], "usage": None}
+    created.pop("tool_usage", None)
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.in_progress", "response": begun},
+        {"type": "response.created", "response": created},
+        {"type": "response.in_progress", "response": created},
     ]
     for index, item in enumerate(response["output"]):
         place = {"output_index": index, "item_id": item["id"]}
-        started, between = _item_events(call, item, place)
+        started, between = _item_events(request, item, place)
         events.append({"type": "response.output_item.added", "output_index": index, "item": started})
         events += between
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
@@ -174,15 +179,15 @@ def _events(call: Call, response: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _item_events(
-    call: Call, item: dict[str, Any], place: dict[str, Any]
+    request: ProviderRequest, item: dict[str, Any], place: dict[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    count = call.behaviour.chunks
+    count = request.behaviour.chunks
     if item["type"] == "message":
         part = item["content"][0]
         at = place | {"content_index": 0}
         deltas = [
-            {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []}
-            for piece in pieces(part["text"], count)
+            {"type": "response.output_text.delta", **at, "delta": part_text, "logprobs": []}
+            for part_text in split_text(part["text"], count)
         ]
         return item | {"status": "in_progress", "content": []}, [
             {"type": "response.content_part.added", **at, "part": part | {"text": ""}},
@@ -192,8 +197,8 @@ def _item_events(
         ]
     if item["type"] == "function_call":
         deltas = [
-            {"type": "response.function_call_arguments.delta", **place, "delta": piece}
-            for piece in pieces(item["arguments"], count)
+            {"type": "response.function_call_arguments.delta", **place, "delta": part_text}
+            for part_text in split_text(item["arguments"], count)
         ]
         done = {"type": "response.function_call_arguments.done", **place, "arguments": item["arguments"]}
         return item | {"status": "in_progress", "arguments": ""}, [*deltas, done]

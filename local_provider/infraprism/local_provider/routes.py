@@ -1,4 +1,4 @@
-"""Which path is which operation of which provider, and how each is answered."""
+"""Parse a request into provider and operation, and route it to its handler."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from infraprism.local_provider.anthropic_messages import count_tokens, messages
-from infraprism.local_provider.behaviour import behaviour_of
-from infraprism.local_provider.call import Call, Memory
-from infraprism.local_provider.errors import invalid, refusal_of
+from infraprism.local_provider.billing_record import Operation, ProviderName
+from infraprism.local_provider.errors import invalid, requested_error
+from infraprism.local_provider.model_markers import behaviour_of
 from infraprism.local_provider.openai_chat import chat, completion
 from infraprism.local_provider.openai_embeddings import embeddings, models
 from infraprism.local_provider.openai_responses import responses
-from infraprism.local_provider.reply import Reply
-from infraprism.local_provider.truth import Operation, ProviderName
+from infraprism.local_provider.provider_request import ProviderRequest, ServerState
+from infraprism.local_provider.provider_response import ProviderResponse
 
 
 class _Route(NamedTuple):
     operation: Operation
-    answer: Callable[[Call], Reply]
-    needs: str | None
+    handler: Callable[[ProviderRequest], ProviderResponse]
+    required: str | None
 
 
 _POST: Final[Mapping[str, _Route]] = {
@@ -38,10 +38,10 @@ _GET: Final[Mapping[str, _Route]] = {"models": _Route("models", models, None)}
 _AZURE: Final = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)|v1)/(?P<operation>.+)|/openai/(?P<flat>.+)")
 
 
-def understand(
-    method: str, target: str, *, headers: Mapping[str, str], raw: bytes, memory: Memory, canary: str | None
-) -> tuple[Call, _Route | None]:
-    """The request as a call, and its route; None for a path that the provider does not have."""
+def parse_request(
+    method: str, target: str, *, headers: Mapping[str, str], raw: bytes, state: ServerState, canary: str | None
+) -> tuple[ProviderRequest, _Route | None]:
+    """The request and its route, which is None for an unknown path."""
     parts = urlsplit(target)
     routes = _POST if method == "POST" else _GET if method == "GET" else {}
     provider: ProviderName = "openai"
@@ -57,11 +57,11 @@ def understand(
         body = json.loads(raw) if raw else {}
     except ValueError:
         body = None
-    asked = deployment or (body.get("model") if isinstance(body, dict) else None)
-    model = asked if isinstance(asked, str) else ""
+    name = deployment or (body.get("model") if isinstance(body, dict) else None)
+    model = name if isinstance(name, str) else ""
     route = routes.get(operation)
     prefix = "req_011" if provider == "anthropic" else "req_"
-    return Call(
+    return ProviderRequest(
         provider=provider,
         operation=route.operation if route else "unknown",
         path=parts.path,
@@ -72,7 +72,7 @@ def understand(
         key=_key(headers),
         behaviour=behaviour_of(model),
         request_id=prefix + secrets.token_hex(16),
-        memory=memory,
+        state=state,
         canary=canary,
         query=dict(parse_qsl(parts.query)),
     ), route
@@ -83,21 +83,21 @@ def _key(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key") or headers.get("api-key") or bearer
 
 
-def answer(call: Call, route: _Route | None) -> Reply:
-    """The provider's answer."""
+def respond(request: ProviderRequest, route: _Route | None) -> ProviderResponse:
+    """The provider's response."""
     if route is None:
-        return invalid(call, f"Invalid URL (POST {call.path})", status=404)
-    if not call.key:
-        return invalid(call, "You didn't provide an API key.", status=401)
-    if route.needs is not None and (problem := _problem(call, route.needs)):
-        return invalid(call, problem, code="missing_required_parameter")
-    identity = call.path.encode() + call.key.encode() + call.raw
-    return refusal_of(call, identity) or route.answer(call)
+        return invalid(request, f"Invalid URL (POST {request.path})", status=404)
+    if not request.key:
+        return invalid(request, "You didn't provide an API key.", status=401)
+    if route.required is not None and (problem := _problem(request, route.required)):
+        return invalid(request, problem, code="missing_required_parameter")
+    identity = request.path.encode() + request.key.encode() + request.raw
+    return requested_error(request, identity) or route.handler(request)
 
 
-def _problem(call: Call, needed: str) -> str | None:
-    if not call.model:
+def _problem(request: ProviderRequest, required: str) -> str | None:
+    if not request.model:
         return "you must provide a model parameter"
-    if not call.body.get(needed) and not call.body.get("previous_response_id"):
-        return f"Missing required parameter: '{needed}'."
+    if not request.body.get(required) and not request.body.get("previous_response_id"):
+        return f"Missing required parameter: '{required}'."
     return None

@@ -1,4 +1,4 @@
-"""The provider's HTTP/1.1 server: keep-alive, chunked streams, gzip, and connections that break when asked to."""
+"""The HTTP/1.1 test server: keep-alive, chunked streams, gzip, and simulated connection failures."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
-from infraprism.local_provider.call import Call, Memory
-from infraprism.local_provider.reply import Reply
-from infraprism.local_provider.routes import answer, understand
-from infraprism.local_provider.truth import Exchange, Truth
+from infraprism.local_provider.billing_record import BillingRecord, Exchange
+from infraprism.local_provider.provider_request import ProviderRequest, ServerState
+from infraprism.local_provider.provider_response import ProviderResponse
+from infraprism.local_provider.routes import parse_request, respond
 
 _MAX_BODY: Final = 64 << 20
 _HANG_S: Final = 60.0
 
 
 class LocalProvider:
-    """OpenAI, Azure OpenAI and Anthropic on a loopback port, in their true wire formats.
+    """A test server on a loopback port with the wire formats of OpenAI, Azure OpenAI and Anthropic.
 
-    Use it as a context manager, or call `start` and `close`. `port` 0 takes a free one. `canary` is a text that every
-    answer will hold. `gzip` compresses answers for clients that accept it. `slow_s` is what `slow` in a model's name
-    costs. The newest `keep` requests are remembered. Raises OSError if the port is taken.
+    Use it as a context manager, or call `start` and `close`. `port` 0 selects a free port. `canary` is a text that each
+    response contains. `gzip` compresses responses for clients that accept it. `slow_s` is the delay in seconds that the
+    marker `slow` causes. The newest `keep` requests are recorded. Raises OSError if the port is in use.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class LocalProvider:
         gzip: bool = False,
         slow_s: float = 0.3,
         keep: int = 100_000,
-        on_call: Callable[[Truth], None] | None = None,
+        on_request: Callable[[BillingRecord], None] | None = None,
     ) -> None:
         self.canary = canary
         self.gzip = gzip
         self.slow_s = slow_s
-        self.memory = Memory()
+        self.state = ServerState()
         self.stopping = Event()
         self._exchanges: deque[Exchange] = deque(maxlen=keep)
-        self._on_call = on_call
+        self._on_request = on_request
         self._server = _Server(port, self)
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="local-provider", daemon=True)
 
@@ -61,11 +61,11 @@ class LocalProvider:
         self.close()
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start serving."""
         self._thread.start()
 
     def close(self) -> None:
-        """Cut all connections and free the port."""
+        """Close all connections and the port."""
         self.stopping.set()
         if self._thread.is_alive():
             self._server.shutdown()
@@ -75,7 +75,7 @@ class LocalProvider:
 
     @property
     def port(self) -> int:
-        """The port it listens on, on 127.0.0.1."""
+        """The port on 127.0.0.1."""
         return int(self._server.server_address[1])
 
     @property
@@ -94,9 +94,9 @@ class LocalProvider:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def calls(self) -> list[Truth]:
-        """The truth about every request so far, oldest first; a request is in it before its answer arrives."""
-        return [exchange.truth for exchange in list(self._exchanges)]
+    def calls(self) -> list[BillingRecord]:
+        """The billing record of every request, oldest first. A request is recorded before its response is sent."""
+        return [exchange.record for exchange in list(self._exchanges)]
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -104,19 +104,19 @@ class LocalProvider:
         return list(self._exchanges)
 
     def clear(self) -> None:
-        """Forget the requests so far."""
+        """Delete all records."""
         self._exchanges.clear()
 
     def record(self, exchange: Exchange) -> None:
-        """Take down a request; called before its answer is sent."""
+        """Record a request. Called before its response is sent."""
         self._exchanges.append(exchange)
-        if self._on_call is not None:
-            self._on_call(exchange.truth)
+        if self._on_request is not None:
+            self._on_request(exchange.record)
 
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 512
-    # Threads are joined on close: their connections are cut first, and whatever waits, waits for `stopping`.
+    # Threads are joined on close: their connections are closed first, and delays end when `stopping` is set.
     daemon_threads = False
     block_on_close = True
 
@@ -127,7 +127,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def server_bind(self) -> None:
-        # Not HTTPServer's own: it asks the resolver for a name that nobody needs.
+        # Unlike HTTPServer's own method, it does not resolve the host name.
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
@@ -155,7 +155,7 @@ class _Server(ThreadingHTTPServer):
 def _cut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # the client was faster
+    except OSError:  # the client closed it first
         return
 
 
@@ -172,27 +172,27 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: `calls` is the log."""
+        """Log nothing: `calls` has all requests."""
 
     def _handle(self) -> None:
         provider = self.server.provider
         raw = self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        call, route = understand(
-            self.command, self.path, headers=headers, raw=raw, memory=provider.memory, canary=provider.canary
+        request, route = parse_request(
+            self.command, self.path, headers=headers, raw=raw, state=provider.state, canary=provider.canary
         )
-        reply = answer(call, route)
-        provider.record(self._exchange(call, reply))
-        if call.asks("hang"):
+        response = respond(request, route)
+        provider.record(self._exchange(request, response))
+        if request.has_marker("hang"):
             provider.stopping.wait(_HANG_S)
             self.close_connection = True
             return
-        if call.asks("slow"):
+        if request.has_marker("slow"):
             provider.stopping.wait(provider.slow_s)
-        if reply.body is None:
-            self._send_stream(call, reply)
+        if response.body is None:
+            self._send_stream(request, response)
         else:
-            self._send_whole(call, reply, reply.body)
+            self._send_body(request, response, response.body)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -204,33 +204,33 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return bytes(body)
 
-    def _exchange(self, call: Call, reply: Reply) -> Exchange:
-        cut_body = call.asks("drop") and reply.body is not None and reply.status == 200  # noqa: PLR2004  # HTTP OK
-        truth = Truth(
-            provider=call.provider,
-            operation=call.operation,
-            model_asked=call.model,
-            model_answered=reply.model,
-            usage=reply.usage,
-            reported=None if cut_body else reply.reported,
-            status=reply.status,
-            error_code=reply.error_code,
-            streamed=reply.body is None,
-            request_id=call.request_id,
-            response_id=reply.response_id,
-            service_tier=reply.service_tier,
-            attempt=call.attempt,
+    def _exchange(self, request: ProviderRequest, response: ProviderResponse) -> Exchange:
+        cut_body = request.has_marker("drop") and response.body is not None and response.status == 200  # noqa: PLR2004  # HTTP OK
+        record = BillingRecord(
+            provider=request.provider,
+            operation=request.operation,
+            request_model=request.model,
+            response_model=response.model,
+            usage=response.usage,
+            reported=None if cut_body else response.reported,
+            status=response.status,
+            error_code=response.error_code,
+            streamed=response.body is None,
+            request_id=request.request_id,
+            response_id=response.response_id,
+            service_tier=response.service_tier,
+            attempt=request.attempt,
         )
-        got = b"".join(reply.events) if reply.body is None else reply.body
-        return Exchange(truth, self.command, self.path, tuple(call.headers.items()), call.raw, got)
+        content = b"".join(response.events) if response.body is None else response.body
+        return Exchange(record, self.command, self.path, tuple(request.headers.items()), request.raw, content)
 
-    def _head(self, call: Call, reply: Reply, content_type: str, *, zipped: bool) -> None:
-        self.send_response(reply.status)
+    def _head(self, request: ProviderRequest, response: ProviderResponse, content_type: str, *, zipped: bool) -> None:
+        self.send_response(response.status)
         self.send_header("Content-Type", content_type)
-        self.send_header("request-id" if call.provider == "anthropic" else "x-request-id", call.request_id)
-        if call.provider != "anthropic":
+        self.send_header("request-id" if request.provider == "anthropic" else "x-request-id", request.request_id)
+        if request.provider != "anthropic":
             self.send_header("openai-version", "2020-10-01")
-        for name, value in reply.headers.items():
+        for name, value in response.headers.items():
             self.send_header(name, value)
         if zipped:
             self.send_header("Content-Encoding", "gzip")
@@ -238,28 +238,28 @@ class _Handler(BaseHTTPRequestHandler):
     def _zips(self) -> bool:
         return self.server.provider.gzip and "gzip" in self.headers.get("Accept-Encoding", "")
 
-    def _send_whole(self, call: Call, reply: Reply, body: bytes) -> None:
+    def _send_body(self, request: ProviderRequest, response: ProviderResponse, body: bytes) -> None:
         zipped = self._zips()
         sent = gzip.compress(body, 1) if zipped else body
-        self._head(call, reply, "application/json", zipped=zipped)
+        self._head(request, response, "application/json", zipped=zipped)
         self.send_header("Content-Length", str(len(sent)))
         self.end_headers()
-        cut = call.asks("drop") and reply.status == 200  # noqa: PLR2004  # HTTP OK
+        cut = request.has_marker("drop") and response.status == 200  # noqa: PLR2004  # HTTP OK
         self.wfile.write(sent[: len(sent) // 2] if cut else sent)
         self.close_connection = self.close_connection or cut
 
-    def _send_stream(self, call: Call, reply: Reply) -> None:
+    def _send_stream(self, request: ProviderRequest, response: ProviderResponse) -> None:
         zipped = self._zips()
-        self._head(call, reply, "text/event-stream; charset=utf-8", zipped=zipped)
+        self._head(request, response, "text/event-stream; charset=utf-8", zipped=zipped)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        pause = self.server.provider.slow_s / max(1, len(reply.events)) if call.asks("slow") else 0
-        for chunk in _zipped(reply.events) if zipped else reply.events:
+        pause = self.server.provider.slow_s / max(1, len(response.events)) if request.has_marker("slow") else 0
+        for chunk in _zipped(response.events) if zipped else response.events:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             self.wfile.flush()
             if pause:
                 self.server.provider.stopping.wait(pause)
-        if reply.cut:
+        if response.cut:
             self.close_connection = True
         else:
             self.wfile.write(b"0\r\n\r\n")
@@ -272,9 +272,9 @@ def _zipped(events: Any) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def truth_line(truth: Truth) -> str:
-    """A request's truth as a line of JSON."""
-    values = truth._asdict()
+def json_line(record: BillingRecord) -> str:
+    """A billing record as a line of JSON."""
+    values = record._asdict()
     for key in ("usage", "reported"):
         billed = values[key]
         values[key] = None if billed is None else {k: v for k, v in billed._asdict().items() if v is not None}

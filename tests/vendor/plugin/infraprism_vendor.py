@@ -1,7 +1,7 @@
-"""A pytest plugin for the vendors' tests: writes down every outcome, and observes the calls if it is asked to.
+"""A pytest plugin for the vendors' tests: records every outcome, and instruments the calls on request.
 
-`INFRAPRISM_VENDOR_REPORTS` is the folder that each process writes its findings to. With `INFRAPRISM_VENDOR_OBSERVE=1`
-every process is instrumented before it imports a test, and counts the spans that it sees.
+`INFRAPRISM_VENDOR_REPORTS` is the folder to which each process writes its report. With `INFRAPRISM_VENDOR_INSTRUMENT=1`
+every process is instrumented before it imports a test, and counts its spans.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 OUTCOMES: dict[str, str] = {}
 SPANS: Counter[str] = Counter()
-OBSERVED = os.environ.get("INFRAPRISM_VENDOR_OBSERVE") == "1"
+INSTRUMENTED = os.environ.get("INFRAPRISM_VENDOR_INSTRUMENT") == "1"
 
 
 class Count(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        SPANS.update("failed" if span.attributes and "error.type" in span.attributes else "answered" for span in spans)
+        SPANS.update("failed" if span.attributes and "error.type" in span.attributes else "succeeded" for span in spans)
         return SpanExportResult.SUCCESS
 
 
 def pytest_configure() -> None:
-    if OBSERVED:
-        from infraprism.instrumentation import instrument, status  # noqa: PLC0415 - not in the runs without
+    if INSTRUMENTED:
+        from infraprism.instrumentation import instrument, status  # noqa: PLC0415 - not in the other runs
 
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(Count()))
@@ -40,7 +40,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    # Passed means that all three phases did; the first other outcome is the one that counts.
+    # A test passed if all three phases passed. The first other outcome is recorded.
     if OUTCOMES.get(report.nodeid, "passed") == "passed":
         OUTCOMES[report.nodeid] = report.outcome
 
@@ -51,11 +51,11 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_unconfigure() -> None:
-    findings: dict[str, dict[str, int] | dict[str, str]] = {"outcomes": OUTCOMES, "spans": SPANS}
-    if OBSERVED:
-        from infraprism.instrumentation.call import delivery_stats  # noqa: PLC0415 - not in the runs without
+    report_data: dict[str, dict[str, int] | dict[str, str]] = {"outcomes": OUTCOMES, "spans": SPANS}
+    if INSTRUMENTED:
+        from infraprism.instrumentation.llm_call import delivery_stats  # noqa: PLC0415 - not in the other runs
 
-        findings["errors"] = delivery_stats.snapshot()["errors"]
-    # Under xdist the first process gathers the outcomes, and the others make the calls.
+        report_data["errors"] = delivery_stats.snapshot()["errors"]
+    # With xdist the controller collects the outcomes, and the workers make the calls.
     name = os.environ.get("PYTEST_XDIST_WORKER", "first")
-    (Path(os.environ["INFRAPRISM_VENDOR_REPORTS"]) / f"{name}.json").write_text(json.dumps(findings))
+    (Path(os.environ["INFRAPRISM_VENDOR_REPORTS"]) / f"{name}.json").write_text(json.dumps(report_data))

@@ -1,8 +1,8 @@
-"""An ordinary app that knows nothing of InfraPrism, and does the steps that it is told to, in their order.
+"""An application that does not use InfraPrism itself. It runs the steps in the order of its arguments.
 
     python shop.py STEP ...
 
-`SHOP_ASKS` names the client packages that it calls: "openai", or "openai,anthropic", which is the default.
+`SHOP_PACKAGES` names the client packages that it calls: "openai", or "openai,anthropic", which is the default.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 import openai
 from opentelemetry import trace
 
-ASKS_BOTH = os.environ.get("SHOP_ASKS", "openai,anthropic") == "openai,anthropic"
-"""The anthropic package is slow to import, so an app that need not show it goes without."""
-if ASKS_BOTH:
+CALLS_BOTH = os.environ.get("SHOP_PACKAGES", "openai,anthropic") == "openai,anthropic"
+"""The anthropic package is slow to import, so most tests do not use it."""
+if CALLS_BOTH:
     import anthropic
 
 MESSAGES: list[Any] = [{"role": "user", "content": "How do I return my order?"}]
 
 
 def calls() -> None:
-    """Three calls, or the two of openai alone, beneath a span of the app's own."""
+    """Three calls, or only the two of openai, in a span of the application."""
     with trace.get_tracer("shop").start_as_current_span("order", attributes={"order.items": 3}):
         with openai.OpenAI() as client:
             client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
@@ -34,13 +34,13 @@ def calls() -> None:
             )
             for _ in stream:
                 pass
-        if ASKS_BOTH:
+        if CALLS_BOTH:
             with anthropic.Anthropic() as client:
                 client.messages.create(model="claude-haiku-4-5", messages=MESSAGES, max_tokens=5)
 
 
 def provider() -> None:
-    """The app sets a tracer provider of its own."""
+    """Set a tracer provider."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -53,31 +53,31 @@ def provider() -> None:
 
 
 def instrument() -> None:
-    """The app switches InfraPrism on itself as well; without InfraPrism there is nothing to do."""
+    """Call `instrument` in the application, if InfraPrism is installed."""
     try:
-        from infraprism.instrumentation import instrument as switch_on
+        from infraprism.instrumentation import instrument as instrument_packages
     except ImportError:
         return
-    switch_on()
+    instrument_packages()
 
 
 def fork() -> None:
-    """A child that is forked makes the calls."""
+    """Make the calls in a forked child."""
     _in_child("fork")
 
 
 def spawn() -> None:
-    """A child that is started anew makes the calls."""
+    """Make the calls in a spawned child."""
     _in_child("spawn")
 
 
 def forkserver() -> None:
-    """A child of a server that forks makes the calls."""
+    """Make the calls in a child of a fork server."""
     _in_child("forkserver")
 
 
 def pool() -> None:
-    """A process of a pool makes the calls, and the pool is closed as its documentation says."""
+    """Make the calls in a process pool, which is closed as its documentation recommends."""
     with multiprocessing.get_context("fork").Pool(1) as workers:
         workers.apply(calls)
         workers.close()
@@ -85,13 +85,13 @@ def pool() -> None:
 
 
 def executor() -> None:
-    """A process of an executor makes the calls."""
+    """Make the calls in a process of an executor."""
     with ProcessPoolExecutor(1) as workers:
         workers.submit(calls).result(60)
 
 
 def os_fork() -> None:
-    """A child that nobody wraps makes the calls, and leaves as a script does."""
+    """Make the calls in a child of `os.fork`, which exits as a script does."""
     child = os.fork()
     if not child:
         calls()

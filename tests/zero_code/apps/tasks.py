@@ -1,4 +1,4 @@
-"""Celery tasks over a broker of files, and as a script the one who asks for them: `python tasks.py COUNT`."""
+"""Celery tasks with a filesystem broker. `python tasks.py COUNT` sends this number of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web app, for servers that fork workers (WSGI: `application`) and that restart them (ASGI: `asgi`)."""
+"""A web application, as WSGI (`application`) and as ASGI (`asgi`)."""
 
 from __future__ import annotations
 

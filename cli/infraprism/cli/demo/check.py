@@ -32,16 +32,16 @@ def calls(exchanges: Iterable[Exchange]) -> list[Exchange]:
     last: dict[tuple[str, bytes, int], Exchange] = {}
     first_attempts: Counter[tuple[str, bytes]] = Counter()
     for exchange in exchanges:
-        if exchange.truth.operation in _BILLED:
+        if exchange.record.operation in _BILLED:
             request = (exchange.path, exchange.request)
-            first_attempts[request] += exchange.truth.attempt == 0
+            first_attempts[request] += exchange.record.attempt == 0
             last[*request, first_attempts[request]] = exchange
     return list(last.values())
 
 
 def check_counts(served: Sequence[Exchange], events: Sequence[Mapping[str, Any]]) -> None:
     """Check that every call is one event with the numbers of the provider. Raises Failure if not."""
-    expected = Counter(_truth_facts(exchange) for exchange in served)
+    expected = Counter(_record_facts(exchange) for exchange in served)
     found = Counter(_event_facts(event) for event in events)
     if len(served) != len(events):
         raise Failure(f"the provider served {len(served)} calls, but {len(events)} events are stored")
@@ -51,14 +51,14 @@ def check_counts(served: Sequence[Exchange], events: Sequence[Mapping[str, Any]]
         raise Failure(f"events differ from what the provider served: expected {missing}; stored {wrong}")
 
 
-def _truth_facts(exchange: Exchange) -> _Facts:
-    truth = exchange.truth
-    reported = truth.reported
+def _record_facts(exchange: Exchange) -> _Facts:
+    record = exchange.record
+    reported = record.reported
     return _Facts(
-        truth.model_answered or truth.model_asked,
+        record.response_model or record.request_model,
         reported.input_tokens if reported else None,
         reported.output_tokens if reported else None,
-        success=truth.error_code is None,
+        success=record.error_code is None,
     )
 
 
@@ -79,7 +79,7 @@ def contents(exchanges: Iterable[Exchange], *keys: str) -> set[str]:
                 found.add(text)
                 joined[key] += text
         found.update(joined.values())
-        found -= {exchange.truth.model_asked, exchange.truth.model_answered or ""}
+        found -= {exchange.record.request_model, exchange.record.response_model or ""}
     return {text for text in found if len(text) >= _SHORT}
 
 

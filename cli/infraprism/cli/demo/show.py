@@ -50,8 +50,8 @@ def exchange_text(exchange: Exchange) -> str:
     sent = f"POST {exchange.path}\n{_pretty(body)}"
     received = (
         exchange.response.decode()
-        if exchange.truth.streamed
-        else f"HTTP {exchange.truth.status}\n{_pretty(json.loads(exchange.response))}"
+        if exchange.record.streamed
+        else f"HTTP {exchange.record.status}\n{_pretty(json.loads(exchange.response))}"
     )
     return f"{sent}\n\n{received}"
 
@@ -76,9 +76,9 @@ def attribute_values(span: Mapping[str, Any]) -> dict[str, object]:
 
 def span_of(spans: Sequence[Mapping[str, Any]], exchange: Exchange) -> Mapping[str, Any] | None:
     """The span with the model and the token counts of a call, or None."""
-    reported = exchange.truth.reported
+    reported = exchange.record.reported
     expected = {
-        "infraprism.model": exchange.truth.model_answered,
+        "infraprism.model": exchange.record.response_model,
         "infraprism.input_tokens": reported and reported.input_tokens,
         "infraprism.output_tokens": reported and reported.output_tokens,
     }

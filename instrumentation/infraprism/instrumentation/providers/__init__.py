@@ -1,4 +1,4 @@
-"""The client packages that are observed: a table each."""
+"""The supported client packages, one table each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The anthropic package: Anthropic itself, and Claude on other clouds.
 
-Field names are those of the published API reference: `usage` of messages and of the events of a message stream.
+Field names are from the published API reference: `usage` of messages and of the events of a message stream.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MESSAGES: Final = Operation(
     "chat",
     {**_IDENTITY, "usage": _USAGE},
     events={
-        # The output of the first event is what the model had when the stream began, and no result: a stream that
-        # ends before the last event reports no output.
+        # The output tokens of the first event are not a result: they count what the model had when the stream began. A
+        # stream that ends before the last event reports no output tokens.
         "message_start": StreamEvent(("message",), {**_IDENTITY, "usage": _USAGE_AT_START}),
         "message_delta": StreamEvent((), {"usage": _USAGE}),
     },
-    cache_beside_input=True,
+    input_excludes_cache=True,
 )
 
 ANTHROPIC: Final = ClientPackage(

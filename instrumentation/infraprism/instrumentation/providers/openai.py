@@ -1,6 +1,6 @@
-"""The openai package: OpenAI, Azure OpenAI, and every service that speaks OpenAI's API.
+"""The openai package: OpenAI, Azure OpenAI, and every service with an OpenAI-compatible API.
 
-Field names are those of the published API reference: `usage` of chat completions, of responses and of embeddings.
+Field names are from the published API reference: `usage` of chat completions, of responses and of embeddings.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ _RESPONSE: Final[Table] = {
     },
     "tool_usage": {"web_search": {"num_requests": key.WEB_SEARCHES}},
 }
-_OF_RESPONSE: Final = StreamEvent(("response",), _RESPONSE)
+_RESPONSE_EVENT: Final = StreamEvent(("response",), _RESPONSE)
 
 _CHAT: Final = Operation("chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"})
 _RESPONSES: Final = Operation(
     "chat",
     _RESPONSE,
     events={
-        "response.created": _OF_RESPONSE,
-        "response.completed": _OF_RESPONSE,
-        "response.incomplete": _OF_RESPONSE,
-        "response.failed": _OF_RESPONSE,
+        "response.created": _RESPONSE_EVENT,
+        "response.completed": _RESPONSE_EVENT,
+        "response.incomplete": _RESPONSE_EVENT,
+        "response.failed": _RESPONSE_EVENT,
         "error": StreamEvent((), {"code": key.ERROR_TYPE}),
     },
     constants={key.OPENAI_API_TYPE: "responses"},

@@ -1,4 +1,4 @@
-"""An answer on its way to the socket."""
+"""One response before it is sent, and the encoding of JSON and server-sent events."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from infraprism.local_provider.truth import Billed
+from infraprism.local_provider.billing_record import BilledTokens
 
 
 @dataclass(frozen=True)
-class Reply:
-    """A whole body, or the events of a stream, with the truth about it.
+class ProviderResponse:
+    """A JSON body or the events of a stream, with the values of its billing record.
 
-    `body` is None for a stream. `cut` means that the connection is cut where the bytes end.
+    `body` is None for a stream. `cut` means that the connection is closed after the last byte, without an end.
     """
 
     status: int = 200
@@ -24,8 +24,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model: str | None = None
     response_id: str | None = None
-    usage: Billed | None = None
-    reported: Billed | None = None
+    usage: BilledTokens | None = None
+    reported: BilledTokens | None = None
     error_code: str | None = None
     service_tier: str | None = None
     cut: bool = False
@@ -42,5 +42,5 @@ def data_event(value: object) -> bytes:
 
 
 def named_event(value: Mapping[str, Any]) -> bytes:
-    """A server-sent event that is named by its own type."""
+    """A server-sent event named by its `type`."""
     return f"event: {value['type']}\n".encode() + data_event(value)

@@ -1,4 +1,4 @@
-"""Behaviour by model name: a marker in the name provokes it, so that any unmodified app can."""
+"""Markers in model names that select errors and other behaviour, so that unmodified applications can be tested."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Final
 
 MARKERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "err400": "refused: invalid request",
-        "err401": "refused: wrong key",
-        "err403": "refused: no permission",
-        "err404": "refused: no such model",
-        "err429": "refused: rate limit, with Retry-After",
+        "err400": "rejected: invalid request",
+        "err401": "rejected: wrong key",
+        "err403": "rejected: no permission",
+        "err404": "rejected: no such model",
+        "err429": "rejected: rate limit, with Retry-After",
         "err500": "failed: server error",
         "err529": "failed: overloaded (503 where the provider has no 529)",
-        "retry429": "the first attempt is refused with 429, the next one is answered",
-        "context-length": "refused: the prompt is too long for the model",
-        "content-filter": "refused: content policy",
-        "no-usage": "answered without a usage object, as some compatible servers do",
+        "retry429": "the first attempt is rejected with 429, the next one succeeds",
+        "context-length": "rejected: the prompt is too long for the model",
+        "content-filter": "rejected: content policy",
+        "no-usage": "a response without usage, as of some compatible servers",
         "cached": "part of the prompt is read from and written to the prompt cache",
-        "old-delta": "Anthropic streams: the last usage has only output tokens, as before 2025",
+        "old-delta": "Anthropic streams: the final usage has only output tokens, as before 2025",
         "stream-error": "an error event in the middle of the stream",
-        "drop": "the connection is cut in the middle of the answer",
-        "slow": "the answer takes its time, between chunks as well",
-        "hang": "no answer until the client gives up",
+        "drop": "the connection is closed in the middle of the response",
+        "slow": "the response is delayed, also between chunks",
+        "hang": "no response until the client times out",
     }
 )
-"""Markers in model names, and what they do."""
+"""Markers in model names, and their effects."""
 
 _MARKER: Final = re.compile("-?(" + "|".join(MARKERS) + r"|chunks(\d{1,5}))")
 
@@ -53,34 +53,34 @@ _SNAPSHOTS: Final[Mapping[str, str]] = MappingProxyType(
         "claude-opus-4-1": "claude-opus-4-1-20250805",
     }
 )
-"""Aliases are answered by a dated snapshot, and the answer says so."""
+"""The dated snapshot that responds to an alias, and that the response contains as its model."""
 
 _REASONING: Final = re.compile(r"(o[1-9]|gpt-[5-9])")
 _CACHE_WRITES: Final = re.compile(r"gpt-(5\.[6-9]|[6-9])")
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """What the model's name asks for."""
+class ModelBehaviour:
+    """The behaviour that a model's name selects."""
 
     markers: frozenset[str]
-    answered_by: str
+    response_model: str
     chunks: int | None
 
     @property
     def reasons(self) -> bool:
-        """OpenAI's reasoning models think before they answer."""
-        return _REASONING.match(self.answered_by) is not None
+        """Whether this is a reasoning model of OpenAI."""
+        return _REASONING.match(self.response_model) is not None
 
     @property
     def bills_cache_writes(self) -> bool:
-        """OpenAI models that bill what they write to the cache."""
-        return _CACHE_WRITES.match(self.answered_by) is not None
+        """Whether this is a model for which OpenAI bills cache writes."""
+        return _CACHE_WRITES.match(self.response_model) is not None
 
 
-def behaviour_of(model: str) -> Behaviour:
-    """The markers in a model's name, and the model that answers once they are taken out."""
+def behaviour_of(model: str) -> ModelBehaviour:
+    """The markers in a model's name, and the model without them."""
     found = list(_MARKER.finditer(model))
     plain = _MARKER.sub("", model)
     chunks = next((int(match[2]) for match in found if match[2]), None)
-    return Behaviour(frozenset(match[1] for match in found), _SNAPSHOTS.get(plain, plain) or model, chunks)
+    return ModelBehaviour(frozenset(match[1] for match in found), _SNAPSHOTS.get(plain, plain) or model, chunks)

@@ -11,7 +11,7 @@ from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY
 from infraprism.local_provider import MARKERS, LocalProvider
 
 MESSAGES: Any = [{"role": "user", "content": f"Where is my order 1234? {CANARY}"}]
-REFUSALS = [
+ERRORS = [
     ("err400", openai.BadRequestError, "invalid_value", anthropic.BadRequestError, "invalid_request_error"),
     ("err401", openai.AuthenticationError, "invalid_api_key", anthropic.AuthenticationError, "authentication_error"),
     (
@@ -37,8 +37,8 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize(("marker", "error", "code", "claude_error", "claude_type"), REFUSALS, ids=str)
-def test_a_refusal_is_the_providers_own(
+@pytest.mark.parametrize(("marker", "error", "code", "claude_error", "claude_type"), ERRORS, ids=str)
+def test_an_error_response_is_that_of_the_provider(
     provider: LocalProvider,
     chat: openai.OpenAI,
     claude: anthropic.Anthropic,
@@ -50,46 +50,48 @@ def test_a_refusal_is_the_providers_own(
     streamed: bool,
 ) -> None:
     stream: Any = {"stream": True} if streamed else {}
-    with pytest.raises(error) as refused:
+    with pytest.raises(error) as rejected:
         chat.chat.completions.create(model=f"gpt-4o-{marker}", messages=MESSAGES, **stream)
-    assert refused.value.code == code
-    with pytest.raises(claude_error) as claude_refused:
+    assert rejected.value.code == code
+    with pytest.raises(claude_error) as claude_rejected:
         claude.messages.create(model=f"claude-haiku-4-5-{marker}", max_tokens=9, messages=MESSAGES, **stream)
-    body: Any = claude_refused.value.body
+    body: Any = claude_rejected.value.body
     assert (body["type"], body["error"]["type"]) == ("error", claude_type)
     one, other = provider.calls
-    assert (one.status, one.error_code, one.usage) == (refused.value.status_code, code, None)
-    assert (other.status, other.error_code, other.usage) == (claude_refused.value.status_code, claude_type, None)
-    assert refused.value.request_id == one.request_id
-    assert claude_refused.value.request_id == other.request_id
+    assert (one.status, one.error_code, one.usage) == (rejected.value.status_code, code, None)
+    assert (other.status, other.error_code, other.usage) == (claude_rejected.value.status_code, claude_type, None)
+    assert rejected.value.request_id == one.request_id
+    assert claude_rejected.value.request_id == other.request_id
 
 
-def test_errors_quote_the_prompt_and_the_key_as_real_ones_do(chat: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+def test_errors_quote_the_prompt_and_the_key_as_the_providers_do(
+    chat: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
     with pytest.raises(openai.BadRequestError, match="Where is my order 1234"):
         chat.chat.completions.create(model="gpt-4o-err400", messages=MESSAGES)
-    with pytest.raises(openai.AuthenticationError) as refused:
+    with pytest.raises(openai.AuthenticationError) as rejected:
         chat.chat.completions.create(model="gpt-4o-err401", messages=MESSAGES)
-    assert OPENAI_KEY[:8] in str(refused.value)
-    assert OPENAI_KEY[-4:] in str(refused.value)
+    assert OPENAI_KEY[:8] in str(rejected.value)
+    assert OPENAI_KEY[-4:] in str(rejected.value)
     with pytest.raises(anthropic.AuthenticationError, match=ANTHROPIC_KEY[:8]):
         claude.messages.create(model="claude-haiku-4-5-err401", max_tokens=9, messages=MESSAGES)
 
 
-def test_azures_content_filter_answers_in_its_own_form(azure: openai.AzureOpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+def test_the_content_filter_of_azure_has_its_own_error_format(azure: openai.AzureOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as rejected:
         azure.chat.completions.create(model="gpt-4o-content-filter", messages=MESSAGES)
-    body: Any = refused.value.body
-    assert refused.value.code == "content_filter"
+    body: Any = rejected.value.body
+    assert rejected.value.code == "content_filter"
     assert body["innererror"]["code"] == "ResponsibleAIPolicyViolation"
 
 
-def test_a_rate_limit_says_when_to_come_back(chat: openai.OpenAI) -> None:
-    with pytest.raises(openai.RateLimitError) as refused:
+def test_a_rate_limit_has_a_retry_after_header(chat: openai.OpenAI) -> None:
+    with pytest.raises(openai.RateLimitError) as rejected:
         chat.chat.completions.create(model="gpt-4o-err429", messages=MESSAGES)
-    assert refused.value.response.headers["retry-after"] == "1"
+    assert rejected.value.response.headers["retry-after"] == "1"
 
 
-def test_a_client_that_retries_is_one_call_of_several_attempts(provider: LocalProvider) -> None:
+def test_a_retry_of_the_client_is_a_second_attempt(provider: LocalProvider) -> None:
     with openai.OpenAI(base_url=provider.openai_base_url, api_key=OPENAI_KEY) as client:
         completion = client.chat.completions.create(model="gpt-4o-retry429", messages=MESSAGES)
     assert completion.model == "gpt-4o-2024-08-06"
@@ -97,7 +99,7 @@ def test_a_client_that_retries_is_one_call_of_several_attempts(provider: LocalPr
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_without_usage_the_bytes_have_none_though_it_is_billed(
+def test_with_the_marker_no_usage_the_usage_is_billed_but_not_in_the_response(
     provider: LocalProvider, chat: openai.OpenAI, claude: anthropic.Anthropic, streamed: bool
 ) -> None:
     stream: Any = {"stream": True} if streamed else {}
@@ -105,25 +107,25 @@ def test_without_usage_the_bytes_have_none_though_it_is_billed(
     claude_made: Any = claude.messages.create(
         model="claude-haiku-4-5-no-usage", max_tokens=9, messages=MESSAGES, **stream
     )
-    for answer in (made, claude_made):
+    for response in (made, claude_made):
         if streamed:
-            list(answer)
+            list(response)
     assert all(b'"usage"' not in exchange.response for exchange in provider.exchanges)
     assert [call.reported for call in provider.calls] == [None, None]
     assert all(call.usage for call in provider.calls)
 
 
-def test_an_error_in_a_stream_comes_after_part_of_the_answer(
+def test_an_error_event_of_a_stream_is_sent_after_some_chunks(
     provider: LocalProvider, chat: openai.OpenAI, claude: anthropic.Anthropic
 ) -> None:
-    seen: list[Any] = []
+    chunks: list[Any] = []
     with pytest.raises(openai.APIError, match="An error occurred"):
-        seen.extend(chat.chat.completions.create(model="gpt-4o-stream-error", messages=MESSAGES, stream=True))
-    with pytest.raises(anthropic.APIStatusError) as broken:
-        seen.extend(
+        chunks.extend(chat.chat.completions.create(model="gpt-4o-stream-error", messages=MESSAGES, stream=True))
+    with pytest.raises(anthropic.APIStatusError) as failed:
+        chunks.extend(
             claude.messages.create(model="claude-haiku-4-5-stream-error", max_tokens=9, messages=MESSAGES, stream=True)
         )
-    body: Any = broken.value.body
+    body: Any = failed.value.body
     assert body["error"]["type"] == "overloaded_error"
     events: Any = list(chat.responses.create(model="gpt-4o-stream-error", input="x", stream=True))
     assert events[-1].type == "error"
@@ -133,23 +135,23 @@ def test_an_error_in_a_stream_comes_after_part_of_the_answer(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_dropped_connection_is_seen_as_such(chat: openai.OpenAI, streamed: bool) -> None:
+def test_a_dropped_connection_is_a_connection_error(chat: openai.OpenAI, streamed: bool) -> None:
     stream: Any = {"stream": True} if streamed else {}
     with pytest.raises(openai.APIConnectionError):
         list(chat.chat.completions.create(model="gpt-4o-drop", messages=MESSAGES, **stream))
 
 
-def test_a_hanging_provider_lets_the_client_time_out_and_still_closes(chat: openai.OpenAI) -> None:
+def test_without_a_response_the_client_times_out_and_the_server_closes(chat: openai.OpenAI) -> None:
     with pytest.raises(openai.APITimeoutError):
         chat.with_options(timeout=0.2).chat.completions.create(model="gpt-4o-hang", messages=MESSAGES)
 
 
-def test_a_slow_answer_takes_its_time(chat: openai.OpenAI) -> None:
+def test_a_slow_response_is_delayed(chat: openai.OpenAI) -> None:
     started = time.monotonic()
     chat.chat.completions.create(model="gpt-4o-slow", messages=MESSAGES)
     assert time.monotonic() - started >= 0.2
 
 
-def test_every_marker_is_described() -> None:
-    tested = {marker for marker, *_ in REFUSALS} | {"retry429", "no-usage", "cached", "old-delta", "stream-error"}
+def test_every_marker_is_tested() -> None:
+    tested = {marker for marker, *_ in ERRORS} | {"retry429", "no-usage", "cached", "old-delta", "stream-error"}
     assert tested | {"drop", "slow", "hang"} == set(MARKERS)
