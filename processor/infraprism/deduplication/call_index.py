@@ -128,8 +128,10 @@ class CallIndex:
         `without`: no call that one of these scopes reports. `having`: only calls that this scope reports.
         """
         response_id = found.parsed.span_fields.response_id
+        of_id: Collection[ReportedCall] = ()
         if response_id is not None and having is None:
-            yield from [c for c in self._by_response.get(response_id, ()) if c.scopes.isdisjoint(without)]
+            of_id = {c: None for c in self._by_response.get(response_id, ()) if c.scopes.isdisjoint(without)}
+            yield from of_id
         start_ns = found.start_ns - (RECORD_GAP_NS if is_record(found) else AFTER_NS)
         compared = 0
         for scopes, calls in self._by_scopes.items():
@@ -145,7 +147,8 @@ class CallIndex:
                 compared += 1
                 if compared > MAX_COMPARED:
                     return
-                yield call
+                if call not in of_id:
+                    yield call
 
     # -- nested calls
 

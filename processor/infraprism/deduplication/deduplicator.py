@@ -17,7 +17,7 @@ The rules, in order, for a span that has just ended:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -249,12 +249,12 @@ class Deduplicator:
         return None
 
     def _best_match(
-        self, report: SpanReport, excluded: Sequence[ReportedCall], *, without: Iterable[str]
+        self, report: SpanReport, excluded: Sequence[ReportedCall], *, without: Collection[str]
     ) -> ReportedCall | None:
         """The call with the strongest evidence that none of these scopes reports; of equal ones the latest."""
         best: tuple[Evidence, int] | None = None
         chosen = None
-        for number, call in enumerate(self._calls.candidates_for(report.candidate, without=set(without))):
+        for number, call in enumerate(self._calls.candidates_for(report.candidate, without=without)):
             if call in excluded:
                 continue
             found = _strongest_evidence(report, call)

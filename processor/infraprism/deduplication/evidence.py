@@ -5,7 +5,8 @@ The rules, in order; the first one that decides ends the comparison:
 1. Different operations are two calls: `chat` and `embeddings`. `chat` and `completion` are the same operation.
 2. Different response ids of one provider are two calls: `chatcmpl-1` and `chatcmpl-2`.
 3. The same response id is one call, if the spans are at most 10 s apart: some servers repeat their ids.
-4. Different counts are two calls: 111 and 112 input tokens. Unknown counts differ from none.
+4. Different counts are two calls: 111 and 112 input tokens. Unknown counts differ from none. Input tokens with and
+   without the tokens of the cache are equal.
 5. Spans of two traces are two calls, unless one of them is the root of its trace.
 6. An answered call and one that failed without counts are two calls.
 7. Two models of providers are two calls: `gpt-4o` and `gpt-4o-mini`. An alias (`my-deployment`) is not another model.
@@ -41,12 +42,10 @@ RECORD_NS: Final = MILLISECOND_NS
 RECORD_GAP_NS: Final = SECOND_NS
 """How long after the call such a record may be written."""
 SAME_ID_GAP_NS: Final = 10 * SECOND_NS
-MAX_OUTPUT_DIFFERENCE: Final = 8
-"""OpenLLMetry adds the output count of the first event of an Anthropic stream, a few tokens, to that of the last."""
 
 CONTAINED, NEARLY_CONTAINED, NOT_CONTAINED = range(3)
 RELATED, SAME_TRACE, ROOT_OF_A_TRACE, OTHER_TRACE = range(4)
-EQUAL, PARTLY_KNOWN, CLOSE, DIFFERENT = range(4)
+EQUAL, PARTLY_KNOWN, EXCLUDES_CACHED, DIFFERENT = range(4)
 
 
 class Evidence(NamedTuple):
@@ -57,7 +56,7 @@ class Evidence(NamedTuple):
     trace_distance: int
     """RELATED, SAME_TRACE or ROOT_OF_A_TRACE."""
     counts: int
-    """EQUAL, PARTLY_KNOWN or CLOSE."""
+    """EQUAL, PARTLY_KNOWN or EXCLUDES_CACHED."""
     containment: int
     """CONTAINED, NEARLY_CONTAINED or NOT_CONTAINED: by response id, at the start of a stream, or for a record."""
     gap_ns: int
@@ -70,14 +69,13 @@ def evidence(one: SpanReport, other: SpanReport) -> Evidence | None:
     if not same_operation(a, b) or response_ids_differ(a, b):
         return None
     chunk_gap_ns = _first_chunk_gap_ns(one, other)
-    found = Evidence(
-        id_unconfirmed=not _same_response_id(a, b),
-        trace_distance=_trace_distance(a, b),
-        counts=_compare_counts(one, other),
-        containment=_containment(a, b) if chunk_gap_ns is None else NEARLY_CONTAINED,
-        gap_ns=max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns)) if chunk_gap_ns is None else chunk_gap_ns,
-    )
-    if not found.id_unconfirmed:
+    if chunk_gap_ns is None:
+        containment, gap_ns = _containment(a, b), max(abs(a.start_ns - b.start_ns), abs(a.end_ns - b.end_ns))
+    else:
+        containment, gap_ns = NEARLY_CONTAINED, chunk_gap_ns
+    id_unconfirmed = not _same_response_id(a, b)
+    found = Evidence(id_unconfirmed, _trace_distance(a, b), _compare_counts(one, other), containment, gap_ns)
+    if not id_unconfirmed:
         apart_ns = max(a.start_ns, b.start_ns) - min(a.end_ns, b.end_ns)
         return found if apart_ns <= SAME_ID_GAP_NS else None
     if _contradict(one, other, found):
@@ -151,16 +149,14 @@ def counts_equal(one: SpanReport, other: SpanReport) -> bool:
 
 
 def _compare_counts(one: SpanReport, other: SpanReport) -> int:
-    """EQUAL, PARTLY_KNOWN (those known to both are equal), CLOSE or DIFFERENT."""
-    if one.output_tokens is None or other.output_tokens is None or one.output_tokens == other.output_tokens:
-        if one.input_tokens is None or other.input_tokens is None:
-            return PARTLY_KNOWN
-        if one.input_tokens == other.input_tokens:
-            return EQUAL if one.output_tokens == other.output_tokens else PARTLY_KNOWN
-        return CLOSE if _excludes_cached(one, other) or _excludes_cached(other, one) else DIFFERENT
-    difference = abs(one.output_tokens - other.output_tokens)
-    same_input = one.input_tokens is not None and one.input_tokens == other.input_tokens
-    return CLOSE if same_input and difference <= MAX_OUTPUT_DIFFERENCE else DIFFERENT
+    """EQUAL, PARTLY_KNOWN (those known to both are equal), EXCLUDES_CACHED or DIFFERENT."""
+    if None not in (one.output_tokens, other.output_tokens) and one.output_tokens != other.output_tokens:
+        return DIFFERENT
+    if one.input_tokens is None or other.input_tokens is None:
+        return PARTLY_KNOWN
+    if one.input_tokens == other.input_tokens:
+        return EQUAL if one.output_tokens == other.output_tokens else PARTLY_KNOWN
+    return EXCLUDES_CACHED if _excludes_cached(one, other) or _excludes_cached(other, one) else DIFFERENT
 
 
 def _excludes_cached(one: SpanReport, other: SpanReport) -> bool:

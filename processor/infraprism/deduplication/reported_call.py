@@ -100,11 +100,10 @@ class ReportedCall:
         )
 
 
-def _innermost_first(report: SpanReport) -> tuple[bool, bool, int, bool, bool, int]:
+def _innermost_first(report: SpanReport) -> tuple[bool, int, bool, bool, int]:
     found = report.candidate
     return (
         not report.is_ours,
-        report.is_stream_start or report.is_stream_end,
         found.parsed.layer,
         report.is_stream_start,
         is_record(found),
