@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from collector.generator import keys, reductions
 from collector.generator.statements import SPAN_NAME
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.sdk.trace import ReadableSpan
 from tests.kit.backend import (
     ATTRIBUTION,
     CALL,
@@ -202,6 +203,39 @@ def test_a_span_with_more_than_metadata_is_rejected_and_the_response_repeats_not
     assert f"1 {reason} " in answer.error_message
     assert CANARY.encode() not in answer.body
     assert backend.events(account) == []
+
+
+@pytest.mark.parametrize(("reason", "change"), REJECTED)
+def test_a_resent_span_is_rejected_for_the_same_reason(reason: str, change: Callable[[Span], object]) -> None:
+    accepted, changed = cleaned_span(CALL), cleaned_span(CALL)
+    change(changed)
+    for _ in range(2):
+        spans, rejected = cleaned_spans(export_request([accepted, changed, changed]).resource_spans)
+        assert len(spans) == 1
+        assert rejected == {reason: 2}
+
+
+FAILED = Status(code=Status.STATUS_CODE_ERROR, message="Error code: 429")
+CLEANED: list[tuple[str, Span]] = [
+    (SEMCONV, cleaned_span({**CALL, **ATTRIBUTION})),
+    (SEMCONV, cleaned_span(CALL, parent_span_id=b"a parent")),
+    (SEMCONV, cleaned_span({**CALL, "gen_ai.request.stream": True}, status=Status(code=Status.STATUS_CODE_OK))),
+    (SEMCONV, cleaned_span({**CALL, "error.type": "429"}, status=FAILED)),
+    (SEMCONV, cleaned_span({**CALL, "exception.type": "apitimeouterror"}, status=FAILED)),
+    (OPENINFERENCE, cleaned_span({**LLM, **ATTRIBUTION})),
+    (OPENINFERENCE, cleaned_span({**LLM, "exception.type": "apitimeouterror"}, kind=Span.SPAN_KIND_INTERNAL)),
+]
+
+
+@pytest.mark.parametrize(("scope", "made"), CLEANED)
+def test_a_cleaned_span_is_converted_like_a_span_of_the_sdk(scope: str, made: Span) -> None:
+    request = export_request([made], scope)
+    (expected,) = map(to_event, readable_spans(request))
+    assert expected is not None
+    for _ in range(2):
+        spans, rejected = cleaned_spans(request.resource_spans)
+        assert not rejected
+        assert [to_event(cast("ReadableSpan", one)) for one in spans] == [expected]
 
 
 @pytest.mark.parametrize("where", ["resource", "resource url", "scope", "scope version", "scope attributes", "url"])
