@@ -131,7 +131,7 @@ def test_a_failure_says_its_kind_and_code(backend: Backend, account: str) -> Non
     asked = {key: value for key, value in CALL.items() if "usage" not in key}
     sent = [
         clean(asked, status=failed),
-        clean({**asked, "exception.type": "apitimeouterror"}, status=timed_out),
+        clean({**asked, "exception.type": "timeouterror"}, status=timed_out),
     ]
     assert send(backend, account, traces(sent)).rejected == 0
     found = Counter((one["error_type"], one["error_code"], one["cost_status"]) for one in backend.events(account))
