@@ -77,13 +77,14 @@ def digits(number: float) -> str:
 
 def one_of(words: Iterable[str]) -> str:
     """The pattern of a closed list; longer words first, since the first alternative that fits is taken."""
-    return "|".join(re.escape(word) for word in sorted(set(words) - {""}, key=lambda word: (-len(word), word)))
+    return "|".join(_escaped(word) for word in sorted(set(words) - {""}, key=lambda word: (-len(word), word)))
+
+
+def _escaped(word: str) -> str:
+    return re.sub(r"[][.*+?^${}()|\\]", r"\\\g<0>", word)
 
 
 _ENDS: Final = frozenset(end for end, _ in error_names.CLASSES)
-ERROR_NAMES: Final = f"(?i:{one_of(error_names.CODES)}|(?:{one_of(_ENDS)}){error_texts.END})"
-"""All that the name of an error can be reduced to: a provider's code, or the end of a class name."""
-
 _COUNT: Final = rf"[0-9]{{1,{len(str(fields.MAX_TOKENS)) - 1}}}|{fields.MAX_TOKENS}"
 COUNT: Final = Guard("count", _COUNT, numbers=True)
 NUMBER: Final = Guard("number", rf"[0-9]{{1,12}}(?:[.][0-9]{{1,38}})?(?:{_MAX_EXPONENT})?", numbers=True)
@@ -93,8 +94,11 @@ MODEL: Final = Guard("model", fields.MODEL.pattern)
 PROVIDER: Final = Guard("provider", f"(?i:{one_of({*names.HINTS, *fields.PROVIDERS})})", otherwise=OTHER)
 HOST: Final = Guard("host", f"(?i:{one_of({*names.HOSTS, BEDROCK_HOST, OTHER})})", otherwise=OTHER)
 TIER: Final = Guard("tier", f"(?i:{one_of({*values.TIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER)
-ERROR: Final = Guard("error", f"{error_texts.STATUS}|{OTHER_ERROR}|{ERROR_NAMES}", otherwise=OTHER_ERROR)
-ERROR_TEXT: Final = Guard("error_text", f"{error_texts.STATUS}|{ERROR_NAMES}")
+ERROR_CODE: Final = f"{error_texts.STATUS}|{OTHER_ERROR}|(?i:{one_of(error_names.CODES)})"
+_CLASSES: Final = f"(?i:{one_of(_ENDS)}){error_texts.END}"
+"""What the class of an error is reduced to: the end of its name that determines the type of error."""
+ERROR: Final = Guard("error", f"{ERROR_CODE}|{_CLASSES}", otherwise=OTHER_ERROR)
+ERROR_TEXT: Final = Guard("error_text", error_texts.STATUS)
 FINGERPRINT: Final = Guard("fingerprint", "[0-9a-f]{64}")
 """SHA-256 of an id that is compared and never read."""
 ENTITY_TYPE: Final = Guard("entity_type", one_of(fields.ENTITY_TYPES))
@@ -126,22 +130,28 @@ _BY_FIELD: Final = {
 """Fields whose reader takes any text."""
 
 
-def operation_guard(dialects: Iterable[Dialect]) -> Guard:
-    """The guard of the operation: the words of all dialects that name a billed call."""
-    return Guard(
-        "operation",
-        one_of({NO_CALL, *(word for dialect in dialects for word in dialect.operations)}),
-        otherwise=NO_CALL,
-    )
+def operations(dialects: Iterable[Dialect]) -> set[str]:
+    """All words that name a billed call: those of the dialects and those of events."""
+    return {*fields.OPERATIONS, *(word for dialect in dialects for word in dialect.operations)}
 
 
-def word_guard(dialects: Iterable[Dialect]) -> Guard:
-    """The guard of keys that are read as one of a few words (`values.Words`)."""
-    found = {values.ERROR_END}
+def constant_words(dialects: Iterable[Dialect]) -> set[str]:
+    """All words of keys that are read as one of a few words: those of the dialects (`values.Words`) and of events."""
+    found = {values.ERROR_END, *fields.COST_STATUSES, *fields.ERROR_TYPES}
     for _, entry in _entries(dialects):
         if isinstance(entry, As) and isinstance(entry.reader, values.Words):
             found.update(word for word, _ in entry.reader.means)
-    return Guard("word", one_of(found))
+    return found
+
+
+def operation_guard(dialects: Iterable[Dialect]) -> Guard:
+    """The guard of the operation."""
+    return Guard("operation", one_of({NO_CALL, *operations(dialects)}), otherwise=NO_CALL)
+
+
+def word_guard(dialects: Iterable[Dialect]) -> Guard:
+    """The guard of keys that are read as one of a few words."""
+    return Guard("word", one_of(constant_words(dialects)))
 
 
 def _entries(dialects: Iterable[Dialect]) -> Iterable[tuple[str, object]]:

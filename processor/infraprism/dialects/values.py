@@ -124,7 +124,7 @@ STREAM_OBJECT: Final = (
 
 def stream_object(value: object) -> bool | None:
     """That what stands for the answer is a stream as Python prints one, or what the collector made of that."""
-    if value is True:
+    if flag(value):
         return True
     found = text(value)
     return True if found is not None and compiled(STREAM_OBJECT).match(found) else None
