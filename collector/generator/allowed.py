@@ -14,6 +14,7 @@ from typing import Final
 from collector.generator import messages, scopes
 from collector.generator.messages import Step
 from collector.generator.ottl import SPAN, at, cache, keep, matches, put, replace_values, text, when
+from collector.generator.recognised import LAST_EXCEPTION
 
 from infraprism.dialects import guards, values
 from infraprism.dialects.guards import GUARDS, Guard, guards_of, one_of
@@ -39,8 +40,6 @@ _NAME: Final = "[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}"
 _UNMARKED: Final = f"(?s)^[^{MARK}].*$"
 _STRINGIFY: Final = f"stringify_all({_BLOCK})"
 _MARKED: Final = f"{MARK}$1"
-_LINE_FEED: Final = "\n"
-"""Takes the place of an attribution value that is not printable: the backend leaves it out, as the process does."""
 _CODE: Final = Guard("code", fields.ERROR_CODE.pattern)
 _TITLES: Final = {
     "operation": "What was called: a billed operation of the tables, or `no_call`.",
@@ -48,14 +47,13 @@ _TITLES: Final = {
     "host": "The server: the domain of a known provider, or `other`.",
     "tier": "The service tier: a known one, or `unknown`.",
     "word": "Constant words of instrumentations.",
-    "error": "Errors: a status, a provider's code, the end of a class name, or `_OTHER`.",
-    "error_text": "An error's message: the HTTP status in it.",
+    "error": "Errors that were marked above, or `_OTHER`.",
+    "error_text": "Messages that were marked above.",
     "fingerprint": "Ids of responses: their SHA-256, so that two spans of one call can be matched.",
     "code": "The error code of an event of InfraPrism's own exporters.",
     "model": "Names of models: letters, digits and `._:/@+-`, at most 128.",
     "count": "Counts: whole numbers.",
-    "number": "Durations and amounts of money: numbers.",
-    "flag": "True or false.",
+    "number": "Durations, amounts of money, true or false.",
 }
 
 
@@ -66,7 +64,7 @@ def event_guards(dialects: Sequence[Dialect]) -> dict[str, Guard]:
     by_kind = {
         "int": guards.COUNT,
         "decimal": guards.NUMBER,
-        "bool": guards.FLAG,
+        "bool": guards.NUMBER,
         "string": guards.word_guard(dialects),
     }
     return {
@@ -82,9 +80,9 @@ class Allowed:
     def __init__(self, dialects: Sequence[Dialect]) -> None:
         self._dialects = dialects
         self._guards = {**event_guards(dialects), **guards_of(dialects)}
-        self._by_kind: dict[str, list[str]] = {}
+        self.by_kind: dict[str, list[str]] = {}
         for key, guard in sorted(self._guards.items()):
-            self._by_kind.setdefault(guard.kind, []).append(key)
+            self.by_kind.setdefault(guard.kind, []).append(key)
         self._streams = sorted(
             key for d in dialects for key, slot in d.slots.items() if slot.reader is values.stream_object
         )
@@ -96,21 +94,33 @@ class Allowed:
 
     def places(self) -> dict[str, Sequence[str]]:
         """What belongs in the places of the template."""
+        entity_type = at(SPAN, fields.ENTITY_TYPE.key)
         return {
             "attribution": list(_printable("resource.attributes")),
+            "failed": [f"{at(SPAN, key)} != nil" for key in self._error_keys()],
+            "errors": list(self._errors()),
             "allowed": list(self._allowed()),
             "scope_names": list(self._scope_names()),
             "allowed_keys": self.keys,
             "tag_key": [_ATTRIBUTION_KEY],
-            "allowed_values": [f"^(?:{'|'.join([*self._free_texts(), _NAME])})?$"],
+            "allowed_values": [
+                "^(?:[A-Za-z0-9_][A-Za-z0-9._:/@+-]*)?$",
+                f"^(?:{'|'.join(self._free_texts())})$",
+                messages.REDUCED,
+            ],
             "gate": [
                 f"not IsMatch(span.status.message, {text(messages.REDUCED)})",
                 'not IsMatch(scope.name, "^[A-Za-z0-9@._/-]{0,128}$")',
                 f'scope.version != "" and not ({_IS_EVENT} and IsMatch(scope.version, {text(scopes.VERSION)}))',
+                f"{entity_type} != nil and not IsMatch({entity_type}, {text(f'^(?:{guards.ENTITY_TYPE.pattern})$')})",
+                f"{_IS_NO_EVENT} and ({at(SPAN, fields.MODEL.key)} != nil or {at(SPAN, fields.ERROR_CODE.key)} != nil)",
                 f"{_IS_EVENT} and span.name != {_EVENT_NAME}",
                 f"{_IS_NO_EVENT} and span.name != {text(SPAN_NAME)}",
             ],
         }
+
+    def _error_keys(self) -> list[str]:
+        return [*self.by_kind["error"], *self.by_kind.get("error_text", ())]
 
     def _free_texts(self) -> list[str]:
         """Patterns of the constant words that have other characters than names have."""
@@ -122,8 +132,6 @@ class Allowed:
         yield "# Of a span of InfraPrism's own exporters its fields; of every other span no such field."
         yield when(f'keep_matching_keys({SPAN}, "^infraprism[.]")', _IS_EVENT)
         yield when(f"delete_matching_keys({SPAN}, {text(f'^infraprism[.](?:{own})$')})", _IS_NO_EVENT)
-        yield f"# No value starts with the mark by itself: {MARK} is written before values that passed a block."
-        yield replace_values(SPAN, f"^{MARK}+", "")
         yield put(_CLEAN, 'ParseJSON("{}")')
         yield put(_NUMBERS, 'ParseJSON("{}")')
         yield "# Keys that only have to be present."
@@ -138,103 +146,127 @@ class Allowed:
             ]
             yield from self._block("streams", steps, self._streams)
         for kind, title in _TITLES.items():
-            keys = self._by_kind.get(kind)
+            keys = self.by_kind.get(kind)
             if not keys:
                 continue
+            if kind == "model":
+                yield from self._attribution()
             yield f"# {title}"
             guard = self._guards[keys[0]]
             if guard.numbers or guard.flags:
                 yield from self._numbers(guard, keys)
                 continue
             yield from self._block(kind, self._steps(guard), keys)
-            if kind == "operation":
-                yield put("span.name", text(guards.NO_CALL), f"IsMatch(Values({_BLOCK}), {text(_ONLY_NO_CALL)})")
         yield from self._last_checks()
 
     def _present(self) -> list[str]:
-        return [key for key in self._by_kind.get("presence", ()) if key not in self._streams]
+        return [key for key in self.by_kind.get("presence", ()) if key not in self._streams]
 
-    def _block(self, kind: str, steps: Iterable[Step], keys: Sequence[str]) -> Iterator[str]:
-        del kind
+    def _block(self, kind: str, steps: Iterable[Step], keys: Sequence[str], target: str = _CLEAN) -> Iterator[str]:
         yield put(_BLOCK, SPAN)
         yield keep(_BLOCK, keys)
         for step in steps:
             yield step if isinstance(step, str) else replace_values(_BLOCK, *step)
-        yield f'merge_maps({_CLEAN}, {_BLOCK}, "insert")'
+        if kind == "operation":
+            yield put("span.name", text(guards.NO_CALL), f"IsMatch(Values({_BLOCK}), {text(_ONLY_NO_CALL)})")
+        yield f'merge_maps({target}, {_BLOCK}, "{"upsert" if target == SPAN else "insert"}")'
 
     def _steps(self, guard: Guard) -> Iterator[Step]:
         """How the values of a block are reduced and marked; what is not marked is replaced."""
-        pattern = guard.pattern
         match guard.kind:
             case "provider":
-                yield r'(?s)^\s*"?(.*?)"?\s*$', "$1"
-                yield f"(?s)^({pattern})(?:[./].*)?$", _MARKED
+                yield rf'(?s)^\s*"?([^{MARK}\s"].*?)"?\s*$', "$1"
+                yield f"(?s)^({guard.pattern})(?:[./].*)?$", _MARKED
             case "host":
-                yield r"(?s)^\s*(?:.*://)?(?:[^/]*@)?([^/:@]*).*$", "$1"
+                yield rf"(?s)^\s*(?:.*://)?(?:[^/]*@)?([^/:@{MARK}]*).*$", "$1"
                 for of, provider in names.HOST_PATTERNS:
                     yield f"(?i)^(?:{of})[.]*$", MARK + _domain_of(provider)
-                yield f"^(?:[^.{MARK}]*[.])*?({pattern})[.]*$", _MARKED
-            case "error":
-                yield from messages.names_in(_BLOCK)
-                yield f"^({guards.ERROR_CODE})$", _MARKED
-                yield from messages.code(_BLOCK)
-                yield "^([^#_]*)_([^_]*)_?([^_]*)_?([^_]*)_?([^_]*)_?([^_]*)$", "$1$2$3$4$5$6"
-                ends = one_of(end for end, _ in error_names.CLASSES)
-                yield (
-                    f"(?is)^(?:[^{MARK}].*[.])?[^.{MARK}]*?({ends}){error_names.ENDING}",
-                    f"{MARK}${{1}}{error_texts.END}",
-                )
-                yield from messages.names(_BLOCK)
-            case "error_text":
-                yield from messages.status_in(_BLOCK)
-                yield f"^({pattern})$", _MARKED
-                yield from messages.reduced(_BLOCK)
+                yield f"^(?:[^.{MARK}]*[.])*?({guard.pattern})[.]*$", _MARKED
             case "fingerprint":
-                yield f"^({pattern})$", _MARKED
+                yield f"^({guard.pattern})$", _MARKED
                 hashed = f'replace_all_patterns({_BLOCK}, "value", "(?s)^([^{MARK}].*)$", "$1", SHA256, "{MARK}%s")'
                 yield hashed
             case "word":
                 yield _STRINGIFY
                 yield rf'^\["({values.ERROR_END})"\]$', "$1"
-                yield f"^({pattern})$", _MARKED
+                yield f"^({guard.pattern})$", _MARKED
             case "model":
-                yield '^"(.*)"$', "$1"
-                yield f"^({pattern})$", _MARKED
+                yield f'^"([^{MARK}].*)"$', "$1"
+                yield f"^({guard.pattern})$", _MARKED
+            case "operation":
+                yield f"^({guard.pattern})$", _MARKED
+                yield _UNMARKED, MARK + guards.NO_CALL
+                yield _STRINGIFY
+                yield r"(?s)^[\[{].*$", MARK + guards.NO_CALL
+                return
+            case "error" | "error_text":
+                pass
             case _:
-                yield f"^({pattern})$", _MARKED
-        yield _STRINGIFY
-        yield _UNMARKED, MARK + guard.otherwise if guard.otherwise else ""
+                yield f"^({guard.pattern})$", _MARKED
+        if guard.otherwise:
+            yield _UNMARKED, MARK + guard.otherwise
+
+    def _errors(self) -> Iterator[str]:
+        """Reduce and mark errors and messages, in place."""
+        ends = one_of(end for end, _ in error_names.CLASSES)
+        class_name = f"(?is)^(?:[^{MARK}].*[.])?[^.{MARK}]*?({ends}){error_names.ENDING}"
+        class_end = f"${{1}}{error_texts.END}"
+        texts = self.by_kind.get("error_text", [])
+        steps: list[Step] = [
+            *messages.names_in(_BLOCK),
+            (f"^({guards.ERROR_CODE})$", _MARKED),
+            *messages.code(_BLOCK),
+            ("^([^#_]*)_([^_]*)_?([^_]*)_?([^_]*)_?([^_]*)_?([^_]*)$", "$1$2$3$4$5$6"),
+            f'replace_all_patterns({_BLOCK}, "value", {text(class_name)}, {text(class_end)}, ToLowerCase, "{MARK}%s")',
+            *messages.names(_BLOCK),
+            (_UNMARKED, MARK + guards.OTHER_ERROR),
+        ]
+        keys = [*self.by_kind["error"], LAST_EXCEPTION]
+        yield "# Names of errors: a status, a provider's code, the end of a class name, or `_OTHER`."
+        yield from messages.chosen(texts)
+        yield from self._block("error", steps, keys, SPAN)
+        yield "# Messages: the HTTP status in them."
+        yield from self._block(
+            "error_text", [*messages.status_in(_BLOCK), *messages.reduced(_BLOCK, texts)], texts, SPAN
+        )
 
     def _numbers(self, guard: Guard, keys: Sequence[str]) -> Iterator[str]:
         """Numbers keep their type, if all of a block pass; else those that pass become texts of digits."""
-        pattern = guard.pattern
-        yield put(_BLOCK, SPAN)
-        yield keep(_BLOCK, keys)
-        yield put(_DIGITS, _BLOCK)
-        yield f"stringify_all({_DIGITS})"
-        yield when(f"stringify_all({_BLOCK})", f"not IsMatch(Values({_DIGITS}), {text(_list_of(pattern))})")
-        yield replace_values(_BLOCK, f"^({pattern})$", _MARKED)
-        yield replace_values(_BLOCK, _UNMARKED, "")
-        yield replace_values(_BLOCK, f"^{MARK}", "")
-        yield f'merge_maps({_NUMBERS}, {_BLOCK}, "insert")'
+        digits = f"not IsMatch(Values({_DIGITS}), {text(_list_of(guard.pattern))})"
+        steps: list[Step] = [
+            put(_DIGITS, _BLOCK),
+            f"stringify_all({_DIGITS})",
+            when(_STRINGIFY, digits),
+            (f"^({guard.pattern})$", _MARKED),
+            (_UNMARKED, ""),
+            (f"^{MARK}", ""),
+        ]
+        yield from self._block(guard.kind, steps, keys, _NUMBERS)
 
-    def _last_checks(self) -> Iterator[str]:
+    def _attribution(self) -> Iterator[str]:
         yield "# Attribution: your own text, printable and on one line; the span's goes before its resource's."
         yield put(_BLOCK, SPAN)
         yield from _printable(_BLOCK)
         yield when(f'merge_maps({_BLOCK}, resource.attributes, "insert")', _IS_NO_EVENT)
         yield from _limited_tags()
         yield f'merge_maps({_CLEAN}, {_BLOCK}, "insert")'
-        yield "# Once more: all that is no number is text, and a text without the mark is removed."
-        yield f"stringify_all({_CLEAN})"
-        yield replace_values(_CLEAN, _UNMARKED, "")
+
+    def _last_checks(self) -> Iterator[str]:
+        yield "# Everything else is text, and a text without the mark is removed. Twice: no step decides alone."
+        for _ in range(2):
+            yield f"stringify_all({_CLEAN})"
+            yield replace_values(_CLEAN, _UNMARKED, "")
         yield replace_values(_CLEAN, f"^{MARK}", "")
+        yield put("span.status.message", '""', f"not IsMatch(span.status.message, {text(messages.REDUCED)})")
         yield "# Once more: a number is digits, true or false, and nothing else."
         yield put(_DIGITS, _NUMBERS)
+        yield replace_values(_DIGITS, "^$", "0")
         yield f"stringify_all({_DIGITS})"
-        number = f"{guards.NUMBER.pattern}|{guards.FLAG.pattern}"
-        yield put(_NUMBERS, 'ParseJSON("{}")', f"not IsMatch(Values({_DIGITS}), {text(_list_of(number))})")
+        yield put(
+            _NUMBERS, 'ParseJSON("{}")', f"not IsMatch(Values({_DIGITS}), {text(_list_of(guards.NUMBER.pattern))})"
+        )
         yield f'merge_maps({_CLEAN}, {_NUMBERS}, "upsert")'
+        yield f'delete_matching_keys({SPAN}, "")'
         yield put(SPAN, _CLEAN)
         yield "# Only a span that came this far has the name that the gate lets pass."
         yield put("span.name", text(SPAN_NAME), f"span.name == {text(CANDIDATE)}")
@@ -260,8 +292,8 @@ _ONLY_NO_CALL: Final = rf'^\[(?:"{MARK}{guards.NO_CALL}",?)+\]$'
 
 
 def _list_of(pattern: str) -> str:
-    """The pattern of a JSON list of texts that match, or are empty."""
-    return rf'^\[(?:"(?:{pattern})?",?)*\]$'
+    """The pattern of a JSON list of texts that match; a nested value that is no JSON becomes an empty text."""
+    return rf'^\[(?:"(?:{pattern})",?)*\]$'
 
 
 def _domain_of(provider: str) -> str:
@@ -275,17 +307,16 @@ def _printable(where: str) -> Iterator[str]:
     assert found, "the pattern of tags is no longer one of excluded characters"
     excluded, _, longest = found.groups()
     kind, entity = (at(where, field.key) for field in (fields.ENTITY_TYPE, fields.ENTITY_ID))
-    is_entity = (
-        f"{matches(kind, f'^{MARK}(?:{guards.ENTITY_TYPE.pattern})$')} and {matches(entity, f'^{MARK}[^{_LINE_FEED}]')}"
-    )
+    is_kind = matches(kind, f"^{MARK}(?:{guards.ENTITY_TYPE.pattern})$")
+    is_entity = f"{is_kind} and {matches(entity, f'^{MARK}[^{guards.UNPRINTABLE}]')}"
     yield f"keep_matching_keys({where}, {text(_ATTRIBUTION_KEY)})"
     yield replace_values(where, f"^{MARK}+", "")
     # A byte that is not UTF-8 is read as U+FFFD; the backend could not read the request.
-    yield replace_values(where, rf"(?s)^.*[{excluded}\x{{fffd}}].*$|^.{{{int(longest) + 1},}}$", _LINE_FEED)
-    yield replace_values(where, f"^([^{_LINE_FEED}]*)$", _MARKED)
+    yield replace_values(where, rf"(?s)^.*[{excluded}\x{{fffd}}].*$|^.{{{int(longest) + 1},}}$", guards.UNPRINTABLE)
+    yield replace_values(where, f"^([^{guards.UNPRINTABLE}]*)$", _MARKED)
     yield f"stringify_all({where})"
     yield replace_values(where, "^(-?[0-9]+)$", _MARKED)
-    yield replace_values(where, _UNMARKED, MARK + _LINE_FEED)
+    yield replace_values(where, _UNMARKED, MARK + guards.UNPRINTABLE)
     yield when(f'delete_matching_keys({where}, "^infraprism[.]entity_")', f"not ({is_entity})")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from collector.generator.ottl import at, cache, matches, put, text, when
+from collector.generator.ottl import SPAN, at, cache, matches, put, text, when
 from collector.generator.recognised import LAST_EXCEPTION
 
 from infraprism.dialects.guards import EXCEPTION_TYPE, one_of
@@ -22,8 +22,7 @@ REDUCED: Final = (
 )
 """All that a status message can be."""
 _MESSAGE: Final = "span.status.message"
-_IS_FAILURE: Final = "span.status.code == STATUS_CODE_ERROR"
-_KEYS: Final = {"class": "status.class", "code": "status.code", "text": "status.text", "wording": "status.wording"}
+_KEYS: Final = {"class": "status.class", "code": "status.code", "text": "status.text", "wording": "status.word"}
 """Where the parts of the message are kept in the block."""
 _QUOTE: Final = r"""\\{0,2}["']"""
 _ENDING: Final = "(?i:error|exception)?"
@@ -60,7 +59,7 @@ def names_in(block: str) -> Iterator[Step]:
 
 def _cut(target: str, replacements: Iterable[tuple[str, str]], letters: str) -> Iterator[Step]:
     """Replace the message by what one of the patterns finds in it; without a match it has other letters."""
-    yield put(target, _MESSAGE, _IS_FAILURE)
+    yield put(target, _MESSAGE)
     for pattern, replacement in (*replacements, (f"(?s)^.*[^{letters}].*$", "")):
         yield when(f"replace_pattern({target}, {text(pattern)}, {text(replacement)})", f"IsString({target})")
 
@@ -77,7 +76,7 @@ def code(block: str) -> Iterator[Step]:
 def names(block: str) -> Iterator[Step]:
     """Keep the class in the message, and of the exceptions the last one if the class of the first is not known."""
     yield put(cache("class"), '""')
-    for part in ("wording", "class"):
+    for part in ("class", "wording"):
         found = at(block, _KEYS[part])
         yield put(cache("class"), f'Concat([{found}, ": "], "")', matches(found, "^#"))
         yield f"delete_key({block}, {text(_KEYS[part])})"
@@ -87,8 +86,8 @@ def names(block: str) -> Iterator[Step]:
 
 
 def status_in(block: str) -> Iterator[Step]:
-    """Reduce each message to its HTTP status."""
-    yield put(at(block, _KEYS["text"]), _MESSAGE, _IS_FAILURE)
+    """Reduce the message to its HTTP status."""
+    yield put(at(block, _KEYS["text"]), _MESSAGE)
     for pattern in error_texts.STATUSES:
         yield f"(?s)^(?:.*?(?:{pattern})).*$", "$1"
     yield f"^{error_texts.RETRIED}", ""
@@ -96,13 +95,22 @@ def status_in(block: str) -> Iterator[Step]:
         yield f"(?s)^(?:{one_of(beginnings)}).*$", str(status)
 
 
-def reduced(block: str) -> Iterator[Step]:
-    """Put the status message together: the class, the HTTP status and the code that were found."""
+def reduced(block: str, keys: Iterable[str]) -> Iterator[Step]:
+    """Put the message together: the class, the HTTP status and the code that were found."""
     found = at(block, _KEYS["text"])
     yield put(cache("status"), '""')
     status = f'Concat(["Error code: ", {found}], "")'
-    yield put(cache("status"), status, matches(found, f"^#{error_texts.STATUS}$"))
+    yield put(cache("status"), status, matches(found, f"^{error_texts.STATUS}$"))
     yield f"delete_key({block}, {text(_KEYS['text'])})"
     class_, code = (f'ConvertCase({cache(name)}, "lower")' for name in ("class", "code"))
     yield put(_MESSAGE, f'Concat([{class_}, {cache("status")}, {code}], "")')
     yield f'replace_pattern({_MESSAGE}, "#", "")'
+    for key in keys:
+        yield put(at(block, key), f'Concat(["#", {_MESSAGE}], "")', f"{at(block, key)} != nil")
+
+
+def chosen(keys: Iterable[str]) -> Iterator[Step]:
+    """Statements that choose the message: an attribute with one, or the status message of a failed span."""
+    yield put(_MESSAGE, '""', "span.status.code != STATUS_CODE_ERROR")
+    for key in keys:
+        yield put(_MESSAGE, at(SPAN, key), f'{_MESSAGE} == ""', f"IsString({at(SPAN, key)})")

@@ -14,7 +14,7 @@ SPAN: Final = "span.attributes"
 
 def text(value: str) -> str:
     """A string literal."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def at(where: str, key: str) -> str:

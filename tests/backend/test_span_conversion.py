@@ -6,15 +6,14 @@ import resource
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from collector.generator import keys, reductions
-from collector.generator.statements import SPAN_NAME
+from collector.generator.allowed import SPAN_NAME, Allowed
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -29,11 +28,9 @@ from tests.kit.search import traces as traces_of
 
 from infraprism.backend.span_conversion import span_allowlist
 from infraprism.dialects import DIALECTS
-from infraprism.dialects.table import As, key_of
-from infraprism.dialects.values import Words, failure
+from infraprism.dialects.guards import GUARDS
 from infraprism.processor import to_event
-from infraprism.providers import error_names, names
-from infraprism.schema import Event
+from infraprism.schema import Event, fields
 
 CANARY = "canary-77ab-a-prompt"
 SEMCONV = "opentelemetry.instrumentation.openai_v2"
@@ -270,46 +267,10 @@ def test_a_resource_or_a_scope_that_says_more_is_refused(backend: Backend, accou
     assert backend.events(account) == []
 
 
-def test_the_keys_that_may_come_are_those_that_the_collector_lets_leave() -> None:
-    leaving = {kept.key for kept in keys.kept_keys()} | {*keys.ATTRIBUTION, keys.EXCEPTION_TYPE}
-    assert leaving == span_allowlist.KEYS.keys()
+def test_the_keys_that_are_accepted_are_those_that_the_collector_forwards() -> None:
+    events = {field.key for field in fields.FIELDS}
+    assert {*Allowed(DIALECTS).keys} - events == {*GUARDS} - events
     assert SPAN_NAME == span_allowlist.SPAN_NAME
-
-
-def test_every_word_that_the_collector_lets_leave_may_come() -> None:
-    words: dict[str, Iterable[str]] = {
-        "provider": {*names.HINTS, reductions.OTHER},
-        "host": {*names.HOSTS, reductions.OTHER, "bedrock.any.amazonaws.com"},
-        "error": {
-            *error_names.CODES,
-            *(end + "error" for end, _ in error_names.CLASSES),
-            reductions.OTHER_ERROR,
-            "429",
-        },
-        "service_tier": {*keys.TIERS} - {""},
-        "request_model": {"gpt-4o", "anthropic/claude-sonnet-4.5:beta", "models/x@1+2"},
-        "response_id": {"0123456789abcdef" * 4},
-    }
-    refused = []
-    for dialect in DIALECTS:
-        for field, entries in dialect.keys.items():
-            for entry in entries:
-                key, said = key_of(entry), words.get(field, ())
-                if isinstance(entry, As) and isinstance(entry.reader, Words):
-                    said = {word for word, _ in entry.reader.means}
-                elif isinstance(entry, As) and entry.reader is failure:
-                    said = ()  # only a flag leaves
-                elif field == "operation":
-                    said = keys.operations_of(key)
-                refused += [(key, word) for word in said if _fault(key, word)]
-    assert refused == []
-
-
-def _fault(key: str, word: str) -> str:
-    """Why a span is refused that says this."""
-    others = {name: value for name, value in CALL.items() if name != key}
-    _, faults = span_allowlist.sorted_out(traces([clean({**others, key: word})]).resource_spans)
-    return "".join(faults)
 
 
 def test_spans_sent_here_by_mistake_leave_no_trace_in_any_file(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_canaries_reach_every_place_of_a_span() -> None:
         assert CANARY in getattr(one, name)
     assert CANARY in whole.schema_url
     assert CANARY in group.schema_url
-    assert {"names", "kept"} < set(payloads.SCRATCH)
+    assert {"names", "clean", "block"} < set(payloads.SCRATCH)
     bare = span(CALL)
     fill(bare)
     assert _texts(bare) > 100
@@ -73,7 +73,7 @@ def test_the_gate_drops_no_cleaned_span(route: Route) -> None:
         route.collector.send(request)
     route.through()  # waits until all that came before has arrived
     assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/gate") == 0
-    assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/llm_calls_only") > 0
+    assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/drop_events") > 0
 
 
 def test_what_cannot_be_read_is_refused_without_a_word_of_it_in_the_log(route: Route) -> None:

@@ -76,8 +76,8 @@ def digits(number: float) -> str:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """The pattern of a closed list; longer words first, since the first alternative that fits is taken."""
-    return "|".join(_escaped(word) for word in sorted(set(words) - {""}, key=lambda word: (-len(word), word)))
+    """The pattern of a closed list. In reverse order shared prefixes are adjacent, and longer words come first."""
+    return "|".join(_escaped(word) for word in sorted(set(words) - {""}, reverse=True))
 
 
 def _escaped(word: str) -> str:
@@ -87,8 +87,10 @@ def _escaped(word: str) -> str:
 _ENDS: Final = frozenset(end for end, _ in error_names.CLASSES)
 _COUNT: Final = rf"[0-9]{{1,{len(str(fields.MAX_TOKENS)) - 1}}}|{fields.MAX_TOKENS}"
 COUNT: Final = Guard("count", _COUNT, numbers=True)
-NUMBER: Final = Guard("number", rf"[0-9]{{1,12}}(?:[.][0-9]{{1,38}})?(?:{_MAX_EXPONENT})?", numbers=True)
-FLAG: Final = Guard("flag", "(?i:true|false)", flags=True)
+NUMBER: Final = Guard(
+    "number", rf"[0-9]{{1,18}}(?:[.][0-9]{{1,38}})?(?:{_MAX_EXPONENT})?|(?i:true|false)", numbers=True, flags=True
+)
+"""Durations, amounts of money, flags."""
 PRESENCE: Final = Guard("presence", PRESENT, flags=True)
 MODEL: Final = Guard("model", fields.MODEL.pattern)
 PROVIDER: Final = Guard("provider", f"(?i:{one_of({*names.HINTS, *fields.PROVIDERS})})", otherwise=OTHER)
@@ -98,19 +100,21 @@ ERROR_CODE: Final = f"{error_texts.STATUS}|{OTHER_ERROR}|(?i:{one_of(error_names
 _CLASSES: Final = f"(?i:{one_of(_ENDS)}){error_texts.END}"
 """What the class of an error is reduced to: the end of its name that determines the type of error."""
 ERROR: Final = Guard("error", f"{ERROR_CODE}|{_CLASSES}", otherwise=OTHER_ERROR)
-ERROR_TEXT: Final = Guard("error_text", error_texts.STATUS)
+ERROR_TEXT: Final = Guard("error_text", error_texts.REDUCED)
 FINGERPRINT: Final = Guard("fingerprint", "[0-9a-f]{64}")
 """SHA-256 of an id that is compared and never read."""
 ENTITY_TYPE: Final = Guard("entity_type", one_of(fields.ENTITY_TYPES))
-IDENTIFIER: Final = Guard("identifier", fields.TAGS.pattern)
+UNPRINTABLE: Final = "\n"
+"""Takes the place of an attribution value that is not printable, which `attribution.scope.checked` then leaves out."""
+IDENTIFIER: Final = Guard("identifier", f"{fields.TAGS.pattern}|{UNPRINTABLE}")
 
 _BY_READER: Final[dict[object, Guard]] = {
     values.count: COUNT,
     values.seconds: NUMBER,
     values.milliseconds: NUMBER,
     values.money: NUMBER,
-    values.flag: FLAG,
-    values.failure: FLAG,
+    values.flag: NUMBER,
+    values.failure: NUMBER,
     values.stream_object: PRESENCE,
     values.model: MODEL,
     values.quoted_model: MODEL,

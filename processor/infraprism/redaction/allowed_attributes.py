@@ -124,7 +124,11 @@ def _guards() -> dict[str, Guard]:
         for key, guard in guards.GUARDS.items()
         if guard.kind not in _NOT_FORWARDED and key != guards.EXCEPTION_TYPE
     }
-    return {**allowed, **_FURTHER}
+    return {**allowed, **{key: _either(allowed.get(key), further) for key, further in _FURTHER.items()}}
+
+
+def _either(first: Guard | None, second: Guard) -> Guard:
+    return second if first is None else lambda value: value if first(value) is not None else second(value)
 
 
 GUARDS: Final[Mapping[str, Guard]] = _guards()

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from infraprism.backend.ingest.statement import EARLIEST_MS
-from infraprism.dialects.guards import GUARDS
+from infraprism.dialects.guards import GUARDS, IDENTIFIER
 from infraprism.providers import error_texts
 from infraprism.schema import fields
 
@@ -91,7 +91,7 @@ def _fault_of_value(pair: KeyValue) -> str:
         if kind != "string_value":
             return "wrong_type"
         is_key = fields.TAG_KEY.fullmatch(pair.key.removeprefix(fields.TAG_PREFIX))
-        return "" if is_key and fields.TAGS.regex.fullmatch(text) else "bad_value"
+        return "" if is_key and IDENTIFIER.accepts(text) else "bad_value"
     if kind not in _SCALARS:
         return "wrong_type"
     return "" if GUARDS[pair.key].accepts(getattr(pair.value, kind)) else "bad_value"
