@@ -34,7 +34,7 @@ _IS_NO_EVENT: Final = f'scope.name != "{wire.SCOPE_NAME}"'
 _CLEAN: Final = cache("clean")
 _NUMBERS: Final = cache("numbers")
 _BLOCK: Final = cache("block")
-_DIGITS: Final = cache("digits")
+_DIGITS: Final = cache("text")
 _TAGS: Final = cache("tags")
 _NAME: Final = "[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}"
 _UNMARKED: Final = f"(?s)^[^{MARK}].*$"
@@ -322,7 +322,7 @@ def _printable(where: str) -> Iterator[str]:
 
 def _limited_tags() -> Iterator[str]:
     """Statements that keep the first tags in the order of their keys, where there are more than an event may have."""
-    tag_names = cache("names")
+    tag_names = cache("tag")
     yield put(_TAGS, _BLOCK, f"Len({_BLOCK}) > {fields.MAX_TAGS}")
     yield when(f'keep_matching_keys({_TAGS}, "^infraprism[.]tags[.]")', f"IsMap({_TAGS})")
     yield put(tag_names, f"Sort(Keys({_TAGS}))", f"IsMap({_TAGS})")

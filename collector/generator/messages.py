@@ -106,10 +106,15 @@ def reduced(block: str, keys: Iterable[str]) -> Iterator[Step]:
     yield put(_MESSAGE, f'Concat([{class_}, {cache("status")}, {code}], "")')
     yield f'replace_pattern({_MESSAGE}, "#", "")'
     for key in keys:
-        yield put(at(block, key), f'Concat(["#", {_MESSAGE}], "")', f"{at(block, key)} != nil")
+        yield put(
+            at(block, key),
+            f'Concat(["#", {_MESSAGE}], "")',
+            f"{at(block, key)} != nil",
+            f"IsMatch({_MESSAGE}, {text(REDUCED)})",
+        )
 
 
-def chosen(keys: Iterable[str]) -> Iterator[Step]:
+def chosen(keys: Iterable[str]) -> Iterator[str]:
     """Statements that choose the message: an attribute with one, or the status message of a failed span."""
     yield put(_MESSAGE, '""', "span.status.code != STATUS_CODE_ERROR")
     for key in keys:

@@ -71,7 +71,7 @@ def read_usage(dialects: Iterable[Dialect]) -> list[str]:
         *(when(replace_values(_USAGE, *words), f"Len({_USAGE}) > 0", is_python) for words in _PYTHON_WORDS),
         *(put(one, f"ParseJSON({one})", f"IsString({one})") for one in each),
         when(f"flatten({_USAGE})", f"Len({_USAGE}) > 0"),
-        when(f'merge_maps({SPAN}, {_USAGE}, "upsert")', f"Len({_USAGE}) > 0"),
+        when(f'merge_maps({SPAN}, {_USAGE}, "insert")', f"Len({_USAGE}) > 0"),
     ]
 
 

@@ -42,7 +42,7 @@ def test_the_canaries_reach_every_place_of_a_span() -> None:
         assert CANARY in getattr(one, name)
     assert CANARY in whole.schema_url
     assert CANARY in group.schema_url
-    assert {"names", "clean", "block"} < set(payloads.SCRATCH)
+    assert {"tags", "clean", "block"} < set(payloads.SCRATCH)
     bare = span(CALL)
     fill(bare)
     assert _texts(bare) > 100
