@@ -74,7 +74,7 @@ class Result(NamedTuple):
 
 def run(prompt_bytes: int, overlay: Config | None, config: Config | None = None) -> Result:
     """Send all batches through one collector with this configuration."""
-    # Not one letter repeated: a prompt is compressed about as well as text is.
+    # Random text, so that it is compressed about as well as a prompt.
     prompt = {"gen_ai.input.messages": os.urandom(prompt_bytes // 2).hex()} if prompt_bytes else {}
     body = traces([span({**CALL, **prompt}) for _ in range(BATCH)]).SerializeToString()
     started = time.monotonic()

@@ -59,7 +59,7 @@ def _filled(template: str, made: dict[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _item(text: str, repeated: set[str], anchors: dict[str, str]) -> str:
-    """A statement; one that is repeated has a YAML anchor where it stands first, and an alias after that."""
+    """A statement; one that is repeated has a YAML anchor at its first place, and aliases after that."""
     if text not in repeated:
         return _quoted(text)
     if text in anchors:

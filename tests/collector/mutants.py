@@ -2,7 +2,7 @@
 
 A step is a processor, a group of statements or conditions, a statement, a condition, or one pattern or key list of the
 `redaction` processor. Many mutants run next to each other in one collector: each is a pipeline of its own, with an
-exporter whose URL has the number of the mutant.
+exporter URL that has the number of the mutant.
 """
 
 from __future__ import annotations

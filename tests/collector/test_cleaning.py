@@ -1,4 +1,4 @@
-"""What becomes of a span on its way through the real collector."""
+"""A span that passed the real collector: what is kept, and that it is the same event as in the process."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def _numbers() -> Iterator[dict[str, Any]]:
         yield {"infraprism.reported_cost_usd": number}
     for cost in ("0.00012", "1e-05", "1E-5", "-1", "NaN", "0." + "0" * 19 + "1"):
         yield {"infraprism.reported_cost_usd": cost}
-    for said in (True, False, "True", "false", "yes", 1):
-        yield {"gen_ai.request.stream": said}
+    for flag in (True, False, "True", "false", "yes", 1):
+        yield {"gen_ai.request.stream": flag}
     for model in ("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5):
         yield {"gen_ai.response.model": model}
         yield {"gen_ai.request.model": model, "gen_ai.response.model": None}
@@ -219,7 +219,7 @@ def _differences(
     ]
 
 
-def test_what_a_resource_says_counts_for_spans_that_say_nothing(route: Route) -> None:
+def test_attribution_of_the_resource_applies_to_spans_without_their_own(route: Route) -> None:
     for own in ({}, {"infraprism.entity_type": "customer", "infraprism.entity_id": "acme"}, {"infraprism.tags.b": "2"}):
         request = traces(
             [span({**CALL, **own})], resource={**ATTRIBUTED, "infraprism.tags.b": "1", "service.name": "x"}
@@ -236,7 +236,7 @@ def test_whole_numbers_are_identifiers_too(route: Route) -> None:
     assert _kept(route, CALL, resource={**numbers, **tags}) == expected
 
 
-def test_cleaning_twice_is_cleaning_once(route: Route) -> None:
+def test_redaction_is_idempotent(route: Route) -> None:
     once = route.through(traces([*_variations()]))
     again = route.through(_again(once))
     by_id = {one.span_id: one for group in once for one in group.spans}
@@ -309,7 +309,7 @@ def test_a_span_keeps_its_ids_its_times_its_kind_and_its_status_code(route: Rout
     assert not arrived.links
 
 
-def test_only_scopes_that_are_known_keep_their_name_and_others_can_be_told_apart(route: Route) -> None:
+def test_known_scopes_keep_their_name_and_others_are_forwarded_as_a_sha256(route: Route) -> None:
     def scope_of(name: str) -> str:
         (group,) = route.through(traces([span(CALL)], scope=name))
         assert not group.scope.version
@@ -332,7 +332,7 @@ def test_other_keys_under_our_prefix_are_removed(route: Route) -> None:
     assert _kept(route, {**CALL, **odd, "infraprism.entity_id": "alone"}) == CALL
 
 
-def test_of_a_key_that_stands_twice_the_first_counts_and_the_second_goes(route: Route) -> None:
+def test_the_first_value_of_a_duplicate_key_is_kept(route: Route) -> None:
     twice = (
         pairs(CALL)
         + pairs({"gen_ai.request.model": "another", "infraprism.tags.a": "1"})
@@ -349,7 +349,7 @@ def test_of_a_key_that_stands_twice_the_first_counts_and_the_second_goes(route: 
 @pytest.mark.parametrize(
     "held", ["text", ["gen_ai.request.model"], {"gen_ai.usage.input_tokens": 9, "infraprism.tags.x": "y"}]
 )
-@pytest.mark.parametrize("base", [CALL, {**CALL, **ATTRIBUTED}, LANGFUSE], ids=["bare", "attributed", "of a family"])
+@pytest.mark.parametrize("base", [CALL, {**CALL, **ATTRIBUTED}, LANGFUSE], ids=["bare", "attributed", "langfuse"])
 def test_attributes_that_the_statements_use_for_themselves_change_nothing_when_an_app_sends_them(
     route: Route, base: dict[str, Any], held: object
 ) -> None:
@@ -364,7 +364,7 @@ def test_no_more_tags_arrive_than_an_event_may_have(route: Route) -> None:
     assert set(_kept(route, {**CALL, **many})) == {*CALL, *sorted(many)[: fields.MAX_TAGS]}
 
 
-def test_text_that_is_no_utf8_is_left_out_so_that_the_backend_can_read_the_rest(route: Route) -> None:
+def test_text_that_is_no_utf8_is_replaced_so_that_the_backend_can_parse_the_request(route: Route) -> None:
     good = traces([span({**CALL, "infraprism.session_id": "good", "infraprism.tags.a": "tag?"})])
     raw = good.SerializeToString().replace(b"good", b"\xff\xfe\xfd\xfc").replace(b"tag?", b"tag\xff")
     replaced = {"infraprism.session_id": "\n", "infraprism.tags.a": "\n"}

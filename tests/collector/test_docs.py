@@ -1,4 +1,4 @@
-"""What docs/collector.md tells a user to run, runs."""
+"""The commands and configurations of docs/collector.md work."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_copy_for_infraprism_leaves_an_existing_pipeline_as_it_is(tmp_path: Pa
             assert eventually(lambda: len(sink.spans()) == 1)
             assert CANARY.encode() not in sink.seen()
             second.stop()
-            for _ in range(10):  # the copies' queue is full at once: nobody takes them any more
+            for _ in range(10):  # the queue of the copies is full at once
                 sent.append(span(CALL))
                 assert first.send(traces(sent[-1:]))[0]
                 time.sleep(0.3)

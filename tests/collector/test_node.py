@@ -1,4 +1,4 @@
-"""Apps in another language, with nothing of ours in them, through the real collector.
+"""Apps in another language, without our packages, through the real collector.
 
 Node.js with the AI SDK's own spans, and with OpenTelemetry's instrumentation of the openai package.
 """
@@ -22,21 +22,21 @@ from infraprism.local_provider import LocalProvider, Truth
 from infraprism.schema.usage import Usage
 
 HERE = Path(__file__).parent
-CANARY = "canary-51d0-the-patient-said"
+CANARY = "canary-51d0-the-patient"
 RESOURCE = "service.name=a-service-with-a-secret-name,infraprism.entity_type=team,infraprism.entity_id=search"
 SECRETS = [CANARY, "a-service-with-a-secret-name", OPENAI_KEY]
 
 
 def _billed(truth: Truth) -> tuple[Any, ...]:
-    """What the provider knows of a call."""
+    """Fields of a call as the provider counted them."""
     used = truth.usage
     model = truth.model_answered if used and truth.operation != "embeddings" else truth.model_asked
     output = used and (used.output_tokens or (0 if truth.operation == "embeddings" else None))
     return model, used and used.input_tokens, output, used is not None
 
 
-def _told(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What an event tells of it."""
+def _reported(event: dict[str, Any]) -> tuple[Any, ...]:
+    """The same fields of an event."""
     output = event["output_tokens"] or (0 if event["operation"] == "embeddings" else None)
     return event["model"], event["input_tokens"], output, event["success"]
 
@@ -70,7 +70,7 @@ def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_pro
         truth, found = provider.calls, backend.events()
         _, errors = backend.stop()
     assert len(truth) == 5
-    assert Counter(map(_told, found)) == Counter(map(_billed, truth))
+    assert Counter(map(_reported, found)) == Counter(map(_billed, truth))
     assert [event for event in found if event["success"] and Decimal(str(event["cost_usd"])) != _price(event)] == []
     attribution = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
     assert attribution == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})

@@ -102,9 +102,9 @@ def traces(
 
 
 def fill(message: Message, text: str = PROMPT, depth: int = 0) -> None:
-    """Put the text into every string and bytes field of a message and below it, and into a field that nobody knows.
+    """Put the text into every string and bytes field of a message and below it, and into an unknown field.
 
-    What stands there already stays.
+    Values that are set already are kept.
     """
     message.MergeFromString(_UNKNOWN_FIELD + bytes([len(text)]) + text.encode())
     for field in message.DESCRIPTOR.fields:
@@ -132,7 +132,7 @@ def _fill_inner(message: Message, field: FieldDescriptor, text: str, depth: int)
     if field.message_type.name == "KeyValue":
         inner.extend([KeyValue(key=f"{text}.{at}", value=held) for at, held in enumerate(values(text))])
         inner.extend(pairs(dict.fromkeys(_SPOOFED, text)))
-        # What an application says of its own may say what it likes, within the guards.
+        # Attribution is text of the application, within the guards.
         inner.extend(pairs(dict.fromkeys(_ATTRIBUTION, PROMPT)))
         return
     if not inner:

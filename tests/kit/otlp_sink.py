@@ -1,4 +1,4 @@
-"""A real OTLP endpoint on loopback that keeps every byte it is sent, and answers as it is told.
+"""A real OTLP endpoint on loopback that keeps every byte it receives, and answers as configured.
 
     with OtlpSink("grpc") as sink:
         exporter = InfraPrismSpanExporter(sink.endpoint, "ip-test", "grpc")
@@ -168,7 +168,7 @@ class OtlpSink:
             return list(self.requests)
 
     def receive(self, headers: dict[str, str], path: str, raw: bytes) -> Reply:
-        """Keep a request and say how to answer it; for the servers below."""
+        """Keep a request and return how to answer it; for the servers below."""
         body = gzip.decompress(raw) if headers.get("content-encoding") == "gzip" else raw
         with self._changed:
             if self._rule is not None:
