@@ -163,7 +163,7 @@ def _entries(dialects: Iterable[Dialect]) -> Iterable[tuple[str, object]]:
 
 
 def guards_of(dialects: Iterable[Dialect]) -> dict[str, Guard]:
-    """The guard of every key that may be forwarded of these dialects' spans; tags are not in it, since their keys are free.
+    """The guard of every key that may be forwarded of these dialects' spans, tags aside: their keys are free.
 
     Raises LookupError for a field or reader without a guard, so that a new kind of value cannot pass unseen, and for a
     key that two dialects read as different kinds.
