@@ -45,7 +45,7 @@ from tests.kit.backend import (
     span,
 )
 from tests.kit.events import event
-from tests.kit.otlp_canaries import traces as export_request
+from tests.kit.otlp_canaries import export_request
 
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.otlp_requests import parse_protobuf

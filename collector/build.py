@@ -3,8 +3,8 @@
     python collector/build.py            prints the path of the binary; the first run takes a minute or two
 
 The binary is kept under build/collector/, in a folder named after the manifest's hash: a changed manifest is a new
-build, and an unchanged one costs nothing. Needs Go (https://go.dev/dl) and a module proxy; exits with 3 and says so
-where Go is absent. Plain Python, so that it runs before anything is installed.
+build, and an unchanged one costs nothing. Needs Go (https://go.dev/dl) and a module proxy; exits with 3 and a
+message where Go is absent. Plain Python, so that it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def go() -> str | None:
 
 
 def build(go_command: str) -> Path:
-    """Build what the manifest says; raises CalledProcessError if a step fails, after its output was shown."""
+    """Build the manifest's collector; raises CalledProcessError if a step fails, after its output was shown."""
     target = binary()
     work = target.parent / "source"
     work.mkdir(parents=True, exist_ok=True)

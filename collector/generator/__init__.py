@@ -1,4 +1,4 @@
-"""Makes collector-config.yaml: the template, with the lists of statements that the tables amount to."""
+"""Generates collector-config.yaml from collector/template.yaml and the dialects' tables."""
 
 from collector.generator.config import config_text
 

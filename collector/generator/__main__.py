@@ -1,4 +1,4 @@
-"""`python -m collector.generator`: write collector-config.yaml anew."""
+"""`python -m collector.generator`: write collector-config.yaml."""
 
 from collector.generator.config import CONFIG, config_text
 

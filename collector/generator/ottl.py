@@ -1,26 +1,20 @@
-"""The few pieces of OTTL, the collector's transformation language, that the configuration is made of.
+"""Building blocks of OTTL, the transformation language of the collector's `transform` and `filter` processors.
 
-Two rules hold for every condition made here, since all of it runs under `error_mode: propagate`: nothing is compared,
-matched or converted before its type is known (a regular expression over a double that is no number fails, for
-example), and each `and` stands behind the check that makes its right side safe: OTTL stops at the first False.
+Statements under `error_mode: propagate` must not fail on any input: one failing span rejects its whole request. So no
+value is compared or matched before its type is known. `and` stops at the first False.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 SPAN: Final = "span.attributes"
-CLEAN: Final = "span.cache"
-"""Where the attributes of the cleaned span are put together; it starts empty in each group of statements."""
-COUNTS_KEY: Final = "counts"
-COUNTS: Final = f'{CLEAN}["{COUNTS_KEY}"]'
-"""Where the counts stand as texts while they are copied."""
-RESOURCE: Final = "resource.attributes"
 
 
 def text(value: str) -> str:
     """A string literal."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def at(where: str, key: str) -> str:
@@ -28,22 +22,31 @@ def at(where: str, key: str) -> str:
     return f"{where}[{text(key)}]"
 
 
-def all_of(*conditions: str) -> str:
-    """A conjunction; safe to nest."""
-    return " and ".join(conditions)
-
-
-def any_of(*conditions: str) -> str:
-    """A disjunction in brackets."""
-    return "(" + " or ".join(conditions) + ")"
+def cache(name: str) -> str:
+    """A working variable of a group of statements: it is empty at the start of each group, for each span."""
+    return at("span.cache", name)
 
 
 def matches(value: str, pattern: str) -> str:
-    """Whether a value is a string of a pattern; false for every other type."""
+    """Whether a value is a string that matches; False for every other type."""
     return f"IsString({value}) and IsMatch({value}, {text(pattern)})"
 
 
 def put(target: str, value: str, *conditions: str) -> str:
-    """A statement that sets a value, if all conditions hold."""
-    where = f" where {all_of(*conditions)}" if conditions else ""
-    return f"set({target}, {value}){where}"
+    """A statement that sets a value if all conditions hold."""
+    return when(f"set({target}, {value})", *conditions)
+
+
+def when(statement: str, *conditions: str) -> str:
+    """A statement that runs if all conditions hold."""
+    return f"{statement} where {' and '.join(conditions)}" if conditions else statement
+
+
+def keep(target: str, keys: Iterable[str]) -> str:
+    """A statement that removes all other keys of a map."""
+    return f"keep_keys({target}, [{', '.join(map(text, keys))}])"
+
+
+def replace_values(target: str, pattern: str, replacement: str) -> str:
+    """A statement that replaces each match of the pattern in each string of a map."""
+    return f'replace_all_patterns({target}, "value", {text(pattern)}, {text(replacement)})'

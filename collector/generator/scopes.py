@@ -1,154 +1,68 @@
-"""Which names of instrumentation scopes may leave: those of known instrumentations. Any other becomes a fingerprint.
+"""Names of instrumentation scopes that may be forwarded: those of known instrumentations; others become a SHA-256.
 
-The backend needs them to tell two spans of one call, made by two instrumentations, from two calls.
+The backend compares them to distinguish two spans of one call, made by two instrumentations, from two calls.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from collector.generator.guards import one_of
-
+from infraprism.dialects.guards import one_of
 from infraprism.dialects.table import Dialect
 from infraprism.schema import wire
 
 VERSION: Final = "^(?:[0-9]{1,6}(?:[.][0-9]{1,6}){0,3}(?:(?:a|b|rc|[.]dev|[.]post)[0-9]{1,6}){0,3})?$"
-"""Numbers, and the words that Python's versions know. Only our own scope keeps its version."""
-
-_OPENTELEMETRY: Final = (
-    "alephalpha",
-    "anthropic",
-    "bedrock",
-    "cohere",
-    "crewai",
-    "google_generativeai",
-    "groq",
-    "haystack",
-    "langchain",
-    "llamaindex",
-    "mistralai",
-    "ollama",
-    "openai",
-    "openai.v0",
-    "openai.v1",
-    "openai_agents",
-    "openai_v2",
-    "replicate",
-    "sagemaker",
-    "together",
-    "transformers",
-    "vertexai",
-    "voyageai",
-    "watsonx",
-    "writer",
-    "botocore.bedrock-runtime",
-    "google_genai",
-    "genai.openai",
-    "genai.anthropic",
-    "genai.google_genai",
-    "genai.langchain",
-    "genai.openai_agents",
-)
-_OPENINFERENCE: Final = (
-    "agno",
-    "anthropic",
-    "autogen",
-    "bedrock",
-    "claude_agent_sdk",
-    "crewai",
-    "dspy",
-    "google_adk",
-    "google_genai",
-    "groq",
-    "guardrails",
-    "haystack",
-    "instructor",
-    "langchain",
-    "litellm",
-    "llama_index",
-    "mistralai",
-    "openai",
-    "openai_agents",
-    "portkey",
-    "pydantic_ai",
-    "smolagents",
-    "vertexai",
-)
-_OPENLIT: Final = (
-    "anthropic",
-    "azure_ai_inference",
-    "bedrock",
-    "cohere",
-    "google_ai_studio",
-    "groq",
-    "langchain",
-    "litellm",
-    "mistral",
-    "ollama",
-    "openai",
-    "vertexai",
-)
-_NODE: Final = (
-    "@arizeai/openinference-instrumentation-anthropic",
-    "@arizeai/openinference-instrumentation-langchain",
-    "@arizeai/openinference-instrumentation-openai",
-    "@opentelemetry/instrumentation-openai",
-    "@traceloop/instrumentation-anthropic",
-    "@traceloop/instrumentation-bedrock",
-    "@traceloop/instrumentation-cohere",
-    "@traceloop/instrumentation-langchain",
-    "@traceloop/instrumentation-llamaindex",
-    "@traceloop/instrumentation-openai",
-    "@traceloop/instrumentation-vertexai",
-)
-_OTHERS: Final = (
-    "ai",
-    "com.anthropic.sdk.python",
-    "com.anthropic.sdk.typescript",
-    "gcp.vertex.agent",
-    "gen_ai",
-    "langfuse-sdk",
-    "litellm",
-    "logfire.anthropic",
-    "logfire.openai",
-    "opentelemetry.util.genai.handler",
-    "pydantic-ai",
-    "strands.telemetry.tracer",
-    "haystack.tracing",
-)
-
-KNOWN: Final = (
-    *(f"opentelemetry.instrumentation.{name}" for name in _OPENTELEMETRY),
-    *(f"openinference.instrumentation.{name}" for name in _OPENINFERENCE),
-    *(f"openlit.instrumentation.{name}" for name in _OPENLIT),
-    *_NODE,
-    *_OTHERS,
-    wire.SCOPE_NAME,
-    "infraprism.instrumentation",
-)
-
-
+"""Version of a Python package. Only the scope of InfraPrism's own exporters keeps its version."""
+_BY_PREFIX: Final = {
+    "opentelemetry.instrumentation.": (
+        "alephalpha anthropic bedrock botocore.bedrock-runtime cohere crewai genai.anthropic genai.google_genai "
+        "genai.langchain genai.openai genai.openai_agents google_genai google_generativeai groq haystack langchain "
+        "llamaindex mistralai ollama openai openai.v0 openai.v1 openai_agents openai_v2 replicate sagemaker together "
+        "transformers vertexai voyageai watsonx writer"
+    ),
+    "openinference.instrumentation.": (
+        "agno anthropic autogen bedrock claude_agent_sdk crewai dspy google_adk google_genai groq guardrails haystack "
+        "instructor langchain litellm llama_index mistralai openai openai_agents portkey pydantic_ai smolagents "
+        "vertexai"
+    ),
+    "openlit.instrumentation.": (
+        "anthropic azure_ai_inference bedrock cohere google_ai_studio groq langchain litellm mistral ollama openai "
+        "vertexai"
+    ),
+    "@arizeai/openinference-instrumentation-": "anthropic langchain openai",
+    "@opentelemetry/instrumentation-": "openai",
+    "@traceloop/instrumentation-": "anthropic bedrock cohere langchain llamaindex openai vertexai",
+    "": (
+        "ai com.anthropic.sdk.python com.anthropic.sdk.typescript gcp.vertex.agent gen_ai langfuse-sdk litellm "
+        "logfire.anthropic logfire.openai opentelemetry.util.genai.handler pydantic-ai strands.telemetry.tracer "
+        f"haystack.tracing infraprism.instrumentation {wire.SCOPE_NAME}"
+    ),
+}
 _STARTS: Final = (".", "-", "_")
 
 
-def starts(dialects: Sequence[Dialect]) -> tuple[str, ...]:
-    """The beginnings of names by which tables tell their scopes, longest first.
-
-    Of a scope that begins so, and is not known by its whole name, the beginning alone leaves.
-    """
-    found = {name for dialect in dialects for name in dialect.scopes if name.endswith(_STARTS)}
-    return tuple(sorted(found, key=lambda name: (-len(name), name)))
+def starts(dialects: Iterable[Dialect]) -> str:
+    """The pattern of the prefixes by which dialects recognise scopes; of such a name the prefix alone is forwarded."""
+    return _factored({}, (name for dialect in dialects for name in dialect.scopes if name.endswith(_STARTS)))
 
 
-def pattern(dialects: Sequence[Dialect]) -> str:
-    """The anchored pattern of all that a name may be: a known one, a fingerprint, or empty."""
-    names = one_of({*KNOWN, *(name for dialect in dialects for name in dialect.scopes), ""})
-    return names.removesuffix(")$") + "|[0-9a-f]{64})$"
+def pattern(dialects: Iterable[Dialect]) -> str:
+    """The pattern of scope names that are forwarded as they are: known ones, a SHA-256, none."""
+    return f"|[0-9a-f]{{64}}|{_factored(_BY_PREFIX, (name for dialect in dialects for name in dialect.scopes))}"
+
+
+def _factored(known: Mapping[str, str], further: Iterable[str]) -> str:
+    """Alternatives with the prefixes they share."""
+    by_prefix = {prefix: set(known.get(prefix, "").split()) for prefix in _BY_PREFIX}
+    for name in further:
+        prefix = max((prefix for prefix in by_prefix if name.startswith(prefix) and name != prefix), key=len)
+        by_prefix[prefix].add(name.removeprefix(prefix))
+    groups = ((re.escape(prefix), one_of(names)) for prefix, names in by_prefix.items() if names)
+    return "|".join(f"{prefix}(?:{names})" if prefix else names for prefix, names in groups)
 
 
 def of_dialect(dialect: Dialect) -> str:
-    """The pattern of the scopes that a table tells its dialect by."""
-    names = (re.escape(name) + ("" if name.endswith(_STARTS) else "$") for name in sorted(dialect.scopes))
-    return "^(?:" + "|".join(names) + ")"
+    """The pattern of the scopes by which a dialect is recognised."""
+    return "^(?:" + "|".join(re.escape(name) + ("" if name.endswith(_STARTS) else "$") for name in dialect.scopes) + ")"

@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.any_event import any_event
 from tests.kit.backend import Backend, set_attribute, span
 from tests.kit.events import event
-from tests.kit.search import traces as find_canaries
+from tests.kit.search import find_canaries
 
 from infraprism.backend.store import schema
 from infraprism.schema import FIELDS, Event, Field, wire

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import CALL, LANGCHAIN, LLM, SEMCONV, Backend, cleaned_span, nested_span
-from tests.kit.otlp_canaries import traces as export_request
+from tests.kit.otlp_canaries import export_request
 
 from infraprism.backend.span_conversion.account_calls import MAX_CALLS
 from infraprism.deduplication.deduplicator import HOLD_S

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from tests.kit.collector import Collector, Config, eventually
-from tests.kit.otlp_canaries import span, traces
+from tests.kit.otlp_canaries import export_request, span
 from tests.kit.otlp_sink import OtlpSink
 
 CALL = {
@@ -50,7 +50,7 @@ class Route:
                 taken, answer = self.collector.send(request, protocol)
             assert taken, answer
         last = span(CALL)
-        assert self.collector.send(traces([last]))[0]
+        assert self.collector.send(export_request([last]))[0]
         assert eventually(
             lambda: any(s.span_id == last.span_id for r in self.sink.requests[before:] for s in r.spans())
         )

@@ -1,4 +1,4 @@
-"""Content does not get through the real collector: not to the backend, not to its disk, not into its own log."""
+"""The real collector forwards, stores and logs no content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.collector import payloads
 from tests.collector.conftest import CALL, QUICK, Route
 from tests.kit import search
 from tests.kit.collector import PROTOCOLS, Collector, eventually
-from tests.kit.otlp_canaries import CANARY, PROMPT, fill, span, traces
+from tests.kit.otlp_canaries import CANARY, PROMPT, export_request, fill, span
 from tests.kit.otlp_sink import OtlpSink, Reply
 
 _KINDS = 8
@@ -42,7 +42,7 @@ def test_the_canaries_reach_every_place_of_a_span() -> None:
         assert CANARY in getattr(one, name)
     assert CANARY in whole.schema_url
     assert CANARY in group.schema_url
-    assert {"names", "kept"} < set(payloads.SCRATCH)
+    assert {"tags", "clean", "block"} < set(payloads.SCRATCH)
     bare = span(CALL)
     fill(bare)
     assert _texts(bare) > 100
@@ -61,7 +61,7 @@ def test_no_canary_arrives_or_is_written_anywhere(route: Route, protocol: str) -
         len(group.spans) for request in payloads.spans(kinds) for r in request.resource_spans for group in r.scope_spans
     )
     arrived = [one for request in route.sink.requests[before:] for one in request.spans()]
-    # Those whose operation, or whose event, was spoilt are no calls any more; all others arrive without the canary.
+    # A span with another operation, or an incomplete event, is no call; all others arrive without the canary.
     assert sent * 0.85 < len(arrived) <= sent + 1
     assert not search.traces([CANARY], route.sink.seen())
     assert not [path for path, data in search.files(route.collector.queue) if search.traces([CANARY], data)]
@@ -73,11 +73,11 @@ def test_the_gate_drops_no_cleaned_span(route: Route) -> None:
         route.collector.send(request)
     route.through()  # waits until all that came before has arrived
     assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/gate") == 0
-    assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/llm_calls_only") > 0
+    assert route.collector.metric("otelcol_processor_filter_spans_filtered", filter="filter/drop_events") > 0
 
 
-def test_what_cannot_be_read_is_refused_without_a_word_of_it_in_the_log(route: Route) -> None:
-    whole = traces([span({**CALL, "gen_ai.prompt": PROMPT})]).SerializeToString()
+def test_an_unreadable_request_is_refused_and_nothing_of_it_is_logged(route: Route) -> None:
+    whole = export_request([span({**CALL, "gen_ai.prompt": PROMPT})]).SerializeToString()
     broken = {
         "application/x-protobuf": whole[: len(whole) // 2] + b"\xff" * 20,
         "application/json": b'{"resourceSpans": [{"scopeSpans": [{"spans": "' + PROMPT.encode() + b'"}]}]}',
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_refused_without_a_word_of_it_in_the_log(route: R
     assert not search.traces([CANARY], route.collector.log().encode())
 
 
-def test_the_queue_on_disk_holds_cleaned_spans_only_also_after_a_crash(tmp_path: Path) -> None:
+def test_the_queue_on_disk_has_redacted_spans_only_also_after_a_crash(tmp_path: Path) -> None:
     with OtlpSink() as sink:
         sink.answer_by(lambda *_: Reply(status=503))
         with Collector(tmp_path, sink.endpoint, overlay=QUICK) as collector:

@@ -1,4 +1,4 @@
-"""What docs/collector.md tells a user to run, runs."""
+"""The commands and configurations of docs/collector.md work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.collector.conftest import CALL, QUICK
 from tests.kit.collector import CONFIG, ROOT, Collector, Config, eventually, load
-from tests.kit.otlp_canaries import CANARY, PROMPT, span, traces
+from tests.kit.otlp_canaries import CANARY, PROMPT, export_request, span
 from tests.kit.otlp_sink import OtlpSink, Reply
 
 PAGE = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8")
@@ -53,13 +53,13 @@ def test_a_copy_for_infraprism_leaves_an_existing_pipeline_as_it_is(tmp_path: Pa
         first.environment["INFRAPRISM_COLLECTOR"] = f"localhost:{second.grpc_port}"
         with first:
             sent = [span({**CALL, "gen_ai.input.messages": PROMPT}), span({"http.route": "/"})]
-            assert first.send(traces(sent))[0]
+            assert first.send(export_request(sent))[0]
             assert eventually(lambda: len(sink.spans()) == 1)
             assert CANARY.encode() not in sink.seen()
             second.stop()
-            for _ in range(10):  # the copies' queue is full at once: nobody takes them any more
+            for _ in range(10):  # the queue of the copies is full at once
                 sent.append(span(CALL))
-                assert first.send(traces(sent[-1:]))[0]
+                assert first.send(export_request(sent[-1:]))[0]
                 time.sleep(0.3)
             for one in sent:
                 one.status.SetInParent()
@@ -73,7 +73,9 @@ def test_agents_and_a_gateway_with_the_same_file_deliver_what_one_collector_does
         Collector(tmp_path / "gateway", sink.endpoint, overlay=QUICK) as gateway,
         Collector(tmp_path / "agent", f"http://localhost:{gateway.http_port}", overlay=QUICK) as agent,
     ):
-        request = traces([span({**CALL, "gen_ai.input.messages": PROMPT, "error.type": "openai.APITimeoutError"})])
+        request = export_request(
+            [span({**CALL, "gen_ai.input.messages": PROMPT, "error.type": "openai.APITimeoutError"})]
+        )
         assert agent.send(request)[0]
         assert gateway.send(request)[0]
         assert eventually(lambda: len(sink.spans()) == 2)
@@ -155,9 +157,9 @@ def test_the_page_names_the_version_that_is_tested() -> None:
 def test_the_counters_that_the_page_names_exist(tmp_path: Path) -> None:
     with OtlpSink() as sink, Collector(tmp_path, sink.endpoint, overlay=QUICK) as collector:
         sink.answer_with(Reply(status=401))
-        collector.send(traces([span(CALL), span({"no": "call"})]))
+        collector.send(export_request([span(CALL), span({"no": "call"})]))
         sink.wait_for(1)
-        collector.send(traces([span(CALL)]))
+        collector.send(export_request([span(CALL)]))
         sink.wait_for(2)
         # This one appears when the queue is full: another test fills it.
         names = set(re.findall(r"otelcol_[a-z_]+", PAGE)) - {"otelcol_exporter_enqueue_failed_spans"}

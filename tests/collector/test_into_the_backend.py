@@ -1,4 +1,4 @@
-"""The whole road: an app's own spans, prompts and all, through the real collector into the real backend."""
+"""End to end: spans of an app, with prompts, through the real collector into the real backend."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from tests.kit.backend import KEY, Backend
 from tests.kit.collector import Collector, eventually
+from tests.kit.otlp_canaries import export_request as otlp
 from tests.kit.otlp_canaries import span
-from tests.kit.otlp_canaries import traces as otlp
-from tests.kit.search import files, traces
+from tests.kit.search import files, find_canaries
 
 from infraprism.backend.ingest.receiver import MAX_BODY_BYTES
 from infraprism.schema import fields
 
-CANARY = "canary-9b21-the-patient-said"
+CANARY = "canary-9b21-the-patient"
 SECRETS = [CANARY, "secret-service-name", "sk-proj-KEYCANARY"]
 SEMCONV = "opentelemetry.instrumentation.openai_v2"
 OPENINFERENCE = "openinference.instrumentation.anthropic"
@@ -63,7 +63,7 @@ CLAUDE: dict[str, Any] = {
     "infraprism.tags.feature": "chatbot",
     **_VALUES,
 }
-AROUND: dict[str, Any] = {
+ENCLOSING: dict[str, Any] = {
     "openinference.span.kind": "LLM",
     "llm.provider": "openai",
     "llm.model_name": "gpt-4o-mini",
@@ -83,10 +83,10 @@ def _app(exporter: SpanExporter) -> None:
 
     ends: dict[int, int] = {}
 
-    def make(scope: str, said: dict[str, Any], at: int, parent: Span | None = None, ms: int = 1200) -> Span:
+    def make(scope: str, attributes: dict[str, Any], at: int, parent: Span | None = None, ms: int = 1200) -> Span:
         context = None if parent is None else set_span_in_context(parent)
         made = provider.get_tracer(scope, schema_url="https://opentelemetry.io/schemas/1.30.0").start_span(
-            f"chat {CANARY}", context, SpanKind.CLIENT, said, start_time=_START_NS + at * _MS
+            f"chat {CANARY}", context, SpanKind.CLIENT, attributes, start_time=_START_NS + at * _MS
         )
         ends[made.get_span_context().span_id] = _START_NS + (at + ms) * _MS
         return made
@@ -100,10 +100,10 @@ def _app(exporter: SpanExporter) -> None:
         chat = make(SEMCONV, CHAT, at + 10, agent)
         chat.add_event("gen_ai.content.prompt", {"gen_ai.prompt": CANARY})
         end(chat)
-        around = make(LANGCHAIN, AROUND, at + 2000, agent, ms=1300)
-        inner = make(SEMCONV, {**CHAT, "gen_ai.response.id": f"chatcmpl-{number}"}, at + 2010, around)
+        enclosing = make(LANGCHAIN, ENCLOSING, at + 2000, agent, ms=1300)
+        inner = make(SEMCONV, {**CHAT, "gen_ai.response.id": f"chatcmpl-{number}"}, at + 2010, enclosing)
         end(inner)
-        end(around)
+        end(enclosing)
         claude = make(OPENINFERENCE, CLAUDE, at + 4000, ms=700)
         end(claude)
         end(agent)
@@ -118,7 +118,7 @@ def _app(exporter: SpanExporter) -> None:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What an app's run left behind."""
+    """Events, files and logs of one run of the app."""
 
     events: list[dict[str, Any]]
     folder: Path
@@ -128,7 +128,7 @@ class Arrived:
 @pytest.fixture(scope="module", params=["http", "grpc"])
 def arrived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Arrived:
     """The app's run, once for each protocol that an SDK sends by."""
-    folder = tmp_path_factory.mktemp("road")
+    folder = tmp_path_factory.mktemp("end-to-end")
     with Backend(folder / "data", key=KEY) as backend:
         collector = Collector(folder / "collector", backend.url)
         collector.environment["INFRAPRISM_API_KEY"] = KEY
@@ -146,7 +146,7 @@ def arrived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Arrived(found, folder, collector.log() + errors + "\n".join(backend.lines))
 
 
-def _told(event: dict[str, Any]) -> tuple[Any, ...]:
+def _reported(event: dict[str, Any]) -> tuple[Any, ...]:
     names = ("provider", "model", "input_tokens", "output_tokens", "latency_ms", "success", "error_type", "error_code")
     cost = None if event["cost_usd"] is None else Decimal(str(event["cost_usd"]))
     return (*(event[name] for name in names), cost, event["cost_status"])
@@ -156,10 +156,10 @@ def test_every_call_is_one_event_with_its_tokens_its_latency_and_its_cost(arrive
     mini = ("openai", "gpt-4o-mini-2024-07-18", 1000, 500, 1200, True, None, None, Decimal("0.00042"), "priced")
     claude = ("anthropic", "claude-sonnet-4-5-20250929", 2000, 100, 700, True, None, None, Decimal("0.0075"), "priced")
     failed = ("openai", "gpt-4o-mini", None, None, 1200, False, "rate_limit", "429", None, "no_usage")
-    assert Counter(map(_told, arrived.events)) == Counter({mini: 2 * CALLS, claude: CALLS, failed: 1})
+    assert Counter(map(_reported, arrived.events)) == Counter({mini: 2 * CALLS, claude: CALLS, failed: 1})
 
 
-def test_every_call_is_for_whom_its_span_says_or_else_its_service(arrived: Arrived) -> None:
+def test_every_call_has_the_attribution_of_its_span_or_else_its_service(arrived: Arrived) -> None:
     attribution = Counter(
         (event["provider"], event["entity_type"], event["entity_id"], event["session_id"], tuple(event["tags"].items()))
         for event in arrived.events
@@ -174,9 +174,9 @@ def test_every_call_is_for_whom_its_span_says_or_else_its_service(arrived: Arriv
 
 def test_no_prompt_is_in_any_file_or_log_behind_the_app(arrived: Arrived) -> None:
     held = {str(path): data for path, data in files(arrived.folder)}
-    assert any(traces(["acme-corp"], data) for data in held.values()), "what may be stored is found"
-    assert {path: found for path, data in held.items() if (found := traces(SECRETS, data))} == {}
-    assert traces(SECRETS, arrived.logs.encode()) == []
+    assert any(find_canaries(["acme-corp"], data) for data in held.values()), "what may be stored is found"
+    assert {path: found for path, data in held.items() if (found := find_canaries(SECRETS, data))} == {}
+    assert find_canaries(SECRETS, arrived.logs.encode()) == []
 
 
 def test_calls_with_as_many_and_as_long_tags_as_there_may_be_arrive_however_many_are_sent_at_once(

@@ -1,116 +1,74 @@
-"""Every step of the configuration has another behind it: none is all that stands between content and the wire."""
+"""Every step of the configuration is backed by another: with any single one removed, no canary arrives."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-from collector.generator import config_text
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import pytest
 from tests.collector import payloads
-from tests.collector.mutants import (
-    Mutant,
-    Switched,
-    removed_around_spans,
-    removed_steps,
-    side_by_side,
-    steps,
-    trace_id,
-)
+from tests.collector.mutants import Mutant, items, mutants, side_by_side, steps, without
 from tests.kit import search
-from tests.kit.collector import Collector, Config, load
+from tests.kit.collector import Collector, load
 from tests.kit.otlp_canaries import CANARY
-from tests.kit.otlp_sink import OtlpSink, Request
+from tests.kit.otlp_sink import OtlpSink
 
-_KINDS = 6
+_KINDS = 5
 """Types of values that a canary is put into; the leak tests use all of them on the configuration as it is."""
-_FEW_TAGS = 3
+_SHARDS = 6
+_PER_SHARD = 40
 
 
-def _arrived_and_leaking(
-    folder: Path,
-    config: Config,
-    pipelines: list[Mutant],
-    requests: Iterable[ExportTraceServiceRequest],
-    name_of: Callable[[Request], str],
-) -> tuple[Counter[str], set[str]]:
+def _arrived_and_leaking(folder: Path, chosen: Sequence[Mutant]) -> tuple[Counter[str], set[str]]:
     """How many spans arrive from each mutant, and the mutants that let a canary through."""
     arrived: Counter[str] = Counter()
     leaking = set()
     with (
         OtlpSink() as sink,
-        Collector(folder, sink.endpoint, side_by_side(config, pipelines, sink.endpoint)) as collector,
+        Collector(folder, sink.endpoint, side_by_side(load(), chosen, sink.endpoint)) as collector,
     ):
-        for request in requests:
-            collector.send(request)  # some mutants fail on some spans; the sender is told so, and nothing goes on
-        for request in sink.requests:
-            name = name_of(request)
-            arrived[name] += len(request.spans())
-            if search.traces([CANARY], request.body):
+        for request in payloads.spans(_KINDS, few=True):
+            collector.send(request)  # some mutants reject the request, and forward nothing of it
+        for arriving in sink.requests:
+            name = chosen[int(arriving.path.split("/")[1])].name
+            arrived[name] += len(arriving.spans())
+            if search.traces([CANARY], arriving.body):
                 leaking.add(name)
     return arrived, leaking
 
 
-def _small() -> Config:
-    config: Config = yaml.safe_load(config_text(payloads.SMALL, _FEW_TAGS))
-    return config
+def test_a_canary_arrives_where_all_cleaning_is_removed(tmp_path: Path) -> None:
+    bare = Mutant("no cleaning", {}, ["transform/recognise", "filter/llm_calls_only"])
+    arrived, leaking = _arrived_and_leaking(tmp_path, [bare, next(mutants(load()))])
+    assert leaking == {"no cleaning"}
+    assert arrived["nothing removed"] > 500
 
 
-def _path(request: Request) -> int:
-    return int(request.path.split("/")[1])
+@pytest.mark.parametrize("shard", range(_SHARDS))
+def test_no_canary_arrives_with_any_one_step_removed(tmp_path: Path, shard: int) -> None:
+    chosen = list(mutants(load()))[shard::_SHARDS]
+    leaking: set[str] = set()
+    for start in range(0, len(chosen), _PER_SHARD):
+        leaking |= _arrived_and_leaking(tmp_path / str(start), chosen[start : start + _PER_SHARD])[1]
+    assert not leaking, "\n".join(sorted(leaking))
 
 
-def test_no_canary_arrives_with_any_one_step_taken_out(tmp_path: Path) -> None:
+def test_every_statement_and_condition_is_removed_once() -> None:
     config = load()
-    mutants: list[Mutant] = [
-        ("nothing removed", {}, steps(config)),
-        ("all cleaning removed", {}, ["transform/recognise", "filter/llm_calls_only"]),
-        *removed_steps(config),
-    ]
-    arrived, leaking = _arrived_and_leaking(
-        tmp_path, config, mutants, payloads.spans(_KINDS), lambda request: mutants[_path(request)][0]
-    )
-    assert leaking == {"all cleaning removed"}, "\n".join(sorted(leaking))
-    assert arrived["nothing removed"] > 1000
-    assert arrived["without transform/clean"] < arrived["nothing removed"] / 10
+    texts = 0
+    for name in steps(config):
+        processor = config["processors"][name] or {}
+        for group in (*processor.get("trace_statements", ()), *processor.get("trace_conditions", ())):
+            texts += sum(len(group.get(kind, ())) for kind in ("statements", "conditions"))
+    removed = [mutant for mutant in mutants(config) if mutant.changed]
+    assert len({mutant.name for mutant in removed}) == len(removed) > texts > 150
 
 
-def test_no_canary_arrives_with_any_one_statement_or_group_around_spans_taken_out(tmp_path: Path) -> None:
-    config = _small()
-    mutants: list[Mutant] = [("nothing removed", {}, steps(config)), *removed_around_spans(config)]
-    arrived, leaking = _arrived_and_leaking(
-        tmp_path, config, mutants, payloads.spans(_KINDS, small=True), lambda request: mutants[_path(request)][0]
-    )
-    assert not leaking, "\n".join(sorted(leaking))
-    assert arrived["nothing removed"] > 500
-    assert len(mutants) > 10
-
-
-def _to_each(mutants: Switched, requests: Iterable[ExportTraceServiceRequest]) -> Iterator[ExportTraceServiceRequest]:
-    """All requests for each mutant, with its trace id in every span."""
-    own = [ExportTraceServiceRequest.FromString(request.SerializeToString()) for request in requests]
-    for number in range(len(mutants.names)):
-        for request in own:
-            for span in (
-                span for whole in request.resource_spans for group in whole.scope_spans for span in group.spans
-            ):
-                span.trace_id = trace_id(number)
-            yield request
-
-
-def test_no_canary_arrives_with_any_one_statement_or_group_taken_out_or_all_guards_off(tmp_path: Path) -> None:
-    mutants = Switched(_small())
-    names = {trace_id(number): name for number, name in enumerate(mutants.names)}
-
-    def name_of(request: Request) -> str:
-        (own,) = {span.trace_id for span in request.spans()}
-        return names[own]
-
-    every_step = [("all mutants", {}, steps(mutants.config))]
-    requests = _to_each(mutants, payloads.spans(_KINDS, small=True))
-    arrived, leaking = _arrived_and_leaking(tmp_path, mutants.config, every_step, requests, name_of)
-    assert not leaking, "\n".join(sorted(leaking))
-    assert arrived["nothing removed"] > 500
-    assert len(names) > 50
+def test_removing_a_step_removes_nothing_else() -> None:
+    made = {"groups": [{"context": "span", "statements": ["a", "b"]}, {"context": "scope", "statements": ["c"]}]}
+    paths = list(items(made))
+    assert paths == [("groups", 0), ("groups", 0, "statements", 0), ("groups", 0, "statements", 1), ("groups", 1)]
+    assert without(made, paths[0]) == {"groups": [{"context": "scope", "statements": ["c"]}]}
+    assert without(made, paths[2])["groups"][0]["statements"] == ["a"]
+    assert made["groups"][0]["statements"] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Apps in another language, with nothing of ours in them, through the real collector.
+"""Apps in another language, without our packages, through the real collector.
 
 Node.js with the AI SDK's own spans, and with OpenTelemetry's instrumentation of the openai package.
 """
@@ -15,14 +15,14 @@ from tests.kit import node
 from tests.kit.backend import KEY, Backend
 from tests.kit.collector import Collector, eventually
 from tests.kit.provider import OPENAI_KEY
-from tests.kit.search import files, traces
+from tests.kit.search import files, find_canaries
 
 from infraprism import pricing
 from infraprism.local_provider import BillingRecord, LocalProvider
 from infraprism.schema.usage import Usage
 
 HERE = Path(__file__).parent
-CANARY = "canary-51d0-the-patient-said"
+CANARY = "canary-51d0-the-patient"
 RESOURCE = "service.name=a-service-with-a-secret-name,infraprism.entity_type=team,infraprism.entity_id=search"
 SECRETS = [CANARY, "a-service-with-a-secret-name", OPENAI_KEY]
 
@@ -35,8 +35,8 @@ def _billed(truth: BillingRecord) -> tuple[Any, ...]:
     return model, used and used.input_tokens, output, used is not None
 
 
-def _told(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What an event tells of it."""
+def _reported(event: dict[str, Any]) -> tuple[Any, ...]:
+    """The same fields of an event."""
     output = event["output_tokens"] or (0 if event["operation"] == "embeddings" else None)
     return event["model"], event["input_tokens"], output, event["success"]
 
@@ -71,13 +71,13 @@ def test_a_node_app_through_the_collector_is_exact_attributed_and_leaves_its_pro
         truth, found = provider.calls, backend.events()
         _, errors = backend.stop()
     assert len(truth) == 5
-    assert Counter(map(_told, found)) == Counter(map(_billed, truth))
+    assert Counter(map(_reported, found)) == Counter(map(_billed, truth))
     assert [event for event in found if event["success"] and Decimal(str(event["cost_usd"])) != _price(event)] == []
     attribution = Counter((event["entity_id"], event["session_id"], tuple(event["tags"].items())) for event in found)
     assert attribution == Counter({("search", None, ()): 3, ("acme-corp", "s-1", (("feature", "chatbot"),)): 2})
     (failed,) = [event for event in found if not event["success"]]
     assert (failed["error_type"], failed["error_code"], failed["cost_status"]) == ("rate_limit", "429", "no_usage")
     held = {str(path): data for path, data in files(tmp_path)}
-    assert any(traces(["acme-corp"], data) for data in held.values()), "what may be stored is found"
-    assert {path: seen for path, data in held.items() if (seen := traces(SECRETS, data))} == {}
-    assert traces(SECRETS, (collector.log() + errors).encode()) == []
+    assert any(find_canaries(["acme-corp"], data) for data in held.values()), "what may be stored is found"
+    assert {path: seen for path, data in held.items() if (seen := find_canaries(SECRETS, data))} == {}
+    assert find_canaries(SECRETS, (collector.log() + errors).encode()) == []

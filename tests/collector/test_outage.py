@@ -10,7 +10,7 @@ from pathlib import Path
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.collector.conftest import CALL, QUICK
 from tests.kit.collector import Collector, Config, eventually
-from tests.kit.otlp_canaries import span, traces
+from tests.kit.otlp_canaries import export_request, span
 from tests.kit.otlp_sink import OtlpSink, Reply
 from tests.kit.ports import free_port
 
@@ -30,7 +30,7 @@ def _send(collector: Collector, requests: int) -> tuple[list[bytes], list[bytes]
     refused: list[bytes] = []
     for _ in range(requests):
         spans = [span(CALL) for _ in range(_PER_REQUEST)]
-        taken, _ = collector.send(traces(spans))
+        taken, _ = collector.send(export_request(spans))
         (accepted if taken else refused).extend(one.span_id for one in spans)
     return accepted, refused
 
@@ -43,7 +43,7 @@ def test_what_was_accepted_survives_the_backend_and_the_collector_and_arrives_on
     port = free_port()
     collector = Collector(tmp_path, f"http://localhost:{port}", overlay=QUICK)
     collector.start()
-    accepted, refused = _send(collector, 40)  # nobody listens
+    accepted, refused = _send(collector, 40)  # no backend
     collector.kill()
     collector.start()
     more, refused_too = _send(collector, 20)
@@ -61,7 +61,7 @@ def test_what_was_accepted_survives_the_backend_and_the_collector_and_arrives_on
 def test_a_full_queue_refuses_what_it_cannot_keep_and_loses_nothing_of_the_rest(tmp_path: Path) -> None:
     with OtlpSink() as sink:
         sink.answer_by(lambda *_: Reply(status=503))
-        # As many as are under way are out of the queue's books: a batch that is being sent, and one that is made.
+        # Two batches are not counted in the queue: the one being sent, and the one being made.
         settings = _queue(
             queue_size=500, batch={"sizer": "items", "flush_timeout": "50ms", "min_size": 1, "max_size": 100}
         )
@@ -88,7 +88,9 @@ def test_a_sender_that_is_refused_is_asked_to_try_again(tmp_path: Path) -> None:
             sink.endpoint,
             overlay=_queue(queue_size=1, batch={"sizer": "items", "min_size": 1, "max_size": 1}),
         ) as collector:
-            answers = {collector.send(traces([span(CALL), span(CALL)]), protocol) for protocol in ("grpc", "http/json")}
+            answers = {
+                collector.send(export_request([span(CALL), span(CALL)]), protocol) for protocol in ("grpc", "http/json")
+            }
             grpc_answer, http_answer = sorted(
                 (answer for _, answer in answers), key=lambda text: b"UNAVAILABLE" not in text
             )
@@ -106,7 +108,7 @@ def test_a_refusal_that_is_final_is_counted(tmp_path: Path) -> None:
             assert eventually(lambda: collector.metric(name) == len(accepted))
 
 
-def test_the_key_is_sent_and_stands_in_no_log(tmp_path: Path) -> None:
+def test_the_api_key_is_sent_and_not_logged(tmp_path: Path) -> None:
     with OtlpSink() as sink, Collector(tmp_path, sink.endpoint, overlay=QUICK) as collector:
         _send(collector, 1)
         sink.wait_for(1)

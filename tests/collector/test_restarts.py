@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import KEY, Backend
 from tests.kit.collector import Collector, Config, eventually
-from tests.kit.otlp_canaries import span, traces
+from tests.kit.otlp_canaries import export_request, span
 from tests.kit.ports import free_port
 
 from infraprism.schema.event import event_id
@@ -29,7 +29,7 @@ CHAT: dict[str, Any] = {
     "gen_ai.usage.input_tokens": 1000,
     "gen_ai.usage.output_tokens": 500,
 }
-AROUND: dict[str, Any] = {
+ENCLOSING: dict[str, Any] = {
     "openinference.span.kind": "LLM",
     "llm.provider": "openai",
     "llm.model_name": "gpt-4o-mini",
@@ -52,7 +52,7 @@ _MS = 1_000_000
 
 
 def _calls(number: int) -> Iterator[tuple[Span, Span | None]]:
-    """The calls of one app: every second one is reported by a framework's span around it as well."""
+    """The calls of one app: every second one is reported by a enclosing span of a framework as well."""
     for at in range(CALLS_PER_APP):
         inner = span(CHAT)
         inner.start_time_unix_nano += (number * CALLS_PER_APP + at) * 3000 * _MS
@@ -60,7 +60,7 @@ def _calls(number: int) -> Iterator[tuple[Span, Span | None]]:
         if at % 2:
             yield inner, None
             continue
-        outer = span(AROUND)
+        outer = span(ENCLOSING)
         outer.trace_id, inner.parent_span_id = inner.trace_id, outer.span_id
         outer.start_time_unix_nano = inner.start_time_unix_nano - _MS
         outer.end_time_unix_nano = inner.end_time_unix_nano + _MS
@@ -73,8 +73,8 @@ def _requests() -> tuple[list[ExportTraceServiceRequest], list[set[str]]]:
     for number in range(APPS):
         made = list(_calls(number))
         # The frameworks' spans leave with the next batch: they reach the collector apart.
-        requests.append(traces([inner for inner, _ in made], SEMCONV))
-        requests.append(traces([outer for _, outer in made if outer is not None], LANGCHAIN))
+        requests.append(export_request([inner for inner, _ in made], SEMCONV))
+        requests.append(export_request([outer for _, outer in made if outer is not None], LANGCHAIN))
         calls += [{_id(one) for one in pair if one is not None} for pair in made]
     return requests, calls
 
@@ -100,7 +100,7 @@ def test_backend_and_collector_killed_with_the_queue_full_store_every_accepted_c
     collector.environment["INFRAPRISM_API_KEY"] = KEY
     requests, calls = _requests()
     collector.start()
-    for place, request in enumerate(requests):  # nobody listens: all of it waits in the queue
+    for place, request in enumerate(requests):  # no backend: all of it is queued
         assert collector.send(request)[0]
         if place == len(requests) // 2:
             collector.kill()
@@ -108,7 +108,7 @@ def test_backend_and_collector_killed_with_the_queue_full_store_every_accepted_c
     choose = random.Random(11)
     for number in range(6):
         backend = Backend(tmp_path / "data", key=KEY, port=port)
-        # While it takes requests in, while it holds them to settle them, while it stores and answers them.
+        # While it receives requests, while it holds them for deduplication, while it stores and answers them.
         time.sleep(choose.uniform(0.1, 2.5))
         if number % 2:
             collector.kill()

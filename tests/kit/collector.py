@@ -42,14 +42,14 @@ SIGNALS = {
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 START_TIMEOUT_S = 300.0
-"""Long enough for many pipelines on a busy machine; a collector that cannot start says so at once."""
+"""Long enough for many pipelines on a busy machine; a collector that cannot start ends at once."""
 Config = dict[str, Any]
 
 
 def binary() -> Path:
     """The collector: the one that OTELCOL names, else our own build of the manifest.
 
-    Where it cannot be built the test is skipped, and says so; in CI it fails.
+    Where it cannot be built the test is skipped with a message; in CI it fails.
     """
     if named := os.environ.get("OTELCOL"):
         return Path(named)

@@ -103,5 +103,3 @@ UNCLASSIFIED: Final = (
     *("My customer said: timeout", "CANARY RateLimitError", "a rate_limit_error, says CANARY", "status code 200"),
 )
 """Texts with numbers and words that do not classify the error."""
-
-TOLD, UNTOLD = CLASSIFIED, UNCLASSIFIED  # former names

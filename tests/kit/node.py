@@ -15,7 +15,7 @@ _INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
 
 def installed(app: Path) -> Path:
-    """A folder with the app and its packages. Without Node.js the test is skipped, and says so; in CI it fails."""
+    """A folder with the app and its packages. Without Node.js the test is skipped with a message; in CI it fails."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         message = "NOT TESTED: the Node.js app needs Node.js 20 or newer with npm (https://nodejs.org)"

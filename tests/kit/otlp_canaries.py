@@ -102,7 +102,10 @@ def export_request(
 
 
 def fill(message: Message, text: str = PROMPT, depth: int = 0) -> None:
-    """Set every empty string and bytes field of a message and its nested messages to the text, and an unknown field."""
+    """Put the text into every string and bytes field of a message and below it, and into an unknown field.
+
+    Values that are set already are kept.
+    """
     message.MergeFromString(_UNKNOWN_FIELD + bytes([len(text)]) + text.encode())
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None:
@@ -213,6 +216,3 @@ def in_each_key(
         spans += [span([*rest, *good, *bad]), span([*bad, *good, *rest])]
     for start in range(0, len(spans), per_request):
         yield export_request(spans[start : start + per_request], scope)
-
-
-traces = export_request  # former name

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.otlp_sink import OtlpSink
-from tests.kit.search import traces
+from tests.kit.search import find_canaries
 from tests.leaks import app
 from tests.leaks.runs import CANARIES, PROTOCOLS, Ran, complete, run_app
 
@@ -74,13 +74,13 @@ def facts(span: Span) -> tuple[Any, ...]:
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_route_exports_a_canary(route: str, protocol: str) -> None:
     sent = sent_by(route, protocol)
-    assert traces(CANARIES, sent.received) == []
+    assert find_canaries(CANARIES, sent.received) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_route_logs_a_canary(route: str, protocol: str) -> None:
-    assert traces(CANARIES, sent_by(route, protocol).ran.logs.encode()) == []
+    assert find_canaries(CANARIES, sent_by(route, protocol).ran.logs.encode()) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -114,8 +114,8 @@ def test_an_event_is_a_span_with_only_fields_of_the_table(protocol: str) -> None
 
 def test_the_search_finds_a_canary_that_is_exported_or_logged() -> None:
     sent = run_to_sink("http/protobuf", "processor", LEAK_A_CANARY="1")
-    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.received)
-    assert f"{app.CANARY} as plain" in traces(CANARIES, sent.ran.logs.encode())
+    assert f"{app.CANARY} as plain" in find_canaries(CANARIES, sent.received)
+    assert f"{app.CANARY} as plain" in find_canaries(CANARIES, sent.ran.logs.encode())
 
 
 def test_the_applications_own_exporter_gets_the_same_spans_as_without_infraprism(tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ def test_the_applications_own_exporter_gets_the_same_spans_as_without_infraprism
     ]
     ours = [span for span in ours if "CANARY" not in span["name"] and not span["name"].startswith("anthropic.")]
     assert len(ours) > 0
-    assert traces(CANARIES, json.dumps([{**span, "resource": None} for span in ours]).encode()) == []
+    assert find_canaries(CANARIES, json.dumps([{**span, "resource": None} for span in ours]).encode()) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.kit.backend import KEY, Backend
-from tests.kit.search import files, traces
+from tests.kit.search import files, find_canaries
 from tests.leaks.runs import CANARIES, PROTOCOLS, complete, run_app
 
 
@@ -28,11 +28,11 @@ def test_the_store_contains_every_call_exactly_once_and_no_file_contains_a_canar
         _, errors = backend.stop()
     assert complete(ran.records) - Counter(map(facts, stored)) == Counter()
     assert len(stored) == len(ran.records)
-    found = {str(path): traces(CANARIES, data) for path, data in files(tmp_path)}
+    found = {str(path): find_canaries(CANARIES, data) for path, data in files(tmp_path)}
     assert len(found) > 1
     assert {path: trace for path, trace in found.items() if trace} == {}
-    assert traces(CANARIES, ("\n".join(backend.lines) + errors).encode()) == []
-    assert traces([KEY], b"".join(data for _, data in files(tmp_path))) == [], "only the key's hash is stored"
+    assert find_canaries(CANARIES, ("\n".join(backend.lines) + errors).encode()) == []
+    assert find_canaries([KEY], b"".join(data for _, data in files(tmp_path))) == [], "only the key's hash is stored"
 
 
 def test_the_search_finds_the_attribution_of_the_application_in_the_files_of_the_store(tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ def test_the_search_finds_the_attribution_of_the_application_in_the_files_of_the
         )
         assert {event["entity_id"] for event in backend.events()} == {customer}
         backend.stop()
-    assert any(traces([customer], data) for _, data in files(tmp_path))
+    assert any(find_canaries([customer], data) for _, data in files(tmp_path))

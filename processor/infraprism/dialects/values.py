@@ -236,10 +236,3 @@ def _gather(parsed: Mapping[str, object], wanted: Tree, found: list[tuple[str, o
                 found.append((want, value))
             elif isinstance(value, Mapping) and type(want) is dict:
                 _gather(value, want, found)
-
-
-# Former names, used by the generator of the collector's configuration.
-error_in_text = error_from_message
-failure = error_if_false
-ended_in_error = error_from_finish_reasons
-stream_object = is_stream_object

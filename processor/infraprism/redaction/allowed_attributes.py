@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from infraprism.dialects import DIALECTS, values
-from infraprism.dialects.table import READERS, As, key_of
-from infraprism.providers.detection import SPELLINGS
+from infraprism.dialects import DIALECTS, guards, values
+from infraprism.dialects.table import key_of
 from infraprism.providers.error_classification import classify_error
 from infraprism.schema import fields
 
@@ -28,7 +27,6 @@ _KINDS: Final = (
 )
 _OPERATIONS: Final = frozenset(
     {
-        *(name for dialect in DIALECTS for name in dialect.operations if re.fullmatch("[A-Za-z_.]{1,64}", name)),
         *("invoke_agent", "create_agent", "execute_tool", "invoke_workflow", "agent_step", "execute_task", "retrieval"),
         *("execute_event_loop_cycle", "fetch_response", "ai.generateText", "ai.streamText", "ai.generateObject"),
         *("ai.streamObject", "ai.embed", "ai.embedMany", "ai.toolCall", *_KINDS, *fields.OPERATIONS),
@@ -42,6 +40,7 @@ _FINISH_REASONS: Final = frozenset(
     }
 )
 _ID: Final = re.compile(r"(?:chatcmpl|cmpl|resp|msg|gen|req|embd)[-_][A-Za-z0-9]{8,64}")
+_OPERATION_NAME: Final = re.compile("[A-Za-z_.]{1,64}")
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})?(?:\.[a-z0-9](?:[a-z0-9-]{0,62})?){0,8}")
 
 
@@ -78,28 +77,20 @@ def finish_reasons(value: Any) -> Any:
     return tuple(reason for reason in value if type(reason) is str and reason in _FINISH_REASONS) or None
 
 
-_provider: Final = one_of(*SPELLINGS, *fields.PROVIDERS)
-_operation: Final = one_of(*_OPERATIONS)
-_model: Final = shaped(fields.MODEL.regex)
-_BY_FIELD: Final[dict[str, Guard]] = {
-    "operation": _operation,
-    "request_model": _model,
-    "response_model": _model,
-    "provider": _provider,
+_UNBILLED: Final[dict[str, Guard]] = {
+    "operation": one_of(*_OPERATIONS),
     "host": shaped(_HOST),
-    "error": error_type,
-    "response_id": shaped(_ID),
-    "service_tier": one_of(*values.TIERS),
+    "fingerprint": shaped(_ID),
 }
-_NUMBERS: Final = frozenset({values.count, values.flag, values.seconds, values.milliseconds, values.money})
+"""Kinds of `dialects.guards` of which more may leave here: spans of agents and tools, hosts and ids as they are."""
+_NOT_FORWARDED: Final = frozenset({"presence", "error_text", "entity_type", "identifier"})
 _FURTHER: Final[dict[str, Guard]] = {
     **dict.fromkeys(
         (
-            *("server.port", "http.response.status_code", "http.status_code", "gen_ai.request.temperature"),
+            *("server.port", "gen_ai.request.temperature"),
             *("gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens", "gen_ai.request.seed"),
             *("gen_ai.request.frequency_penalty", "gen_ai.request.presence_penalty", "gen_ai.request.choice.count"),
-            *("gen_ai.embeddings.dimension.count", "gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
-            *("llm.token_count.total", "gen_ai.client.token.usage", "ai.settings.maxRetries"),
+            *("gen_ai.embeddings.dimension.count", "gen_ai.client.token.usage", "ai.settings.maxRetries"),
         ),
         number,
     ),
@@ -115,16 +106,29 @@ _FURTHER: Final[dict[str, Guard]] = {
 }
 
 
+def _allowed(guard: guards.Guard) -> Guard:
+    """A value that passes the guard of its kind, or the wider one of this module."""
+    wider = _UNBILLED.get(guard.kind)
+
+    def allowed(value: Any) -> Any:
+        if type(value) in (str, int, float, bool) and value != "" and guard.accepts(value):
+            return value
+        return None if wider is None else wider(value)
+
+    return allowed
+
+
 def _guards() -> dict[str, Guard]:
-    guards: dict[str, Guard] = {}
-    for dialect in DIALECTS:
-        for name, entries in dialect.keys.items():
-            for entry in entries:
-                reader = entry.reader if isinstance(entry, As) else READERS[name]
-                guard = _BY_FIELD.get(name) or (number if reader in _NUMBERS else None)
-                if guard is not None:
-                    guards.setdefault(key_of(entry), guard)
-    return {**guards, **_FURTHER}
+    allowed: dict[str, Guard] = {
+        key: error_type if guard.kind == "error" else _allowed(guard)
+        for key, guard in guards.GUARDS.items()
+        if guard.kind not in _NOT_FORWARDED and key != guards.EXCEPTION_TYPE
+    }
+    return {**allowed, **{key: _either(allowed.get(key), further) for key, further in _FURTHER.items()}}
+
+
+def _either(first: Guard | None, second: Guard) -> Guard:
+    return second if first is None else lambda value: value if first(value) is not None else second(value)
 
 
 GUARDS: Final[Mapping[str, Guard]] = _guards()
@@ -139,7 +143,9 @@ def kept(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def name_of(attributes: Mapping[str, Any]) -> str:
     """A span's name out of what may leave: operation and model, as the conventions have it."""
-    operation = _first("operation", attributes) or "gen_ai"
+    operation = _first("operation", attributes) or ""
+    if not _OPERATION_NAME.fullmatch(operation):
+        operation = "gen_ai"
     model = _first("response_model", attributes) or _first("request_model", attributes)
     return operation if model is None else f"{operation} {model}"
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import Event as SpanEvent
 from opentelemetry.trace import Status, StatusCode
 
 from infraprism.backend.span_conversion import span_allowlist
+from infraprism.dialects.guards import EXCEPTION_TYPE
 from infraprism.schema import fields
 from infraprism.schema.wire import SCOPE_NAME
 
@@ -104,13 +105,13 @@ def _converted(span: Span, scope: ScopeName, latest_ms: int) -> CleanedSpan | st
     if may_be_rejected and (fault := _first_fault(pairs)):
         return fault
     trace_id, parent_id = int.from_bytes(span.trace_id, "big"), span.parent_span_id
-    exception = attributes.get(span_allowlist.EXCEPTION_TYPE)
+    exception = attributes.get(EXCEPTION_TYPE)
     return CleanedSpan(
         span.name,
         SpanIds(trace_id, int.from_bytes(span.span_id, "big")),
         SpanIds(trace_id, int.from_bytes(parent_id, "big")) if parent_id else None,
         attributes,
-        () if exception is None else (SpanEvent("exception", {span_allowlist.EXCEPTION_TYPE: exception}),),
+        () if exception is None else (SpanEvent("exception", {EXCEPTION_TYPE: exception}),),
         _status(span.status.code, span.status.message),
         span.start_time_unix_nano,
         span.end_time_unix_nano,
