@@ -216,9 +216,9 @@ CLEANED: list[tuple[str, Span]] = [
     (SEMCONV, cleaned_span(CALL, parent_span_id=b"a parent")),
     (SEMCONV, cleaned_span({**CALL, "gen_ai.request.stream": True}, status=Status(code=Status.STATUS_CODE_OK))),
     (SEMCONV, cleaned_span({**CALL, "error.type": "429"}, status=FAILED)),
-    (SEMCONV, cleaned_span({**CALL, "exception.type": "apitimeouterror"}, status=FAILED)),
+    (SEMCONV, cleaned_span({**CALL, "exception.type": "timeouterror"}, status=FAILED)),
     (OPENINFERENCE, cleaned_span({**LLM, **ATTRIBUTION})),
-    (OPENINFERENCE, cleaned_span({**LLM, "exception.type": "apitimeouterror"}, kind=Span.SPAN_KIND_INTERNAL)),
+    (OPENINFERENCE, cleaned_span({**LLM, "exception.type": "timeouterror"}, kind=Span.SPAN_KIND_INTERNAL)),
 ]
 
 

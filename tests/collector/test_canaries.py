@@ -55,7 +55,7 @@ def test_no_canary_arrives_or_is_written_anywhere(route: Route, protocol: str) -
     for request in payloads.everything(kinds):
         taken, answer = route.collector.send(request, protocol, HEADERS)
         assert taken, answer
-        assert not search.traces([CANARY], answer)
+        assert not search.find_canaries([CANARY], answer)
     route.through()  # waits until all that came before has arrived
     sent = sum(
         len(group.spans) for request in payloads.spans(kinds) for r in request.resource_spans for group in r.scope_spans
@@ -63,9 +63,9 @@ def test_no_canary_arrives_or_is_written_anywhere(route: Route, protocol: str) -
     arrived = [one for request in route.sink.requests[before:] for one in request.spans()]
     # A span with another operation, or an incomplete event, is no call; all others arrive without the canary.
     assert sent * 0.85 < len(arrived) <= sent + 1
-    assert not search.traces([CANARY], route.sink.seen())
-    assert not [path for path, data in search.files(route.collector.queue) if search.traces([CANARY], data)]
-    assert not search.traces([CANARY], route.collector.log().encode())
+    assert not search.find_canaries([CANARY], route.sink.seen())
+    assert not [path for path, data in search.files(route.collector.queue) if search.find_canaries([CANARY], data)]
+    assert not search.find_canaries([CANARY], route.collector.log().encode())
 
 
 def test_the_gate_drops_no_cleaned_span(route: Route) -> None:
@@ -86,7 +86,7 @@ def test_an_unreadable_request_is_refused_and_nothing_of_it_is_logged(route: Rou
     for content_type, body in broken.items():
         assert not route.collector.post("/v1/traces", body, content_type)[0]
     assert not route.collector.post(f"/v1/{CANARY}", whole, "application/x-protobuf", HEADERS)[0]
-    assert not search.traces([CANARY], route.collector.log().encode())
+    assert not search.find_canaries([CANARY], route.collector.log().encode())
 
 
 def test_the_queue_on_disk_has_redacted_spans_only_also_after_a_crash(tmp_path: Path) -> None:
@@ -99,6 +99,6 @@ def test_the_queue_on_disk_has_redacted_spans_only_also_after_a_crash(tmp_path: 
             collector.kill()
         files = list(search.files(collector.queue))
         assert sum(data.count(b"gpt-4o-mini") for _, data in files) > 1000
-        assert not [path for path, data in files if search.traces([CANARY], data)]
-        assert not search.traces([CANARY], collector.log().encode())
-        assert not search.traces([CANARY], sink.seen())
+        assert not [path for path, data in files if search.find_canaries([CANARY], data)]
+        assert not search.find_canaries([CANARY], collector.log().encode())
+        assert not search.find_canaries([CANARY], sink.seen())

@@ -108,6 +108,7 @@ def _numbers() -> Iterator[dict[str, Any]]:
         yield {"gen_ai.response.time_to_first_chunk": number}
         yield {"http.response.status_code": number, "error.type": "x"}
         yield {"infraprism.reported_cost_usd": number}
+        yield {"infraprism.reported_cost_usd": number, "gen_ai.response.time_to_first_chunk": float("nan")}
     for cost in ("0.00012", "1e-05", "1E-5", "-1", "NaN", "0." + "0" * 19 + "1"):
         yield {"infraprism.reported_cost_usd": cost}
     for flag in (True, False, "True", "false", "yes", 1):
@@ -193,7 +194,7 @@ def test_a_cleaned_span_is_the_same_event_as_in_the_process(route: Route) -> Non
     assert set(cleaned) == set(expected)
     differences = _differences(request, expected, cleaned)
     assert {difference for difference in differences if not _is_given_up(*difference)} == set()
-    assert len(differences) == len(GIVEN_UP)
+    assert {name for name, *_ in differences} == set(GIVEN_UP)
 
 
 GIVEN_UP = ("cost_usd", "cost_status")

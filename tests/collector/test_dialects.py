@@ -43,7 +43,11 @@ def test_every_span_of_the_fixtures_is_the_same_event_behind_the_collector(route
 def test_usage_that_is_a_map_is_read_in_the_process_and_behind_the_collector(route: Route) -> None:
     usage = {"prompt_tokens": 111, "completion_tokens": 37, "prompt_tokens_details": {"cached_tokens": 40}, "x": CANARY}
     plain = ended({"name": "call", "scope": "app", "kind": "CLIENT", "duration_ms": 9, "attributes": {}})
-    attributes: dict[str, Any] = {"llm.usage": usage, "llm.model": "gpt-4o-mini"}
+    attributes: dict[str, Any] = {
+        "langfuse.observation.type": "generation",
+        "langfuse.observation.model.name": "gpt-4o-mini",
+        "langfuse.observation.usage_details": usage,
+    }
     span = ReadableSpan("call", plain.context, attributes=attributes, start_time=plain.start_time)
     cleaned = _cleaned(route, encode_spans([span]))
     assert CANARY.encode() not in cleaned.SerializeToString()

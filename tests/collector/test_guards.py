@@ -12,6 +12,7 @@ from tests.kit.otlp_canaries import WORD, export_request, span
 from tests.kit.otlp_spans import attributes
 
 from infraprism.backend.span_conversion import span_allowlist
+from infraprism.backend.span_conversion.cleaned_spans import cleaned_spans
 from infraprism.dialects import DIALECTS
 from infraprism.dialects.guards import GUARDS, NEVER, UNPRINTABLE, Guard, guards_of
 from infraprism.dialects.semconv import SEMCONV
@@ -48,7 +49,7 @@ KEYS = sorted(GUARDS)
 def _accepted_by_backend(key: str, value: object) -> bool:
     others = {name: good for name, good in CALL.items() if name != key}
     sent = export_request([span({**others, key: value}, name=span_allowlist.SPAN_NAME)])
-    return not span_allowlist.sorted_out(sent.resource_spans)[1]
+    return not cleaned_spans(sent.resource_spans)[1]
 
 
 def _cases(values: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:

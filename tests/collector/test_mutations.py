@@ -33,7 +33,7 @@ def _arrived_and_leaking(folder: Path, chosen: Sequence[Mutant]) -> tuple[Counte
         for arriving in sink.requests:
             name = chosen[int(arriving.path.split("/")[1])].name
             arrived[name] += len(arriving.spans())
-            if search.traces([CANARY], arriving.body):
+            if search.find_canaries([CANARY], arriving.body):
                 leaking.add(name)
     return arrived, leaking
 
