@@ -100,7 +100,7 @@ $(OLDEST)/.test: $(OLDEST)/bin/python pyproject.toml
 	@touch $@
 
 $(LIVE)/.test: $(LIVE)/bin/python pyproject.toml
-	@echo "Installing other instrumentations beside InfraPrism into $(LIVE) (a minute or two, once) ..." >&2
+	@echo "Installing InfraPrism and other instrumentations into $(LIVE) (a minute or two, once) ..." >&2
 	@$(LIVE)/bin/python -m pip install --quiet --editable . --group live
 	@touch $@
 

@@ -54,7 +54,7 @@ prices:
 
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    """The prices of the process are loaded anew, before and after each test."""
+    """Reload the prices of the process before and after each test."""
     for cached in (engine.prices, engine.prices_or_none):
         cached.cache_clear()
     yield

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from tests.kit.spans import KeepsEvents
+
+from infraprism.processor import DeliveryStats, InfraPrismSpanProcessor
 
 PUBLIC = {
     "infraprism.processor": (
@@ -36,3 +39,11 @@ def test_an_unknown_name_raises_attribute_error() -> None:
     processor = importlib.import_module("infraprism.processor")
     with pytest.raises(AttributeError):
         _ = processor.NoSuchName
+
+
+def test_tally_is_the_former_name_of_delivery_stats() -> None:
+    processor = InfraPrismSpanProcessor(KeepsEvents())
+    assert processor.tally is processor.delivery_stats
+    with pytest.raises(AttributeError):
+        processor.tally = DeliveryStats()  # type: ignore[misc]
+    processor.shutdown()

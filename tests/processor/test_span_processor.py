@@ -392,11 +392,3 @@ def test_a_count_that_a_finalizer_makes_during_another_count_does_not_deadlock()
     thread.join(20)
     assert not thread.is_alive()
     assert delivery_stats.snapshot()["events"] == {"accepted": 1, "pending": 0}
-
-
-def test_tally_is_the_former_name_of_delivery_stats() -> None:
-    processor = InfraPrismSpanProcessor(KeepsEvents())
-    assert processor.tally is processor.delivery_stats
-    with pytest.raises(AttributeError):
-        processor.tally = DeliveryStats()  # type: ignore[misc]
-    processor.shutdown()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import Status, StatusCode
-from tests.kit.error_texts import TOLD, UNTOLD
+from tests.kit.error_texts import CLASSIFIED, UNCLASSIFIED
 from tests.kit.spans import CALL, ended
 
 from infraprism.dialects.values import count
@@ -158,7 +158,7 @@ def test_other_digits_in_a_message_are_not_a_status(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
 
 
-@pytest.mark.parametrize(("text", "expected"), TOLD.items())
+@pytest.mark.parametrize(("text", "expected"), CLASSIFIED.items())
 def test_a_message_determines_type_and_code_in_any_attribute_or_event(
     text: str, expected: tuple[str, str | None]
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_message_determines_type_and_code_in_any_attribute_or_event(
         assert outcome(error__type=text) == (False, *expected)
 
 
-@pytest.mark.parametrize(("text", "expected"), TOLD.items())
+@pytest.mark.parametrize(("text", "expected"), CLASSIFIED.items())
 def test_a_message_in_an_attribute_of_the_dialect_determines_the_same(
     text: str, expected: tuple[str, str | None]
 ) -> None:
@@ -182,12 +182,12 @@ def test_a_message_in_an_attribute_of_the_dialect_determines_the_same(
     assert event.error_type == (expected[0] if not exact else classify_error(None, int(str(expected[1])), [], [])[0])
 
 
-@pytest.mark.parametrize("text", UNTOLD)
+@pytest.mark.parametrize("text", UNCLASSIFIED)
 def test_numbers_and_words_in_other_positions_of_a_message_are_ignored(text: str) -> None:
     assert outcome(status=Status(StatusCode.ERROR, text)) == (False, "other", None)
 
 
-@pytest.mark.parametrize("text", [*TOLD, *UNTOLD])
+@pytest.mark.parametrize("text", [*CLASSIFIED, *UNCLASSIFIED])
 def test_a_status_or_a_specific_name_has_precedence_over_a_message(text: str) -> None:
     exact = outcome(status=Status(StatusCode.ERROR, text), error__type="RateLimitError", http__status_code=418)
     assert exact == (False, "rate_limit", "418")

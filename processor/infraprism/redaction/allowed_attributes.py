@@ -63,7 +63,7 @@ def shaped(pattern: re.Pattern[str]) -> Guard:
 
 
 def error_type(value: Any) -> str | None:
-    """The category of an error, in place of its class, which may be anybody's."""
+    """The error type of the event in place of the class of the exception, which can be any text."""
     name = values.text(value)
     return None if name is None else classify_error(name, None, (), ())[0]
 
