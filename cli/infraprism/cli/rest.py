@@ -13,7 +13,7 @@ from infraprism.cli.failure import Failure
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 PAGE: Final = 1000
-_TIMEOUT_S: Final = (5.0, 60.0)
+TIMEOUT_S: Final = (5.0, 60.0)
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 
@@ -62,7 +62,7 @@ class Api:
     ) -> requests.Response:
         try:
             return self._session.get(
-                self.endpoint + path, params=parameters, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False
+                self.endpoint + path, params=parameters, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
             )
         except requests.exceptions.Timeout:
             raise Failure(f"{self.endpoint} does not respond in time: check INFRAPRISM_ENDPOINT") from None

@@ -22,7 +22,7 @@ from infraprism.attribution import scope as attribution_scope
 from infraprism.attribution.span_start_context import SpanStartContexts, current_start_context
 from infraprism.deduplication.open_spans import OpenSpans
 from infraprism.processor.conversion import MARKER_KEYS, attributes_of
-from infraprism.processor.event_exporter import EventExporter, ended_span_receiver_of, registered_exporter
+from infraprism.processor.event_exporter import EventExporter, registered_exporter, shared_span_receiver_of
 from infraprism.processor.exporter_adapter import ExporterAdapter
 from infraprism.processor.process_exit import run_at_process_exit
 from infraprism.processor.span_pipeline import EndedSpan
@@ -77,7 +77,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
             "infraprism-processor",
             self.delivery_stats,
             self._exporter.export,
-            forward_spans=ended_span_receiver_of(exporter),
+            forward_spans=shared_span_receiver_of(exporter),
             flush=None if self._exporter.flushes_from_any_thread else self._exporter.flush,
             shutdown=self._exporter.shutdown,
             on_thread_start=_flush_at_process_exit,

@@ -147,9 +147,13 @@ class Worker:
 
     def _process_here(self) -> None:
         """Process the queue on this thread, and hold no event: without a worker thread it would never be released."""
+        thread = self._thread
+        if self.is_shut_down and thread is not None and thread is not threading.current_thread():
+            # It may be processing its last items; the pipeline must not be used by two threads.
+            thread.join(max(0.0, self._shutdown_deadline_s - time.monotonic()))
         while not self._queue.empty() and self._starting.acquire(blocking=False):
             try:
-                if self._thread is not None and self._thread.is_alive():
+                if thread is not None and thread.is_alive():
                     if self.is_shut_down:
                         self._drop_queue()  # the worker thread did not end in time
                     return
