@@ -19,7 +19,6 @@ lightweight span is used instead of an SDK span: see `call_span`.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -45,6 +44,7 @@ from infraprism.instrumentation.usage_reader import Attribute
 from infraprism.processor import InfraPrismSpanProcessor
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 from infraprism.schema.distribution import version
+from infraprism.schema.native_threads import Lock
 
 GENAI_CONTEXT_KEYS: Final = (
     "opentelemetry.genai.client.inference.context",
@@ -65,7 +65,7 @@ class CallTracer:
     def __init__(self, provider: trace.TracerProvider | None = None, *, private: bool = False) -> None:
         self._provider = provider
         self._always_private = private
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._start_private: StartSpan | None = None
         self._known_processors: tuple[object, ...] | None = None
         self._start_at_application: StartSpan | None = None
