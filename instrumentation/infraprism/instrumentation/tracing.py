@@ -18,6 +18,7 @@ lightweight span is used instead of an SDK span: see `call_span`.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,7 +31,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, Tracer
 
-from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer
+from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer, PrivateProvider
 from infraprism.instrumentation.installed_components import (
     Installed,
     SharedExporter,
@@ -126,10 +127,10 @@ def start_private(
     """
     if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
         return _start_nothing
-    provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=owned)
     processor = processor or InfraPrismSpanProcessor()
-    provider.add_span_processor(processor)
-    return _start_lightweight(provider, processor)
+    if owned:
+        atexit.register(processor.shutdown)
+    return _start_lightweight(PrivateProvider(resource or Resource.create()), processor)
 
 
 def _start_with_installed(provider: Any, installed: Installed) -> StartSpan:
@@ -182,7 +183,7 @@ def _start_recording(tracer: Tracer) -> Callable[[str, dict[str, Attribute], int
     return start
 
 
-def _start_lightweight(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
+def _start_lightweight(provider: TracerProvider | PrivateProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
     start_span = LightweightTracer(
         provider, processor, InstrumentationScope(INSTRUMENTATION_SCOPE, version())
     ).start_span

@@ -81,8 +81,8 @@ class _Pause:
         self._next_s = min(2 * self._next_s, _MAX_PAUSE_S)
         try:
             self._sleep(pause_s)
-        except AssertionError:
-            # In the event loop itself, such as in a signal handler. It cannot run meanwhile.
+        except (AssertionError, RuntimeError):
+            # The caller runs in the event loop, such as a signal handler. The loop cannot run meanwhile.
             self._sleep = _sleep
             _sleep(pause_s)
 
@@ -235,9 +235,17 @@ class Thread:
     def start(self) -> None:
         """Start it. Raises RuntimeError if the interpreter starts no more threads."""
         if _patching_package() is None:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            threading.Thread(target=self._run_registered, name=self._name, daemon=True).start()
         else:
             _start_thread(self._run, ())
+
+    def _run_registered(self) -> None:
+        try:
+            self._run()
+        finally:
+            if _patching_package() is not None:
+                # `threading` removes the calling thread from its table, by an identifier that a patch has changed.
+                threading.current_thread()
 
     def _run(self) -> None:
         self._ident = _get_ident()
