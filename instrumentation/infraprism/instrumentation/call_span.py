@@ -105,7 +105,10 @@ class LightweightTracer:
     """Starts spans for `processor`, the only one in `provider`, with the resource and id generator of that."""
 
     def __init__(
-        self, provider: TracerProvider | PrivateProvider, processor: InfraPrismSpanProcessor, scope: InstrumentationScope
+        self,
+        provider: TracerProvider | PrivateProvider,
+        processor: InfraPrismSpanProcessor,
+        scope: InstrumentationScope,
     ) -> None:
         self.processor = processor
         self.scope = scope

@@ -240,12 +240,12 @@ class Thread:
             _start_thread(self._run, ())
 
     def _run_registered(self) -> None:
-        try:
-            self._run()
-        finally:
-            if _patching_package() is not None:
-                # `threading` removes the calling thread from its table, by an identifier that a patch has changed.
-                threading.current_thread()
+        self._run()
+        if _patching_package() is not None:
+            # `threading` would look the thread up by an identifier that the patch has changed, and report an error.
+            never = _allocate_lock()
+            never.acquire()
+            never.acquire()
 
     def _run(self) -> None:
         self._ident = _get_ident()
