@@ -1,4 +1,4 @@
-"""Locks and threads in a process that nothing patches. tests/zero_code has the processes that gevent and eventlet patch."""
+"""Locks and threads in a process that is not patched. Patched processes are in tests/zero_code."""
 
 from __future__ import annotations
 
