@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
-from tests.kit.otlp_sink import OtlpSink
+import trustme
+from tests.kit.otlp_sink import OtlpSink, Tls
 from tests.kit.ports import free_port
 from tests.kit.provider import CANARY
 from tests.zero_code.process import APPS, ENVIRONMENT, Runtime, command
@@ -107,15 +108,34 @@ def test_a_patched_process_delivers_its_events_and_flushes(
     assert len(protocol_runtime.provider.calls) == 6 * len(whens) + 2 * ("call" in whens)
 
 
-@pytest.mark.parametrize("package", ["gevent", "eventlet"])
-def test_a_patched_process_delivers_its_events_at_exit(protocol_runtime: Runtime, protocol: str, package: str) -> None:
-    whens = ("import", "start")
+@pytest.fixture
+def encrypted_runtime(installed: list[str], protocol: str, tmp_path: Path) -> Iterator[Runtime]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    server = authority.issue_cert("localhost")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+    server.private_key_pem.write_to_path(tmp_path / "key")
+    tls = Tls(tmp_path / "cert", tmp_path / "key")
+    with LocalProvider() as provider, OtlpSink(protocol, tls=tls) as sink, OtlpSink() as user_sink:
+        yield Runtime(provider, sink, user_sink, installed)
 
-    ended = _processes(protocol_runtime, package, whens, "exit", INFRAPRISM_PROTOCOL=protocol)
+
+@pytest.mark.parametrize("package", ["gevent", "eventlet"])
+def test_a_patched_process_delivers_its_events_over_tls_at_exit(
+    encrypted_runtime: Runtime, protocol: str, package: str, tmp_path: Path
+) -> None:
+    whens = ("import", "start")
+    variables = {
+        "INFRAPRISM_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": encrypted_runtime.infraprism_sink.endpoint,
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca"),
+    }
+
+    ended = _processes(encrypted_runtime, package, whens, "exit", **variables)
 
     _assert_ended(ended, "called\ndone\n")
-    assert protocol_runtime.events() == protocol_runtime.billed()
-    assert len(protocol_runtime.provider.calls) == 12
+    assert encrypted_runtime.events() == encrypted_runtime.billed()
+    assert len(encrypted_runtime.provider.calls) == 12
 
 
 @pytest.mark.parametrize("package", ["gevent", "eventlet"])
