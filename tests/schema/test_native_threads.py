@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from infraprism.schema.native_threads import Condition, Event, Lock, ReentrantLock, Thread
+from infraprism.schema import native_threads
+from infraprism.schema.native_threads import Condition, Event, Lock, ReentrantLock, Thread, run_deferred
 
 SOON_S = 10.0
 
@@ -113,3 +117,30 @@ def test_all_threads_that_wait_for_an_event_are_woken() -> None:
 
     assert woken == [True, True, True]
     assert event.wait(0)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_log_call_of_our_thread_runs_on_a_thread_of_the_application_if_the_process_is_patched(
+    patched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if patched:
+        monkey = SimpleNamespace(is_module_patched=lambda _: True)
+        monkeypatch.setitem(sys.modules, "gevent", SimpleNamespace(monkey=monkey, sleep=time.sleep))
+        monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    ran_on: list[bool] = []
+
+    def log() -> None:
+        ran_on.append(thread.is_current)
+
+    def target() -> None:
+        native_threads.run_on_application_thread(log)
+        run_deferred()
+
+    thread = Thread(target, "worker")
+    thread.start()
+    thread.join(SOON_S)
+    assert ran_on == ([] if patched else [True])
+
+    run_deferred()
+
+    assert ran_on == [not patched]

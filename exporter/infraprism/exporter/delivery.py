@@ -23,7 +23,7 @@ from infraprism.exporter.retry_backoff import RetryBackoff
 from infraprism.exporter.sender import Sender, connect
 from infraprism.exporter.settings import Settings
 from infraprism.schema.delivery_stats import DeliveryStats
-from infraprism.schema.native_threads import Condition, Lock, Thread
+from infraprism.schema.native_threads import Condition, Lock, Thread, run_apart, run_deferred
 from infraprism.schema.otlp_encoder import request_bytes
 
 SHUTDOWN_ATTEMPTS: Final = 3
@@ -91,7 +91,9 @@ class Delivery:
             self._changed.wait_for(
                 lambda: self._ended >= target or self._abandoned, max(0.0, deadline - time.monotonic())
             )
-            return self._ended >= target and self._lost == lost
+            delivered = self._ended >= target and self._lost == lost
+        run_deferred()
+        return delivered
 
     def stop(self, timeout_s: float) -> None:
         """Send the queued events within the timeout, and spool or drop the rest. Further calls do nothing."""
@@ -113,8 +115,10 @@ class Delivery:
             self._lost += len(unsent)
             self._changed.notify_all()
         if thread is not None and thread.is_alive() and self._sender is not None:
-            self._sender.abort()
+            # It may wait for a lock of the gRPC library, which a patch has replaced.
+            run_apart(self._sender.abort)
         self._spool_or_drop(unsent, "shutdown")
+        run_deferred()
 
     def _start(self) -> bool:
         """Start the thread. False if that is impossible, since the interpreter is shutting down."""

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Final
 
-from infraprism.schema.native_threads import Lock
+from infraprism.schema.native_threads import Lock, run_on_application_thread
 from infraprism.schema.settings import log_once
 
 LOGGER_NAME: Final = "infraprism.exporter"
@@ -61,7 +61,8 @@ class DeliveryLog:
     def _warn(self, kind: str, text: str, reason: str, events: int) -> None:
         if self._is_due(kind):
             hint = _HINTS.get(reason)
-            _log.warning(text, self._host, events, reason, f": {hint}" if hint else "")
+            hint = f": {hint}" if hint else ""
+            run_on_application_thread(lambda: _log.warning(text, self._host, events, reason, hint))
 
     def _is_due(self, kind: str) -> bool:
         now = time.monotonic()

@@ -19,7 +19,7 @@ from infraprism.processor.span_pipeline import EndedSpan, SpanPipeline
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
 from infraprism.schema.native_threads import Event as ThreadEvent
-from infraprism.schema.native_threads import Lock, SimpleQueue, Thread
+from infraprism.schema.native_threads import Lock, SimpleQueue, Thread, deferred, run_deferred
 
 MAX_QUEUE: Final = 4096
 """Spans in the queue; more are dropped and counted, so that memory stays bounded."""
@@ -112,6 +112,8 @@ class Worker:
             self._wake.put(None)
         if self.is_shut_down:
             self._drop_queue()  # shut down between the check and the put
+        if deferred:
+            run_deferred()
 
     def put_all(self, spans: Iterable[EndedSpan]) -> None:
         """Queue the spans of an export. Waits while the queue is full; after shutdown, processes the spans here."""
@@ -249,7 +251,9 @@ class Worker:
         flush = _Flush(deadline_s, release=release)
         self._queue.put(flush)
         self._wake.put(None)
-        return flush.done.wait(max(0.0, deadline_s - time.monotonic())) and flush.flushed
+        in_time = flush.done.wait(max(0.0, deadline_s - time.monotonic()))
+        run_deferred()
+        return in_time and flush.flushed
 
     def shutdown(self, deadline_s: float) -> None:
         """Process the queue, export all events and shut the exporter down. A second call does nothing.
@@ -268,6 +272,7 @@ class Worker:
             self._process_here()
         elif not thread.is_current:
             thread.join(max(0.0, deadline_s - time.monotonic()))
+            run_deferred()
             self._drop_queue()
 
 

@@ -8,6 +8,7 @@ blocks uses this module:
   event loop of the application.
 - A wait on a thread of the application calls the `sleep` of gevent or eventlet if one of them has patched the process,
   so that its event loop runs meanwhile.
+- A function that may use locks of the application, such as a log handler, runs on a thread of the application.
 
 Neither package is imported here, and a process without them waits natively.
 """
@@ -20,10 +21,22 @@ import threading
 from _queue import SimpleQueue
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, Self
 
-__all__ = ["Condition", "Event", "Lock", "ReentrantLock", "SimpleQueue", "Thread"]
+__all__ = [
+    "Condition",
+    "Event",
+    "Lock",
+    "ReentrantLock",
+    "SimpleQueue",
+    "Thread",
+    "deferred",
+    "run_apart",
+    "run_deferred",
+    "run_on_application_thread",
+]
 
 _PATCHED_MODULES: Final = ("threading", "thread", "_thread", "socket", "time")
 _NATIVE_WAIT_S: Final = 0.001
@@ -61,12 +74,36 @@ _monotonic: Final[Callable[[], float]] = _native("time", "monotonic")
 
 _own_threads: Final[set[int]] = set()
 """The threads that `Thread` started. They wait natively."""
+deferred: Final[deque[Callable[[], None]]] = deque(maxlen=64)
+"""Functions that wait for `run_deferred`."""
 
 
 def _cooperative_sleep() -> Callable[[float], object] | None:
     if _get_ident() in _own_threads:
         return None
     return getattr(_patching_package(), "sleep", None)
+
+
+def run_on_application_thread(function: Callable[[], None]) -> None:
+    """Call the function now, but in a patched process never on a thread that `Thread` started.
+
+    There it waits for the next `run_deferred`. A log handler has a lock of gevent or eventlet, and a lock of eventlet
+    that two threads use at the same time may block both.
+    """
+    if _get_ident() in _own_threads and _patching_package() is not None:
+        deferred.append(function)
+    else:
+        function()
+
+
+def run_deferred() -> None:
+    """Call the functions that are deferred, unless this is a thread that `Thread` started."""
+    while deferred and _get_ident() not in _own_threads:
+        try:
+            function = deferred.popleft()
+        except IndexError:
+            return  # another thread calls it
+        function()
 
 
 class _Pause:
@@ -271,5 +308,18 @@ class Thread:
         self._ended.wait(timeout_s)
 
 
+def run_apart(function: Callable[[], None]) -> None:
+    """Call the function now, in a patched process on a thread of its own, without waiting for it.
+
+    It may then wait for a lock that a thread of the other kind holds.
+    """
+    if _patching_package() is None:
+        function()
+    else:
+        with suppress(RuntimeError):  # the interpreter starts no more threads
+            Thread(function, "infraprism-abort").start()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_own_threads.clear)
+    os.register_at_fork(after_in_child=deferred.clear)
