@@ -6,10 +6,10 @@ They never hold a text of the endpoint, of an exception or of a setting, since a
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Final
 
+from infraprism.schema.native_threads import Lock, run_on_application_thread
 from infraprism.schema.settings import log_once
 
 LOGGER_NAME: Final = "infraprism.exporter"
@@ -43,7 +43,7 @@ class DeliveryLog:
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._last_logged: dict[str, float] = {}
 
     def retrying(self, reason: str, events: int) -> None:
@@ -61,7 +61,8 @@ class DeliveryLog:
     def _warn(self, kind: str, text: str, reason: str, events: int) -> None:
         if self._is_due(kind):
             hint = _HINTS.get(reason)
-            _log.warning(text, self._host, events, reason, f": {hint}" if hint else "")
+            hint = f": {hint}" if hint else ""
+            run_on_application_thread(lambda: _log.warning(text, self._host, events, reason, hint))
 
     def _is_due(self, kind: str) -> bool:
         now = time.monotonic()

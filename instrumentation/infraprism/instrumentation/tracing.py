@@ -18,8 +18,8 @@ lightweight span is used instead of an SDK span: see `call_span`.
 
 from __future__ import annotations
 
+import atexit
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, Tracer
 
-from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer
+from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer, PrivateProvider
 from infraprism.instrumentation.installed_components import (
     Installed,
     SharedExporter,
@@ -45,6 +45,7 @@ from infraprism.instrumentation.usage_reader import Attribute
 from infraprism.processor import InfraPrismSpanProcessor
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 from infraprism.schema.distribution import version
+from infraprism.schema.native_threads import Lock
 
 GENAI_CONTEXT_KEYS: Final = (
     "opentelemetry.genai.client.inference.context",
@@ -65,7 +66,7 @@ class CallTracer:
     def __init__(self, provider: trace.TracerProvider | None = None, *, private: bool = False) -> None:
         self._provider = provider
         self._always_private = private
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._start_private: StartSpan | None = None
         self._known_processors: tuple[object, ...] | None = None
         self._start_at_application: StartSpan | None = None
@@ -126,10 +127,10 @@ def start_private(
     """
     if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
         return _start_nothing
-    provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=owned)
     processor = processor or InfraPrismSpanProcessor()
-    provider.add_span_processor(processor)
-    return _start_lightweight(provider, processor)
+    if owned:
+        atexit.register(processor.shutdown)
+    return _start_lightweight(PrivateProvider(resource or Resource.create()), processor)
 
 
 def _start_with_installed(provider: Any, installed: Installed) -> StartSpan:
@@ -182,7 +183,7 @@ def _start_recording(tracer: Tracer) -> Callable[[str, dict[str, Attribute], int
     return start
 
 
-def _start_lightweight(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
+def _start_lightweight(provider: TracerProvider | PrivateProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
     start_span = LightweightTracer(
         provider, processor, InstrumentationScope(INSTRUMENTATION_SCOPE, version())
     ).start_span

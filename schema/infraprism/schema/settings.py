@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from infraprism.schema.native_threads import run_on_application_thread
+
 _log: Final = logging.getLogger("infraprism.settings")
 
 _BOOLEANS: Final = {
@@ -184,4 +186,4 @@ def log_once(log: logging.Logger, level: int, text: str, *details: str) -> None:
     """Log a line about the settings, once in a process; `text` is a constant and neither holds a secret."""
     if (text, details) not in logged:
         logged.add((text, details))
-        log.log(level, text, *details)
+        run_on_application_thread(lambda: log.log(level, text, *details))
