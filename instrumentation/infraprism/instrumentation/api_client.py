@@ -42,7 +42,8 @@ class ClientPackage:
     `name` is the name of its distribution and module, `oldest` the oldest supported version. `operations` are the
     billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except those
     with a class or a provider runtime that is named in `other_providers`. `stored_response` returns the operation of
-    a request, by method and path, that returns the response of an earlier request.
+    a request, by method and path, that returns the response of an earlier request. `not_observed` names the billed
+    requests that have no event.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ClientPackage:
     operations: Mapping[str, Operation]
     other_providers: Mapping[str, str] = field(default_factory=dict)
     stored_response: Callable[[str, str], Operation | None] | None = None
+    not_observed: tuple[str, ...] = ()
 
     @property
     def base_module(self) -> str:

@@ -25,7 +25,7 @@ from typing import Final
 from infraprism.attribution.scope import NOTHING
 from infraprism.deduplication.call_index import MAX_CALLS, CallIndex
 from infraprism.deduplication.candidate import Candidate
-from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing
+from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing, only_counted
 from infraprism.deduplication.evidence import AFTER_NS, Evidence, counts_equal, evidence, repeats, response_ids_differ
 from infraprism.deduplication.reported_call import ReportedCall
 from infraprism.deduplication.span_report import SpanReport
@@ -107,7 +107,7 @@ class Deduplicator:
         nested = self._calls.take_nested(found.trace_id, found.span_id)
         match = match_enclosing(report, nested) if nested else Enclosing.OWN_CALL
         if match is Enclosing.SUM:
-            match = _only_counted(nested) or match
+            match = only_counted(nested) or match
         if match is Enclosing.SUM:
             return _replace_sum(nested)
         call = match if isinstance(match, ReportedCall) else self._match(report, nested)
@@ -389,12 +389,6 @@ def _add_enclosing(calls: Sequence[ReportedCall], outer: Candidate) -> None:
     for call in calls:
         if not call.released:
             call.enclosing.append(outer)
-
-
-def _only_counted(calls: Sequence[ReportedCall]) -> ReportedCall | None:
-    """The one call that has counts; the others are failed attempts."""
-    counted = [call for call in calls if not all(report.counts_nothing for report in call.reports)]
-    return counted[0] if len(counted) == 1 else None
 
 
 def _replace_sum(calls: Sequence[ReportedCall]) -> bool:

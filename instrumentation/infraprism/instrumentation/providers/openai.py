@@ -99,6 +99,16 @@ OPENAI: Final = ClientPackage(
         "/completions": Operation("text_completion", _COMPLETION),
     },
     stored_response=_stored_response,
+    not_observed=(
+        "images",
+        "audio (speech, transcriptions, translations)",
+        "videos",
+        "batches",
+        "realtime",
+        "responses over WebSocket",
+        "assistants (threads and runs)",
+        "fine-tuning",
+    ),
     other_providers={
         "BaseAzureClient": "azure.ai.openai",
         "BedrockOpenAI": "aws.bedrock",
