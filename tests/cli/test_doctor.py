@@ -97,3 +97,25 @@ def test_each_unreadable_boolean_is_a_problem_with_its_effect(endpoint: str) -> 
         assert found[setting.name]["finding"] == f"is not a boolean, so {setting.unreadable}"
         assert found[setting.name]["advice"] == "Set it to 1, true, yes or on, or 0, false, no or off, or unset it."
     assert KEY not in output
+
+
+@pytest.mark.parametrize(
+    ("sampler", "level"),
+    [
+        ("traceidratio", "warning"),
+        ("parentbased_traceidratio", "warning"),
+        ("always_off", "warning"),
+        ("always_on", None),
+        ("parentbased_always_on", None),
+    ],
+)
+def test_a_sampler_that_drops_spans_is_a_warning(endpoint: str, sampler: str, level: str | None) -> None:
+    _, found, _ = findings(INFRAPRISM_ENDPOINT=endpoint, OTEL_TRACES_SAMPLER=sampler)
+    assert found.get("OTEL_TRACES_SAMPLER", {}).get("level") == level
+
+
+def test_requests_that_are_not_observed_are_named(endpoint: str) -> None:
+    _, found, _ = findings(INFRAPRISM_ENDPOINT=endpoint)
+    for request in ("images", "audio", "batches", "realtime", "responses over WebSocket"):
+        assert request in found["openai requests"]["finding"]
+    assert "message batches" in found["anthropic requests"]["finding"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from typing import Final, Literal, NamedTuple
 
 from opentelemetry.trace import NoOpTracerProvider
@@ -20,7 +21,7 @@ from infraprism.cli.failure import Failure
 from infraprism.cli.rest import Api
 from infraprism.exporter import SettingsError
 from infraprism.exporter.settings import Settings, read_settings
-from infraprism.instrumentation import instrument, status, uninstrument
+from infraprism.instrumentation import NOT_OBSERVED, instrument, status, uninstrument
 from infraprism.schema.settings import (
     ALLOWED_BOOLEANS,
     SETTINGS,
@@ -44,6 +45,8 @@ _PACKAGES: Final = (
     "opentelemetry-distro",
 )
 
+_RECORDING_SAMPLERS: Final = ("always_on", "parentbased_always_on")
+_KNOWN_SAMPLERS: Final = ("always_off", "traceidratio", "parentbased_always_off", "parentbased_traceidratio")
 _PREFIX: Final = "INFRAPRISM_"
 
 Level = Literal["ok", "warning", "problem"]
@@ -85,6 +88,8 @@ def findings() -> Iterator[Finding]:
     yield from _packages()
     yield from _variables()
     yield from _clients()
+    yield from _not_observed()
+    yield from _sampler()
     yield from _other_tracing()
     try:
         settings = read_settings(os.environ, {})
@@ -162,6 +167,30 @@ def _clients() -> Iterator[Finding]:
     if all(client.installed_version is None for client in clients):
         advice = "Run `infraprism doctor` with the Python of the app."
         yield Finding("warning", "client packages", "none is installed in this environment", advice)
+
+
+def _not_observed() -> Iterator[Finding]:
+    """Requests of the client packages that have no event."""
+    for package, requests in NOT_OBSERVED.items():
+        if find_spec(package) is not None:
+            yield Finding("ok", f"{package} requests", f"not observed, so not in the costs: {', '.join(requests)}")
+
+
+def _sampler() -> Iterator[Finding]:
+    """A sampler that drops spans of other instrumentations before the span processor receives them."""
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip()
+    if sampler and sampler not in _RECORDING_SAMPLERS:
+        yield Finding(
+            "warning",
+            "OTEL_TRACES_SAMPLER",
+            f"{_shown(sampler)} drops spans, so calls that other instrumentations report are missing from the costs;"
+            " calls that InfraPrism instruments are counted",
+            "Use AlwaysRecordSampler of opentelemetry.sdk.trace.sampling around it: see README.md, Sampling.",
+        )
+
+
+def _shown(sampler: str) -> str:
+    return sampler if sampler in _KNOWN_SAMPLERS else "a sampler"
 
 
 def _import_error(package: str) -> str:

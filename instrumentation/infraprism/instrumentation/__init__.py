@@ -9,5 +9,6 @@ with attribution(customer="acme-corp"):
 
 from infraprism.attribution.scope import attribution
 from infraprism.instrumentation.instrumentor import ProviderStatus, instrument, status, uninstrument
+from infraprism.instrumentation.providers import NOT_OBSERVED
 
-__all__ = ["ProviderStatus", "attribution", "instrument", "status", "uninstrument"]
+__all__ = ["NOT_OBSERVED", "ProviderStatus", "attribution", "instrument", "status", "uninstrument"]

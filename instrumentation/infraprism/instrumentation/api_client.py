@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from wrapt import FunctionWrapper
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
+from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.llm_call import LLMCall, record_internal_error
 from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
 from infraprism.instrumentation.tracing import CallTracer
@@ -40,7 +41,9 @@ class ClientPackage:
 
     `name` is the name of its distribution and module, `oldest` the oldest supported version. `operations` are the
     billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except those
-    with a class or a provider runtime that is named in `other_providers`.
+    with a class or a provider runtime that is named in `other_providers`. `stored_response` returns the operation of
+    a request, by method and path, that returns the response of an earlier request. `not_observed` names the billed
+    requests that have no event.
     """
 
     name: str
@@ -48,6 +51,8 @@ class ClientPackage:
     provider: str
     operations: Mapping[str, Operation]
     other_providers: Mapping[str, str] = field(default_factory=dict)
+    stored_response: Callable[[str, str], Operation | None] | None = None
+    not_observed: tuple[str, ...] = ()
 
     @property
     def base_module(self) -> str:
@@ -210,10 +215,17 @@ class _RequestInstrumentation:
         """The call if the request is a billed one, else None; and the arguments for the original method."""
         try:
             client, options = args[0], kwargs["options"] if "options" in kwargs else args[2]
-            operation = self._package.operation(options.method, options.url)
-            if operation is None or call_in_progress.get() or not is_instrumentation_enabled():
+            package, method, url = self._package, options.method, options.url
+            operation = package.operation(method, url)
+            stored = None
+            if operation is None and package.stored_response is not None:
+                stored = package.stored_response(method, url)
+            if (operation or stored) is None or call_in_progress.get() or not is_instrumentation_enabled():
                 return None, args
-            call = self._new_call(client, options, operation, stream=kwargs.get("stream") is True)
+            if operation is not None:
+                call = self._new_call(client, options, operation, stream=kwargs.get("stream") is True)
+            elif stored is not None:
+                call = self._retrieval(client, url, stored)
             if call is not None and callable(options.post_parser):
                 options = _with_observed_parser(options, call)
                 if "options" in kwargs:
@@ -237,6 +249,13 @@ class _RequestInstrumentation:
         span_name = f"{operation.name} {model}" if model else operation.name
         span = self._tracer.start_span(span_name, attributes, started_ns)
         return None if span is None else LLMCall(span, operation, started_ns)
+
+    def _retrieval(self, client: Any, url: str, operation: Operation) -> LLMCall:
+        """The retrieval of a stored response. It is a call only if the response was made in the background."""
+        attributes = self._constant_attributes(client, url, operation).copy()
+        started_ns = time_ns()
+        span = StoredResponseSpan(self._tracer.start_result_span, operation.name, attributes, started_ns)
+        return LLMCall(span, operation, started_ns)
 
     def _constant_attributes(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
         """The attributes of all calls of one operation by one client, cached by its server.

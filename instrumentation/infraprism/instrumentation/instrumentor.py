@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from opentelemetry.trace import TracerProvider
 from wrapt import register_post_import_hook
 
+from infraprism.instrumentation import background
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.llm_call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
@@ -102,6 +103,7 @@ def uninstrument_packages(packages: Iterable[ClientPackage]) -> None:
             patches = _applied.pop(package.name, None)
             if patches is not None:
                 patches.restore()
+    background.forget()
 
 
 def _mark_pending(package: ClientPackage, tracer: CallTracer) -> bool:

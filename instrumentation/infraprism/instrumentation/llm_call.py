@@ -17,6 +17,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
+from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.call_span import AnySpan
 from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get_field, read_fields
 from infraprism.schema.delivery_stats import DeliveryStats
@@ -78,7 +79,7 @@ class LLMCall:
         "waits_for_usage",
     )
 
-    def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
+    def __init__(self, span: AnySpan | StoredResponseSpan, operation: Operation, started_ns: int) -> None:
         # Whatever ends the call pops the span. That is one atomic operation and needs no lock, which a finalizer could
         # find already held.
         self._open_span = [span]
@@ -175,10 +176,12 @@ class LLMCall:
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("llm_call.end")
 
-    def _set_result(self, span: AnySpan, error: BaseException | None) -> None:
+    def _set_result(self, span: AnySpan | StoredResponseSpan, error: BaseException | None) -> None:
         attributes = self.attributes
         if self._operation.input_excludes_cache and key.INPUT_TOKENS in attributes:
             attributes[key.INPUT_TOKENS] = sum(attributes.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
+        if self._operation.on_end is not None:
+            self._operation.on_end(attributes, self._first_chunk_ns > 0)
         if self._first_chunk_ns:
             attributes[key.TIME_TO_FIRST_CHUNK] = max(0, self._first_chunk_ns - self._started_ns) / 1e9
         if error is not None:

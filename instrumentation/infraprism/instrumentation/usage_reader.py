@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Union
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
 from infraprism.schema import fields
+from infraprism.schema.call_context import BACKGROUND_PENDING, BACKGROUND_RESULT
 
 Attribute = str | int | float | bool
 Table = Mapping[str, Union[str, "Table"]]
@@ -59,7 +60,8 @@ class Operation:
     `name` is its `gen_ai.operation.name`, and `response` the table of a complete response. `events` are the stream
     events that contain usage, by their `type`; if there are none, every chunk of a stream has the fields of a response.
     `constants` are attributes of every such call. `input_excludes_cache`: the provider reports cached input in addition
-    to the input tokens, while the semantic conventions include it in them.
+    to the input tokens, while the semantic conventions include it in them. `on_end`: completes the attributes when a
+    call ends; its second argument is whether the response was streamed.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Operation:
     events: Mapping[str, StreamEvent] = field(default_factory=dict)
     constants: Mapping[str, Attribute] = field(default_factory=dict)
     input_excludes_cache: bool = False
+    on_end: Callable[[dict[str, Attribute], bool], None] | None = None
 
     @cached_property
     def plan(self) -> ReadPlan:
@@ -136,6 +139,24 @@ def _cost_usd(value: object) -> str | None:
     return format(Decimal(repr(value)), "f")
 
 
+def _response_state(value: object) -> str | None:
+    if value in ("queued", "in_progress"):
+        return BACKGROUND_PENDING
+    return BACKGROUND_RESULT if value in ("completed", "incomplete", "failed", "cancelled") else None
+
+
+def _boolean(value: object) -> str | None:
+    return str(value) if type(value) is bool else None
+
+
+def _seconds(value: object) -> str | None:
+    """Seconds since 1970, without the fraction. Text, since counts have another bound."""
+    if type(value) not in (int, float) or not 0 <= value < _MAX_SECONDS:  # type: ignore[operator]
+        return None
+    return str(int(value))  # type: ignore[call-overload]
+
+
+_MAX_SECONDS: Final = 2**33
 _READERS: Final[Mapping[str, Reader]] = {
     key.RESPONSE_MODEL: repeated_identifier,
     key.RESPONSE_ID: identifier,
@@ -143,4 +164,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     key.ANTHROPIC_SERVICE_TIER: repeated_identifier,
     key.ERROR_TYPE: error_types.of_response,
     key.REPORTED_COST_USD: _cost_usd,
+    key.RESPONSE_STATUS: _response_state,
+    key.IS_BACKGROUND: _boolean,
+    key.CREATED_AT: _seconds,
+    key.COMPLETED_AT: _seconds,
 }

@@ -25,6 +25,7 @@ from infraprism.processor.conversion import MARKER_KEYS, attributes_of
 from infraprism.processor.event_exporter import EventExporter, registered_exporter, shared_span_receiver_of
 from infraprism.processor.exporter_adapter import ExporterAdapter
 from infraprism.processor.process_exit import run_at_process_exit
+from infraprism.processor.sampler_check import warn_if_dropping
 from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.processor.worker import Worker, millis_until
 from infraprism.schema.call_context import SUPPRESSED, call_in_progress
@@ -54,7 +55,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     With `INFRAPRISM_DISABLED=true` at construction the processor ignores all spans.
 
-    Spans are read, never changed. Spans that are recorded but not sampled are converted as well. Thread-safe, and safe
+    Spans are read, never changed. Spans that are recorded but not sampled are converted as well. If the sampler of the
+    provider drops spans, a warning is logged once when another instrumentation reports calls. Thread-safe, and safe
     across fork: a child starts with an empty queue, and the parent exports what was in it.
     """
 
@@ -65,6 +67,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     def __init__(self, exporter: SpanExporter | EventExporter | None = None) -> None:
         exporter = registered_exporter() if exporter is None else exporter
+        self._checks_sampler = True
         self._exporter = ExporterAdapter(exporter)
         self.delivery_stats = self._exporter.delivery_stats
         self._start_contexts = SpanStartContexts(self.delivery_stats)
@@ -111,6 +114,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
             if suppressed or _active_scope() is not None:
                 self._start_contexts.record(span)
             if self._scopes and not suppressed:
+                if self._checks_sampler:
+                    self._checks_sampler = False
+                    warn_if_dropping(span)
                 try:
                     # Half of the time of `span.instrumentation_scope.name`.
                     scope = span._instrumentation_scope._name  # type: ignore[union-attr]  # noqa: SLF001

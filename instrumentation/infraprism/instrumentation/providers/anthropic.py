@@ -46,6 +46,7 @@ ANTHROPIC: Final = ClientPackage(
         "/v1/messages": _MESSAGES,
         "/v1/complete": Operation("text_completion", _IDENTITY),
     },
+    not_observed=("message batches",),
     other_providers={
         "BaseBedrockClient": "aws.bedrock",
         "BaseMantleClient": "aws.bedrock",

@@ -5,8 +5,11 @@ Field names are from the published API reference: `usage` of chat completions, o
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Final
 
+from infraprism.instrumentation import background
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table
@@ -33,6 +36,10 @@ _COMPLETION: Final[Table] = {
 }
 _RESPONSE: Final[Table] = {
     "id": key.RESPONSE_ID,
+    "status": key.RESPONSE_STATUS,
+    "background": key.IS_BACKGROUND,
+    "created_at": key.CREATED_AT,
+    "completed_at": key.COMPLETED_AT,
     "model": key.RESPONSE_MODEL,
     "service_tier": key.OPENAI_SERVICE_TIER,
     "error": {"code": key.ERROR_TYPE},
@@ -56,13 +63,28 @@ _RESPONSES: Final = Operation(
     _RESPONSE,
     events={
         "response.created": _RESPONSE_EVENT,
+        "response.queued": _RESPONSE_EVENT,
         "response.completed": _RESPONSE_EVENT,
         "response.incomplete": _RESPONSE_EVENT,
         "response.failed": _RESPONSE_EVENT,
         "error": StreamEvent((), {"code": key.ERROR_TYPE}),
     },
     constants={key.OPENAI_API_TYPE: "responses"},
+    on_end=background.complete_created,
 )
+_STORED_RESPONSE: Final = replace(_RESPONSES, on_end=None)
+_STORED_RESPONSE_PATHS: Final = {
+    "get": re.compile(r"/responses/[^/?]+/?(?:\?|$)"),
+    "post": re.compile(r"/responses/[^/?]+/cancel/?(?:\?|$)"),
+}
+
+
+def _stored_response(method: str, url: str) -> Operation | None:
+    """The operation that returns a response of an earlier request, which may have been made in the background."""
+    path = _STORED_RESPONSE_PATHS.get(method.lower())
+    return None if path is None or path.search(url) is None else _STORED_RESPONSE
+
+
 _EMBEDDINGS: Final = Operation("embeddings", {"model": key.RESPONSE_MODEL, "usage": _COMPLETION["usage"]})
 
 OPENAI: Final = ClientPackage(
@@ -76,6 +98,17 @@ OPENAI: Final = ClientPackage(
         "/embeddings": _EMBEDDINGS,
         "/completions": Operation("text_completion", _COMPLETION),
     },
+    stored_response=_stored_response,
+    not_observed=(
+        "images",
+        "audio (speech, transcriptions, translations)",
+        "videos",
+        "batches",
+        "realtime",
+        "responses over WebSocket",
+        "assistants (threads and runs)",
+        "fine-tuning",
+    ),
     other_providers={
         "BaseAzureClient": "azure.ai.openai",
         "BedrockOpenAI": "aws.bedrock",
