@@ -26,7 +26,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the command to the parser."""
     parser = new_parser(subparsers, "serve", "run the backend: an OTLP receiver and a REST API", _EXAMPLES)
     parser.add_argument(
-        "--data-dir", type=Path, default=default_data_dir(), help="directory of the data (default: %(default)s)"
+        "--data-dir", type=data_dir, default=default_data_dir(), help="directory of the data (default: %(default)s)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -41,6 +41,16 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > _LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
+
+
+def data_dir(text: str) -> Path:
+    """The value of `--data-dir`. `~` is the home directory also where the shell does not replace it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of a directory is missing")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: no such user") from None
 
 
 def default_data_dir() -> Path:
