@@ -61,6 +61,11 @@ class Key:
     created_at: str
     revoked_at: str | None
 
+    @staticmethod
+    def id_of(key: str) -> str:
+        """The id of an API key."""
+        return _key_id(_hash(key))
+
 
 class Accounts:
     """The accounts in a file with mode 0600. Thread-safe, and usable by several processes at the same time."""
@@ -121,7 +126,7 @@ class Accounts:
         with self._lock:
             self._db.execute(
                 "INSERT INTO keys (hash, prefix, account_id, created_at) VALUES (?, ?, ?, ?)",
-                (key_hash(key), key[:_PREFIX_LENGTH], account_id, _now()),
+                (_hash(key), key[:_PREFIX_LENGTH], account_id, _now()),
             )
         self._cache.clear()
         return key
@@ -149,7 +154,7 @@ class Accounts:
                 " ORDER BY created_at, hash",
                 (account_id,),
             ).fetchall()
-        return [Key(key_id(row[0]), *row[1:]) for row in rows]
+        return [Key(_key_id(row[0]), *row[1:]) for row in rows]
 
     def revoke_key(self, revoked: Key) -> None:
         """Revoke a key. Processes that have cached it accept it for two more seconds."""
@@ -171,7 +176,7 @@ class Accounts:
         """The account of a key that is not revoked, or None. Results are cached for two seconds."""
         if not _KEY.fullmatch(key):
             return None
-        hashed = key_hash(key)
+        hashed = _hash(key)
         at, account = self._cache.get(hashed, (0.0, None))
         if account is None or time.monotonic() - at > _CACHE_S:
             account = self._find(hashed)
@@ -198,14 +203,9 @@ class Accounts:
             self._db.close()
 
 
-def key_id(hashed: bytes) -> str:
+def _key_id(hashed: bytes) -> str:
     """The id of a key, from its hash."""
     return _ID_PREFIX + hashed.hex()[:_ID_DIGITS]
-
-
-def is_key(text: str) -> bool:
-    """Whether the text has the form of an API key."""
-    return _KEY.fullmatch(text) is not None
 
 
 def _account(row: tuple[Any, ...]) -> Account:
@@ -218,8 +218,7 @@ def bearer_token(header: str | None) -> str:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-def key_hash(key: str) -> bytes:
-    """The hash of a key, which is stored in its place."""
+def _hash(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
