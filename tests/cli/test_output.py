@@ -49,6 +49,35 @@ def test_a_table_fits_the_terminal_and_shortens_no_number() -> None:
     assert "…" not in render(columns, rows)
 
 
+def test_a_table_of_events_fits_80_columns_with_whole_entities_and_costs() -> None:
+    long = EVENT | {
+        "model": "claude-haiku-4-5-20251001",
+        "provider": "anthropic",
+        "input_tokens": 123_456,
+        "output_tokens": 12_345,
+        "cost_usd": Decimal("0.00003555"),
+        "session_id": "ticket-1041",
+        "tags": {"feature": "incidents", "channel": "email"},
+        "success": False,
+        "error_type": "rate_limit",
+        "error_code": "429",
+    }
+    output = events_table([long, EVENT | {"cost_usd": Decimal("0.0065")}], 80)
+    assert max(map(len, output.splitlines())) <= 80
+    assert output.count("customer:acme-corp") == 2
+    assert "0.00003555" in output
+    assert "rate_limit 429" in output
+    assert "session" in events_table([long, EVENT], None)
+
+
+def test_optional_columns_are_left_out_before_texts_become_unreadable() -> None:
+    columns = [Column("name", readable_width=20), Column("other", optional=1), Column("extra", optional=2)]
+    rows = [["n" * 30, "o" * 10, "e" * 10]]
+    assert render(columns, rows, 54).splitlines()[0].split() == ["name", "other", "extra"]
+    assert render(columns, rows, 43).splitlines()[0].split() == ["name", "other"]
+    assert render(columns, rows, 20).splitlines() == ["name", "n" * 19 + "…"]
+
+
 def test_the_summary_has_the_exact_total_and_the_number_of_unpriced_events() -> None:
     unpriced = {**EVENT, "cost_usd": None, "cost_status": "no_usage", "success": False, "error_type": "rate_limit"}
     output = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)

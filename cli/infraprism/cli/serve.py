@@ -7,7 +7,7 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli.command import Subparsers, new_parser
+from infraprism.cli.command import Subparsers, new_parser, port
 from infraprism.cli.data_dir import add_data_dir
 
 _EXAMPLES: Final = """\
@@ -18,7 +18,6 @@ examples:
   infraprism serve
   infraprism serve --data-dir /var/lib/infraprism --host 0.0.0.0
   infraprism serve --port 4318 --grpc-port 4317"""
-_LAST_PORT: Final = 65_535
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -27,17 +26,11 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     add_data_dir(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
+        "--port", type=port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
     )
-    parser.add_argument("--grpc-port", type=_port, default=4317, help="OTLP over gRPC (default: %(default)s)")
+    parser.add_argument("--grpc-port", type=port, default=4317, help="OTLP over gRPC (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,6 +27,10 @@ _TIME: Final = re.compile(
 """A time of day, extended or basic, with or without an offset."""
 
 
+class OutsideCalendarError(ValueError):
+    """A day or a time that no event can have."""
+
+
 class Interval(NamedTuple):
     """The first and the last millisecond of a day, or one time twice. `text` is its extended form in UTC."""
 
@@ -52,7 +56,7 @@ def interval(value: str) -> Interval:
     except (ValueError, OverflowError):
         raise ValueError(EXPECTED) from None
     if not _EPOCH <= first < _LATEST:
-        raise ValueError(f"{EXPECTED}, {_RANGE}")
+        raise OutsideCalendarError(f"{EXPECTED}, {_RANGE}")
     return Interval(first, last, text)
 
 
