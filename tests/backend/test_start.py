@@ -147,6 +147,8 @@ def test_a_port_in_use_is_a_startup_error_that_names_it(tmp_path: Path) -> None:
 def test_an_unwritable_data_directory_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--data-dir" in _startup_error(start(tmp_path / "file"))
+    (tmp_path / "loop").symlink_to("loop")
+    assert "--data-dir" in _startup_error(start(tmp_path / "loop"))
     (tmp_path / "data" / "lock").mkdir(parents=True)
     assert "--data-dir" in _startup_error(start(tmp_path / "data"))
 

@@ -49,6 +49,14 @@ def check_cpu() -> None:
         raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
 
 
+def absolute(path: Path) -> Path:
+    """The absolute path of the data directory: the engine takes no other. Raises StartupError."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise StartupError(f"{path} is not the path of a directory: choose another --data-dir") from None
+
+
 class DataDirectory:
     """The data directory, created and locked. Unless `keep` was called, `close` removes what was not there before."""
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, InvalidKeyError
-from infraprism.backend.preflight import DataDirectory, StartupError, check_cpu, check_port, check_prices, listen
+from infraprism.backend.preflight import (
+    DataDirectory,
+    StartupError,
+    absolute,
+    check_cpu,
+    check_port,
+    check_prices,
+    listen,
+)
 from infraprism.backend.settings import Settings
 
 __all__ = ["Settings", "run"]
@@ -42,8 +50,7 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     check_cpu()
     check_prices()
     key = os.environ.get(_KEY_VARIABLE, "").strip()
-    # The engine takes only absolute paths.
-    settings = replace(settings, data_dir=settings.data_dir.resolve())
+    settings = replace(settings, data_dir=absolute(settings.data_dir))
     stop = asyncio.Event()
     _stop_on_signals(stop, stack)
     data_directory = stack.enter_context(closing(DataDirectory(settings.data_dir)))
