@@ -130,7 +130,7 @@ def test_the_ends_of_the_calendar_work(get: Callable[..., Answer], parameters: d
         ("2199-12-20", "1970-01-01"),
     ],
 )
-def test_a_start_after_the_end_is_an_error_that_says_so(get: Callable[..., Answer], start: str, end: str) -> None:
+def test_a_start_after_the_end_is_an_error_that_names_both(get: Callable[..., Answer], start: str, end: str) -> None:
     for path in ("/v1/events", "/v1/analytics/costs"):
         answer = get(path, start_date=start, end_date=end)
         assert answer.status == 400

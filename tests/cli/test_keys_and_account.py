@@ -101,7 +101,7 @@ def test_a_key_that_is_unknown_or_revoked_cannot_be_revoked(server: Backend) -> 
     assert (again.returncode, again.stderr) == (1, "infraprism: the key is revoked already\n")
 
 
-def test_the_command_says_that_the_last_key_was_revoked_and_a_new_one_can_be_created(tmp_path: Path) -> None:
+def test_a_new_key_can_be_created_after_the_last_one_was_revoked(tmp_path: Path) -> None:
     with closing(Accounts(tmp_path / "accounts.sqlite")) as accounts:
         key = accounts.add_with_key()
         ran = infraprism("keys", "revoke", key, "--data-dir", str(tmp_path))

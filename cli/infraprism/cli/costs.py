@@ -34,7 +34,7 @@ _NUMBERS: Final = (
     Column("cost_usd", numeric=True),
     Column("events", numeric=True),
     Column("failed", numeric=True),
-    Column("error %", numeric=True),
+    Column("error %", numeric=True, optional=1),
     Column("unpriced", numeric=True),
     Column("input", numeric=True, optional=2),
     Column("output", numeric=True, optional=2),
@@ -107,9 +107,9 @@ def costs_table(response: Mapping[str, Any], groups: Sequence[str], width: int |
     cut = "\n(the most expensive groups; there are more)" if response.get("has_more") else ""
     failed = f", {summary['failed_events']} failed ({_percent(summary)} %)" if summary.get("failed_events") else ""
     missing = f", {unpriced} without a price" if (unpriced := _unpriced(summary)) else ""
-    return (
-        f"{table}{cut}\n{summary['total_events']} events{failed}{missing}, {text(summary['total_cost'])} USD, {period}"
-    )
+    totals = f"{summary['total_events']} events{failed}{missing}, {text(summary['total_cost'])} USD,"
+    separator = "\n" if width and len(totals) + len(period) + 1 > width else " "
+    return f"{table}{cut}\n{totals}{separator}{period}"
 
 
 def _rows(data: Iterable[Mapping[str, Any]], groups: Sequence[str]) -> Iterable[list[object]]:
