@@ -20,6 +20,7 @@ from infraprism.instrumentation import error_types
 from infraprism.instrumentation.call_span import AnySpan
 from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get_field, read_fields
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.settings import log_once
 
 log: Final = logging.getLogger("infraprism.instrumentation")
 delivery_stats: Final = DeliveryStats()
@@ -64,6 +65,8 @@ class LLMCall:
     stream arrived, in nanoseconds since 1970, and 0 before the first. `client_is_reading` is True while the client
     package itself reads the stream: if it closes the response then, the application has not abandoned the call.
     `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still missing.
+    `hides_usage`: we requested the usage of the stream, and the application does not get it. `usage_not_requested`: it
+    is a stream that reports usage only on request, and nothing requested it.
     """
 
     __slots__ = (
@@ -74,7 +77,9 @@ class LLMCall:
         "_started_ns",
         "attributes",
         "client_is_reading",
+        "hides_usage",
         "last_chunk_ns",
+        "usage_not_requested",
         "waits_for_usage",
     )
 
@@ -90,6 +95,8 @@ class LLMCall:
         self.last_chunk_ns = 0
         self.client_is_reading = False
         self.waits_for_usage = False
+        self.hides_usage = False
+        self.usage_not_requested = False
 
     def on_chunk(self, chunk: object) -> None:
         """Record one chunk of a stream, before the application gets it."""
@@ -183,6 +190,8 @@ class LLMCall:
             attributes[key.TIME_TO_FIRST_CHUNK] = max(0, self._first_chunk_ns - self._started_ns) / 1e9
         if error is not None:
             attributes.update(error_types.of_exception(error))
+        elif self.usage_not_requested and attributes and attributes.keys().isdisjoint(_TOKENS):
+            log_once(log, logging.WARNING, _NO_STREAM_USAGE)
         if key.ERROR_TYPE in attributes:
             span.set_status(_ERROR_STATUS)
         if attributes:
@@ -191,7 +200,13 @@ class LLMCall:
     def __del__(self) -> None:
         """Abandon a call that is garbage-collected while open."""
         if self._open_span:
+            self.usage_not_requested = False  # a finalizer must not log
             self.abandon()
 
 
+_TOKENS: Final = frozenset((key.INPUT_TOKENS, key.OUTPUT_TOKENS))
+_NO_STREAM_USAGE: Final = (
+    "InfraPrism: a stream reported no tokens, since its request has no stream_options.include_usage. Such calls have "
+    "no cost. Pass stream_options={'include_usage': True}, or set INFRAPRISM_STREAM_USAGE=true. This is logged once."
+)
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

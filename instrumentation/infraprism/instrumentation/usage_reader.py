@@ -59,7 +59,8 @@ class Operation:
     `name` is its `gen_ai.operation.name`, and `response` the table of a complete response. `events` are the stream
     events that contain usage, by their `type`; if there are none, every chunk of a stream has the fields of a response.
     `constants` are attributes of every such call. `input_excludes_cache`: the provider reports cached input in addition
-    to the input tokens, while the semantic conventions include it in them.
+    to the input tokens, while the semantic conventions include it in them. `usage_on_request`: a stream reports usage
+    only if the request has `stream_options.include_usage`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Operation:
     events: Mapping[str, StreamEvent] = field(default_factory=dict)
     constants: Mapping[str, Attribute] = field(default_factory=dict)
     input_excludes_cache: bool = False
+    usage_on_request: bool = False
 
     @cached_property
     def plan(self) -> ReadPlan:

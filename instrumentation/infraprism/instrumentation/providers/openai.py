@@ -50,7 +50,9 @@ _RESPONSE: Final[Table] = {
 }
 _RESPONSE_EVENT: Final = StreamEvent(("response",), _RESPONSE)
 
-_CHAT: Final = Operation("chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"})
+_CHAT: Final = Operation(
+    "chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"}, usage_on_request=True
+)
 _RESPONSES: Final = Operation(
     "chat",
     _RESPONSE,
@@ -74,7 +76,7 @@ OPENAI: Final = ClientPackage(
         "/responses": _RESPONSES,
         "/responses/compact": _RESPONSES,
         "/embeddings": _EMBEDDINGS,
-        "/completions": Operation("text_completion", _COMPLETION),
+        "/completions": Operation("text_completion", _COMPLETION, usage_on_request=True),
     },
     other_providers={
         "BaseAzureClient": "azure.ai.openai",
