@@ -19,8 +19,8 @@ from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
 from infraprism.instrumentation.call_span import AnySpan
 from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get_field, read_fields
+from infraprism.schema import stream_usage_warning
 from infraprism.schema.delivery_stats import DeliveryStats
-from infraprism.schema.settings import log_once
 
 log: Final = logging.getLogger("infraprism.instrumentation")
 delivery_stats: Final = DeliveryStats()
@@ -191,7 +191,7 @@ class LLMCall:
         if error is not None:
             attributes.update(error_types.of_exception(error))
         elif self.usage_not_requested and attributes and attributes.keys().isdisjoint(_TOKENS):
-            log_once(log, logging.WARNING, _NO_STREAM_USAGE)
+            stream_usage_warning.warn()
         if key.ERROR_TYPE in attributes:
             span.set_status(_ERROR_STATUS)
         if attributes:
@@ -205,8 +205,4 @@ class LLMCall:
 
 
 _TOKENS: Final = frozenset((key.INPUT_TOKENS, key.OUTPUT_TOKENS))
-_NO_STREAM_USAGE: Final = (
-    "InfraPrism: a stream reported no tokens, since its request has no stream_options.include_usage. Such calls have "
-    "no cost. Pass stream_options={'include_usage': True}, or set INFRAPRISM_STREAM_USAGE=true. This is logged once."
-)
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)
