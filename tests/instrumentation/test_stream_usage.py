@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -182,3 +183,34 @@ def test_a_stream_without_usage_is_one_line_of_the_log_per_process(
     (record,) = caplog.records
     assert "stream_options={'include_usage': True}" in record.getMessage()
     assert "INFRAPRISM_STREAM_USAGE=true" in record.getMessage()
+
+
+@pytest.mark.parametrize("received", [b"", b"data: {", PLAIN[:-20]], ids=["nothing", "a part of a line", "lines"])
+def test_a_cancellation_reaches_the_application_at_once(received: bytes, recorded: RecordedSpans) -> None:
+    class Endless(httpx.AsyncByteStream):  # type: ignore[misc]  # the name depends on the version
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield received
+            waiting.set()
+            await asyncio.Event().wait()
+
+    async def answer(_: Any) -> Any:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
+
+    async def read(opened: openai.AsyncOpenAI) -> None:
+        async with opened.chat.completions.with_streaming_response.create(
+            model="gpt-4o-mini", messages=MESSAGES, stream=True
+        ) as response:
+            async for _ in response.iter_bytes():
+                pass
+
+    async def run() -> None:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        async with openai.AsyncOpenAI(api_key=OPENAI_KEY, http_client=http) as opened:
+            task = asyncio.create_task(read(opened))
+            await waiting.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+    waiting = asyncio.Event()
+    asyncio.run(run())

@@ -172,12 +172,15 @@ class _FilteredStream(Proxy):
 
 
 class _FilteredBytes:
-    """Filtered bytes. What was held back when the original ends or fails comes first, then its end or error."""
+    """Filtered bytes. What was held back when the original ends or fails comes first, then its end or error.
+
+    A cancellation is raised at once.
+    """
 
     def __init__(self, source: Iterator[bytes], events: UsageFilter) -> None:
         self._source = source
         self._events = events
-        self._ended: BaseException | None = None
+        self._ended: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -188,7 +191,7 @@ class _FilteredBytes:
         while True:
             try:
                 data = self._events.feed(next(self._source))
-            except BaseException as error:
+            except Exception as error:
                 data = self._events.flush()
                 if not data:
                     raise
@@ -207,7 +210,7 @@ class _FilteredAsyncBytes:
     def __init__(self, source: AsyncIterator[bytes], events: UsageFilter) -> None:
         self._source = source
         self._events = events
-        self._ended: BaseException | None = None
+        self._ended: Exception | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -218,7 +221,7 @@ class _FilteredAsyncBytes:
         while True:
             try:
                 data = self._events.feed(await self._source.__anext__())
-            except BaseException as error:
+            except Exception as error:
                 data = self._events.flush()
                 if not data:
                     raise
