@@ -78,7 +78,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
         stack.callback(readers.shutdown)
         grpc_port = await _start_grpc(settings, receiver, stack)
-        await _start_http(Services(accounts, database, receiver, readers), listening, stack)
+        await _start_http(Services(accounts, database, receiver, readers, settings.data_dir), listening, stack)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 

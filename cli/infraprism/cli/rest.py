@@ -51,9 +51,13 @@ class Api:
             raise Failure(f"{self.endpoint} responds with {response.status_code}{reason and f': {reason}'}")
         return _decoded(response, self.endpoint)
 
-    def is_healthy(self) -> bool:
-        """Whether the backend is healthy. Needs no key. Raises Failure if it does not respond."""
-        return self._response("/healthz", None, {}).status_code == _OK
+    def health(self) -> str | None:
+        """The `status` that the backend reports, or None if it is unhealthy. Needs no key. Raises Failure."""
+        response = self._response("/healthz", None, {})
+        if response.status_code != _OK:
+            return None
+        body = _decoded(response, self.endpoint)
+        return str(body.get("status", "")) if isinstance(body, dict) else ""
 
     def all_events(self, parameters: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
         """Every event, newest first, page by page."""

@@ -22,7 +22,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import FunctionWrapper
 
 from infraprism.instrumentation import conventions as key
-from infraprism.instrumentation import response_body, streams
+from infraprism.instrumentation import response_body, stream_usage, streams
 from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.llm_call import LLMCall, record_internal_error
 from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
@@ -162,6 +162,7 @@ class _RequestInstrumentation:
         self._package = package
         self._tracer = tracer
         self._cached: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
+        self._requests_usage = stream_usage.enabled()
 
     @cached_property
     def _result_classes(self) -> _ResultClasses:
@@ -222,20 +223,40 @@ class _RequestInstrumentation:
                 stored = package.stored_response(method, url)
             if (operation or stored) is None or call_in_progress.get() or not is_instrumentation_enabled():
                 return None, args
+            stream = kwargs.get("stream") is True
             if operation is not None:
-                call = self._new_call(client, options, operation, stream=kwargs.get("stream") is True)
+                call = self._new_call(client, options, operation, stream=stream)
             elif stored is not None:
                 call = self._retrieval(client, url, stored)
-            if call is not None and callable(options.post_parser):
-                options = _with_observed_parser(options, call)
+            if call is None:
+                return None, args
+            changed = _with_observed_parser(options, call) if callable(options.post_parser) else options
+            is_stream = stream or _field(options.json_data, "stream") is True
+            if is_stream and operation is not None and operation.usage_on_request:
+                changed = self._with_usage(changed, call, client, stream=stream)
+            if changed is not options:
                 if "options" in kwargs:
-                    kwargs["options"] = options
+                    kwargs["options"] = changed
                 else:
-                    args = (*args[:2], options, *args[3:])
+                    args = (*args[:2], changed, *args[3:])
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("api_client.start")
             return None, args
         return call, args
+
+    def _with_usage(self, options: Any, call: LLMCall, client: Any, *, stream: bool) -> Any:
+        """The options of a streamed request, which ask for usage if that is enabled and the application does not.
+
+        Without `stream` the package reads the complete body before it returns, and nothing could be hidden.
+        """
+        requested = stream_usage.requests_usage(options)
+        server = _server_of(client, options.url)
+        if requested is None and self._requests_usage and stream and stream_usage.accepts_request(server):
+            options = stream_usage.with_usage(options)
+            call.hides_usage = True
+        elif not requested:
+            call.usage_not_requested = True
+        return options
 
     def _new_call(self, client: Any, options: Any, operation: Operation, *, stream: bool) -> LLMCall | None:
         body, extra = options.json_data, options.extra_json
@@ -283,6 +304,8 @@ class _RequestInstrumentation:
     def _observe_result(self, call: LLMCall, result: Any) -> None:
         classes, kind = self._result_classes, type(result)
         try:
+            if call.hides_usage:
+                self._hide_usage(call, result)
             if issubclass(kind, classes.streams):
                 streams.observe_stream(call, result)
             elif issubclass(kind, classes.wrappers):
@@ -295,6 +318,13 @@ class _RequestInstrumentation:
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("api_client.observe_result")
             call.abandon()
+
+    def _hide_usage(self, call: LLMCall, result: Any) -> None:
+        try:
+            response = getattr(result, "response", None) or getattr(result, "http_response", None) or result
+            stream_usage.hide_usage(call, response)
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("api_client.hide_usage")
 
 
 def _reset_call_in_progress(token: Token[object], calls: list[LLMCall]) -> None:

@@ -20,6 +20,7 @@ from infraprism.instrumentation import error_types
 from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.call_span import AnySpan
 from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get_field, read_fields
+from infraprism.schema import stream_usage_warning
 from infraprism.schema.delivery_stats import DeliveryStats
 
 log: Final = logging.getLogger("infraprism.instrumentation")
@@ -65,6 +66,8 @@ class LLMCall:
     stream arrived, in nanoseconds since 1970, and 0 before the first. `client_is_reading` is True while the client
     package itself reads the stream: if it closes the response then, the application has not abandoned the call.
     `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still missing.
+    `hides_usage`: we requested the usage of the stream, and the application does not get it. `usage_not_requested`: it
+    is a stream that reports usage only on request, and nothing requested it.
     """
 
     __slots__ = (
@@ -75,7 +78,9 @@ class LLMCall:
         "_started_ns",
         "attributes",
         "client_is_reading",
+        "hides_usage",
         "last_chunk_ns",
+        "usage_not_requested",
         "waits_for_usage",
     )
 
@@ -91,6 +96,8 @@ class LLMCall:
         self.last_chunk_ns = 0
         self.client_is_reading = False
         self.waits_for_usage = False
+        self.hides_usage = False
+        self.usage_not_requested = False
 
     def on_chunk(self, chunk: object) -> None:
         """Record one chunk of a stream, before the application gets it."""
@@ -186,6 +193,8 @@ class LLMCall:
             attributes[key.TIME_TO_FIRST_CHUNK] = max(0, self._first_chunk_ns - self._started_ns) / 1e9
         if error is not None:
             attributes.update(error_types.of_exception(error))
+        elif self.usage_not_requested and attributes and attributes.keys().isdisjoint(_TOKENS):
+            stream_usage_warning.warn()
         if key.ERROR_TYPE in attributes:
             span.set_status(_ERROR_STATUS)
         if attributes:
@@ -194,7 +203,9 @@ class LLMCall:
     def __del__(self) -> None:
         """Abandon a call that is garbage-collected while open."""
         if self._open_span:
+            self.usage_not_requested = False  # a finalizer must not log
             self.abandon()
 
 
+_TOKENS: Final = frozenset((key.INPUT_TOKENS, key.OUTPUT_TOKENS))
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

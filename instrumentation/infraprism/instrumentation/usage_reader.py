@@ -61,7 +61,8 @@ class Operation:
     events that contain usage, by their `type`; if there are none, every chunk of a stream has the fields of a response.
     `constants` are attributes of every such call. `input_excludes_cache`: the provider reports cached input in addition
     to the input tokens, while the semantic conventions include it in them. `on_end`: completes the attributes when a
-    call ends; its second argument is whether the response was streamed.
+    call ends; its second argument is whether the response was streamed. `usage_on_request`: a stream reports usage only
+    if the request has `stream_options.include_usage`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Operation:
     constants: Mapping[str, Attribute] = field(default_factory=dict)
     input_excludes_cache: bool = False
     on_end: Callable[[dict[str, Attribute], bool], None] | None = None
+    usage_on_request: bool = False
 
     @cached_property
     def plan(self) -> ReadPlan:

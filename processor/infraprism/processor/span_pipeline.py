@@ -12,7 +12,7 @@ from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.deduplicator import Deduplicator
 from infraprism.processor import conversion
 from infraprism.processor.background_responses import BackgroundResponses
-from infraprism.schema import Event
+from infraprism.schema import Event, stream_usage_warning
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.delivery_stats import DeliveryStats
 
@@ -90,7 +90,10 @@ class SpanPipeline:
         events, self._read_back = self._read_back, []
         for call in calls:
             try:
-                events.append(conversion.event_from_candidate(call))
+                event = conversion.event_from_candidate(call)
+                events.append(event)
+                if event.cost_status == "no_usage":
+                    _warn_of_stream(event, call.scope)
             except Exception:  # noqa: BLE001 - no error of ours may reach the application
                 self._drop_unreadable()
         return events
@@ -99,3 +102,16 @@ class SpanPipeline:
         self._delivery_stats.error("processor.convert")
         self._delivery_stats.accept()
         self._delivery_stats.end("dropped", "unreadable")
+
+
+_REPORT_ALWAYS: Final = frozenset(("anthropic", "aws_bedrock", "cohere", "google_gemini", "google_vertex"))
+"""Providers with APIs that report the usage of each stream."""
+
+
+def _warn_of_stream(event: Event, scope: str) -> None:
+    """Warn of a stream without usage. Our own instrumentation does so itself, since it knows the request."""
+    if event.streamed and event.success and event.provider not in _REPORT_ALWAYS and not scope.startswith(_OURS):
+        stream_usage_warning.warn()
+
+
+_OURS: Final = "infraprism"

@@ -57,7 +57,9 @@ _RESPONSE: Final[Table] = {
 }
 _RESPONSE_EVENT: Final = StreamEvent(("response",), _RESPONSE)
 
-_CHAT: Final = Operation("chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"})
+_CHAT: Final = Operation(
+    "chat", _COMPLETION, constants={key.OPENAI_API_TYPE: "chat_completions"}, usage_on_request=True
+)
 _RESPONSES: Final = Operation(
     "chat",
     _RESPONSE,
@@ -96,7 +98,7 @@ OPENAI: Final = ClientPackage(
         "/responses": _RESPONSES,
         "/responses/compact": _RESPONSES,
         "/embeddings": _EMBEDDINGS,
-        "/completions": Operation("text_completion", _COMPLETION),
+        "/completions": Operation("text_completion", _COMPLETION, usage_on_request=True),
     },
     stored_response=_stored_response,
     not_observed=(
