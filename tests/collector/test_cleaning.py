@@ -132,6 +132,7 @@ def _attributions() -> Iterator[dict[str, Any]]:
         "x" * 257,
         "",
         1.5,
+        -12,
         "Ünïcödé 客户",
         "zero\u200bwidth",
         None,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -39,8 +40,9 @@ warned: Final[set[tuple[str, str]]] = set()
 _NOT_PRINTABLE: Final = "must be 1 to 256 printable characters on one line"
 _NOT_TAG_VALUE: Final = "must be up to 256 printable characters on one line"
 _NOT_TAG_KEY: Final = f"keys must match {fields.TAG_KEY.pattern}"
-_MAX_SHOWN: Final = 66
+_LOGGED_KEY: Final = re.compile("[A-Za-z0-9_.-]{1,64}")
 _MAX_WARNED: Final = 100
+"""Lines about invalid values in a process, since the keys of tags may vary."""
 _TOO_MANY: Final = f"at most {fields.MAX_TAGS} tags"
 _ONE_ENTITY: Final = "set at most one of customer, team, project and employee; all were ignored"
 _NOT_A_KIND: Final = "must be customer, team, project or employee"
@@ -330,9 +332,9 @@ def _bounded(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _ignore(name: str, rule: str, key: object = None) -> None:
-    """Count an invalid value, and log it once. A tag is logged with its key; `warned` bounds the lines."""
+    """Count an invalid value, and log it once. A tag is logged with its key, unless the key may be text of a user."""
     delivery_stats.error(f"attribution.{name}")
-    shown = name if key is None else f"tag {ascii(key)[:_MAX_SHOWN] if isinstance(key, str) else type(key).__name__}"
+    shown = f"tag {key!r}" if type(key) is str and _LOGGED_KEY.fullmatch(key) else name
     if (shown, rule) not in warned and len(warned) < _MAX_WARNED:
         warned.add((shown, rule))
         _log.warning("attribution: %s was ignored: %s. Further invalid values are counted, not logged.", shown, rule)
