@@ -113,7 +113,10 @@ def _numbers() -> Iterator[dict[str, Any]]:
         yield {"infraprism.reported_cost_usd": cost}
     for flag in (True, False, "True", "false", "yes", 1):
         yield {"gen_ai.request.stream": flag}
-    for model in ("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5):
+    for model in (
+        *("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5),
+        *("@cf/meta/llama-3.1-8b-instruct", "~moonshotai/kimi-latest", "/models/llama", "llama#2", "a~b", "@ you"),
+    ):
         yield {"gen_ai.response.model": model}
         yield {"gen_ai.request.model": model, "gen_ai.response.model": None}
     for operation in ("chat", "generate_content", "text_completion", "embeddings", "invoke_agent", "", 7, None):
@@ -122,13 +125,27 @@ def _numbers() -> Iterator[dict[str, Any]]:
 
 
 def _attributions() -> Iterator[dict[str, Any]]:
-    for value in ("acme", "a\nb", "x" * 256, "x" * 257, "", 1.5, "Ünïcödé 客户", "zero\u200bwidth", None):
+    for value in (
+        "acme",
+        "a\nb",
+        "x" * 256,
+        "x" * 257,
+        "",
+        1.5,
+        -12,
+        "Ünïcödé 客户",
+        "zero\u200bwidth",
+        None,
+        "नमस्\u200cते",
+        "👩\u200d💻",
+    ):
         yield {"infraprism.entity_type": "customer", "infraprism.entity_id": value}
         yield {"infraprism.session_id": value}
         yield {"infraprism.tags.key": value, "infraprism.tags.other": "1"}
         yield {"infraprism.tags." + str(value): "1"}
     yield {"infraprism.entity_type": "cat", "infraprism.entity_id": "tom"}
     yield {"infraprism.entity_id": "alone"}
+    yield {"infraprism.tags.Team": "search", "infraprism.tags.ENV": "prod", "infraprism.tags.TEAM NAME": "x"}
 
 
 def _variations() -> Iterator[Span]:

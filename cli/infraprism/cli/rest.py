@@ -14,6 +14,7 @@ import requests
 from infraprism.cli import exact_json
 from infraprism.cli.failure import Failure
 from infraprism.cli.filters import OPTIONS
+from infraprism.schema.settings import KEY_PREFIX, NOT_A_KEY
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 PAGE: Final = 1000
@@ -41,6 +42,8 @@ class Api:
         """The parsed JSON of `path`; numbers with a decimal point are Decimal."""
         if not self._key:
             raise Failure("set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it")
+        if not self._key.startswith(KEY_PREFIX):
+            raise Failure(f"INFRAPRISM_API_KEY {NOT_A_KEY}")
         response = self._response(path, parameters, {"Authorization": f"Bearer {self._key}"})
         if response.status_code == _UNAUTHORIZED:
             raise Failure(f"{self.endpoint} rejects the key: check INFRAPRISM_API_KEY")

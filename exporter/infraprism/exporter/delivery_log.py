@@ -23,13 +23,15 @@ _HINTS: Final = {
     "http_403": "check INFRAPRISM_API_KEY",
     "http_404": "check INFRAPRISM_ENDPOINT",
     "http_405": "check INFRAPRISM_ENDPOINT",
+    "proxy_403": "a proxy refused the request; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+    "proxy_407": "the proxy requires a password; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
     "redirect": "set INFRAPRISM_ENDPOINT to the address that it redirects to",
     "grpc_unauthenticated": "check INFRAPRISM_API_KEY",
     "grpc_permission_denied": "check INFRAPRISM_API_KEY",
     "grpc_unavailable": "check that it runs and INFRAPRISM_ENDPOINT",
     "grpc_unimplemented": "check INFRAPRISM_ENDPOINT and INFRAPRISM_PROTOCOL",
     "unreadable_response": "the response is not OTLP; check INFRAPRISM_ENDPOINT and INFRAPRISM_PROTOCOL",
-    "tls": "check its certificate, and OTEL_EXPORTER_OTLP_CERTIFICATE if your own authority issued it",
+    "tls": "check its certificate, and INFRAPRISM_CERTIFICATE if your own authority issued it",
     "connection": "check that it runs and INFRAPRISM_ENDPOINT",
 }
 

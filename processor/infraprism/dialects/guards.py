@@ -193,7 +193,7 @@ def _guard(field: str, reader: Reader, operation: Guard, word: Guard) -> Guard |
         return word
     if field == "operation":
         return operation
-    if reader is values.text:
+    if reader in (values.text, values.identifier):
         return _BY_FIELD.get(field)
     return _BY_READER.get(reader)
 

@@ -81,6 +81,11 @@ def text(value: object) -> str | None:
     return text(str.__str__(value)) if isinstance(value, str) else None
 
 
+def identifier(value: object) -> str | None:
+    """A text, or an integer as text: an identifier of the application."""
+    return str(value) if type(value) is int else text(value)
+
+
 def error_from_message(value: object) -> str | None:
     """The HTTP status in an error message, as text, else the name of an error, both in known wordings.
 

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from infraprism import pricing
 from infraprism.attribution import scope as attribution_scope
+from infraprism.attribution.generators import open_generators
 from infraprism.attribution.span_start_context import SpanStartContexts, current_start_context
 from infraprism.deduplication.open_spans import OpenSpans
 from infraprism.processor.conversion import MARKER_KEYS, attributes_of
@@ -38,6 +39,7 @@ EXIT_MILLIS: Final = 2000
 
 # Bound once: every span of the application pays for each lookup.
 _active_scope: Final = attribution_scope.current.get
+_open_generators: Final = open_generators
 _call_in_progress: Final = call_in_progress.get
 _no_marker_in: Final = MARKER_KEYS.isdisjoint
 _SUPPRESSED: Final = SUPPRESSED
@@ -111,7 +113,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Record the start context of a span."""
         try:
             suppressed = _call_in_progress()
-            if suppressed or _active_scope() is not None:
+            if suppressed or _active_scope() is not None or _open_generators:
                 self._start_contexts.record(span)
             if self._scopes and not suppressed:
                 if self._checks_sampler:

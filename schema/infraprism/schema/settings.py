@@ -21,6 +21,10 @@ _BOOLEANS: Final = {
 }
 ALLOWED_BOOLEANS: Final = "1, true, yes or on, or 0, false, no or off"
 
+KEY_PREFIX: Final = "ip-"
+"""How every key of an account starts. A key of another service is never sent."""
+NOT_A_KEY: Final = f"is not an InfraPrism key, since it does not start with {KEY_PREFIX}; it is not sent"
+
 Kind = Literal["boolean", "URL", "secret", "choice", "file", "directory", "address"]
 
 
@@ -56,9 +60,32 @@ SETTINGS: Final = (
         "INFRAPRISM_API_KEY",
         "secret",
         "",
-        "The key of the account. Without it nothing is sent. `infraprism serve` uses it as the key of the first "
-        "account of a new data directory; unset, it creates one and prints it.",
+        "The key of the account; it starts with `ip-`. Without it nothing is sent. `infraprism serve` uses it as the "
+        "key of the first account of a new data directory; unset, it creates one and prints it.",
         ("exporter", "cli", "backend", "collector"),
+    ),
+    Setting(
+        "INFRAPRISM_CERTIFICATE",
+        "file",
+        "",
+        "PEM file of the certificate authorities that may have issued the certificate of the endpoint. It wins over "
+        "`OTEL_EXPORTER_OTLP_CERTIFICATE`.",
+        ("exporter",),
+    ),
+    Setting(
+        "INFRAPRISM_CLIENT_CERTIFICATE",
+        "file",
+        "",
+        "PEM file of the client certificate for the endpoint. It wins over `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.",
+        ("exporter",),
+    ),
+    Setting(
+        "INFRAPRISM_CLIENT_KEY",
+        "file",
+        "",
+        "PEM file of the key of the client certificate, unless that file contains it. It wins over "
+        "`OTEL_EXPORTER_OTLP_CLIENT_KEY`.",
+        ("exporter",),
     ),
     Setting(
         "INFRAPRISM_PROTOCOL",
