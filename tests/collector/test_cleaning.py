@@ -95,6 +95,18 @@ def _values() -> Iterator[dict[str, Any]]:
         "api.openai.com.",
     ):
         yield {"server.address": host}
+    for host, model in (
+        ("eu.api.openai.com", "gpt-5.4"),
+        ("https://AE.api.openai.com:443/v1", "gpt-5.4"),
+        ("xx.api.openai.com", "gpt-5.4"),
+        ("europe-west1-aiplatform.googleapis.com", "claude-sonnet-4-5@20250929"),
+        ("aiplatform.eu.rep.googleapis.com", "gemini-3.5-flash"),
+        ("aiplatform.googleapis.com", "gemini-3.5-flash"),
+        ("bedrock-runtime.us-gov-west-1.amazonaws.com", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("my-resource.openai.azure.us", "gpt-4o"),
+        ("eu.api.mistral.ai", "mistral-large-latest"),
+    ):
+        yield {"server.address": host, "gen_ai.response.model": model}
     for tier in sorted({*TIERS, "scale", "Default"}):
         yield {"openai.response.service_tier": tier}
     yield from _numbers()

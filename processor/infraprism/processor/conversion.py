@@ -26,6 +26,7 @@ from infraprism.processor.span_events import delivery_stats, exceptions, first_e
 from infraprism.providers.detection import provider_of
 from infraprism.providers.error_classification import classify_error
 from infraprism.providers.model_names import model_in
+from infraprism.providers.regions import region_of
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.event import MAX_TIMESTAMP_NS
@@ -241,6 +242,7 @@ class _Template(NamedTuple):
     model: str
     tier: str
     deployment: str | None
+    region: str | None
 
 
 _templates: Final[dict[tuple[object, ...], _Template]] = {}
@@ -308,7 +310,8 @@ def _template(call: Candidate) -> _Template:
     )
     # On Azure the request model is the deployment, and the user's price file may have a price for it.
     deployment = span_fields.request_model if provider == "azure" else None
-    return _Template(event, provider, model or "", span_fields.service_tier or "standard", deployment)
+    tier, region = span_fields.service_tier or "standard", region_of(span_fields.host)
+    return _Template(event, provider, model or "", tier, deployment, region)
 
 
 def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | None, str]:
@@ -327,7 +330,7 @@ def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decim
     try:
         return pricing.price(
             pricing.PricingRequest(
-                template.provider, template.model, usage, start_ns, template.tier, None, template.deployment
+                template.provider, template.model, usage, start_ns, template.tier, template.region, template.deployment
             )
         )
     except Exception:  # noqa: BLE001 - an error of pricing must not lose the call
