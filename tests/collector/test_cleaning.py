@@ -76,6 +76,9 @@ def _errors() -> Iterator[dict[str, Any]]:
     yield {"http.status_code": "503", "error.type": "Some Text That Is No Name"}
 
 
+CLAUDE = {"gen_ai.provider.name": "anthropic", "gen_ai.response.model": "claude-opus-4-6"}
+
+
 def _values() -> Iterator[dict[str, Any]]:
     for hint in sorted(
         {*detection.SPELLINGS, "openai.chat", "OpenAI", " azure ", "my-gateway.chat", "google.vertex.chat", ""}
@@ -107,6 +110,13 @@ def _values() -> Iterator[dict[str, Any]]:
         ("eu.api.mistral.ai", "mistral-large-latest"),
     ):
         yield {"server.address": host, "gen_ai.response.model": model}
+    for modifier in ("us", "Global", "not_available", "standard", "fast", "eu", "some text", ""):
+        yield {"infraprism.usage.inference_geo": modifier, **CLAUDE}
+        yield {"infraprism.usage.speed": modifier, **CLAUDE}
+    for parts in ("_/11:7:0:0:0//claude-opus-4-6/100:30:0:0:0", "_/11:7:0:0:0", "x" * 200):
+        yield {"infraprism.usage.parts": parts, **CLAUDE}
+    for unpriced in (True, False, 3, "3", "0", None):
+        yield {"infraprism.usage.unpriced": unpriced}
     for tier in sorted({*TIERS, "scale", "Default"}):
         yield {"openai.response.service_tier": tier}
     yield from _numbers()

@@ -1,4 +1,4 @@
-"""Attribute keys of the emitted spans: the GenAI semantic conventions, and two custom keys for missing ones."""
+"""Attribute keys of the emitted spans: the GenAI semantic conventions, and custom keys for missing ones."""
 
 from __future__ import annotations
 
@@ -28,4 +28,8 @@ ANTHROPIC_CACHE_WRITE_1H_TOKENS: Final = "anthropic.usage.cache_creation.ephemer
 ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
 
 WEB_SEARCHES: Final = "infraprism.usage.web_searches"
+INFERENCE_GEO: Final = "infraprism.usage.inference_geo"
+SPEED: Final = "infraprism.usage.speed"
+USAGE_PARTS: Final = "infraprism.usage.parts"
+UNPRICED_USAGE: Final = "infraprism.usage.unpriced"
 REPORTED_COST_USD: Final = "infraprism.reported_cost_usd"

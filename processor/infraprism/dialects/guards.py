@@ -18,7 +18,7 @@ from infraprism.dialects import DIALECTS, values
 from infraprism.dialects.table import READERS, As, Dialect, key_of
 from infraprism.dialects.values import Reader
 from infraprism.providers import detection, error_messages, error_names, regions
-from infraprism.schema import fields
+from infraprism.schema import fields, usage_parts
 
 PRESENT: Final = "true"
 """Takes the place of every value under a key that only has to be present."""
@@ -98,7 +98,11 @@ PROVIDER: Final = Guard("provider", f"(?i:{one_of({*detection.SPELLINGS, *fields
 HOST: Final = Guard(
     "host", f"(?i:{one_of({*detection.HOSTS, *regions.closed_hosts(), BEDROCK_HOST, OTHER})})", otherwise=OTHER
 )
-TIER: Final = Guard("tier", f"(?i:{one_of({*values.TIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER)
+TIER: Final = Guard(
+    "tier", f"(?i:{one_of({*values.TIERS, *values.MODIFIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER
+)
+"""Service tiers, and modifiers of the price in a response."""
+USAGE_PARTS: Final = Guard("usage_parts", usage_parts.PATTERN)
 ERROR_CODE: Final = f"{error_messages.STATUS}|{OTHER_ERROR}|(?i:{one_of(error_names.CODES)})"
 _CLASSES: Final = f"(?i:{one_of(_ENDS)}){error_messages.CLASS_SUFFIX}"
 """What the class of an error is reduced to: the end of its name that determines the type of error."""
@@ -122,6 +126,9 @@ _BY_READER: Final[dict[object, Guard]] = {
     values.model: MODEL,
     values.quoted_model: MODEL,
     values.tier: TIER,
+    values.modifier: TIER,
+    values.usage_text: USAGE_PARTS,
+    values.changes_bill: NUMBER,
     values.error_from_message: ERROR_TEXT,
 }
 _BY_FIELD: Final = {

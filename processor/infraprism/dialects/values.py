@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from typing import Final
 
 from infraprism.providers.error_names import CODES
+from infraprism.schema import usage_parts
 from infraprism.schema.fields import MAX_TOKENS
 from infraprism.schema.patterns import compiled
 
@@ -43,7 +44,7 @@ _MAX_DIGITS: Final = 13
 _EXACT: Final = Context(prec=60, traps=[])
 
 UNKNOWN_TIER: Final = "unknown"
-"""A tier without a known price."""
+"""A tier, or another modifier of the price, without a known price."""
 TIERS: Final = {
     "default": "standard",
     "standard": "standard",
@@ -55,6 +56,39 @@ TIERS: Final = {
     "auto": None,  # the requested tier, not the one that was used
     "": None,
 }
+
+
+MODIFIERS: Final = {
+    # Anthropic's `usage.inference_geo`.
+    "us": "us",
+    "global": None,
+    "not_available": None,
+    # Anthropic's `usage.speed`.
+    "fast": "fast",
+    "standard": None,
+    "": None,
+}
+
+
+def modifier(value: object) -> str | None:
+    """A modifier of the price in a response, such as a region or a speed: None if it changes nothing."""
+    name = text(value)
+    return None if name is None else MODIFIERS.get(name.lower(), UNKNOWN_TIER)
+
+
+def usage_text(value: object) -> str | None:
+    """The usage of a call by model, as `schema.usage_parts` writes it."""
+    return value if type(value) is str and usage_parts.decoded(value) is not None else None
+
+
+def changes_bill(value: object) -> bool | None:
+    """True for a flag that is set, a number that is not 0, or an object or list that is not empty; else None."""
+    if isinstance(value, str):
+        return True if value not in _NOTHING else None
+    return True if value else None
+
+
+_NOTHING: Final = frozenset({"", "0", "0.0", "false", "False", "null", "None", "{}", "[]"})
 
 
 def count(value: object) -> int | None:
