@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from decimal import Decimal
@@ -115,6 +116,19 @@ def _values() -> Iterator[dict[str, Any]]:
         yield {"infraprism.usage.speed": modifier, **CLAUDE}
     for parts in ("_/11:7:0:0:0//claude-opus-4-6/100:30:0:0:0", "_/11:7:0:0:0", "x" * 200):
         yield {"infraprism.usage.parts": parts, **CLAUDE}
+    turn = {"type": "message", "input_tokens": 11, "output_tokens": 7}
+    for usage in (
+        {"inference_geo": "us", "speed": "fast"},
+        {"inference_geo": "mars"},
+        {"iterations": [turn]},
+        {"iterations": [{**turn, "type": "compaction"}, turn]},
+        {"server_tool_use": {"web_search_requests": 2, "code_execution_requests": 1}},
+    ):
+        yield {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.model.name": "claude-opus-4-6",
+            "langfuse.observation.usage_details": json.dumps({**turn, **usage}),
+        }
     for unpriced in (True, False, 3, "3", "0", None):
         yield {"infraprism.usage.unpriced": unpriced}
     for tier in sorted({*TIERS, "scale", "Default"}):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from infraprism.dialects import values
 from infraprism.dialects.table import Dialect, Entry
 from infraprism.schema import fields
 
@@ -65,7 +66,7 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "region": ("infraprism.usage.inference_geo",),
     "speed": ("infraprism.usage.speed",),
     "usage_parts": ("infraprism.usage.parts",),
-    "has_unpriced_usage": ("infraprism.usage.unpriced",),
+    "has_unpriced_usage": (values.UNPRICED,),
     "entity_type": (fields.ENTITY_TYPE.key,),
     "entity_id": (fields.ENTITY_ID.key,),
     "session_id": (fields.SESSION_ID.key,),

@@ -245,6 +245,8 @@ class Dialect:
     path,
     `<key>.<name>.<name>`. It is parsed only where one of its fields has no value otherwise. The collector flattens such
     texts to attributes of these names.
+    `usage_texts`: those of `json_texts` that are a provider's usage object. A number in it that is neither in `keys`
+    nor in `values.NOT_BILLED` leaves the call without a price.
     `input_excludes_cache`: the input count excludes cache reads and writes, always. Where False they are added only if
     the counts prove that they are excluded.
     `total_is_computed`: the total is the sum of the two counts that the instrumentation computed, so that it does not
@@ -276,6 +278,7 @@ class Dialect:
     needs: tuple[str, ...] = ()
     excluded_span_names: tuple[str, ...] = ()
     json_texts: frozenset[str] = frozenset()
+    usage_texts: frozenset[str] = frozenset()
     input_excludes_cache: bool = False
     total_is_computed: bool = False
     zero_is_unreported: bool = False
