@@ -19,7 +19,7 @@ from collector.generator.recognised import LAST_EXCEPTION
 from infraprism.dialects import guards, values
 from infraprism.dialects.guards import GUARDS, Guard, guards_of, one_of
 from infraprism.dialects.table import Dialect
-from infraprism.providers import detection, error_messages, error_names
+from infraprism.providers import detection, error_messages, error_names, regions
 from infraprism.schema import fields, wire
 
 MARK: Final = "#"
@@ -46,8 +46,9 @@ _CODE: Final = Guard("code", fields.ERROR_CODE.pattern)
 _TITLES: Final = {
     "operation": "What was called: a billed operation of the tables, or `no_call`.",
     "provider": "Who was called: a known provider, or `other`.",
-    "host": "The server: the domain of a known provider, or `other`.",
-    "tier": "The service tier: a known one, or `unknown`.",
+    "host": "The server: the domain of a known provider, with the region where that changes the price, or `other`.",
+    "tier": "The service tier and other modifiers of the price: a known one, or `unknown`.",
+    "usage_parts": "Counts by model, of calls that several models served.",
     "word": "Constant words of instrumentations.",
     "error": "Errors that were marked above, or `_OTHER`.",
     "error_text": "Messages that were marked above.",
@@ -181,8 +182,8 @@ class Allowed:
                 yield f"(?s)^({guard.pattern})(?:[./].*)?$", _MARKED
             case "host":
                 yield rf"(?s)^\s*(?:.*://)?(?:[^/]*@)?([^/:@{MARK}]*).*$", "$1"
-                for of, provider in detection.HOST_PATTERNS:
-                    yield f"(?i)^(?:{of})[.]*$", MARK + _domain_of(provider)
+                domains = ((of, _domain_of(provider)) for of, provider in detection.HOST_PATTERNS)
+                yield from ((f"(?i)^(?:{of})[.]*$", MARK + host) for of, host in (*regions.closed_forms(), *domains))
                 yield f"^(?:[^.{MARK}]*[.])*?({guard.pattern})[.]*$", _MARKED
             case "fingerprint":
                 yield f"^({guard.pattern})$", _MARKED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
 from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.providers import PACKAGES
-from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table, compile_table, read_fields
+from infraprism.instrumentation.usage_reader import IGNORED, Operation, StreamEvent, Table, compile_table, read_fields
 
 OPERATIONS = [operation for package in PACKAGES for operation in package.operations.values()]
 KEYS = {value for name, value in vars(key).items() if name.isupper()}
@@ -47,7 +48,9 @@ def test_only_known_attributes_with_values_of_their_type_are_read_from_any_respo
         call.on_response(source)
     for name, value in call.attributes.items():
         assert name in KEYS
-        if "tokens" in name or name == key.WEB_SEARCHES:
+        if name == key.UNPRICED_USAGE:
+            assert value is True
+        elif "tokens" in name or name == key.WEB_SEARCHES:
             assert type(value) is int
             assert 0 <= value <= 10**12
         else:
@@ -95,9 +98,13 @@ def test_a_reported_cost_is_exact(reported: object, text: str | None) -> None:
 
 
 def attribute_keys(table: Table) -> list[str]:
-    return [
-        name for target in table.values() for name in ([target] if isinstance(target, str) else attribute_keys(target))
-    ]
+    found: list[str] = []
+    for target in table.values():
+        if isinstance(target, Mapping):
+            found += attribute_keys(target)
+        elif isinstance(target, str) and target != IGNORED:
+            found.append(target)
+    return found
 
 
 def test_every_attribute_key_of_the_tables_is_a_constant_of_the_conventions_module() -> None:

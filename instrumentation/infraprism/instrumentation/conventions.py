@@ -1,4 +1,4 @@
-"""Attribute keys of the emitted spans: the GenAI semantic conventions, and two custom keys for missing ones."""
+"""Attribute keys of the emitted spans: the GenAI semantic conventions, and custom keys for missing ones."""
 
 from __future__ import annotations
 
@@ -36,4 +36,8 @@ RESPONSE_STATUS: Final = "infraprism.response.status"
 """Read from a response and never set on a span, like `IS_BACKGROUND`."""
 IS_BACKGROUND: Final = "infraprism.response.is_background"
 WEB_SEARCHES: Final = "infraprism.usage.web_searches"
+INFERENCE_GEO: Final = "infraprism.usage.inference_geo"
+SPEED: Final = "infraprism.usage.speed"
+USAGE_PARTS: Final = "infraprism.usage.parts"
+UNPRICED_USAGE: Final = "infraprism.usage.unpriced"
 REPORTED_COST_USD: Final = "infraprism.reported_cost_usd"

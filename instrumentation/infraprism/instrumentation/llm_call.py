@@ -185,6 +185,8 @@ class LLMCall:
 
     def _set_result(self, span: AnySpan | StoredResponseSpan, error: BaseException | None) -> None:
         attributes = self.attributes
+        if key.USAGE_PARTS in attributes and self._operation.complete is not None:
+            self._operation.complete(attributes)
         if self._operation.input_excludes_cache and key.INPUT_TOKENS in attributes:
             attributes[key.INPUT_TOKENS] = sum(attributes.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
         if self._operation.on_end is not None:

@@ -1,8 +1,11 @@
 """Read model, id, usage and error code of a response, by tables of field names.
 
-A table maps the fields that are read to span attributes; a field that contains further fields maps to a nested table.
-No other field of a response is read, whether it is an object of the client package or decoded JSON. A value that is not
-of the type of its attribute is ignored.
+A table maps the fields that are read to span attributes; a field that contains further fields maps to a nested table,
+or to a function where a table cannot express how it is read. No other field of a response is read, whether it is an
+object of the client package or decoded JSON. A value that is not of the type of its attribute is ignored.
+
+A table with `IGNORED` fields is closed: a number other than 0 in a field that it does not have may change the bill, so
+that the call has unpriced usage.
 """
 
 from __future__ import annotations
@@ -20,21 +23,31 @@ from infraprism.schema import fields
 from infraprism.schema.call_context import BACKGROUND_PENDING, BACKGROUND_RESULT
 
 Attribute = str | int | float | bool
-Table = Mapping[str, Union[str, "Table"]]
+ReadField = Callable[[object, dict[str, Attribute]], None]
+Table = Mapping[str, Union[str, "Table", ReadField]]
 Reader = Callable[[object], Attribute | None]
 
 
 class ReadPlan(NamedTuple):
     """A compiled table: the fields that are counts, the fields with a reader, and the fields with a nested table.
 
-    They are read in this order, so a value of a nested table takes precedence.
+    They are read in this order, so a value of a nested table takes precedence. Fields with a function come last.
+    `known` are all fields of a closed table.
     """
 
     counts: tuple[tuple[str, str], ...]
     others: tuple[tuple[str, str, Reader], ...]
     tables: tuple[tuple[str, ReadPlan], ...]
+    functions: tuple[tuple[str, ReadField], ...]
+    known: frozenset[str] | None
 
 
+IGNORED: Final = ""
+"""The target of a field that is known to change no bill by itself."""
+CLOSED: Final[Mapping[str, str]] = {"": IGNORED}
+"""Makes a table closed that has no ignored field."""
+_MAX_ITEMS: Final = 64
+_MAX_DEPTH: Final = 4
 _is_identifier: Final = fields.MODEL.regex.fullmatch
 _MAX_COUNT: Final = fields.MAX_TOKENS
 _NO_FIELDS: Final[dict[str, Any]] = {}
@@ -60,9 +73,10 @@ class Operation:
     `name` is its `gen_ai.operation.name`, and `response` the table of a complete response. `events` are the stream
     events that contain usage, by their `type`; if there are none, every chunk of a stream has the fields of a response.
     `constants` are attributes of every such call. `input_excludes_cache`: the provider reports cached input in addition
-    to the input tokens, while the semantic conventions include it in them. `on_end`: completes the attributes when a
-    call ends; its second argument is whether the response was streamed. `usage_on_request`: a stream reports usage only
-    if the request has `stream_options.include_usage`.
+    to the input tokens, while the semantic conventions include it in them. `complete` is called once, before that, with
+    the attributes of a call that has usage parts. `on_end`: completes the attributes when a call ends; its second
+    argument is whether the response was streamed. `usage_on_request`: a stream reports usage only if the request has
+    `stream_options.include_usage`.
     """
 
     name: str
@@ -72,6 +86,7 @@ class Operation:
     input_excludes_cache: bool = False
     on_end: Callable[[dict[str, Attribute], bool], None] | None = None
     usage_on_request: bool = False
+    complete: Callable[[dict[str, Attribute]], None] | None = None
 
     @cached_property
     def plan(self) -> ReadPlan:
@@ -81,12 +96,14 @@ class Operation:
 
 def compile_table(table: Table) -> ReadPlan:
     """Compile a table, since it is read at every call."""
-    keys = {name: target for name, target in table.items() if isinstance(target, str)}
+    keys = {name: target for name, target in table.items() if isinstance(target, str) and target != IGNORED}
     counts = {name: target for name, target in keys.items() if target not in _READERS}
     return ReadPlan(
         tuple(counts.items()),
         tuple((name, target, _READERS[target]) for name, target in keys.items() if target in _READERS),
-        tuple((name, compile_table(target)) for name, target in table.items() if not isinstance(target, str)),
+        tuple((name, compile_table(target)) for name, target in table.items() if isinstance(target, Mapping)),
+        tuple((name, target) for name, target in table.items() if callable(target)),
+        frozenset(table) if IGNORED in table.values() else None,
     )
 
 
@@ -108,6 +125,44 @@ def read_fields(source: object, plan: ReadPlan, attributes: dict[str, Attribute]
         value = get(name)
         if value is not None:
             read_fields(value, nested, attributes)
+    if plan.known is not None or plan.functions:
+        _read_rest(values, plan, attributes)
+
+
+def _read_rest(values: dict[str, Any], plan: ReadPlan, attributes: dict[str, Attribute]) -> None:
+    """Read the fields with a function, and check the fields of a closed table."""
+    for name, function in plan.functions:
+        value = values.get(name)
+        if value is not None:
+            function(value, attributes)
+    known = plan.known
+    if (
+        known is not None
+        and not known.issuperset(values)
+        and any(name not in known and has_number(value) for name, value in values.items())
+    ):
+        attributes[key.UNPRICED_USAGE] = True
+
+
+def has_number(value: object, depth: int = 0) -> bool:
+    """Whether a value is a number other than 0, or contains one. Texts and flags are not read."""
+    if type(value) in {int, float}:
+        return value != 0
+    if depth >= _MAX_DEPTH or value is None or isinstance(value, str | bytes | bool):
+        return False
+    if isinstance(value, list | tuple):
+        return any(has_number(item, depth + 1) for item in value[:_MAX_ITEMS])
+    values = value if isinstance(value, dict) else getattr(value, "__dict__", _NO_FIELDS)
+    extra = getattr(value, "__pydantic_extra__", None) or _NO_FIELDS
+    return any(has_number(item, depth + 1) for item in (*values.values(), *extra.values()))
+
+
+def items_of(value: object) -> list[object]:
+    """The items of a list, at most as many as a response of a provider has; none of any other value."""
+    return value[:_MAX_LIST] if isinstance(value, list) else []
+
+
+_MAX_LIST: Final = 1024
 
 
 def get_field(source: object, name: str) -> Any:
@@ -170,4 +225,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     key.IS_BACKGROUND: _boolean,
     key.CREATED_AT: _seconds,
     key.COMPLETED_AT: _seconds,
+    key.INFERENCE_GEO: repeated_identifier,
+    key.SPEED: repeated_identifier,
 }

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from infraprism.dialects import values
 from infraprism.dialects.table import Dialect, Entry
 from infraprism.schema import fields
 
@@ -62,6 +63,10 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
     "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
     "web_searches": ("infraprism.usage.web_searches",),
+    "region": ("infraprism.usage.inference_geo",),
+    "speed": ("infraprism.usage.speed",),
+    "usage_parts": ("infraprism.usage.parts",),
+    "has_unpriced_usage": (values.UNPRICED,),
     "entity_type": (fields.ENTITY_TYPE.key,),
     "entity_id": (fields.ENTITY_ID.key,),
     "session_id": (fields.SESSION_ID.key,),

@@ -27,6 +27,9 @@ class SpanFields(NamedTuple):
     and is used only with `INFRAPRISM_SESSION_FROM_SPAN`.
     `is_stream_end`: the span is the second of two spans of a streamed call, written when the stream ended.
     `duration_ms`: the duration of the call that such a span reports.
+    `region` and `speed` modify the price, as the response reports them. `usage_parts` is a text of
+    `infraprism.schema.usage_parts`. `has_unpriced_usage`: the response has usage that changes the bill and that has no
+    rate.
 
     The last three are set by `refine` functions, never from a key:
     `failed`: whether the call failed; None: the error and the span status determine it.
@@ -67,6 +70,11 @@ class SpanFields(NamedTuple):
     is_stream_end: bool | None
     duration_ms: int | None
 
+    region: str | None
+    speed: str | None
+    usage_parts: str | None
+    has_unpriced_usage: bool | None
+
     failed: bool | None = None
     parts_included: bool | None = None
     dedup_scope: str | None = None
@@ -90,6 +98,10 @@ READERS: Final[dict[str, Reader]] = {
     "time_to_first_token_ms": values.seconds,
     "service_tier": values.tier,
     "reported_cost_usd": values.money,
+    "region": values.modifier,
+    "speed": values.modifier,
+    "usage_parts": values.usage_text,
+    "has_unpriced_usage": values.changes_bill,
 }
 """How the values of each field are read, unless an entry of a table defines another reader."""
 
@@ -234,6 +246,8 @@ class Dialect:
     path,
     `<key>.<name>.<name>`. It is parsed only where one of its fields has no value otherwise. The collector flattens such
     texts to attributes of these names.
+    `usage_texts`: those of `json_texts` that are a provider's usage object. A number in it that is neither in `keys`
+    nor in `values.NOT_BILLED` leaves the call without a price.
     `input_excludes_cache`: the input count excludes cache reads and writes, always. Where False they are added only if
     the counts prove that they are excluded.
     `total_is_computed`: the total is the sum of the two counts that the instrumentation computed, so that it does not
@@ -265,6 +279,7 @@ class Dialect:
     needs: tuple[str, ...] = ()
     excluded_span_names: tuple[str, ...] = ()
     json_texts: frozenset[str] = frozenset()
+    usage_texts: frozenset[str] = frozenset()
     input_excludes_cache: bool = False
     total_is_computed: bool = False
     zero_is_unreported: bool = False

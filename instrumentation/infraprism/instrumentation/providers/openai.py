@@ -12,22 +12,54 @@ from typing import Final
 from infraprism.instrumentation import background
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation.api_client import ClientPackage
-from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table
+from infraprism.instrumentation.providers import openai_output
+from infraprism.instrumentation.usage_reader import CLOSED, IGNORED, Operation, StreamEvent, Table
+
+# Fields of usage that change no bill by themselves: totals, parts that are priced as the whole, costs, durations. Each
+# other number is usage without a rate. Sources, read on 2026-11-30: the API references of OpenAI, Azure, DeepSeek,
+# Groq, xAI, Mistral, OpenRouter, SambaNova and Perplexity.
+_NO_FEE: Final[Table] = dict.fromkeys(
+    (
+        *("total_tokens", "cached_tokens", "num_cached_tokens", "prompt_cache_miss_tokens", "is_byok"),
+        *("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"),
+        *("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"),
+        *("cost", "cost_details", "cost_in_usd_ticks", "estimated_cost", "market_cost"),
+        *("queue_time", "prompt_time", "completion_time", "total_time", "latency_checkpoint"),
+        *("start_time", "end_time", "time_to_first_token", "total_latency", "total_tokens_per_sec", "acceptance_rate"),
+        *("completion_tokens_per_sec", "completion_tokens_after_first_per_sec"),
+        *("completion_tokens_after_first_per_sec_first_ten", "completion_tokens_after_first_per_sec_graph"),
+    ),
+    IGNORED,
+)
+_INPUT_MEDIA: Final[Table] = dict.fromkeys(("text_tokens", "image_tokens", "video_tokens"), IGNORED)
+_OUTPUT_TEXT: Final[Table] = dict.fromkeys(
+    ("text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"), IGNORED
+)
+_SERVER_TOOLS: Final[Table] = {**CLOSED, "web_search_requests": key.WEB_SEARCHES}  # gateways in front of Anthropic
 
 _COMPLETION: Final[Table] = {
     "id": key.RESPONSE_ID,
     "model": key.RESPONSE_MODEL,
     "service_tier": key.OPENAI_SERVICE_TIER,
     "usage": {
+        **_NO_FEE,
+        "cache_read_input_tokens": key.CACHE_READ_TOKENS,
+        "cache_creation_input_tokens": key.CACHE_WRITE_TOKENS,
+        "reasoning_tokens": key.REASONING_TOKENS,
+        "num_search_queries": key.WEB_SEARCHES,  # Perplexity
+        "server_tool_use": _SERVER_TOOLS,
         "prompt_tokens": key.INPUT_TOKENS,
         "prompt_cache_hit_tokens": key.CACHE_READ_TOKENS,  # DeepSeek's older name for cached_tokens
         "prompt_tokens_details": {
+            **_INPUT_MEDIA,
+            "cache_creation_tokens": key.CACHE_WRITE_TOKENS,
             "cached_tokens": key.CACHE_READ_TOKENS,
             "cache_write_tokens": key.CACHE_WRITE_TOKENS,
             "audio_tokens": key.AUDIO_INPUT_TOKENS,
         },
         "completion_tokens": key.OUTPUT_TOKENS,
         "completion_tokens_details": {
+            **_OUTPUT_TEXT,
             "reasoning_tokens": key.REASONING_TOKENS,
             "audio_tokens": key.AUDIO_OUTPUT_TOKENS,
         },
@@ -44,16 +76,21 @@ _RESPONSE: Final[Table] = {
     "service_tier": key.OPENAI_SERVICE_TIER,
     "error": {"code": key.ERROR_TYPE},
     "usage": {
+        **_NO_FEE,
+        "server_tool_use": _SERVER_TOOLS,
         "input_tokens": key.INPUT_TOKENS,
         "input_tokens_details": {
+            **_INPUT_MEDIA,
+            "cache_write_tokens_details": {"ttl_30m_tokens": IGNORED},
             "cached_tokens": key.CACHE_READ_TOKENS,
             "cache_write_tokens": key.CACHE_WRITE_TOKENS,
         },
         "output_tokens": key.OUTPUT_TOKENS,
-        "output_tokens_details": {"reasoning_tokens": key.REASONING_TOKENS},
+        "output_tokens_details": {**_OUTPUT_TEXT, "reasoning_tokens": key.REASONING_TOKENS},
         "cost": key.REPORTED_COST_USD,  # OpenRouter
     },
-    "tool_usage": {"web_search": {"num_requests": key.WEB_SEARCHES}},
+    "tool_usage": {**CLOSED, "web_search": {**CLOSED, "num_requests": key.WEB_SEARCHES}},
+    "output": openai_output.read,
 }
 _RESPONSE_EVENT: Final = StreamEvent(("response",), _RESPONSE)
 
