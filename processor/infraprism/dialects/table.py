@@ -27,6 +27,8 @@ class SpanFields(NamedTuple):
     and is used only with `INFRAPRISM_SESSION_FROM_SPAN`.
     `is_stream_end`: the span is the second of two spans of a streamed call, written when the stream ended.
     `duration_ms`: the duration of the call that such a span reports.
+    `stated_cost`: a cost of any origin. It becomes the `reported_cost_usd` only if `cost_is_of_provider`, and if a
+    currency belongs to it, only if `cost_is_in_usd`.
 
     The last three are set by `refine` functions, never from a key:
     `failed`: whether the call failed; None: the error and the span status determine it.
@@ -66,6 +68,9 @@ class SpanFields(NamedTuple):
     total_tokens: int | None
     is_stream_end: bool | None
     duration_ms: int | None
+    stated_cost: Decimal | None
+    cost_is_of_provider: bool | None
+    cost_is_in_usd: bool | None
 
     failed: bool | None = None
     parts_included: bool | None = None
@@ -89,6 +94,9 @@ READERS: Final[dict[str, Reader]] = {
     "time_to_first_token_ms": values.seconds,
     "service_tier": values.tier,
     "reported_cost_usd": values.money,
+    "stated_cost": values.money,
+    "cost_is_of_provider": values.flag,
+    "cost_is_in_usd": values.flag,
 }
 """How the values of each field are read, unless an entry of a table defines another reader."""
 
