@@ -15,13 +15,21 @@ from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
 from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.providers import PACKAGES
-from infraprism.instrumentation.usage_reader import Operation, StreamEvent, Table, compile_table, read_fields
+from infraprism.instrumentation.usage_reader import (
+    Derived,
+    Operation,
+    StreamEvent,
+    Table,
+    compile_table,
+    read_fields,
+)
 
 OPERATIONS = [operation for package in PACKAGES for operation in package.operations.values()]
 KEYS = {value for name, value in vars(key).items() if name.isupper()}
 NAMES = st.sampled_from(
     (
         *("usage", "model", "id", "type", "message", "response", "response.completed", "error", "code", "cost"),
+        *("choices", "x_groq", "cost_in_usd_ticks", "estimated_cost", "total_cost", "is_byok", "total_tokens"),
         *("input_tokens", "prompt_tokens", "prompt_tokens_details", "cached_tokens", "output_tokens", "service_tier"),
     )
 )
@@ -95,9 +103,13 @@ def test_a_reported_cost_is_exact(reported: object, text: str | None) -> None:
 
 
 def attribute_keys(table: Table) -> list[str]:
-    return [
-        name for target in table.values() for name in ([target] if isinstance(target, str) else attribute_keys(target))
-    ]
+    found = []
+    for target in table.values():
+        if isinstance(target, Derived):
+            found.append(target.target)
+        else:
+            found += [target] if isinstance(target, str) else attribute_keys(target)
+    return found
 
 
 def test_every_attribute_key_of_the_tables_is_a_constant_of_the_conventions_module() -> None:

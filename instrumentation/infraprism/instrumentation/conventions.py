@@ -1,4 +1,4 @@
-"""Attribute keys of the emitted spans: the GenAI semantic conventions, and two custom keys for missing ones."""
+"""Attribute keys of the emitted spans: the GenAI semantic conventions, and custom keys for missing ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ RESPONSE_ID: Final = "gen_ai.response.id"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"

@@ -61,9 +61,11 @@ class LLMCall:
     """One call in progress.
 
     `attributes` are the span attributes read from the response so far. `last_chunk_ns` is when the last chunk of a
-    stream arrived, in nanoseconds since 1970, and 0 before the first. `client_is_reading` is True while the client
-    package itself reads the stream: if it closes the response then, the application has not abandoned the call.
-    `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still missing.
+    stream arrived, in nanoseconds since 1970, and 0 before the first. `last_chunk` is that chunk if it has no usage in
+    the usual field: some providers report the usage in another field of the last chunk. `client_is_reading` is True
+    while the client package itself reads the stream: if it closes the response then, the application has not abandoned
+    the call. `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still
+    missing.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class LLMCall:
         "_started_ns",
         "attributes",
         "client_is_reading",
+        "last_chunk",
         "last_chunk_ns",
         "waits_for_usage",
     )
@@ -88,6 +91,7 @@ class LLMCall:
         self.attributes: dict[str, Attribute] = {}
         self._first_chunk_ns = 0
         self.last_chunk_ns = 0
+        self.last_chunk: object = None
         self.client_is_reading = False
         self.waits_for_usage = False
 
@@ -103,12 +107,15 @@ class LLMCall:
                     self._on_event(chunk, event)
                 elif self._first_chunk_ns:
                     return
-            elif not self.attributes or values.get("usage") is not None:
+            elif not self.attributes or values.get("usage") is not None or values is chunk:
                 # Until an attribute was found: the first chunk of some providers does not contain the model yet.
+                # Of decoded JSON only events that contain the word `usage` arrive here.
                 read_fields(chunk, self._operation.plan, self.attributes)
                 self.waits_for_usage = bool(self.attributes) and "usage" in values and values is not chunk
-            elif self._first_chunk_ns:
-                return
+            else:
+                self.last_chunk = chunk
+                if self._first_chunk_ns:
+                    return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("llm_call.on_chunk")
@@ -177,6 +184,9 @@ class LLMCall:
 
     def _set_result(self, span: AnySpan, error: BaseException | None) -> None:
         attributes = self.attributes
+        if self.last_chunk is not None and attributes.keys().isdisjoint(_REPORTED):
+            read_fields(self.last_chunk, self._operation.plan, attributes)
+        self.last_chunk = None
         if self._operation.input_excludes_cache and key.INPUT_TOKENS in attributes:
             attributes[key.INPUT_TOKENS] = sum(attributes.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
         if self._first_chunk_ns:
@@ -194,4 +204,5 @@ class LLMCall:
             self.abandon()
 
 
+_REPORTED: Final = frozenset({key.INPUT_TOKENS, key.OUTPUT_TOKENS})
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

@@ -1,8 +1,9 @@
 """Read model, id, usage and error code of a response, by tables of field names.
 
 A table maps the fields that are read to span attributes; a field that contains further fields maps to a nested table.
-No other field of a response is read, whether it is an object of the client package or decoded JSON. A value that is not
-of the type of its attribute is ignored.
+Of a list only the first item is read. A field that depends on the fields next to it maps to a `Derived` attribute. No
+other field of a response is read, whether it is an object of the client package or decoded JSON. A value that is not of
+the type of its attribute is ignored.
 """
 
 from __future__ import annotations
@@ -19,18 +20,28 @@ from infraprism.instrumentation import error_types
 from infraprism.schema import fields
 
 Attribute = str | int | float | bool
-Table = Mapping[str, Union[str, "Table"]]
 Reader = Callable[[object], Attribute | None]
 
 
-class ReadPlan(NamedTuple):
-    """A compiled table: the fields that are counts, the fields with a reader, and the fields with a nested table.
+class Derived(NamedTuple):
+    """An attribute that is calculated from several fields of the object that contains the field of the table."""
 
-    They are read in this order, so a value of a nested table takes precedence.
+    target: str
+    read: Callable[[Mapping[str, Any]], Attribute | None]
+
+
+Table = Mapping[str, Union[str, Derived, "Table"]]
+
+
+class ReadPlan(NamedTuple):
+    """A compiled table: the counts, the fields with a reader, the derived attributes, and the nested tables.
+
+    They are read in this order, and nested tables in the order of the table. A later value takes precedence.
     """
 
     counts: tuple[tuple[str, str], ...]
     others: tuple[tuple[str, str, Reader], ...]
+    derived: tuple[tuple[str, Derived], ...]
     tables: tuple[tuple[str, ReadPlan], ...]
 
 
@@ -81,15 +92,14 @@ def compile_table(table: Table) -> ReadPlan:
     return ReadPlan(
         tuple(counts.items()),
         tuple((name, target, _READERS[target]) for name, target in keys.items() if target in _READERS),
-        tuple((name, compile_table(target)) for name, target in table.items() if not isinstance(target, str)),
+        tuple((name, target) for name, target in table.items() if isinstance(target, Derived)),
+        tuple((name, compile_table(target)) for name, target in table.items() if isinstance(target, Mapping)),
     )
 
 
 def read_fields(source: object, plan: ReadPlan, attributes: dict[str, Attribute]) -> None:
     """Add the values of the table's fields to `attributes`. A field that is absent or null changes nothing."""
-    values: dict[str, Any] = source if isinstance(source, dict) else getattr(source, "__dict__", _NO_FIELDS)
-    if extra := getattr(source, "__pydantic_extra__", None):
-        values = {**extra, **{name: value for name, value in values.items() if value is not None}}
+    values = _fields(source)
     get = values.get
     for name, target in plan.counts:
         count = get(name)
@@ -99,10 +109,22 @@ def read_fields(source: object, plan: ReadPlan, attributes: dict[str, Attribute]
         value = get(name)
         if value is not None and (checked := reader(value)) is not None:
             attributes[target] = checked
+    for name, derived in plan.derived:
+        if get(name) is not None and (checked := derived.read(values)) is not None:
+            attributes[derived.target] = checked
     for name, nested in plan.tables:
         value = get(name)
         if value is not None:
+            if type(value) is list:
+                value = value[0] if value else None
             read_fields(value, nested, attributes)
+
+
+def _fields(source: object) -> dict[str, Any]:
+    values: dict[str, Any] = source if isinstance(source, dict) else getattr(source, "__dict__", _NO_FIELDS)
+    if extra := getattr(source, "__pydantic_extra__", None):
+        return {**extra, **{name: value for name, value in values.items() if value is not None}}
+    return values
 
 
 def get_field(source: object, name: str) -> Any:
@@ -129,11 +151,17 @@ _cached_identifier: Final = lru_cache(maxsize=256)(identifier)
 _MAX_IDENTIFIER: Final = 128
 
 
-def _cost_usd(value: object) -> str | None:
+def amount(value: object) -> Decimal | None:
+    """The value if it is an amount of money: a finite number that is not negative."""
     if type(value) not in (int, float) or not isfinite(value) or value < 0:  # type: ignore[arg-type,operator]
         return None
     # The shortest representation of a float has the digits of the JSON text.
-    return format(Decimal(repr(value)), "f")
+    return Decimal(repr(value))
+
+
+def usd(value: Decimal) -> str:
+    """An amount in USD as the value of an attribute."""
+    return format(value, "f")
 
 
 _READERS: Final[Mapping[str, Reader]] = {
@@ -142,5 +170,4 @@ _READERS: Final[Mapping[str, Reader]] = {
     key.OPENAI_SERVICE_TIER: repeated_identifier,
     key.ANTHROPIC_SERVICE_TIER: repeated_identifier,
     key.ERROR_TYPE: error_types.of_response,
-    key.REPORTED_COST_USD: _cost_usd,
 }
