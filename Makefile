@@ -104,7 +104,8 @@ $(LIVE)/.test: $(LIVE)/bin/python pyproject.toml
 	@$(LIVE)/bin/python -m pip install --quiet --editable . --group live
 	@touch $@
 
-# The dependencies of InfraPrism without InfraPrism: the tests add it, and the distro, by path.
+# The dependencies of InfraPrism without InfraPrism: the tests add it, the distro, and the last gunicorn with an eventlet
+# worker by path.
 $(ZERO_CODE)/.made: pyproject.toml
 	@echo "Installing what the zero-code tests run into $(ZERO_CODE) (a minute, once) ..." >&2
 	@rm -rf $(ZERO_CODE)
@@ -113,4 +114,5 @@ $(ZERO_CODE)/.made: pyproject.toml
 	@$(ZERO_CODE)/bin/python -m pip install --quiet . --group zero_code
 	@$(ZERO_CODE)/bin/python -m pip uninstall --quiet --yes infraprism-opentelemetry
 	@$(ZERO_CODE)/bin/python -m pip install --quiet --no-deps --target $(ZERO_CODE)/distro 'opentelemetry-distro>=0.66b2'
+	@$(ZERO_CODE)/bin/python -m pip install --quiet --no-deps --target $(ZERO_CODE)/gunicorn-25 'gunicorn<26'
 	@touch $@

@@ -18,6 +18,7 @@ EARLY: Final = ("tests/collector/test_mutations.py", "tests/leaks/test_bytes.py"
 INDEPENDENT: Final = (
     "tests/collector/test_mutations.py",
     "tests/instrumentation/test_same_app.py",
+    "tests/zero_code/test_green_threads.py",
     "tests/zero_code/test_telemetry.py",
     "tests/zero_code/test_workers.py",
 )

@@ -19,7 +19,7 @@ from collector.generator.recognised import LAST_EXCEPTION
 from infraprism.dialects import guards, values
 from infraprism.dialects.guards import GUARDS, Guard, guards_of, one_of
 from infraprism.dialects.table import Dialect
-from infraprism.providers import detection, error_messages, error_names
+from infraprism.providers import detection, error_messages, error_names, regions
 from infraprism.schema import fields, wire
 
 MARK: Final = "#"
@@ -29,6 +29,8 @@ CANDIDATE: Final = "candidate"
 TAG_KEY: Final = f"^infraprism[.]tags[.]{fields.TAG_KEY.pattern}$"
 ATTRIBUTION: Final = (fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.key)
 _ATTRIBUTION_KEY: Final = f"^(?:{'|'.join(map(re.escape, ATTRIBUTION))}|{TAG_KEY[1:-1]})$"
+_UPPER_TAG_KEY: Final = f"^({re.escape(fields.TAG_PREFIX)}.*[A-Z].*)$"
+_HAS_UPPER_TAG_KEY: Final = f'"{re.escape(fields.TAG_PREFIX)}[^"]*[A-Z]'
 _IS_EVENT: Final = f'scope.name == "{wire.SCOPE_NAME}"'
 _IS_NO_EVENT: Final = f'scope.name != "{wire.SCOPE_NAME}"'
 _CLEAN: Final = cache("clean")
@@ -36,7 +38,7 @@ _NUMBERS: Final = cache("numbers")
 _BLOCK: Final = cache("block")
 _DIGITS: Final = cache("text")
 _TAGS: Final = cache("tags")
-_NAME: Final = "[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}"
+_NAME: Final = "[A-Za-z0-9_@~/][A-Za-z0-9._:/@~#+-]{0,127}"
 _UNMARKED: Final = f"(?s)^[^{MARK}].*$"
 _STRINGIFY: Final = f"stringify_all({_BLOCK})"
 _MARKED: Final = f"{MARK}$1"
@@ -44,8 +46,9 @@ _CODE: Final = Guard("code", fields.ERROR_CODE.pattern)
 _TITLES: Final = {
     "operation": "What was called: a billed operation of the tables, or `no_call`.",
     "provider": "Who was called: a known provider, or `other`.",
-    "host": "The server: the domain of a known provider, or `other`.",
-    "tier": "The service tier: a known one, or `unknown`.",
+    "host": "The server: the domain of a known provider, with the region where that changes the price, or `other`.",
+    "tier": "The service tier and other modifiers of the price: a known one, or `unknown`.",
+    "usage_parts": "Counts by model, of calls that several models served.",
     "word": "Constant words of instrumentations.",
     "error": "Errors that were marked above, or `_OTHER`.",
     "error_text": "Messages that were marked above.",
@@ -104,7 +107,7 @@ class Allowed:
             "allowed_keys": self.keys,
             "tag_key": [_ATTRIBUTION_KEY],
             "allowed_values": [
-                "^(?:[A-Za-z0-9_][A-Za-z0-9._:/@+-]*)?$",
+                "^(?:[A-Za-z0-9_@~/][A-Za-z0-9._:/@~#+-]*)?$",
                 f"^(?:{'|'.join(self._free_texts())})$",
                 messages.REDUCED,
             ],
@@ -179,8 +182,8 @@ class Allowed:
                 yield f"(?s)^({guard.pattern})(?:[./].*)?$", _MARKED
             case "host":
                 yield rf"(?s)^\s*(?:.*://)?(?:[^/]*@)?([^/:@{MARK}]*).*$", "$1"
-                for of, provider in detection.HOST_PATTERNS:
-                    yield f"(?i)^(?:{of})[.]*$", MARK + _domain_of(provider)
+                domains = ((of, _domain_of(provider)) for of, provider in detection.HOST_PATTERNS)
+                yield from ((f"(?i)^(?:{of})[.]*$", MARK + host) for of, host in (*regions.closed_forms(), *domains))
                 yield f"^(?:[^.{MARK}]*[.])*?({guard.pattern})[.]*$", _MARKED
             case "fingerprint":
                 yield f"^({guard.pattern})$", _MARKED
@@ -309,6 +312,9 @@ def _printable(where: str) -> Iterator[str]:
     kind, entity = (at(where, field.key) for field in (fields.ENTITY_TYPE, fields.ENTITY_ID))
     is_kind = matches(kind, f"^{MARK}(?:{guards.ENTITY_TYPE.pattern})$")
     is_entity = f"{is_kind} and {matches(entity, f'^{MARK}[^{guards.UNPRINTABLE}]')}"
+    # Replacing keys drops the first value of a duplicate key, so only where there is an upper-case key.
+    folded = f'replace_all_patterns({where}, "key", {text(_UPPER_TAG_KEY)}, "$1", ToLowerCase, "%s")'
+    yield when(folded, f"IsMatch(Keys({where}), {text(_HAS_UPPER_TAG_KEY)})")
     yield f"keep_matching_keys({where}, {text(_ATTRIBUTION_KEY)})"
     yield replace_values(where, f"^{MARK}+", "")
     # A byte that is not UTF-8 is read as U+FFFD; the backend could not read the request.

@@ -19,6 +19,7 @@ from infraprism.schema import Event
 EXACT = Context(prec=60)
 PERIOD = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
 FIRST_NS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+FAILED: dict[str, Any] = {"success": False, "error_type": "rate_limit", "error_code": "429"}
 
 
 def _events() -> list[Event]:
@@ -37,6 +38,7 @@ def _events() -> list[Event]:
                 cost_status="priced" if priced else "unknown_model",
                 input_tokens=order.choice([None, order.randrange(10**6)]),
                 latency_ms=order.randrange(10**5),
+                **(FAILED if order.random() < 0.2 else {}),
                 entity_id=order.choice(["acme", "globex", None]),
                 session_id=order.choice(["s1", "s2", None]),
                 tags=order.choice([{}, {"feature": "chat"}, {"feature": "", "env": "prod"}]),
@@ -70,6 +72,15 @@ GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]] = 
     "month": (("month",), lambda one: (one.timestamp.strftime("%Y-%m"),)),
     "tags.feature": (("tags.feature",), lambda one: (dict(one.tags).get("feature"),)),
     "tag.env": (("tags.env",), lambda one: (dict(one.tags).get("env"),)),
+    "model,entity": (
+        ("model", "entity_type", "entity_id"),
+        lambda one: (one.model, one.entity_type, one.entity_id),
+    ),
+    "tags.feature,tag.env": (
+        ("tags.feature", "tags.env"),
+        lambda one: (dict(one.tags).get("feature"), dict(one.tags).get("env")),
+    ),
+    "provider,month": (("provider", "month"), lambda one: (one.provider, one.timestamp.strftime("%Y-%m"))),
 }
 
 
@@ -78,6 +89,7 @@ def _sums(events: list[Event]) -> dict[str, Any]:
     total = Decimal(0)
     for cost in priced:
         total = EXACT.add(total, cost)
+    failed = [one for one in events if not one.success]
     counted = [one.input_tokens for one in events if one.input_tokens is not None]
     return {
         "total_cost": total if priced else None,
@@ -85,6 +97,9 @@ def _sums(events: list[Event]) -> dict[str, Any]:
         "total_input_tokens": sum(counted) if counted else None,
         "total_output_tokens": 500 * len(events),
         "unpriced_events": len(events) - len(priced),
+        "failed_events": len(failed),
+        "unpriced_failed_events": sum(one.cost_usd is None for one in failed),
+        "error_rate": round(Decimal(len(failed)) / len(events), 4),
     }
 
 
@@ -105,9 +120,7 @@ def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: st
     assert found == {key: _sums(events) for key, events in expected.items()}
     every = _sums(EVENTS)
     assert body["summary"] == {
-        "total_cost": every["total_cost"],
-        "total_events": len(EVENTS),
-        "unpriced_events": every["unpriced_events"],
+        **{name: value for name, value in every.items() if not name.endswith("_tokens")},
         "period": {"start": "2026-01-01", "end": "2026-03-31"},
     }
     assert body["has_more"] is False
@@ -162,11 +175,41 @@ def test_without_events_the_sums_are_zero(costs: Callable[..., Answer], group_by
     assert body["summary"]["total_cost"] == body["summary"]["total_events"] == 0
 
 
-def test_the_default_period_is_30_days(costs: Callable[..., Answer]) -> None:
-    today = datetime.now(UTC).date()
-    assert costs().json["summary"]["period"]["end"] in (str(today), str(today + timedelta(days=1)))
-    assert costs(start_date="2026-01-01").json["summary"]["period"]["end"] == "2026-01-30"
-    assert costs(end_date="2026-01-30").json["summary"]["period"]["start"] == "2026-01-01"
+def test_two_keys_may_be_two_parameters(costs: Callable[..., Answer]) -> None:
+    repeated = costs(group_by=["model", "provider"], **PERIOD)
+    assert repeated.body == costs(group_by="model,provider", **PERIOD).body
+    assert {(row["model"], row["provider"]) for row in repeated.json["data"]} == {
+        (one.model, one.provider) for one in EVENTS
+    }
+
+
+@pytest.mark.parametrize("group_by", ["model,model", "tag.a,tags.a", "model,provider,day", "model,", ",", "model;day"])
+def test_more_than_two_keys_equal_keys_and_unknown_keys_are_errors(costs: Callable[..., Answer], group_by: str) -> None:
+    answer = costs(group_by=group_by, **PERIOD)
+    assert answer.status == 400
+    assert answer.json["error"]["message"].startswith("group_by: ")
+
+
+def test_two_keys_with_a_time_are_sorted_by_time_then_by_cost(costs: Callable[..., Answer]) -> None:
+    rows = costs(group_by="model,month", **PERIOD).json["data"]
+    assert rows == sorted(rows, key=lambda row: (row["month"], -row["total_cost"]))
+
+
+def test_the_default_period_is_30_days_and_one_date_leaves_the_other_end_open(costs: Callable[..., Answer]) -> None:
+    def period(**parameters: str) -> tuple[str | None, str | None]:
+        found = costs(**parameters).json["summary"]["period"]
+        return found["start"], found["end"]
+
+    before = datetime.now(UTC).date()
+    start, end = period()
+    from_start = period(start_date="2026-01-01")
+    today = {before, datetime.now(UTC).date()}
+    assert (start, end) in {(str(day - timedelta(days=29)), str(day)) for day in today}
+    assert from_start in {("2026-01-01", str(day)) for day in today}
+    assert period(end_date="2026-03-31") == (None, "2026-03-31")
+    assert costs(end_date="2026-03-31").json["summary"]["total_events"] == len(EVENTS)
+    assert costs(start_date="2026-01-01").json["summary"]["total_events"] == len(EVENTS)
+    assert costs(start_date="2199-12-20").status == 400
 
 
 def test_the_cost_of_a_group_without_priced_events_is_null(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.kit.backend import Backend, span, start
+from tests.kit.command import clean_environment
 from tests.kit.events import event
 
 from infraprism.backend import preflight
@@ -63,6 +64,72 @@ def test_an_invalid_key_in_the_environment_is_a_startup_error(tmp_path: Path, ke
     accounts.close()
 
 
+@pytest.mark.parametrize("given", ["data", "./data", "a/b/../data", "a b/d%20#?ta", "é"])
+def test_the_data_directory_may_be_any_relative_path(tmp_path: Path, given: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    command = [sys.executable, "-m", "infraprism.cli", "serve", "--data-dir", given, "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [next(process.stdout, "") for _ in range(3)]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert "export INFRAPRISM_API_KEY=ip-" in lines[1]
+    assert f"data in {(tmp_path / given).resolve()}" in lines[2]
+    assert (tmp_path / given / "accounts.sqlite").exists()
+
+
+_FAILURES = (
+    "serving.EmbeddedDatabase = mock.Mock(side_effect=store.StoreError(81))",
+    "serving.RecentCalls = mock.Mock(side_effect=OSError('no space'))",
+    "serving.over_grpc.server = lambda _: mock.Mock(add_insecure_port=mock.Mock(side_effect=RuntimeError))",
+)
+
+
+def _start_failing(data: Path, step: int) -> subprocess.Popen[str]:
+    """A server that fails at a step of its start: its key is invalid, or a part of it cannot start."""
+    if step == 0:
+        return start(data, key="ip-short")
+    program = (
+        "import sys; from pathlib import Path; from unittest import mock;"
+        " from infraprism.backend import serving, store; from infraprism.backend.server import Settings, run;"
+        f" {_FAILURES[step - 1]}; sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(data)],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("step", range(4), ids=["key", "store", "calls", "gRPC"])
+def test_a_failed_start_leaves_nothing_behind(tmp_path: Path, step: int) -> None:
+    data = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        _startup_error(start(data, other.getsockname()[1]))
+    assert list(tmp_path.iterdir()) == []
+    _startup_error(_start_failing(data if step == 0 else data / "deeper", step))
+    assert list(tmp_path.iterdir()) == []
+    data.mkdir()
+    (data / "file").write_text("mine")
+    _startup_error(_start_failing(data, step))
+    assert [path.name for path in data.iterdir()] == ["file"]
+
+
+def test_a_failed_start_keeps_the_data_and_the_key_of_earlier_starts(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        assert backend.export(span(event())).rejected == 0
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        _startup_error(start(tmp_path / "data", other.getsockname()[1]))
+    _startup_error(_start_failing(tmp_path / "data", 3))
+    with Backend(tmp_path / "data") as backend:
+        assert len(backend.events()) == 1
+
+
 def test_a_second_server_on_the_same_data_directory_is_a_startup_error(tmp_path: Path) -> None:
     with Backend(tmp_path / "data"):
         assert "is in use by another infraprism server" in _startup_error(start(tmp_path / "data"))
@@ -80,6 +147,8 @@ def test_a_port_in_use_is_a_startup_error_that_names_it(tmp_path: Path) -> None:
 def test_an_unwritable_data_directory_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--data-dir" in _startup_error(start(tmp_path / "file"))
+    (tmp_path / "loop").symlink_to("loop")
+    assert "--data-dir" in _startup_error(start(tmp_path / "loop"))
     (tmp_path / "data" / "lock").mkdir(parents=True)
     assert "--data-dir" in _startup_error(start(tmp_path / "data"))
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import socket
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from tests.kit.command import infraprism
 
+from infraprism.cli import rest
+from infraprism.cli.failure import Failure
 from infraprism.cli.main import COMMANDS
 
 KEY = "ip-NEVERSHOWNNEVERSHOWN"
@@ -33,6 +37,63 @@ def test_every_command_has_help_with_examples(name: str) -> None:
     assert shown.returncode == 0
     assert f"  infraprism {name}" in shown.stdout
     assert "xample" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["events", "--limit", "many"], "--limit"),
+        (["events", "--limit", "-1"], "--limit"),
+        (["events", "--start", "2026-10"], "--start"),
+        (["events", "--end", "2026-W44"], "--end"),
+        (["costs", "--start", "31.10.2026"], "--start"),
+        (["costs", "--tag", "feature"], "--tag"),
+        (["costs", "--entity", "robot:r2"], "--entity"),
+        (["costs", "--by", "colour"], "--by"),
+        (["costs", "--by", "day", "--by", "day"], "--by"),
+        (["costs", "--by", "day", "--by", "model", "--by", "entity"], "--by"),
+        (["serve", "--port", "65536"], "--port"),
+        (["serve", "--grpc-port", "x"], "--grpc-port"),
+        (["serve", "--data-dir", ""], "--data-dir"),
+        (["demo", "--port", "x"], "--port"),
+        (["price", "--input-tokens", "x"], "--input-tokens"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_invalid_argument_is_an_error_that_names_the_option(arguments: list[str], option: str) -> None:
+    ran = infraprism(*arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert f"error: argument {option}: " in ran.stderr.splitlines()[-1]
+
+
+def test_a_server_that_does_not_respond_is_an_error_of_one_line_after_ten_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        ran = infraprism("costs", environment={"INFRAPRISM_ENDPOINT": endpoint, "INFRAPRISM_API_KEY": KEY})
+        assert 9 < time.monotonic() - started < 20
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (f"infraprism: {endpoint} did not respond within 10 seconds: check INFRAPRISM_ENDPOINT\n")
+
+
+def test_a_server_that_sends_one_byte_a_second_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "TIMEOUT_S", 1.0)
+    finished = Event()
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+
+        def respond() -> None:
+            connection, _ = slow.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+                while not finished.wait(0.2):
+                    connection.sendall(b" ")
+
+        sending = Thread(target=respond, daemon=True)
+        sending.start()
+        with pytest.raises(Failure, match="did not respond within 1 seconds"):
+            rest.Api(f"http://127.0.0.1:{slow.getsockname()[1]}", KEY).get("/v1/me")
+        finished.set()
+        sending.join(10)
 
 
 @pytest.mark.parametrize(

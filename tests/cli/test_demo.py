@@ -37,6 +37,23 @@ def test_it_succeeds_and_prints_events_costs_and_a_call_with_its_span(ran: subpr
     assert "without a price: 1 no_usage" in ran.stdout
 
 
+def test_the_tables_fit_80_columns_with_whole_entities(ran: subprocess.CompletedProcess[str]) -> None:
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    tables = ran.stdout.partition("One call")[0]
+    assert tables.count("customer:acme-corp") == 7
+    assert "1 failed (11.1 %)" in tables
+    assert "1 without a price" not in tables.partition("Cost per customer")[2]
+
+
+def test_the_last_lines_are_commands_that_can_be_run(ran: subprocess.CompletedProcess[str]) -> None:
+    commands = ran.stdout.partition("\nNext:\n")[2].splitlines()
+    assert commands
+    for command in commands:
+        program, name, *_ = command.split()
+        shown = subprocess.run([program, name, "--help"], capture_output=True, text=True, check=False)
+        assert (shown.returncode, shown.stderr) == (0, ""), command
+
+
 def test_the_span_that_was_sent_is_printed_next_to_the_request_and_response(
     ran: subprocess.CompletedProcess[str],
 ) -> None:

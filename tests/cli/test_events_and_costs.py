@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.kit.backend import Backend, span
 from tests.kit.command import clean_environment, infraprism
+from tests.kit.events import event as event_of
 
 from infraprism.cli import exact_json
 from infraprism.schema import Event
@@ -83,12 +86,101 @@ def test_costs_are_the_exact_sums_of_their_groups(
     for event in stored:
         sums[of(event)] += event.cost_usd or 0
     found = lines("costs", "--by", by, environment=environment)
-    keys = [key for key in found[0] if not key.startswith(("total_", "avg_", "unpriced"))]
+    keys = [key for key in found[0] if not key.startswith(("total_", "avg_", "unpriced", "failed", "error"))]
     assert {tuple(row[key] for key in keys): row["total_cost"] for row in found} == dict(sums)
     shown = infraprism("costs", "--by", by, environment=environment).stdout.splitlines()
     assert len(shown) == len(found) + 2
     assert shown[0].split()[0] == by
-    assert f"{len(stored)} events, {len(stored) // 3} without a price, 0.0000000" in shown[-1]
+    failed = sum(not event.success for event in stored)
+    unpriced = sum(event.success and event.cost_usd is None for event in stored)
+    assert f"{len(stored)} events, {failed} failed (20.0 %), {unpriced} without a price, 0.0000000" in shown[-1]
+
+
+def test_failed_calls_and_unpriced_calls_are_separate_columns(environment: dict[str, str], stored: list[Event]) -> None:
+    heading, *rows, _ = infraprism("costs", "--by", "entity", environment=environment).stdout.splitlines()
+    assert heading.split("  ")[-1].strip() == "avg ms"
+    assert heading.split()[:7] == ["entity", "cost_usd", "events", "failed", "error", "%", "unpriced"]
+    for row in rows:
+        name, _, count, failed, percent, unpriced = row.split()[:6]
+        of = [event for event in stored if f"customer:{event.entity_id}" == name]
+        assert int(count) == len(of)
+        assert int(failed) == sum(not event.success for event in of)
+        assert Decimal(percent) == round(Decimal(100) * int(failed) / len(of), 1)
+        assert int(unpriced) == sum(event.success and event.cost_usd is None for event in of)
+
+
+@pytest.mark.parametrize("groups", [("model", "entity"), ("entity", "tag.feature"), ("day", "model")], ids=str)
+def test_two_groups_are_the_exact_sums_of_each_pair(
+    environment: dict[str, str], stored: list[Event], groups: tuple[str, str]
+) -> None:
+    of: dict[str, Any] = {
+        "model": lambda event: (event.model,),
+        "entity": lambda event: (event.entity_type, event.entity_id),
+        "tag.feature": lambda event: (dict(event.tags)["feature"],),
+        "day": lambda event: (str(event.timestamp.date()),),
+    }
+    sums: defaultdict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for event in stored:
+        sums[sum((of[group](event) for group in groups), ())] += event.cost_usd or 0
+    arguments = [part for group in groups for part in ("--by", group)]
+    found = lines("costs", *arguments, environment=environment)
+    keys = [key for key in found[0] if not key.startswith(("total_", "avg_", "unpriced", "failed", "error"))]
+    assert {tuple(row[key] for key in keys): row["total_cost"] for row in found} == dict(sums)
+    shown = infraprism("costs", *arguments, environment=environment).stdout.splitlines()
+    assert tuple(shown[0].split()[:2]) == groups
+    assert len(shown) == len(found) + 2
+
+
+def test_a_start_without_an_end_means_until_now(environment: dict[str, str], stored: list[Event]) -> None:
+    shown = infraprism("costs", "--start", "2020-01-01", environment=environment).stdout.splitlines()
+    assert shown[-1].startswith(f"{len(stored)} events,")
+    assert " 2020-01-01 to 20" in shown[-1]
+    until = infraprism("costs", "--end", "20200131", environment=environment).stdout
+    assert until == "No events until 2020-01-31.\n"
+
+
+@pytest.mark.parametrize("command", ["events", "costs"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--start", "2026-02-01", "--end", "20260131"], "--end: 2026-01-31 is before --start 2026-02-01"),
+        (["--end", "2200-01-01"], "--end: a date such as "),
+        (["--provider", "acme"], "--provider: one of "),
+        (["--session", "x" * 300], "--session: "),
+        (["--entity", "team:" + "x" * 300], "--entity: "),
+        (["--model", "x" * 300], "--model: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_an_error_of_the_server_names_the_option(
+    environment: dict[str, str], command: str, arguments: list[str], message: str
+) -> None:
+    ran = infraprism(command, *arguments, environment=environment)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"infraprism: {message}")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_the_model_filter_finds_snapshots_and_the_output_names_them(backend: Backend) -> None:
+    key = backend.add_account()
+    models = ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini")
+    made = [event_of(number, model=model, timestamp_ns=time.time_ns()) for number, model in enumerate(models, 1)]
+    assert backend.export(*map(span, made), key=key).rejected == 0
+    environment = {"INFRAPRISM_ENDPOINT": backend.url, "INFRAPRISM_API_KEY": key}
+    costs = infraprism("costs", "--model", "gpt-4o", environment=environment).stdout.splitlines()
+    assert costs[-2].startswith("2 events, 0.013 USD")
+    assert costs[-1] == "--model gpt-4o finds gpt-4o, gpt-4o-2024-08-06"
+    events = infraprism("events", "--model", "gpt-4o", environment=environment).stdout.splitlines()
+    assert events[-1] == "--model gpt-4o includes gpt-4o-2024-08-06"
+    assert len(lines("events", "--model", "gpt-4o-2024-08-06", environment=environment)) == 1
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%G-W%V-%u", "%GW%V%u", "%Y-%j", "%Y%j"])
+def test_every_form_of_a_day_is_an_argument(environment: dict[str, str], stored: list[Event], form: str) -> None:
+    first = min(event.timestamp for event in stored).strftime(form)
+    last = datetime.now(UTC).strftime(form)
+    shown = infraprism("costs", "--start", first, "--end", last, environment=environment).stdout.splitlines()
+    assert shown[-1].startswith(f"{len(stored)} events,")
 
 
 def test_costs_can_be_filtered_by_time_and_model(environment: dict[str, str], stored: list[Event]) -> None:

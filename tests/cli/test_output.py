@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from infraprism.cli import exact_json
+from infraprism.cli.costs import costs_table
 from infraprism.cli.events import events_table
 from infraprism.cli.table import Column, render
 
@@ -49,6 +50,35 @@ def test_a_table_fits_the_terminal_and_shortens_no_number() -> None:
     assert "…" not in render(columns, rows)
 
 
+def test_a_table_of_events_fits_80_columns_with_whole_entities_and_costs() -> None:
+    long = EVENT | {
+        "model": "claude-haiku-4-5-20251001",
+        "provider": "anthropic",
+        "input_tokens": 123_456,
+        "output_tokens": 12_345,
+        "cost_usd": Decimal("0.00003555"),
+        "session_id": "ticket-1041",
+        "tags": {"feature": "incidents", "channel": "email"},
+        "success": False,
+        "error_type": "rate_limit",
+        "error_code": "429",
+    }
+    output = events_table([long, EVENT | {"cost_usd": Decimal("0.0065")}], 80)
+    assert max(map(len, output.splitlines())) <= 80
+    assert output.count("customer:acme-corp") == 2
+    assert "0.00003555" in output
+    assert "rate_limit 429" in output
+    assert "session" in events_table([long, EVENT], None)
+
+
+def test_optional_columns_are_left_out_before_texts_become_unreadable() -> None:
+    columns = [Column("name", readable_width=20), Column("other", optional=1), Column("extra", optional=2)]
+    rows = [["n" * 30, "o" * 10, "e" * 10]]
+    assert render(columns, rows, 54).splitlines()[0].split() == ["name", "other", "extra"]
+    assert render(columns, rows, 43).splitlines()[0].split() == ["name", "other"]
+    assert render(columns, rows, 20).splitlines() == ["name", "n" * 19 + "…"]
+
+
 def test_the_summary_has_the_exact_total_and_the_number_of_unpriced_events() -> None:
     unpriced = {**EVENT, "cost_usd": None, "cost_status": "no_usage", "success": False, "error_type": "rate_limit"}
     output = events_table([EVENT, EVENT, unpriced | {"error_code": "429"}], None)
@@ -56,3 +86,26 @@ def test_the_summary_has_the_exact_total_and_the_number_of_unpriced_events() -> 
     assert "rate_limit 429" in output
     assert "customer:acme-corp" in output
     assert events_table([], None) == "No events."
+
+
+def test_a_table_of_costs_by_two_groups_fits_80_columns_with_whole_entities() -> None:
+    numbers = {
+        "total_cost": Decimal("1234.567891"),
+        "total_events": 15234,
+        "unpriced_events": 12,
+        "failed_events": 10,
+        "unpriced_failed_events": 10,
+        "total_input_tokens": 2500000,
+        "total_output_tokens": 8500000,
+        "avg_latency_ms": 1150,
+    }
+    row = {"entity_type": "customer", "entity_id": "acme-corp", "model": "claude-haiku-4-5-20251001", **numbers}
+    response = {"data": [row], "summary": {**numbers, "period": {"start": "2026-01-01", "end": "2026-01-31"}}}
+    heading, cells, summary, period = costs_table(response, ["entity", "model"], 80).splitlines()
+    assert max(map(len, (heading, cells, summary))) <= 80
+    assert period == "2026-01-01 to 2026-01-31"
+    assert cells.startswith("customer:acme-corp  claude-haiku-4-5")
+    assert heading.split() == ["entity", "model", "cost_usd", "events", "failed", "unpriced"]
+    assert cells.split()[2:] == ["1234.567891", "15234", "10", "2"]
+    assert summary.startswith("15234 events, 10 failed (0.1 %), 2 without a price, 1234.567891 USD")
+    assert "error %" in costs_table(response, ["entity"], 80)

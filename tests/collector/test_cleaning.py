@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from decimal import Decimal
@@ -76,6 +77,9 @@ def _errors() -> Iterator[dict[str, Any]]:
     yield {"http.status_code": "503", "error.type": "Some Text That Is No Name"}
 
 
+CLAUDE = {"gen_ai.provider.name": "anthropic", "gen_ai.response.model": "claude-opus-4-6"}
+
+
 def _values() -> Iterator[dict[str, Any]]:
     for hint in sorted(
         {*detection.SPELLINGS, "openai.chat", "OpenAI", " azure ", "my-gateway.chat", "google.vertex.chat", ""}
@@ -95,6 +99,38 @@ def _values() -> Iterator[dict[str, Any]]:
         "api.openai.com.",
     ):
         yield {"server.address": host}
+    for host, model in (
+        ("eu.api.openai.com", "gpt-5.4"),
+        ("https://AE.api.openai.com:443/v1", "gpt-5.4"),
+        ("xx.api.openai.com", "gpt-5.4"),
+        ("europe-west1-aiplatform.googleapis.com", "claude-sonnet-4-5@20250929"),
+        ("aiplatform.eu.rep.googleapis.com", "gemini-3.5-flash"),
+        ("aiplatform.googleapis.com", "gemini-3.5-flash"),
+        ("bedrock-runtime.us-gov-west-1.amazonaws.com", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("my-resource.openai.azure.us", "gpt-4o"),
+        ("eu.api.mistral.ai", "mistral-large-latest"),
+    ):
+        yield {"server.address": host, "gen_ai.response.model": model}
+    for modifier in ("us", "Global", "not_available", "standard", "fast", "eu", "some text", ""):
+        yield {"infraprism.usage.inference_geo": modifier, **CLAUDE}
+        yield {"infraprism.usage.speed": modifier, **CLAUDE}
+    for parts in ("_/11:7:0:0:0//claude-opus-4-6/100:30:0:0:0", "_/11:7:0:0:0", "x" * 200):
+        yield {"infraprism.usage.parts": parts, **CLAUDE}
+    turn = {"type": "message", "input_tokens": 11, "output_tokens": 7}
+    for usage in (
+        {"inference_geo": "us", "speed": "fast"},
+        {"inference_geo": "mars"},
+        {"iterations": [turn]},
+        {"iterations": [{**turn, "type": "compaction"}, turn]},
+        {"server_tool_use": {"web_search_requests": 2, "code_execution_requests": 1}},
+    ):
+        yield {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.model.name": "claude-opus-4-6",
+            "langfuse.observation.usage_details": json.dumps({**turn, **usage}),
+        }
+    for unpriced in (True, False, 3, "3", "0", None):
+        yield {"infraprism.usage.unpriced": unpriced}
     for tier in sorted({*TIERS, "scale", "Default"}):
         yield {"openai.response.service_tier": tier}
     yield from _numbers()
@@ -113,7 +149,10 @@ def _numbers() -> Iterator[dict[str, Any]]:
         yield {"infraprism.reported_cost_usd": cost}
     for flag in (True, False, "True", "false", "yes", 1):
         yield {"gen_ai.request.stream": flag}
-    for model in ("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5):
+    for model in (
+        *("gpt-4o", "x" * 128, "x" * 129, "a model", "Models/x@1+2", "", 5),
+        *("@cf/meta/llama-3.1-8b-instruct", "~moonshotai/kimi-latest", "/models/llama", "llama#2", "a~b", "@ you"),
+    ):
         yield {"gen_ai.response.model": model}
         yield {"gen_ai.request.model": model, "gen_ai.response.model": None}
     for operation in ("chat", "generate_content", "text_completion", "embeddings", "invoke_agent", "", 7, None):
@@ -122,13 +161,27 @@ def _numbers() -> Iterator[dict[str, Any]]:
 
 
 def _attributions() -> Iterator[dict[str, Any]]:
-    for value in ("acme", "a\nb", "x" * 256, "x" * 257, "", 1.5, "Ünïcödé 客户", "zero\u200bwidth", None):
+    for value in (
+        "acme",
+        "a\nb",
+        "x" * 256,
+        "x" * 257,
+        "",
+        1.5,
+        -12,
+        "Ünïcödé 客户",
+        "zero\u200bwidth",
+        None,
+        "नमस्\u200cते",
+        "👩\u200d💻",
+    ):
         yield {"infraprism.entity_type": "customer", "infraprism.entity_id": value}
         yield {"infraprism.session_id": value}
         yield {"infraprism.tags.key": value, "infraprism.tags.other": "1"}
         yield {"infraprism.tags." + str(value): "1"}
     yield {"infraprism.entity_type": "cat", "infraprism.entity_id": "tom"}
     yield {"infraprism.entity_id": "alone"}
+    yield {"infraprism.tags.Team": "search", "infraprism.tags.ENV": "prod", "infraprism.tags.TEAM NAME": "x"}
 
 
 def _variations() -> Iterator[Span]:

@@ -25,11 +25,12 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "presence": ("true",),
     "model": ("gpt-4o", "models/x@1+2", "x" * 128),
     "provider": ("openai", "azure.ai.inference", "OpenAI", "other"),
-    "host": ("openai.com", "bedrock.any.amazonaws.com"),
+    "host": ("openai.com", "bedrock.any.amazonaws.com", "eu.api.openai.com", "unknown-aiplatform.googleapis.com"),
     "tier": ("flex", "Default", "unknown"),
     "error": ("429", "_OTHER", "rate_limit_exceeded", "timeouterror"),
     "error_text": ("Error code: 429", "timeouterror: "),
     "fingerprint": ("0123456789abcdef" * 4,),
+    "usage_parts": ("_/1:2:3:4:5", "//".join(["claude-opus-4-6/180000:3500:0:0:0"] * 9)),
     "operation": ("chat", "embeddings"),
     "word": ("error", "ERROR"),
     "entity_type": ("team",),
@@ -40,6 +41,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("operation", "word", "entity_type"), ("a b", WORD)),
     "model": ("a b", "x" * 129),
     "fingerprint": ("a b",),
+    "usage_parts": ("a b", "_/1:2", "gpt-4o"),
     "identifier": ("zero\u200bwidth", "x" * 257),
 }
 ATTRIBUTION = {"infraprism.entity_type": "team", "infraprism.entity_id": "search"}

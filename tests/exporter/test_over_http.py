@@ -166,3 +166,48 @@ class _SlowEndpoint:
     def _bytes(self) -> Iterator[bytes]:
         while not self._over.wait(0.05):
             yield b"x"
+
+
+def test_the_proxy_that_requires_a_password_is_no_answer_of_the_endpoint(sink: OtlpSink, make: Make) -> None:
+    sink.answer_with(*[Reply(status=407)] * 5)
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(2))
+    assert exporter.force_flush(5000)
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 2}
+
+
+@pytest.mark.parametrize(
+    "header", [{"via": "1.1 squid"}, {"Proxy-Status": "corp; error=http_request_denied"}, {"proxy-connection": "close"}]
+)
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_client_error_with_headers_of_a_proxy_is_retried(
+    sink: OtlpSink, make: Make, status: int, header: dict[str, str]
+) -> None:
+    sink.answer_with(*[Reply(status=status, headers=header)] * 2)
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(2))
+    assert exporter.force_flush(5000)
+    counted = exporter.delivery_stats.snapshot()
+    assert (counted["delivered"], counted["rejected"]) == ({"ok": 2}, {})
+
+
+def test_a_client_error_through_a_configured_proxy_is_retried(
+    sink: OtlpSink, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", sink.endpoint)
+    sink.answer_with(*[Reply(status=403)] * 2)
+    exporter = make("http://prism.invalid:4318")
+    exporter.export_events(events(2))
+    assert exporter.force_flush(5000)
+    assert exporter.delivery_stats.snapshot()["delivered"] == {"ok": 2}
+
+
+@pytest.mark.parametrize("header", [{}, {"via": "1.1 nginx"}])
+def test_a_key_that_the_endpoint_does_not_know_is_not_retried(
+    sink: OtlpSink, make: Make, header: dict[str, str]
+) -> None:
+    sink.answer_with(Reply(status=401, headers=header))
+    exporter = make(sink.endpoint)
+    exporter.export_events(events(2))
+    assert not exporter.force_flush(5000)
+    assert exporter.delivery_stats.snapshot()["rejected"] == {"http_401": 2}

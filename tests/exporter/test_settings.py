@@ -58,9 +58,11 @@ def test_a_grpc_endpoint_is_parsed_into_a_target(endpoint: str, target: str, sec
 
 def test_arguments_win_over_the_environment() -> None:
     found = _read(
-        {"endpoint": "http://given", "api_key": "given"}, INFRAPRISM_ENDPOINT="http://set", INFRAPRISM_API_KEY="set"
+        {"endpoint": "http://given", "api_key": "ip-given"},
+        INFRAPRISM_ENDPOINT="http://set",
+        INFRAPRISM_API_KEY="ip-set",
     )
-    assert (found.host, found.api_key) == ("given", "given")
+    assert (found.host, found.api_key) == ("given", "ip-given")
 
 
 def test_the_standard_endpoint_and_protocol_are_not_used() -> None:
@@ -120,6 +122,7 @@ INVALID: list[tuple[dict[str, object], str]] = [
     ({"protocol": "http/json"}, "protocol must be http/protobuf, grpc or preview"),
     ({"api_key": "hunter2\nhunter2"}, "api_key must be printable ASCII without blanks"),
     ({"api_key": "hunt\u00e9r2"}, "api_key must be printable ASCII without blanks"),
+    ({"api_key": "sk-hunter2"}, "api_key is not an InfraPrism key, since it does not start with ip-; it is not sent"),
     ({"headers": ["hunter2"]}, "headers must be a mapping"),
     ({"headers": {"x": "hunter2\r\ny: z"}}, "headers must be HTTP header names"),
     ({"headers": {"Content-Type": "hunter2"}}, "headers must not set content-type"),
@@ -161,7 +164,9 @@ def test_an_unknown_argument_raises_an_error_of_one_line() -> None:
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "hunter2"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "hunter2"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/hunter2"),
+        ("INFRAPRISM_API_KEY", "sk-hunter2"),
+        ("INFRAPRISM_CERTIFICATE", "/no/hunter2"),
+        ("INFRAPRISM_CLIENT_KEY", "/no/hunter2"),
     ],
 )
 def test_an_invalid_variable_is_logged_once_and_events_are_counted_as_dropped(
@@ -227,3 +232,120 @@ def test_certificates_are_checked_when_the_exporter_is_created(tmp_path: Path) -
         read(client_key_file="key")
     with pytest.raises(SettingsError, match=r"^client_certificate_file and its key do not match"):
         read(client_certificate_file="cert", client_key_file="other")
+
+
+OWN = "https://prism.example"
+ELSEWHERE = "https://collector.corp.example:4318"
+CERTIFICATES = {
+    "CERTIFICATE": "certificate_file",
+    "CLIENT_CERTIFICATE": "client_certificate_file",
+    "CLIENT_KEY": "client_key_file",
+}
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> dict[str, str]:
+    """The files of two authorities by the suffix of their variable: ours, and with `other-` those of another."""
+    found = {}
+    for prefix in ("", "other-"):
+        authority = trustme.CA()
+        leaf = authority.issue_cert("me")
+        for suffix, blob in (
+            ("CERTIFICATE", authority.cert_pem),
+            ("CLIENT_CERTIFICATE", leaf.cert_chain_pems[0]),
+            ("CLIENT_KEY", leaf.private_key_pem),
+        ):
+            blob.write_to_path(tmp_path / f"{prefix}{suffix}")
+            found[prefix + suffix] = str(tmp_path / f"{prefix}{suffix}")
+    return found
+
+
+def _files(found: Settings) -> dict[str, str | None]:
+    return {suffix: getattr(found, name) for suffix, name in CERTIFICATES.items()}
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("prefix", ["OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"])
+@pytest.mark.parametrize(
+    ("endpoints", "used"),
+    [
+        ({}, True),
+        ({"": OWN}, True),
+        ({"": "prism.example:4317"}, True),
+        ({"": ELSEWHERE}, False),
+        ({"TRACES_": ELSEWHERE}, False),
+        ({"": ELSEWHERE, "TRACES_": OWN}, True),
+        ({"": "not a [url"}, False),
+    ],
+)
+def test_standard_certificates_are_used_if_their_endpoint_is_unset_or_is_ours(
+    protocol: str, prefix: str, endpoints: dict[str, str], used: bool, pem: dict[str, str]
+) -> None:
+    environment = {prefix + suffix: pem[suffix] for suffix in CERTIFICATES}
+    environment |= {f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT": url for signal, url in endpoints.items()}
+    found = _read(INFRAPRISM_ENDPOINT=OWN, INFRAPRISM_PROTOCOL=protocol, **environment)
+    assert _files(found) == {suffix: pem[suffix] if used else None for suffix in CERTIFICATES}
+
+
+def test_standard_certificates_of_the_endpoint_of_another_signal_are_not_used(pem: dict[str, str]) -> None:
+    elsewhere = {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": ELSEWHERE,
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": pem["CERTIFICATE"],
+    }
+    assert _read(INFRAPRISM_ENDPOINT=OWN, **elsewhere).certificate_file is None
+
+
+def test_on_the_local_machine_another_port_is_another_endpoint(pem: dict[str, str]) -> None:
+    local = {"OTEL_EXPORTER_OTLP_CERTIFICATE": pem["CERTIFICATE"], "INFRAPRISM_ENDPOINT": "https://localhost:9000"}
+    assert _read(OTEL_EXPORTER_OTLP_ENDPOINT="https://localhost:4318", **local).certificate_file is None
+    assert _read(OTEL_EXPORTER_OTLP_ENDPOINT="https://localhost:9000", **local).certificate_file is not None
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+@pytest.mark.parametrize("suffix", CERTIFICATES)
+def test_a_broken_file_of_another_endpoint_is_ignored(
+    suffix: str, content: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "broken"
+    if content is not None:
+        file.write_text(content)
+    for endpoint, standard in ((OWN, ELSEWHERE), ("http://localhost:4318", "")):
+        found = _read(
+            INFRAPRISM_ENDPOINT=endpoint,
+            OTEL_EXPORTER_OTLP_ENDPOINT=standard,
+            **{f"OTEL_EXPORTER_OTLP_{suffix}": str(file)},
+        )
+        assert _files(found) == dict.fromkeys(CERTIFICATES)
+    assert caplog.records == []
+
+
+def test_an_unreadable_file_of_our_endpoint_is_an_error_of_one_line_that_names_the_variable() -> None:
+    for variable in ("INFRAPRISM_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"):
+        with pytest.raises(SettingsError, match=f"^{variable} names a file that cannot be read[^\n]*$"):
+            _read(INFRAPRISM_ENDPOINT=OWN, **{variable: "/no/such.pem"})
+
+
+def test_our_own_certificate_variables_win_over_the_standard_ones_and_arguments_over_both(pem: dict[str, str]) -> None:
+    standard = {f"OTEL_EXPORTER_OTLP_{suffix}": pem[f"other-{suffix}"] for suffix in CERTIFICATES}
+    own = {f"INFRAPRISM_{suffix}": pem[suffix] for suffix in CERTIFICATES}
+    ours = {suffix: pem[suffix] for suffix in CERTIFICATES}
+    assert _files(_read(INFRAPRISM_ENDPOINT=OWN, **standard, **own)) == ours
+    arguments: dict[str, object] = {name: pem[suffix] for suffix, name in CERTIFICATES.items()}
+    assert _files(_read({"endpoint": OWN, **arguments}, **standard)) == ours
+
+
+def test_the_key_of_a_standard_client_certificate_is_not_combined_with_a_certificate_of_ours(
+    tmp_path: Path, pem: dict[str, str]
+) -> None:
+    both = tmp_path / "both"
+    both.write_text(Path(pem["CLIENT_CERTIFICATE"]).read_text() + Path(pem["CLIENT_KEY"]).read_text())
+    found = _read(
+        INFRAPRISM_ENDPOINT=OWN,
+        INFRAPRISM_CLIENT_CERTIFICATE=str(both),
+        OTEL_EXPORTER_OTLP_CLIENT_KEY=pem["other-CLIENT_KEY"],
+    )
+    assert (found.client_certificate_file, found.client_key_file) == (str(both), None)
+
+
+def test_a_preview_accepts_any_key_since_it_sends_nothing() -> None:
+    assert _read(INFRAPRISM_PREVIEW="1", INFRAPRISM_API_KEY="test").preview

@@ -218,6 +218,16 @@ def test_usage_in_the_choice_of_moonshot_is_read(recorded: RecordedSpans, read: 
 
 
 @pytest.mark.parametrize("read", READERS)
+def test_an_unknown_number_in_usage_in_another_field_leaves_the_call_incomplete(
+    recorded: RecordedSpans, read: Callable[..., None]
+) -> None:
+    model, usage = GROQ[1], {**usage_of(1000, 100, 1100), "queue_time": 0.1, "something_new": 1}
+    last = chunk(model, {"delta": {}, "finish_reason": "stop"}, x_groq={"id": "req_1", "usage": usage})
+    read(GROQ, chunk(model), last)
+    assert event_of(recorded).cost_status == "incomplete"
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_usage_in_the_usual_field_takes_precedence(recorded: RecordedSpans, read: Callable[..., None]) -> None:
     model = MOONSHOT[1]
     last = chunk(model, {"finish_reason": "stop", "usage": usage_of(1, 1, 2)}, usage=usage_of(1000, 100, 1100))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
 import logging
 import traceback
 import warnings
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry import context as otel_context
+from tests.kit import client_calls
 from tests.kit.client_calls import WAYS, Way, client, http_client, httpx, used
 from tests.kit.reading import all_of, items, reading, shown, until, value
 from tests.kit.recorded_spans import RecordedSpans
@@ -119,6 +121,7 @@ class App:
         self._responses: list[Any] = []
         self._logged: list[object] = []
         self._unhandled: list[object] = []
+        self.attributes: dict[str, Any] = {}
 
     async def run(self, recorded: RecordedSpans | None) -> dict[str, object]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self._unhandled.append(context["message"]))
@@ -162,6 +165,8 @@ class App:
         assert dict(otel_context.get_current()) == context
         if recorded is not None:
             assert len(recorded.spans) == 1, recorded.spans
+            if outcome == Outcome():
+                self.attributes = dict(recorded.spans[0].attributes or {})
             recorded.clear()
         return {
             "result": result,
@@ -247,3 +252,44 @@ def test_an_instrumented_application_receives_and_sends_the_same_for_every_outco
         assert instrumented[outcome] == observed, outcome
     assert instrumented.keys() == bare.keys()
     assert delivery_stats.snapshot()["errors"] == before
+
+
+STREAMS_WITHOUT_USAGE = [
+    way
+    for way in WAYS
+    if way.streamed and way.package == "openai" and way.operation in ("chat", "completion") and way.name[:4] != "post"
+]
+
+
+def without_the_request_for_usage(observed: dict[str, Any]) -> dict[str, Any]:
+    """What the application observes, except the parameter in the request itself, which a debug log shows too."""
+    requests = [
+        (method, path, [header for header in headers if header[0].lower() != "content-length"], without_option(body))
+        for method, path, headers, body in observed["requests"]
+    ]
+    logged = [record for record in observed["logged"] if not str(record[-1]).startswith("Request options")]
+    return {**observed, "requests": requests, "logged": logged}
+
+
+def without_option(body: Any) -> Any:
+    return {name: value for name, value in json.loads(body).items() if name != "stream_options"}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("way", STREAMS_WITHOUT_USAGE, ids=lambda way: way.name.replace(" ", "_"))
+def test_an_application_whose_streams_are_asked_for_usage_receives_the_same_for_every_outcome(
+    way: Way, asynchronous: bool, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_calls, "USAGE", {})
+    bare = asyncio.run(App(way, provider, asynchronous=asynchronous).run(None))
+    before = delivery_stats.snapshot()["errors"]
+    recorded = RecordedSpans()
+    monkeypatch.setenv("INFRAPRISM_STREAM_USAGE", "true")
+    instrument(recorded.provider)
+    app = App(way, provider, asynchronous=asynchronous)
+    instrumented = asyncio.run(app.run(recorded))
+    for outcome, observed in bare.items():
+        assert without_the_request_for_usage(instrumented[outcome]) == without_the_request_for_usage(observed), outcome
+    assert delivery_stats.snapshot()["errors"] == before
+    assert app.attributes["gen_ai.usage.input_tokens"] > 0
+    assert app.attributes["gen_ai.usage.output_tokens"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from infraprism.instrumentation import response_body, streams
 from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.usage_reader import (
+    IGNORED,
     Derived,
     Operation,
     StreamEvent,
@@ -55,7 +57,9 @@ def test_only_known_attributes_with_values_of_their_type_are_read_from_any_respo
         call.on_response(source)
     for name, value in call.attributes.items():
         assert name in KEYS
-        if "tokens" in name or name == key.WEB_SEARCHES:
+        if name == key.UNPRICED_USAGE:
+            assert value is True
+        elif "tokens" in name or name == key.WEB_SEARCHES:
             assert type(value) is int
             assert 0 <= value <= 10**12
         else:
@@ -103,12 +107,14 @@ def test_a_reported_cost_is_exact(reported: object, text: str | None) -> None:
 
 
 def attribute_keys(table: Table) -> list[str]:
-    found = []
+    found: list[str] = []
     for target in table.values():
-        if isinstance(target, Derived):
+        if isinstance(target, Mapping):
+            found += attribute_keys(target)
+        elif isinstance(target, Derived):
             found.append(target.target)
-        else:
-            found += [target] if isinstance(target, str) else attribute_keys(target)
+        elif isinstance(target, str) and target != IGNORED:
+            found.append(target)
     return found
 
 

@@ -147,7 +147,7 @@ _SPOOFED = (
     "infraprism.anything",
     "infraprism.model",
     "infraprism.error_code",
-    "infraprism.tags.NOT-A-KEY",
+    "infraprism.tags.NOT A KEY",
     "exception.message",
     "exception.stacktrace",
     "names",

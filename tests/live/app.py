@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -326,6 +327,7 @@ def main(sources: Sequence[str]) -> None:
     application_spans = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(application_spans))
     trace.set_tracer_provider(provider)
+    os.environ["INFRAPRISM_STREAM_USAGE"] = str("stream_usage" in sources)
     for name in sources:
         if name == "infraprism":
             instrument()

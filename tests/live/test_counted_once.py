@@ -40,7 +40,9 @@ OTHERS = [
     "openinference,official,openllmetry-langchain,openinference-langchain",
 ]
 EXPORTER_ALONE = [f"alone,{ALL}", "alone,openinference-langchain,infraprism,openllmetry"]
-ALL_RUNS = ["infraprism", *OURS_AND_OTHERS, *OTHERS, *EXPORTER_ALONE]
+STREAM_USAGE = f"infraprism,{ALL},stream_usage"
+"""With INFRAPRISM_STREAM_USAGE=true."""
+ALL_RUNS = [STREAM_USAGE, "infraprism", *OURS_AND_OTHERS, *OTHERS, *EXPORTER_ALONE]
 
 # Scenarios in which a third-party instrumentation reports a wrong count that no other span of the call corrects.
 ADDS_FIRST_OUTPUT_COUNT = {"message_stream", "message_stream_helper"}
@@ -104,6 +106,13 @@ def test_with_our_instrumentation_all_counts_equal_the_billed_ones(sources: str)
     found = ran(sources)
     reported = {name: sorted(each["reported"], key=str) for name, each in found.items()}
     assert {name: usage(each["events"]) for name, each in found.items()} == reported
+
+
+def test_usage_that_only_we_request_is_in_the_event_of_each_stream_also_below_langchain() -> None:
+    found = ran(STREAM_USAGE)
+    for name in ("chat_stream_without_usage", "langchain_streams_concurrent"):
+        assert found[name]["events"]
+        assert all(row["input_tokens"] and row["output_tokens"] for row in found[name]["events"]), name
 
 
 @pytest.mark.parametrize("sources", [run for run in ALL_RUNS if "infraprism" not in run])

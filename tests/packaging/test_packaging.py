@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.kit.wheel import run
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIENT_PARTS = [
     *("schema", "providers", "pricing", "dialects", "attribution", "deduplication", "redaction", "processor"),
     *("exporter", "instrumentation", "cli", "local_provider"),
@@ -17,20 +17,6 @@ CLIENT_PARTS = [
 PARTS = [*CLIENT_PARTS, "backend"]
 SERVER_ONLY = {"chdb", "chdb-core", "fastapi", "uvicorn", "clickhouse-connect", "pandas", "pydantic", "starlette"}
 PROVIDER_SDKS = {"openai", "anthropic"}
-
-
-def run(*command: str | Path) -> str:
-    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")

@@ -251,3 +251,19 @@ def test_no_value_of_a_call_raises(
         found = price(PricingRequest(name, model, usage, at_ns, tier=tier, region=region, deployment=deployment))
         assert found.status in fields.COST_STATUSES
         assert (found.cost_usd is None) == (found.status != "priced")
+
+
+@pytest.mark.parametrize(
+    ("model", "cost_usd"),
+    [
+        ("gpt-4o-search-preview", "0.0285"),
+        ("gpt-4o-search-preview-2025-03-11", "0.0285"),
+        ("gpt-4o-mini-search-preview", "0.02521"),
+        ("gpt-4o-mini-search-preview-2025-03-11", "0.02521"),
+        ("gpt-5-search-api", "0.01225"),
+        ("gpt-4o-mini", "0.00021"),
+    ],
+)
+def test_each_call_of_a_search_model_has_a_fee(model: str, cost_usd: str) -> None:
+    found = price(PricingRequest("openai", model, Usage(1000, 100), 1_790_000_000 * 10**9))
+    assert (found.status, found.cost_usd) == ("priced", Decimal(cost_usd))

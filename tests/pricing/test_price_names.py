@@ -183,6 +183,7 @@ def test_every_id_of_the_table_is_the_same_model_in_the_package() -> None:
     # The package finds each of these under the pattern of a shorter name.
     assert different == {
         ("openai", "gpt-4o-audio-preview-2024-10-01", "gpt-4o-audio-preview"),
+        ("openai", "gpt-4o-mini-search-preview", "gpt-4o-mini"),
         ("google", "gemini-1.5-flash-8b", "gemini-1.5-flash"),
         ("mistral", "mistral-large-latest", "mistral-large"),
         ("azure", "o4-mini-deep-research", "o4-mini"),

@@ -108,6 +108,36 @@ def test_a_provider_of_the_users_own_has_a_price(written: Any) -> None:
     assert cost(known, "other", "our-llama", Usage(101, 5)) == Decimal("0.000202")
 
 
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("cloudflare", "@cf/openai/gpt-oss-120b"),
+        ("openrouter", "~moonshotai/kimi-latest"),
+        ("other", "/models/llama-3"),
+        ("other", "llama#2~q4"),
+    ],
+)
+def test_every_valid_model_name_can_have_a_price(
+    provider: str, model: str, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"provider": provider, "model": model, "rates": {"input": "1", "output": "2"}}
+    monkeypatch.setenv("INFRAPRISM_PRICES", str(written(json.dumps({"prices": [entry]}), "prices.json")))
+    counts = {"gen_ai.usage.input_tokens": 10**6, "gen_ai.usage.output_tokens": 10**6}
+    made = to_event(
+        ended(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": provider,
+                "gen_ai.request.model": model,
+                "gen_ai.response.model": model,
+                **counts,
+            }
+        )
+    )
+    assert made is not None
+    assert (made.model, made.cost_usd, made.cost_status) == (model, 3, "priced")
+
+
 def test_the_first_entry_that_applies_counts(written: Any) -> None:
     first = {"provider": "openai", "model": "gpt-4o", "rates": {"input": "1", "output": "1"}}
     second = {"provider": "openai", "model": "*", "rates": {"input": "7", "output": "7"}}

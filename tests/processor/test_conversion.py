@@ -316,7 +316,7 @@ def test_span_attribution_overrides_the_start_context_and_that_the_resource() ->
         "infraprism.entity_type": "project",
         "infraprism.entity_id": "of-span",
         "infraprism.tags.c": "of-span",
-        "infraprism.tags.BAD": "x",
+        "infraprism.tags.bad key": "x",
     }
     own_event = to_event(ended({**CALL, **own}, resource=resource), start_context)
     assert own_event is not None

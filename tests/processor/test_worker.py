@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from tests.kit.spans import CALL, ended
+from tests.kit.spans import CALL, KeepsEvents, call, ended, provider_with
 
-from infraprism.processor import DeliveryStats, worker
+from infraprism.processor import DeliveryStats, InfraPrismSpanProcessor, worker
 from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.processor.worker import Worker
 from infraprism.schema import Event
@@ -118,3 +118,16 @@ def test_a_worker_without_spans_starts_no_thread() -> None:
     assert exported.flush()
     exported.shutdown()
     assert exported.started_on == []
+
+
+def test_an_exporter_that_is_not_shared_is_given_events_and_no_spans() -> None:
+    class ReceivesSpansToo(KeepsEvents):
+        def receive_ended_spans(self, spans: object) -> None:
+            raise AssertionError(spans)
+
+    exporter = ReceivesSpansToo()
+    processor = InfraPrismSpanProcessor(exporter)
+    call(provider_with(processor))
+    assert processor.force_flush(10_000)
+    assert len(exporter.events) == 1
+    processor.shutdown()

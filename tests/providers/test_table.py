@@ -14,6 +14,7 @@ from tests.kit.spans import START_NS, ended
 from infraprism.pricing import PricingRequest, explain, price, table
 from infraprism.processor import to_event
 from infraprism.providers.detection import provider_of
+from infraprism.providers.regions import region_of
 from infraprism.providers.table import PROVIDERS, VAGUE_SPELLINGS, Provider
 from infraprism.schema import fields
 from infraprism.schema.event import Event
@@ -102,10 +103,12 @@ def test_every_host_leads_to_its_provider_and_price_list(provider: Provider) -> 
         for price_list in price_lists(provider):
             model, usage = a_call(price_list)
             found = event(model, usage, server__address=host, gen_ai__provider__name="openai")
-            expected = explain(PricingRequest(provider.name, model, usage, START_NS))
+            expected = explain(PricingRequest(provider.name, model, usage, START_NS, region=region_of(host)))
+            # Azure Government has prices of its own, which are not in the table.
+            status = "incomplete" if host.endswith(".azure.us") else "priced"
             assert (found.provider, found.cost_status, found.cost_usd) == (
                 provider.name,
-                "priced",
+                status,
                 expected.price.cost_usd,
             )
             assert expected.provider == price_list

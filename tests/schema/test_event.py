@@ -107,6 +107,20 @@ def test_nothing_can_be_changed_or_added() -> None:
         Event(**made._asdict(), prompt="text")
 
 
+@pytest.mark.parametrize(
+    ("text", "is_name"),
+    [
+        *(
+            (name, True)
+            for name in ("@cf/meta/llama-3.1-8b-instruct", "~a/b", "/models/llama", "a#b", "ft:gpt-4o:x::1")
+        ),
+        *((text, False) for text in ("@ you", "# heading", "#tag", "/imagine a cat", "a\nb", "a" * 129, "who?")),
+    ],
+)
+def test_names_of_models_are_valid_and_prompts_are_not(text: str, is_name: bool) -> None:
+    assert event(model=text).model == (text if is_name else INVALID_MODEL)
+
+
 def test_replace_and_make_run_the_same_checks() -> None:
     made = event()
     assert made._replace(model="my prompt text").model == INVALID_MODEL

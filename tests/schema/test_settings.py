@@ -19,7 +19,7 @@ from tests.kit.spans import KeepsEvents, KeepsSpans, call, provider_with
 from infraprism.cli import rest
 from infraprism.exporter import InfraPrismSpanExporter, SettingsError
 from infraprism.exporter.settings import read_settings
-from infraprism.instrumentation import instrument, status, uninstrument
+from infraprism.instrumentation import instrument, status, stream_usage, uninstrument
 from infraprism.opentelemetry_entry_points import AnthropicInstrumentor, OpenAIInstrumentor
 from infraprism.processor import InfraPrismSpanProcessor
 from infraprism.schema import settings, settings_inventory
@@ -118,6 +118,10 @@ def session_in_the_event(sink: OtlpSink) -> bool:
     return exporter.events[0].session_id == "conv_1"
 
 
+def stream_usage_requested(sink: OtlpSink) -> bool:
+    return stream_usage.enabled()
+
+
 Reader = Callable[[OtlpSink], bool]
 READERS: dict[str, dict[Reader, bool]] = {
     "INFRAPRISM_DISABLED": dict.fromkeys(
@@ -133,6 +137,7 @@ READERS: dict[str, dict[Reader, bool]] = {
     "INFRAPRISM_PREVIEW": {sent: False, sent_through_the_processor: False},
     "INFRAPRISM_USAGE_DETAIL": {detail_sent: True, detail_exported_as_spans: True},
     "INFRAPRISM_SESSION_FROM_SPAN": {session_sent: True, session_in_the_event: True},
+    "INFRAPRISM_STREAM_USAGE": {stream_usage_requested: True},
 }
 """The result of each reader where the setting is true. Where it is false, it is the opposite."""
 CASES = [
@@ -203,7 +208,7 @@ def test_an_unreadable_setting_never_sends_more_than_an_unset_one(
     monkeypatch.setenv(variable, text)
     with OtlpSink() as sink:
         found = exported(sink, CACHED | SESSION)
-    if variable in ("INFRAPRISM_USAGE_DETAIL", "INFRAPRISM_SESSION_FROM_SPAN"):
+    if variable in ("INFRAPRISM_USAGE_DETAIL", "INFRAPRISM_SESSION_FROM_SPAN", "INFRAPRISM_STREAM_USAGE"):
         assert found == unset
     else:
         assert found == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import disk_usage
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -16,6 +18,7 @@ from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.store import Database
 
+_LOW_DISK_BYTES: Final = 2**30
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
@@ -24,12 +27,13 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `readers` runs blocking queries."""
+    """The dependencies of the application. `readers` runs blocking queries; `data_dir` is on the disk that fills."""
 
     accounts: Accounts
     database: Database
     receiver: Receiver
     readers: ThreadPoolExecutor
+    data_dir: Path
 
 
 def application(services: Services) -> FastAPI:
@@ -60,8 +64,14 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     @app.get("/healthz")
     async def health() -> Response:
-        """Whether the store can be queried. Needs no key."""
-        return await respond(lambda: b'{"status":"ok"}' if services.database.read("SELECT 1 AS ok", {}) else b"")
+        """Whether the store can be queried, and whether its disk is nearly full. Needs no key."""
+
+        def status() -> bytes:
+            services.database.read("SELECT 1 AS ok", {})
+            low = disk_usage(services.data_dir).free < _LOW_DISK_BYTES
+            return b'{"status":"low_disk"}' if low else b'{"status":"ok"}'
+
+        return await respond(status)
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:

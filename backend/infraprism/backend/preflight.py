@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from platform import machine
-from typing import IO, Final
+from typing import Final
 
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
 CPU_INFO: Final = Path("/proc/cpuinfo")
+_LOCK: Final = "lock"
 
 
 class StartupError(Exception):
@@ -46,22 +49,64 @@ def check_cpu() -> None:
         raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
 
 
-def open_data_dir(path: Path) -> IO[bytes]:
-    """Create and lock the data directory. The lock is held while the returned file is open. Raises StartupError."""
+def absolute(path: Path) -> Path:
+    """The absolute path of the data directory: the engine takes no other. Raises StartupError."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (path / "lock").open("ab")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StartupError(
-            f"{path} is in use by another infraprism server: stop it, or choose another --data-dir"
-        ) from None
-    except OSError as error:
-        raise StartupError(
-            f"{path} cannot be written ({error.strerror}): choose a --data-dir that this user may write to"
-        ) from None
-    return lock
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise StartupError(f"{path} is not the path of a directory: choose another --data-dir") from None
+
+
+class DataDirectory:
+    """The data directory, created and locked. Unless `keep` was called, `close` removes what was not there before."""
+
+    def __init__(self, path: Path) -> None:
+        """Create and lock the directory. Raises StartupError."""
+        self._path = path
+        self._created: list[Path] = []
+        try:
+            self._created += [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._before = {found.name for found in path.iterdir()}
+            self._lock = (path / _LOCK).open("ab")
+        except OSError as error:
+            self._remove_folders()
+            raise StartupError(
+                f"{path} cannot be written ({error.strerror}): choose a --data-dir that this user may write to"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise StartupError(
+                f"{path} is in use by another infraprism server: stop it, or choose another --data-dir"
+            ) from None
+
+    def keep(self) -> None:
+        """Keep all files: the server is ready."""
+        self._before.update(found.name for found in self._path.iterdir())
+        self._created.clear()
+
+    def close(self) -> None:
+        """Remove what a failed start has created, and release the lock."""
+        for found in self._path.iterdir():
+            if found.name not in self._before:
+                self._remove(found)
+        self._remove_folders()
+        self._lock.close()
+
+    @staticmethod
+    def _remove(found: Path) -> None:
+        if found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                found.unlink()
+
+    def _remove_folders(self) -> None:
+        for folder in self._created:
+            with suppress(OSError):  # it was not created, or has other files
+                folder.rmdir()
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:

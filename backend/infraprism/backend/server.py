@@ -6,12 +6,23 @@ import asyncio
 import logging
 import os
 import signal
+import sqlite3
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import Accounts, InvalidKeyError
-from infraprism.backend.preflight import StartupError, check_cpu, check_port, check_prices, listen, open_data_dir
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, InvalidKeyError
+from infraprism.backend.preflight import (
+    DataDirectory,
+    StartupError,
+    absolute,
+    check_cpu,
+    check_port,
+    check_prices,
+    listen,
+)
 from infraprism.backend.settings import Settings
 
 __all__ = ["Settings", "run"]
@@ -38,22 +49,26 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     check_cpu()
     check_prices()
-    stack.enter_context(open_data_dir(settings.data_dir))
+    key = os.environ.get(_KEY_VARIABLE, "").strip()
+    settings = replace(settings, data_dir=absolute(settings.data_dir))
+    stop = asyncio.Event()
+    _stop_on_signals(stop, stack)
+    data_directory = stack.enter_context(closing(DataDirectory(settings.data_dir)))
     listening = stack.enter_context(listen(settings.host, settings.port))
     check_port(settings.host, settings.grpc_port, "--grpc-port")
+    accounts = stack.enter_context(closing(_accounts(settings.data_dir)))
     # Imported after the fast checks: importing the engine takes seconds.
     try:
         from infraprism.backend.serving import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'") from None
-    accounts = Accounts(settings.data_dir / "accounts.sqlite")
-    stack.callback(accounts.close)
-    first_key = _first_key(accounts)
-    stop = asyncio.Event()
-    _stop_on_signals(stop, stack)
+    first_key = _first_key(accounts, key)
     async with serve(settings, accounts, listening) as addresses:
         if first_key:
-            _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key}")
+            if not key:
+                _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key}")
+            accounts.commit()
+        data_directory.keep()
         _print(f"InfraPrism is ready: {addresses}, data in {settings.data_dir}")
         await stop.wait()
 
@@ -72,18 +87,29 @@ def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
         stack.callback(signal.signal, number, signal.SIG_IGN)
 
 
-def _first_key(accounts: Accounts) -> str | None:
-    """Create the first account with the key in INFRAPRISM_API_KEY. Without one, returns a generated key to be shown."""
-    from_environment = os.environ.get(_KEY_VARIABLE, "").strip()
+def _accounts(data_dir: Path) -> Accounts:
+    try:
+        return Accounts(data_dir / ACCOUNTS_FILE)
+    except (sqlite3.Error, OSError) as error:
+        raise StartupError(
+            f"{data_dir / ACCOUNTS_FILE} cannot be opened ({error}): check the disk, or choose another --data-dir"
+        ) from None
+
+
+def _first_key(accounts: Accounts, from_environment: str) -> str | None:
+    """Create the first account with the given key, or with a generated one, in a transaction that is not committed.
+
+    Returns the key, or None if there is an account.
+    """
     if not accounts.is_empty():
         if from_environment and accounts.find_by_key(from_environment) is None:
             _print(f"note: the {_KEY_VARIABLE} in the environment is no key of this data directory")
         return None
+    accounts.begin()
     try:
-        key = accounts.add_with_key(from_environment or None)
+        return accounts.add_with_key(from_environment or None)
     except InvalidKeyError as error:
         raise StartupError(f"{_KEY_VARIABLE} cannot be the first key: {error}; unset it to generate one") from None
-    return None if from_environment else key
 
 
 def _print(line: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -66,13 +67,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.callback(database.close)
         writer = BatchWriter(database)
         stack.push_async_callback(writer.close)
-        recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
+        try:
+            recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
+        except (sqlite3.Error, OSError) as error:
+            raise StartupError(
+                f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): remove it, or choose another --data-dir"
+            ) from None
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
         stack.push_async_callback(receiver.close)
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
         stack.callback(readers.shutdown)
         grpc_port = await _start_grpc(settings, receiver, stack)
-        await _start_http(Services(accounts, database, receiver, readers), listening, stack)
+        await _start_http(Services(accounts, database, receiver, readers, settings.data_dir), listening, stack)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # see below
 """The return type of `add_subparsers`, for which argparse has no public name."""
+
+
+_LAST_PORT: Final = 65_535
 
 
 class Command(Protocol):
@@ -30,3 +33,10 @@ def new_parser(subparsers: Subparsers, name: str, summary: str, details: str = "
         epilog=details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def port(value: str) -> int:
+    """The value of an option for a port."""
+    if not (value.isascii() and value.isdigit()) or int(value) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a port")
+    return int(value)

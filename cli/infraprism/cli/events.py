@@ -23,15 +23,15 @@ examples:
   infraprism events --session ticket-1041 --limit 500
   infraprism events --json --model gpt-4o-2024-08-06 > events.jsonl"""
 _COLUMNS: Final = (
-    Column("model"),
-    Column("provider"),
+    Column("model", readable_width=16),
+    Column("provider", optional=2),
     Column("input", numeric=True),
     Column("output", numeric=True),
     Column("cost_usd", numeric=True),
-    Column("ms", numeric=True),
-    Column("entity"),
-    Column("session"),
-    Column("tags"),
+    Column("ms", numeric=True, optional=3),
+    Column("entity", readable_width=24),
+    Column("session", optional=4),
+    Column("tags", readable_width=16, optional=5),
     Column("result", never_cut=True),
 )
 _SHOWN: Final = 50
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     events = list(found)
     sys.stdout.write(events_table(events[:limit], terminal_width()) + "\n")
+    if args.model and (models := {event["model"] for event in events[:limit]} - {args.model}):
+        sys.stdout.write(f"--model {args.model} includes {', '.join(sorted(models))}\n")
     if limit is not None and len(events) > limit:
         sys.stderr.write(f"The newest {limit}; --limit N shows more, --json all.\n")
     return 0
@@ -83,7 +85,7 @@ def events_table(events: Iterable[Mapping[str, Any]], width: int | None) -> str:
         return "No events."
     # If all events are of one day, it is printed once, in the last line.
     days = {str(event["timestamp"])[:_DAY] for event in shown}
-    time = Column("UTC", never_cut=True)
+    time = Column("UTC", never_cut=True, optional=1)
     rows = [_row(event, with_day=len(days) > 1) for event in shown]
     return f"{render([time, *_COLUMNS], rows, width)}\n{_summary(shown)}, {' to '.join(sorted({min(days), max(days)}))}"
 

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 from typing import Final
 
+from infraprism.backend.api.times import EXPECTED, OutsideCalendarError, interval
 from infraprism.schema.fields import ENTITY_TYPES, TAG_KEY
 
 _ENTITY: Final = "|".join(ENTITY_TYPES)
 
 
+OPTIONS: Final = {
+    "start_date": "--start",
+    "end_date": "--end",
+    "entity_type": "--entity",
+    "entity_id": "--entity",
+    "model": "--model",
+    "provider": "--provider",
+    "session_id": "--session",
+    "tags": "--tag",
+    "group_by": "--by",
+    "limit": "--limit",
+}
+"""The option of each query parameter."""
+
+
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the filter options."""
     group = parser.add_argument_group("filters")
-    group.add_argument("--start", type=_time, metavar="TIME", help="from this date or time, UTC: 2026-01-31")
+    group.add_argument(
+        "--start", type=_time, metavar="TIME", help="from this date or time, UTC: 2026-01-31 (without --end until now)"
+    )
     group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time, UTC")
     group.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
-    group.add_argument("--model", help="the response model")
+    group.add_argument("--model", help="the response model: a name finds the model and its dated snapshots")
     group.add_argument("--provider", help="the provider that bills")
     group.add_argument("--session", metavar="ID", help="one conversation or workflow")
     group.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
@@ -41,9 +58,11 @@ def parameters(args: argparse.Namespace) -> dict[str, str | int]:
 
 def _time(text: str) -> str:
     try:
-        datetime.fromisoformat(text)
+        interval(text)
+    except OutsideCalendarError:
+        pass  # the server responds with the range of its calendar
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date or time such as 2026-01-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not {EXPECTED}") from None
     return text
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
 from typing import Any, Final
 
 import requests
 
 from infraprism.cli import exact_json
 from infraprism.cli.failure import Failure
+from infraprism.cli.filters import OPTIONS
+from infraprism.schema.settings import KEY_PREFIX, NOT_A_KEY
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 PAGE: Final = 1000
-_TIMEOUT_S: Final = (5.0, 60.0)
+TIMEOUT_S: Final = 10.0
+"""For a whole request, from the connection to the last byte of the response."""
 _OK: Final = 200
+_BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
 
 
@@ -35,16 +42,25 @@ class Api:
         """The parsed JSON of `path`; numbers with a decimal point are Decimal."""
         if not self._key:
             raise Failure("set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it")
+        if not self._key.startswith(KEY_PREFIX):
+            raise Failure(f"INFRAPRISM_API_KEY {NOT_A_KEY}")
         response = self._response(path, parameters, {"Authorization": f"Bearer {self._key}"})
         if response.status_code == _UNAUTHORIZED:
             raise Failure(f"{self.endpoint} rejects the key: check INFRAPRISM_API_KEY")
+        reason = "" if response.status_code == _OK else _reason(response)
+        if response.status_code == _BAD_REQUEST and reason:
+            raise Failure(_with_options(reason))
         if response.status_code != _OK:
-            raise Failure(f"{self.endpoint} responds with {response.status_code}{_reason(response)}")
+            raise Failure(f"{self.endpoint} responds with {response.status_code}{reason and f': {reason}'}")
         return _decoded(response, self.endpoint)
 
-    def is_healthy(self) -> bool:
-        """Whether the backend is healthy. Needs no key. Raises Failure if it does not respond."""
-        return self._response("/healthz", None, {}).status_code == _OK
+    def health(self) -> str | None:
+        """The `status` that the backend reports, or None if it is unhealthy. Needs no key. Raises Failure."""
+        response = self._response("/healthz", None, {})
+        if response.status_code != _OK:
+            return None
+        body = _decoded(response, self.endpoint)
+        return str(body.get("status", "")) if isinstance(body, dict) else ""
 
     def all_events(self, parameters: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
         """Every event, newest first, page by page."""
@@ -61,17 +77,44 @@ class Api:
         self, path: str, parameters: Mapping[str, str | int] | None, headers: Mapping[str, str]
     ) -> requests.Response:
         try:
-            return self._session.get(
-                self.endpoint + path, params=parameters, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False
+            return self._within_the_time(
+                partial(
+                    self._session.get,
+                    self.endpoint + path,
+                    params=parameters,
+                    headers=headers,
+                    timeout=TIMEOUT_S,
+                    allow_redirects=False,
+                )
             )
         except requests.exceptions.Timeout:
-            raise Failure(f"{self.endpoint} does not respond in time: check INFRAPRISM_ENDPOINT") from None
+            raise Failure(
+                f"{self.endpoint} did not respond within {TIMEOUT_S:.0f} seconds: check INFRAPRISM_ENDPOINT"
+            ) from None
         except requests.exceptions.ConnectionError:
             raise Failure(
                 f"nothing listens at {self.endpoint}: start `infraprism serve`, or set INFRAPRISM_ENDPOINT"
             ) from None
         except (requests.exceptions.RequestException, ValueError):
             raise Failure("INFRAPRISM_ENDPOINT is not a URL such as http://localhost:4318") from None
+
+    @staticmethod
+    def _within_the_time(send: Callable[[], requests.Response]) -> requests.Response:
+        """The response to a request. The timeouts of `requests` are those of single reads, not of the whole request."""
+        done: Future[requests.Response] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(send())
+            except BaseException as error:  # noqa: BLE001  # it is raised by the caller
+                done.set_exception(error)
+
+        # A daemon thread, so that a request that hangs does not keep the process.
+        Thread(target=run, daemon=True).start()
+        try:
+            return done.result(TIMEOUT_S)
+        except TimeoutError:
+            raise requests.exceptions.Timeout from None
 
 
 def _decoded(response: requests.Response, endpoint: str) -> Any:
@@ -86,4 +129,12 @@ def _reason(response: requests.Response) -> str:
         message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return f": {message}" if isinstance(message, str) else ""
+    return " ".join(message.split()) if isinstance(message, str) else ""
+
+
+def _with_options(message: str) -> str:
+    """The message of an error response with the options of the command instead of the parameters."""
+    name, colon, rest = message.partition(": ")
+    if not colon or name not in OPTIONS:
+        return message
+    return f"{OPTIONS[name]}: {rest.replace('start_date', '--start').replace('end_date', '--end')}"

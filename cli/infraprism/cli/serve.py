@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli.command import Subparsers, new_parser
+from infraprism.cli.command import Subparsers, new_parser, port
+from infraprism.cli.data_dir import add_data_dir
 
 _EXAMPLES: Final = """\
 The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. OTLP over HTTP and the REST API
@@ -19,34 +18,19 @@ examples:
   infraprism serve
   infraprism serve --data-dir /var/lib/infraprism --host 0.0.0.0
   infraprism serve --port 4318 --grpc-port 4317"""
-_LAST_PORT: Final = 65_535
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the command to the parser."""
     parser = new_parser(subparsers, "serve", "run the backend: an OTLP receiver and a REST API", _EXAMPLES)
-    parser.add_argument(
-        "--data-dir", type=Path, default=default_data_dir(), help="directory of the data (default: %(default)s)"
-    )
+    add_data_dir(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
+        "--port", type=port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
     )
-    parser.add_argument("--grpc-port", type=_port, default=4317, help="OTLP over gRPC (default: %(default)s)")
+    parser.add_argument("--grpc-port", type=port, default=4317, help="OTLP over gRPC (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return int(text)
-
-
-def default_data_dir() -> Path:
-    """The user's data directory, by the XDG base directory specification."""
-    home = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".local" / "share") / "infraprism"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ Events stay in `Pending` until their outcome is known. There is one request at a
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -24,6 +23,7 @@ from infraprism.exporter.retry_backoff import RetryBackoff
 from infraprism.exporter.sender import Sender, connect
 from infraprism.exporter.settings import Settings
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.native_threads import Condition, Lock, Thread, run_apart, run_deferred
 from infraprism.schema.otlp_encoder import request_bytes
 
 SHUTDOWN_ATTEMPTS: Final = 3
@@ -49,9 +49,9 @@ class Delivery:
         self._log = DeliveryLog(settings.host)
         self._pending = Pending(settings.max_queue_events, settings.max_queue_bytes)
         self._backoff = RetryBackoff(settings.max_batch_events)
-        self._changed = threading.Condition()
-        self._caller_lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._changed = Condition()
+        self._caller_lock = Lock()
+        self._thread: Thread | None = None
         self._sender: Sender | None = None
         self._oldest_at = 0.0
         # All events so far that were queued, that ended, and that ended without being delivered.
@@ -91,7 +91,9 @@ class Delivery:
             self._changed.wait_for(
                 lambda: self._ended >= target or self._abandoned, max(0.0, deadline - time.monotonic())
             )
-            return self._ended >= target and self._lost == lost
+            delivered = self._ended >= target and self._lost == lost
+        run_deferred()
+        return delivered
 
     def stop(self, timeout_s: float) -> None:
         """Send the queued events within the timeout, and spool or drop the rest. Further calls do nothing."""
@@ -104,7 +106,7 @@ class Delivery:
         if self._pending and not self._start():
             self._run_on_caller(deadline)
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and not thread.is_current:
             thread.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
             self._abandoned = True
@@ -113,8 +115,10 @@ class Delivery:
             self._lost += len(unsent)
             self._changed.notify_all()
         if thread is not None and thread.is_alive() and self._sender is not None:
-            self._sender.abort()
+            # It may wait for a lock of the gRPC library, which a patch has replaced.
+            run_apart(self._sender.abort)
         self._spool_or_drop(unsent, "shutdown")
+        run_deferred()
 
     def _start(self) -> bool:
         """Start the thread. False if that is impossible, since the interpreter is shutting down."""
@@ -123,7 +127,7 @@ class Delivery:
             return True
         with self._changed:
             if self._thread is thread:
-                started = threading.Thread(target=self._run, name="infraprism-delivery", daemon=True)
+                started = Thread(self._run, "infraprism-delivery")
                 try:
                     started.start()
                 except RuntimeError:
@@ -133,7 +137,7 @@ class Delivery:
 
     def _run_on_caller(self, deadline: float) -> None:
         """Do the work of the thread on the calling thread, which waits for it anyway."""
-        if self._caller_lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        if self._caller_lock.acquire(max(0.0, deadline - time.monotonic())):
             try:
                 self._run(deadline)
             finally:

@@ -6,10 +6,10 @@ They never hold a text of the endpoint, of an exception or of a setting, since a
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Final
 
+from infraprism.schema.native_threads import Lock, run_on_application_thread
 from infraprism.schema.settings import log_once
 
 LOGGER_NAME: Final = "infraprism.exporter"
@@ -23,13 +23,15 @@ _HINTS: Final = {
     "http_403": "check INFRAPRISM_API_KEY",
     "http_404": "check INFRAPRISM_ENDPOINT",
     "http_405": "check INFRAPRISM_ENDPOINT",
+    "proxy_403": "a proxy refused the request; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+    "proxy_407": "the proxy requires a password; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
     "redirect": "set INFRAPRISM_ENDPOINT to the address that it redirects to",
     "grpc_unauthenticated": "check INFRAPRISM_API_KEY",
     "grpc_permission_denied": "check INFRAPRISM_API_KEY",
     "grpc_unavailable": "check that it runs and INFRAPRISM_ENDPOINT",
     "grpc_unimplemented": "check INFRAPRISM_ENDPOINT and INFRAPRISM_PROTOCOL",
     "unreadable_response": "the response is not OTLP; check INFRAPRISM_ENDPOINT and INFRAPRISM_PROTOCOL",
-    "tls": "check its certificate, and OTEL_EXPORTER_OTLP_CERTIFICATE if your own authority issued it",
+    "tls": "check its certificate, and INFRAPRISM_CERTIFICATE if your own authority issued it",
     "connection": "check that it runs and INFRAPRISM_ENDPOINT",
 }
 
@@ -43,7 +45,7 @@ class DeliveryLog:
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._last_logged: dict[str, float] = {}
 
     def retrying(self, reason: str, events: int) -> None:
@@ -61,7 +63,8 @@ class DeliveryLog:
     def _warn(self, kind: str, text: str, reason: str, events: int) -> None:
         if self._is_due(kind):
             hint = _HINTS.get(reason)
-            _log.warning(text, self._host, events, reason, f": {hint}" if hint else "")
+            hint = f": {hint}" if hint else ""
+            run_on_application_thread(lambda: _log.warning(text, self._host, events, reason, hint))
 
     def _is_due(self, kind: str) -> bool:
         now = time.monotonic()

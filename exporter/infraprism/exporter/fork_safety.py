@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
+
+from infraprism.schema.native_threads import Condition
 
 _MAX_WAIT_S: Final = 1.0
 """A fork of the application is delayed by at most this, whatever the endpoint does."""
@@ -24,7 +25,7 @@ class _ForkBarrier:
     """Lets any number of threads hold off a fork, and a fork wait for them, both for _MAX_WAIT_S at most."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.changed = Condition()
         self.holders = 0
         self.forking = 0
 

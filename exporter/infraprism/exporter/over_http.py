@@ -20,6 +20,7 @@ _CHUNK_BYTES: Final = 8 * 1024
 _GZIP_LEVEL: Final = 1  # level 9 saves a tenth of the bytes and takes three times the CPU
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _RETRYABLE: Final = frozenset((408, 425, 429, 502, 503, 504))
+_PROXY_REFUSALS: Final = frozenset((403, 407))
 _NOT_RETRYABLE: Final = frozenset((501, 505))
 
 
@@ -96,9 +97,21 @@ def _result(response: requests.Response, deadline: float) -> ExportResult:
         # The body is read so that the connection can be reused. Its content is not used.
         _bounded_body(response, deadline)
         return ExportResult("retry", reason, retry_after_s=retry_after_s(response.headers.get("retry-after")))
+    if status == requests.codes.proxy_authentication_required or _is_of_proxy(response):
+        return ExportResult("retry", f"proxy_{status}", maybe_poison=status not in _PROXY_REFUSALS)
     if status >= 500 and status not in _NOT_RETRYABLE:  # noqa: PLR2004  # as above
         return ExportResult("retry", reason, maybe_poison=True)
     return ExportResult("rejected", "redirect" if 300 <= status < 400 else reason)  # noqa: PLR2004  # as above
+
+
+def _is_of_proxy(response: requests.Response) -> bool:
+    """Whether a client error may be the answer of a proxy and not of the endpoint."""
+    if not 400 <= response.status_code < 500 or response.status_code == requests.codes.unauthorized:  # noqa: PLR2004  # as above
+        return False
+    if any(name.lower() == "via" or name.lower().startswith("proxy-") for name in response.headers):
+        return True
+    url = response.url
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) is not None
 
 
 def _bounded_body(response: requests.Response, deadline: float) -> bytes | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Final
 
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.native_threads import Lock
 
 _IDS: Final = ("traceId", "spanId")
 
@@ -20,7 +20,7 @@ class Preview:
 
     def __init__(self, delivery_stats: DeliveryStats) -> None:
         self._delivery_stats = delivery_stats
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def add(self, spans: Sequence[bytes]) -> None:
         """Print spans made by `span_bytes`."""

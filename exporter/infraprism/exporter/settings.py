@@ -1,8 +1,9 @@
 """The settings of an exporter, checked when it is created.
 
-Keyword arguments win over the environment. Endpoint, key and protocol have variables of their own (`INFRAPRISM_*`),
-since the standard ones configure the application's own telemetry. The connection (certificates, timeout, headers,
-compression) is configured by the standard `OTEL_EXPORTER_OTLP_*`; those for traces win.
+Keyword arguments win over the environment. Endpoint, key, protocol and certificates have variables of their own
+(`INFRAPRISM_*`), since the standard ones configure the application's own telemetry. The connection (certificates,
+timeout, headers, compression) is also configured by the standard `OTEL_EXPORTER_OTLP_*`; those for traces win.
+Standard certificates and headers are used only if no standard endpoint is set, or if it is our endpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from infraprism.schema import settings as environment_settings
@@ -27,6 +28,9 @@ MIB: Final = 1 << 20
 
 _PREVIEW: Final = "preview"
 _OTEL: Final = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
+_OTHER_SIGNALS: Final = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+_LOCAL_HOSTS: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+"""On these hosts another port is another service."""
 # The standard Python exporter accepts `deflate`, which the OTLP specification does not have. It is replaced by gzip.
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gzip": "gzip", "deflate": "gzip", "none": "none"}
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
@@ -104,9 +108,11 @@ def read_settings(environment: Mapping[str, str], arguments: Mapping[str, object
     split = _endpoint(source, protocol)
     headers = _headers(source, split)
     secure = split.scheme == "https"
-    certificate = source.file("certificate_file", "CERTIFICATE")
-    client_key = source.file("client_key_file", "CLIENT_KEY")
-    client_certificate = source.file("client_certificate_file", "CLIENT_CERTIFICATE")
+    certificate = _file(source, "certificate_file", "INFRAPRISM_CERTIFICATE", split)
+    client_certificate = _file(source, "client_certificate_file", "INFRAPRISM_CLIENT_CERTIFICATE", split)
+    # A key belongs to the certificate that is set at the same place.
+    is_standard = client_certificate is None or client_certificate.origin.startswith(_OTEL)
+    client_key = _file(source, "client_key_file", "INFRAPRISM_CLIENT_KEY", split, use_standard=is_standard)
     if secure:
         _check_certificates(source, certificate, client_key, client_certificate)
     return Settings(
@@ -115,13 +121,13 @@ def read_settings(environment: Mapping[str, str], arguments: Mapping[str, object
         target=f"{_host(split)}:{split.port or (443 if secure else 4317)}",
         host=_host(split) + (f":{split.port}" if split.port else ""),
         secure=secure,
-        api_key=_api_key(source),
+        api_key=_api_key(source, preview=preview),
         headers=headers,
         timeout_s=_timeout_s(source),
         compression=_compression(source),
-        certificate_file=certificate,
-        client_key_file=client_key,
-        client_certificate_file=client_certificate,
+        certificate_file=certificate and certificate.path,
+        client_key_file=client_key and client_key.path,
+        client_certificate_file=client_certificate and client_certificate.path,
         usage_detail=source.flag("usage_detail", "INFRAPRISM_USAGE_DETAIL", environment_settings.boolean),
         preview=preview,
         max_queue_events=source.integer("max_queue_events", 50_000, least=1),
@@ -189,15 +195,42 @@ class _Source:
             raise self.error(name, f"must be a number of seconds from {least:g} to {_MILLISECONDS_FROM:g}")
         return float(found)
 
-    def file(self, name: str, suffix: str) -> str | None:
-        path, origin = self.standard(name, suffix)
-        if not path:
-            return None
-        try:
-            with open(path, "rb"):  # noqa: PTH123  # pathlib costs an import at the start of every application
-                return path
-        except OSError:
-            raise self.error(origin, "names a file that cannot be read; give the path of a PEM file") from None
+    def is_meant_for(self, variable: str, endpoint: SplitResult) -> bool:
+        """Whether a standard variable, such as OTEL_EXPORTER_OTLP_CERTIFICATE, is meant for this endpoint.
+
+        It is if no standard endpoint that it belongs to is set, or if one of them is this endpoint.
+        """
+        traces, general = (self._environment.get(prefix + "ENDPOINT", "").strip() for prefix in _OTEL)
+        if variable.startswith(_OTEL[0]):
+            owners = [traces or general]
+        else:
+            signals = (self._environment.get(name, "").strip() for name in _OTHER_SIGNALS)
+            owners = [traces, general, *signals]
+        found = [owner for owner in owners if owner]
+        return not found or any(_is_endpoint(owner, endpoint) for owner in found)
+
+
+class _File(NamedTuple):
+    """A PEM file, and the argument or variable that names it."""
+
+    path: str
+    origin: str
+
+
+def _file(
+    source: _Source, name: str, variable: str, endpoint: SplitResult, *, use_standard: bool = True
+) -> _File | None:
+    path, origin = source.text(name, variable)
+    if not path and use_standard and endpoint.scheme == "https":
+        path, origin = source.standard(name, variable.removeprefix("INFRAPRISM_"))
+        path = path if source.is_meant_for(origin, endpoint) else ""
+    if not path:
+        return None
+    try:
+        with open(path, "rb"):  # noqa: PTH123  # pathlib costs an import at the start of every application
+            return _File(path, origin)
+    except OSError:
+        raise source.error(origin, "names a file that cannot be read; give the path of a PEM file") from None
 
 
 def _protocol(source: _Source) -> tuple[Protocol, bool]:
@@ -244,10 +277,12 @@ def _url(split: SplitResult) -> str:
     return split._replace(path=path).geturl()
 
 
-def _api_key(source: _Source) -> str | None:
+def _api_key(source: _Source, *, preview: bool) -> str | None:
     key, origin = source.text("api_key", "INFRAPRISM_API_KEY")
     if key and not _KEY.fullmatch(key):
         raise source.error(origin, "must be printable ASCII without blanks; copy the key again")
+    if key and not preview and not key.startswith(environment_settings.KEY_PREFIX):
+        raise source.error(origin, environment_settings.NOT_A_KEY)
     return key or None
 
 
@@ -277,14 +312,13 @@ def _is_header(name: object, value: object) -> bool:
 
 
 def _standard_headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str, str], ...]:
-    """Headers of the standard variables, unless the standard endpoint has another host.
+    """Headers of the standard variables, unless they are meant for another endpoint.
 
     They often hold the key of the vendor that receives the application's telemetry. That key must not be sent to
     another host.
     """
     text, origin = source.standard("", "HEADERS")
-    standard_endpoint, _ = source.standard("", "ENDPOINT")
-    if not text or (standard_endpoint and not _same_host(standard_endpoint, endpoint)):
+    if not text or not source.is_meant_for(origin, endpoint):
         return ()
     from urllib.parse import unquote  # noqa: PLC0415  # rarely set
 
@@ -299,11 +333,15 @@ def _standard_headers(source: _Source, endpoint: SplitResult) -> tuple[tuple[str
     return tuple(found.items())
 
 
-def _same_host(url: str, endpoint: SplitResult) -> bool:
+def _is_endpoint(url: str, endpoint: SplitResult) -> bool:
+    """Whether a standard endpoint has the host of our endpoint; on the local machine, its port too."""
     try:
-        return urlsplit(url if "://" in url else f"//{url}").hostname == endpoint.hostname
+        split = urlsplit(url if "://" in url else f"//{url}")
+        if split.hostname in _LOCAL_HOSTS and split.port != endpoint.port:
+            return False
     except ValueError:
         return False
+    return split.hostname == endpoint.hostname
 
 
 def _timeout_s(source: _Source) -> float:
@@ -327,7 +365,7 @@ def _compression(source: _Source) -> Compression:
     return compression
 
 
-def _check_certificates(source: _Source, authority: str | None, key: str | None, certificate: str | None) -> None:
+def _check_certificates(source: _Source, authority: _File | None, key: _File | None, certificate: _File | None) -> None:
     if not (authority or key or certificate):
         return
     import ssl  # noqa: PLC0415  # only where certificates are set
@@ -335,17 +373,16 @@ def _check_certificates(source: _Source, authority: str | None, key: str | None,
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if authority:
         try:
-            context.load_verify_locations(authority)
+            context.load_verify_locations(authority.path)
         except ssl.SSLError:
-            origin = source.standard("certificate_file", "CERTIFICATE")[1]
-            raise source.error(origin, "names a file without certificates; give a PEM file") from None
+            raise source.error(authority.origin, "names a file without certificates; give a PEM file") from None
     if key and not certificate:
-        origin = source.standard("client_key_file", "CLIENT_KEY")[1]
-        raise source.error(origin, "needs a client certificate; set client_certificate_file too")
+        raise source.error(key.origin, "needs a client certificate; set client_certificate_file too")
     if certificate:
         try:
             # Without a password OpenSSL would prompt on the terminal. With an empty one an encrypted key is an error.
-            context.load_cert_chain(certificate, key, password="")
+            context.load_cert_chain(certificate.path, key and key.path, password="")
         except (ssl.SSLError, ValueError):
-            origin = source.standard("client_certificate_file", "CLIENT_CERTIFICATE")[1]
-            raise source.error(origin, "and its key do not match, or are not PEM files without a password") from None
+            raise source.error(
+                certificate.origin, "and its key do not match, or are not PEM files without a password"
+            ) from None

@@ -44,8 +44,9 @@ class InfraPrismSpanExporter(SpanExporter):
     Without arguments it is configured by the environment (docs/settings.md): `INFRAPRISM_ENDPOINT` (default
     `http://localhost:4318`, for gRPC `http://localhost:4317`), `INFRAPRISM_API_KEY`, `INFRAPRISM_PROTOCOL`
     (`http/protobuf` or `grpc`), `INFRAPRISM_PREVIEW`, `INFRAPRISM_USAGE_DETAIL`, `INFRAPRISM_DISABLED`; connections by
+    `INFRAPRISM_{CERTIFICATE,CLIENT_KEY,CLIENT_CERTIFICATE}` and
     `OTEL_EXPORTER_OTLP_[TRACES_]{CERTIFICATE,CLIENT_KEY,CLIENT_CERTIFICATE,TIMEOUT,COMPRESSION,HEADERS}`.
-    Arguments win. Standard headers are not sent if the standard endpoint has another host.
+    Arguments win. Standard headers and certificates are not used if the standard endpoint has another host.
 
     - `endpoint`: http or https URL; `/v1/traces` is added for HTTP. `protocol`: `http/protobuf`, `grpc` or `preview`.
     - `headers`: sent with each request. `timeout_s`: of one request, 10. `compression`: `gzip` (default) or `none`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Token
 from copy import copy
 from dataclasses import dataclass, field
@@ -22,7 +22,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import FunctionWrapper
 
 from infraprism.instrumentation import conventions as key
-from infraprism.instrumentation import response_body, streams
+from infraprism.instrumentation import response_body, stream_usage, streams
+from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.llm_call import LLMCall, record_internal_error
 from infraprism.instrumentation.patching import WRAPPED, Function, Patch, Patches, Switch
 from infraprism.instrumentation.tracing import CallTracer
@@ -40,7 +41,9 @@ class ClientPackage:
 
     `name` is the name of its distribution and module, `oldest` the oldest supported version. `operations` are the
     billed calls by the end of their path. `provider` is the `gen_ai.provider.name` of its clients, except those
-    with a class or a provider runtime that is named in `other_providers`.
+    with a class or a provider runtime that is named in `other_providers`. `stored_response` returns the operation of
+    a request, by method and path, that returns the response of an earlier request. `not_observed` names the billed
+    requests that have no event.
     """
 
     name: str
@@ -48,6 +51,8 @@ class ClientPackage:
     provider: str
     operations: Mapping[str, Operation]
     other_providers: Mapping[str, str] = field(default_factory=dict)
+    stored_response: Callable[[str, str], Operation | None] | None = None
+    not_observed: tuple[str, ...] = ()
 
     @property
     def base_module(self) -> str:
@@ -157,6 +162,7 @@ class _RequestInstrumentation:
         self._package = package
         self._tracer = tracer
         self._cached: dict[tuple[object, ...], tuple[dict[str, Attribute], object, object]] = {}
+        self._requests_usage = stream_usage.enabled()
 
     @cached_property
     def _result_classes(self) -> _ResultClasses:
@@ -210,20 +216,47 @@ class _RequestInstrumentation:
         """The call if the request is a billed one, else None; and the arguments for the original method."""
         try:
             client, options = args[0], kwargs["options"] if "options" in kwargs else args[2]
-            operation = self._package.operation(options.method, options.url)
-            if operation is None or call_in_progress.get() or not is_instrumentation_enabled():
+            package, method, url = self._package, options.method, options.url
+            operation = package.operation(method, url)
+            stored = None
+            if operation is None and package.stored_response is not None:
+                stored = package.stored_response(method, url)
+            if (operation or stored) is None or call_in_progress.get() or not is_instrumentation_enabled():
                 return None, args
-            call = self._new_call(client, options, operation, stream=kwargs.get("stream") is True)
-            if call is not None and callable(options.post_parser):
-                options = _with_observed_parser(options, call)
+            stream = kwargs.get("stream") is True
+            if operation is not None:
+                call = self._new_call(client, options, operation, stream=stream)
+            elif stored is not None:
+                call = self._retrieval(client, url, stored)
+            if call is None:
+                return None, args
+            changed = _with_observed_parser(options, call) if callable(options.post_parser) else options
+            is_stream = stream or _field(options.json_data, "stream") is True
+            if is_stream and operation is not None and operation.usage_on_request:
+                changed = self._with_usage(changed, call, client, stream=stream)
+            if changed is not options:
                 if "options" in kwargs:
-                    kwargs["options"] = options
+                    kwargs["options"] = changed
                 else:
-                    args = (*args[:2], options, *args[3:])
+                    args = (*args[:2], changed, *args[3:])
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("api_client.start")
             return None, args
         return call, args
+
+    def _with_usage(self, options: Any, call: LLMCall, client: Any, *, stream: bool) -> Any:
+        """The options of a streamed request, which ask for usage if that is enabled and the application does not.
+
+        Without `stream` the package reads the complete body before it returns, and nothing could be hidden.
+        """
+        requested = stream_usage.requests_usage(options)
+        server = _server_of(client, options.url)
+        if requested is None and self._requests_usage and stream and stream_usage.accepts_request(server):
+            options = stream_usage.with_usage(options)
+            call.hides_usage = True
+        elif not requested:
+            call.usage_not_requested = True
+        return options
 
     def _new_call(self, client: Any, options: Any, operation: Operation, *, stream: bool) -> LLMCall | None:
         body, extra = options.json_data, options.extra_json
@@ -237,6 +270,13 @@ class _RequestInstrumentation:
         span_name = f"{operation.name} {model}" if model else operation.name
         span = self._tracer.start_span(span_name, attributes, started_ns)
         return None if span is None else LLMCall(span, operation, started_ns)
+
+    def _retrieval(self, client: Any, url: str, operation: Operation) -> LLMCall:
+        """The retrieval of a stored response. It is a call only if the response was made in the background."""
+        attributes = self._constant_attributes(client, url, operation).copy()
+        started_ns = time_ns()
+        span = StoredResponseSpan(self._tracer.start_result_span, operation.name, attributes, started_ns)
+        return LLMCall(span, operation, started_ns)
 
     def _constant_attributes(self, client: Any, url: str, operation: Operation) -> dict[str, Attribute]:
         """The attributes of all calls of one operation by one client, cached by its server.
@@ -264,6 +304,8 @@ class _RequestInstrumentation:
     def _observe_result(self, call: LLMCall, result: Any) -> None:
         classes, kind = self._result_classes, type(result)
         try:
+            if call.hides_usage:
+                self._hide_usage(call, result)
             if issubclass(kind, classes.streams):
                 streams.observe_stream(call, result)
             elif issubclass(kind, classes.wrappers):
@@ -276,6 +318,13 @@ class _RequestInstrumentation:
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("api_client.observe_result")
             call.abandon()
+
+    def _hide_usage(self, call: LLMCall, result: Any) -> None:
+        try:
+            response = getattr(result, "response", None) or getattr(result, "http_response", None) or result
+            stream_usage.hide_usage(call, response)
+        except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
+            record_internal_error("api_client.hide_usage")
 
 
 def _reset_call_in_progress(token: Token[object], calls: list[LLMCall]) -> None:

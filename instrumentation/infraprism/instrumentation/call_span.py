@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
@@ -88,11 +89,26 @@ AnySpan = trace.Span | CallSpan
 """The span of a call: an SDK span or a lightweight one."""
 
 
+class PrivateProvider:
+    """What a lightweight span needs of a provider.
+
+    A `TracerProvider` of the SDK starts threads in each forked child of the application, to detect its resource again.
+    gevent reports an error in the child for them.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self.id_generator = RandomIdGenerator()
+
+
 class LightweightTracer:
     """Starts spans for `processor`, the only one in `provider`, with the resource and id generator of that."""
 
     def __init__(
-        self, provider: TracerProvider, processor: InfraPrismSpanProcessor, scope: InstrumentationScope
+        self,
+        provider: TracerProvider | PrivateProvider,
+        processor: InfraPrismSpanProcessor,
+        scope: InstrumentationScope,
     ) -> None:
         self.processor = processor
         self.scope = scope

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from infraprism.schema import call_context
+
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
 REQUEST_MODEL: Final = "gen_ai.request.model"
@@ -28,5 +30,15 @@ OPENAI_SERVICE_TIER: Final = "openai.response.service_tier"
 ANTHROPIC_CACHE_WRITE_1H_TOKENS: Final = "anthropic.usage.cache_creation.ephemeral_1h_input_tokens"
 ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
 
+BACKGROUND_STATE: Final = call_context.BACKGROUND_STATE
+CREATED_AT: Final = call_context.CREATED_AT
+COMPLETED_AT: Final = call_context.COMPLETED_AT
+RESPONSE_STATUS: Final = "infraprism.response.status"
+"""Read from a response and never set on a span, like `IS_BACKGROUND`."""
+IS_BACKGROUND: Final = "infraprism.response.is_background"
 WEB_SEARCHES: Final = "infraprism.usage.web_searches"
+INFERENCE_GEO: Final = "infraprism.usage.inference_geo"
+SPEED: Final = "infraprism.usage.speed"
+USAGE_PARTS: Final = "infraprism.usage.parts"
+UNPRICED_USAGE: Final = "infraprism.usage.unpriced"
 REPORTED_COST_USD: Final = "infraprism.reported_cost_usd"

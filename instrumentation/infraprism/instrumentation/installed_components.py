@@ -86,7 +86,7 @@ class SharedExporter:
 
     def __init__(self, exporter: EventExporter) -> None:
         self._exporter = exporter
-        self.receive_ended_spans = getattr(exporter, "receive_ended_spans", None)
+        self.shared_span_receiver = getattr(exporter, "receive_ended_spans", None)
 
     @property
     def delivery_stats(self) -> DeliveryStats:

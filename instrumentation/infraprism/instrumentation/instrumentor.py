@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from importlib.metadata import version
@@ -20,17 +19,19 @@ from typing import Final, NamedTuple
 from opentelemetry.trace import TracerProvider
 from wrapt import register_post_import_hook
 
+from infraprism.instrumentation import background
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.llm_call import delivery_stats, log
 from infraprism.instrumentation.patching import Patches
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import CallTracer
+from infraprism.schema.native_threads import ReentrantLock
 from infraprism.schema.settings import boolean
 
 UNKNOWN: Final = "unknown"
 """The version of a package that is installed without metadata."""
 
-_lock: Final = threading.RLock()
+_lock: Final = ReentrantLock()
 _applied: Final[dict[str, Patches]] = {}
 _pending: Final[dict[str, CallTracer]] = {}
 """The tracer of each package that is instrumented when the application imports it."""
@@ -102,6 +103,7 @@ def uninstrument_packages(packages: Iterable[ClientPackage]) -> None:
             patches = _applied.pop(package.name, None)
             if patches is not None:
                 patches.restore()
+    background.forget()
 
 
 def _mark_pending(package: ClientPackage, tracer: CallTracer) -> bool:

@@ -17,8 +17,10 @@ from opentelemetry.trace import Status, StatusCode
 
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import error_types
+from infraprism.instrumentation.background import StoredResponseSpan
 from infraprism.instrumentation.call_span import AnySpan
 from infraprism.instrumentation.usage_reader import Attribute, Operation, StreamEvent, get_field, read_fields
+from infraprism.schema import stream_usage_warning
 from infraprism.schema.delivery_stats import DeliveryStats
 
 log: Final = logging.getLogger("infraprism.instrumentation")
@@ -65,7 +67,8 @@ class LLMCall:
     the usual field: some providers report the usage in another field of the last chunk. `client_is_reading` is True
     while the client package itself reads the stream: if it closes the response then, the application has not abandoned
     the call. `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still
-    missing.
+    missing. `hides_usage`: we requested the usage of the stream, and the application does not get it.
+    `usage_not_requested`: it is a stream that reports usage only on request, and nothing requested it.
     """
 
     __slots__ = (
@@ -76,12 +79,14 @@ class LLMCall:
         "_started_ns",
         "attributes",
         "client_is_reading",
+        "hides_usage",
         "last_chunk",
         "last_chunk_ns",
+        "usage_not_requested",
         "waits_for_usage",
     )
 
-    def __init__(self, span: AnySpan, operation: Operation, started_ns: int) -> None:
+    def __init__(self, span: AnySpan | StoredResponseSpan, operation: Operation, started_ns: int) -> None:
         # Whatever ends the call pops the span. That is one atomic operation and needs no lock, which a finalizer could
         # find already held.
         self._open_span = [span]
@@ -94,6 +99,8 @@ class LLMCall:
         self.last_chunk: object = None
         self.client_is_reading = False
         self.waits_for_usage = False
+        self.hides_usage = False
+        self.usage_not_requested = False
 
     def on_chunk(self, chunk: object) -> None:
         """Record one chunk of a stream, before the application gets it."""
@@ -182,17 +189,23 @@ class LLMCall:
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("llm_call.end")
 
-    def _set_result(self, span: AnySpan, error: BaseException | None) -> None:
+    def _set_result(self, span: AnySpan | StoredResponseSpan, error: BaseException | None) -> None:
         attributes = self.attributes
-        if self.last_chunk is not None and attributes.keys().isdisjoint(_REPORTED):
+        if self.last_chunk is not None and attributes.keys().isdisjoint(_TOKENS):
             read_fields(self.last_chunk, self._operation.plan, attributes)
         self.last_chunk = None
+        if key.USAGE_PARTS in attributes and self._operation.complete is not None:
+            self._operation.complete(attributes)
         if self._operation.input_excludes_cache and key.INPUT_TOKENS in attributes:
             attributes[key.INPUT_TOKENS] = sum(attributes.get(part, 0) for part in _INPUT_PARTS)  # type: ignore[misc]  # counts
+        if self._operation.on_end is not None:
+            self._operation.on_end(attributes, self._first_chunk_ns > 0)
         if self._first_chunk_ns:
             attributes[key.TIME_TO_FIRST_CHUNK] = max(0, self._first_chunk_ns - self._started_ns) / 1e9
         if error is not None:
             attributes.update(error_types.of_exception(error))
+        elif self.usage_not_requested and attributes and attributes.keys().isdisjoint(_TOKENS):
+            stream_usage_warning.warn()
         if key.ERROR_TYPE in attributes:
             span.set_status(_ERROR_STATUS)
         if attributes:
@@ -201,8 +214,9 @@ class LLMCall:
     def __del__(self) -> None:
         """Abandon a call that is garbage-collected while open."""
         if self._open_span:
+            self.usage_not_requested = False  # a finalizer must not log
             self.abandon()
 
 
-_REPORTED: Final = frozenset({key.INPUT_TOKENS, key.OUTPUT_TOKENS})
+_TOKENS: Final = frozenset((key.INPUT_TOKENS, key.OUTPUT_TOKENS))
 _INPUT_PARTS: Final = (key.INPUT_TOKENS, key.CACHE_READ_TOKENS, key.CACHE_WRITE_TOKENS)

@@ -18,10 +18,10 @@ lightweight span is used instead of an SDK span: see `call_span`.
 
 from __future__ import annotations
 
+import atexit
 import os
-import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import get_value
@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, Tracer
 
-from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer
+from infraprism.instrumentation.call_span import AnySpan, CallSpan, LightweightTracer, PrivateProvider
 from infraprism.instrumentation.installed_components import (
     Installed,
     SharedExporter,
@@ -45,6 +45,7 @@ from infraprism.instrumentation.usage_reader import Attribute
 from infraprism.processor import InfraPrismSpanProcessor
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 from infraprism.schema.distribution import version
+from infraprism.schema.native_threads import Lock
 
 GENAI_CONTEXT_KEYS: Final = (
     "opentelemetry.genai.client.inference.context",
@@ -56,6 +57,13 @@ StartSpan = Callable[[str, dict[str, Attribute], int], AnySpan | None]
 """Starts the span of a call, or returns None. Parameters: name, attributes (owned by the span), start time in ns."""
 
 
+class _ApplicationStarts(NamedTuple):
+    """How the spans of calls, and of results of earlier calls, are started at the application's provider."""
+
+    call: StartSpan
+    result: StartSpan
+
+
 class CallTracer:
     """Starts the spans of calls, at the provider that the order of preference of this module gives.
 
@@ -65,17 +73,27 @@ class CallTracer:
     def __init__(self, provider: trace.TracerProvider | None = None, *, private: bool = False) -> None:
         self._provider = provider
         self._always_private = private
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._start_private: StartSpan | None = None
         self._known_processors: tuple[object, ...] | None = None
-        self._start_at_application: StartSpan | None = None
+        self._start_at_application: _ApplicationStarts | None = None
 
     def start_span(self, name: str, attributes: dict[str, Attribute], start_ns: int) -> AnySpan | None:
         """A recording span, or None if the SDK is disabled or the sampler of the given provider drops it.
 
         The span takes ownership of the attributes.
         """
-        start = None if self._always_private else self._application_start()
+        starts = None if self._always_private else self._application_starts()
+        start = None if starts is None else starts.call
+        return (start or self._start_private or self.prepare())(name, attributes, start_ns)
+
+    def start_result_span(self, name: str, attributes: dict[str, Attribute], start_ns: int) -> AnySpan | None:
+        """A span of the result of a call whose span has ended. The application's telemetry has no second span of it.
+
+        The exception is a provider without an InfraPrism part: what receives its spans needs the usage.
+        """
+        starts = None if self._always_private else self._application_starts()
+        start = None if starts is None else starts.result
         return (start or self._start_private or self.prepare())(name, attributes, start_ns)
 
     def prepare(self, processor: InfraPrismSpanProcessor | None = None, *, owned: bool = True) -> StartSpan:
@@ -96,9 +114,9 @@ class CallTracer:
 
     def uses_application_provider(self) -> bool:
         """Whether the spans go to a provider of the application, so that no private provider is needed."""
-        return not self._always_private and self._application_start() is not None
+        return not self._always_private and self._application_starts() is not None
 
-    def _application_start(self) -> StartSpan | None:
+    def _application_starts(self) -> _ApplicationStarts | None:
         provider = self._provider or trace.get_tracer_provider()
         processors = processors_of(provider)
         if processors is not self._known_processors:
@@ -108,7 +126,8 @@ class CallTracer:
                     add_attribution_recorder(provider, installed)
                     self._start_at_application = _start_with_installed(provider, installed)
                 elif self._provider is not None:
-                    self._start_at_application = _start_recording(_tracer(provider))
+                    recording = _start_recording(_tracer(provider))
+                    self._start_at_application = _ApplicationStarts(recording, recording)
                 else:
                     self._start_at_application = None
                 self._known_processors = processors_of(provider)
@@ -126,21 +145,22 @@ def start_private(
     """
     if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
         return _start_nothing
-    provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=owned)
     processor = processor or InfraPrismSpanProcessor()
-    provider.add_span_processor(processor)
-    return _start_lightweight(provider, processor)
+    if owned:
+        atexit.register(processor.shutdown)
+    return _start_lightweight(PrivateProvider(resource or Resource.create()), processor)
 
 
-def _start_with_installed(provider: Any, installed: Installed) -> StartSpan:
+def _start_with_installed(provider: Any, installed: Installed) -> _ApplicationStarts:
     """For a provider that has an InfraPrism processor or exporter."""
     tracer = _tracer(provider)
     if not _is_enabled(tracer):
-        return _start_nothing
+        return _ApplicationStarts(_start_nothing, _start_nothing)
     unsampled = _start_unsampled(sdk_provider_of(provider), installed)
     processor_types = [type(each) for each in processors_of(provider)]
     is_alone = type(provider) is TracerProvider and processor_types == [InfraPrismSpanProcessor]
-    return unsampled if is_alone or installed.is_nested else _start_sampled(tracer, installed, unsampled)
+    is_direct = is_alone or installed.is_nested
+    return _ApplicationStarts(unsampled if is_direct else _start_sampled(tracer, installed, unsampled), unsampled)
 
 
 def _start_sampled(tracer: Tracer, installed: Installed, unsampled: StartSpan) -> StartSpan:
@@ -182,7 +202,7 @@ def _start_recording(tracer: Tracer) -> Callable[[str, dict[str, Attribute], int
     return start
 
 
-def _start_lightweight(provider: TracerProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
+def _start_lightweight(provider: TracerProvider | PrivateProvider, processor: InfraPrismSpanProcessor) -> StartSpan:
     start_span = LightweightTracer(
         provider, processor, InstrumentationScope(INSTRUMENTATION_SCOPE, version())
     ).start_span

@@ -8,7 +8,6 @@ which other instrumentations report are counted too. No error reaches the applic
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from functools import wraps
@@ -30,6 +29,7 @@ from infraprism.instrumentation.patching import Function, Patch, Switch
 from infraprism.instrumentation.providers import PACKAGES
 from infraprism.instrumentation.tracing import CallTracer
 from infraprism.processor import InfraPrismSpanProcessor
+from infraprism.schema.native_threads import Lock
 from infraprism.schema.settings import boolean
 
 _tracer: Final = CallTracer(private=True)
@@ -45,7 +45,7 @@ class _Setup:
     """Creates the private provider, and adds the processor to the application's provider, also to one set later."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._processor: InfraPrismSpanProcessor | None = None
         self._attached_to: weakref.WeakSet[Any] = weakref.WeakSet()
 

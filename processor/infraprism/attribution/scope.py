@@ -1,10 +1,7 @@
 """Attributes calls to a customer, team, project or employee: the value of a ContextVar, read when a span starts.
 
 The value is propagated like any ContextVar, through `await` and into asyncio tasks. It never leaves the process: it
-is not baggage. Threads of an executor start with an empty context; copy it with the standard library:
-
-    context = contextvars.copy_context()
-    executor.submit(context.run, work)
+is not baggage. docs/attribution.md shows how to carry it into threads, other processes and generators.
 
 A process can have a default in its resource attributes (`OTEL_RESOURCE_ATTRIBUTES`): `infraprism.entity_type`,
 `infraprism.entity_id`, `infraprism.session_id` and `infraprism.tags.<key>`. `attribution` takes precedence over the
@@ -15,30 +12,37 @@ session are replaced; tags are merged by key.
 from __future__ import annotations
 
 import logging
+import operator
+import re
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Final, NamedTuple, TypeVar
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final, NamedTuple, SupportsIndex, TypeVar
 from uuid import UUID
 
 from infraprism.attribution.decorators import scoped
+from infraprism.attribution.generators import OpenGenerator, describe, innermost_running, open_generators, owner_of
 from infraprism.schema import fields
 from infraprism.schema.delivery_stats import DeliveryStats
 from infraprism.schema.event import fits
 
 _log: Final = logging.getLogger("infraprism.attribution")
 _F = TypeVar("_F", bound=Callable[..., Any])
-Identifier = str | int | UUID
-"""Types of identifiers and tag values. The event has them as strings."""
+Identifier = str | SupportsIndex | UUID
+"""Types of identifiers and tag values: strings, integers of any type, and UUIDs. The event has them as strings."""
 
 delivery_stats: Final = DeliveryStats()
 """Counts invalid values, which are ignored, as errors named `attribution.<field>`."""
 warned: Final[set[tuple[str, str]]] = set()
-"""Pairs of field and rule that were logged."""
+"""Pairs of field or tag key, and rule, that were logged."""
 
 _NOT_PRINTABLE: Final = "must be 1 to 256 printable characters on one line"
 _NOT_TAG_VALUE: Final = "must be up to 256 printable characters on one line"
 _NOT_TAG_KEY: Final = f"keys must match {fields.TAG_KEY.pattern}"
+_LOGGED_KEY: Final = re.compile("[A-Za-z0-9_.-]{1,64}")
+_MAX_WARNED: Final = 100
+"""Lines about invalid values in a process, since the keys of tags may vary."""
 _TOO_MANY: Final = f"at most {fields.MAX_TAGS} tags"
 _ONE_ENTITY: Final = "set at most one of customer, team, project and employee; all were ignored"
 _NOT_A_KIND: Final = "must be customer, team, project or employee"
@@ -70,24 +74,43 @@ class Attribution(NamedTuple):
 NOTHING: Final = Attribution()
 
 
-class Frame(NamedTuple):
-    """One active `with attribution(...)` block: its merged values, its scope, and the frame of the enclosing block."""
+class Block(NamedTuple):
+    """One active `with attribution(...)` block: its merged values, its scope, and the enclosing block."""
 
     attribution: Attribution
-    owner: Scope
-    outer: Frame | None
+    scope: object
+    outer: Block | None
+    generator: OpenGenerator | None = None
+    """The generator that entered the block. The block applies only while it runs."""
+    entered_in: OpenGenerator | None = None
+    """The generator that was running when a function that it called entered the block."""
+
+    def applies(self, running: OpenGenerator | None) -> bool:
+        """Whether the block applies to the current code. `running` is the innermost generator of its callers."""
+        if running is not None:
+            return (self.generator or self.entered_in) is running
+        return self.generator is None or self.generator.is_running()
 
 
-current: Final[ContextVar[Frame | None]] = ContextVar("infraprism.attribution", default=None)
-"""The frame of the innermost active block in this context."""
+current: Final[ContextVar[Block | None]] = ContextVar("infraprism.attribution", default=None)
+"""The innermost active block in this context."""
 
 
-class Scope:
-    """Context manager and decorator that sets an attribution. Reusable, reentrant and thread-safe: it has no state.
+def active_attribution() -> Attribution | None:
+    """The merged values that apply to the current code; None outside of all blocks."""
+    block = current.get()
+    if not open_generators and (block is None or block.generator is None):
+        return None if block is None else block.attribution
+    running = innermost_running(sys._getframe(1)) if open_generators else None  # noqa: SLF001 - CPython's documented API
+    while block is not None and not block.applies(running):
+        block = block.outer
+    if block is not None:
+        return block.attribution
+    return running.blocks[-1][1] if running is not None and running.blocks else None
 
-    `__exit__` removes the frame of this scope from the current context at any depth. So generators may be interleaved
-    or closed in another context: they do not fail, and no frame remains.
-    """
+
+class _Context:
+    """Enters an attribution without regard to generators. The decorator enters it only while a generator runs."""
 
     __slots__ = ("_attribution",)
 
@@ -95,30 +118,99 @@ class Scope:
         self._attribution = attribution
 
     def __enter__(self) -> Attribution:
-        outer = current.get()
-        merged = self._attribution if outer is None else self._attribution.over(outer.attribution)
-        current.set(Frame(merged, self, outer))
-        return merged
+        entered_in = innermost_running(sys._getframe(1)) if open_generators else None  # noqa: SLF001 - as above
+        return self._enter(None, entered_in)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        current.set(_without(current.get(), self))
+        self._exit(None)
+
+    def _enter(self, generator: OpenGenerator | None, entered_in: OpenGenerator | None) -> Attribution:
+        outer = active_attribution()
+        merged = self._attribution if outer is None else self._attribution.over(outer)
+        current.set(Block(merged, self, _without_closed(current.get()), generator, entered_in))
+        if generator is not None:
+            generator.blocks.append((self, merged))
+        return merged
+
+    def _exit(self, generator: OpenGenerator | None) -> None:
+        if generator is not None:
+            generator.close(self)
+        current.set(_without(current.get(), self, generator))
+
+
+class Scope(_Context):
+    """Context manager and decorator that sets an attribution. Reusable, reentrant and thread-safe: it has no state.
+
+    `__exit__` removes the block of this scope from the current context at any depth. So generators may be interleaved
+    or closed in another context: they do not fail, and no block remains.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> Attribution:
+        caller = sys._getframe(1)  # noqa: SLF001 - CPython's documented API
+        frame = owner_of(caller)
+        if frame is None:
+            return self._enter(None, innermost_running(caller) if open_generators else None)
+        _warn_of_generator(frame.f_code)
+        generator = open_generators.get(frame)
+        if generator is None:
+            generator = open_generators[frame] = OpenGenerator(frame)
+        return self._enter(generator, None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit(self._generator_of(sys._getframe(1)) if open_generators else None)  # noqa: SLF001 - as above
 
     def __call__(self, function: _F) -> _F:
         """Decorate a function, coroutine function, generator function or asynchronous generator function."""
-        return scoped(self, function)
+        return scoped(_Context(self._attribution), function)
+
+    def _generator_of(self, caller: FrameType) -> OpenGenerator | None:
+        """The generator of the block that is left: the caller, or by the context if an exit stack moved the block."""
+        frame = owner_of(caller)
+        found = None if frame is None else open_generators.get(frame)
+        if found is not None and found.has(self):
+            return found
+        block = current.get()
+        while block is not None and block.scope is not self:
+            block = block.outer
+        return None if block is None else block.generator
 
 
-def _without(frame: Frame | None, owner: Scope) -> Frame | None:
+def _without_closed(block: Block | None) -> Block | None:
+    """The chain without its first blocks that generators closed in another context."""
+    while block is not None and block.generator is not None and block.generator.frame is None:
+        block = block.outer
+    return block
+
+
+def _without(block: Block | None, scope: object, generator: OpenGenerator | None) -> Block | None:
     inner = []
-    while frame is not None and frame.owner is not owner:
-        inner.append(frame)
-        frame = frame.outer
-    rest = None if frame is None else frame.outer
+    while block is not None and not (block.scope is scope and block.generator is generator):
+        inner.append(block)
+        block = block.outer
+    rest = None if block is None else block.outer
     for each in reversed(inner):
         rest = each._replace(outer=rest)
     return rest
+
+
+warned_generators: Final[set[CodeType]] = set()
+"""Generator functions that were logged."""
+
+
+def _warn_of_generator(code: CodeType) -> None:
+    if code not in warned_generators:
+        warned_generators.add(code)
+        _log.warning(
+            "attribution: the generator %s (%s:%d) enters attribution() in its body. It applies only while the "
+            "generator runs. Decorate the generator function with @attribution(...) instead; see docs/attribution.md.",
+            *describe(code),
+        )
 
 
 def attribution(
@@ -132,9 +224,11 @@ def attribution(
 ) -> Scope:
     """Attribute the LLM calls in a `with` block, or in a decorated function, to customers, teams and sessions.
 
-    At most one of customer, team, project and employee. Identifiers are up to 256 printable characters on one line.
+    At most one of customer, team, project and employee. Identifiers are up to 256 printable characters on one line,
+    or integers.
     `tags` are up to 32 pairs; keys match `[a-z][a-z0-9_.-]{0,63}`, values are like identifiers or empty. Nested
-    attributions are merged; the inner one takes precedence. Never raises: an invalid value is ignored, counted in
+    attributions are merged; the inner one takes precedence. Upper-case tag keys are folded to lower case. Decorate a
+    generator function; do not enter a block in its body. Never raises: an invalid value is ignored, counted in
     `delivery_stats`, and logged once without the value.
     """
     entities = {
@@ -147,6 +241,22 @@ def attribution(
         kind = entity = None
         _ignore("entity", _ONE_ENTITY)
     return Scope(checked(kind, entity, session_id, tags))
+
+
+def current_attribution() -> dict[str, Any]:
+    """The attribution that applies to the current code, as keyword arguments of `attribution`.
+
+    It consists of strings and can be sent to another process as JSON: `with attribution(**carried): ...`.
+    """
+    active = active_attribution() or NOTHING
+    carried: dict[str, Any] = {}
+    if active.entity_type is not None:
+        carried[active.entity_type] = active.entity_id
+    if active.session_id is not None:
+        carried["session_id"] = active.session_id
+    if active.tags:
+        carried["tags"] = dict(active.tags)
+    return carried
 
 
 def checked(entity_type: object, entity_id: object, session_id: object, tags: object) -> Attribution:
@@ -179,13 +289,14 @@ def _identifier(name: str, value: object) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    if type(value) is str:
-        return value
     if isinstance(value, str):
-        return str.__str__(value)
-    if type(value) is int or isinstance(value, UUID):
-        return str(value)
-    return None
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return str(value) if isinstance(value, UUID) else str(operator.index(value))  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - the value is not an integer, or its type raises
+        return None
 
 
 def _tags(tags: object) -> tuple[tuple[str, str], ...]:
@@ -194,16 +305,18 @@ def _tags(tags: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(tags, Mapping):
         _ignore("tags", _NOT_A_MAPPING)
         return ()
-    valid = {}
+    valid: dict[str, str] = {}
+    folded: dict[str, str] = {}
     for key, value in tags.items():
         name, text = _text(key), _text(value)
-        if name is None or not fields.TAG_KEY.fullmatch(name):
-            _ignore("tags", _NOT_TAG_KEY)
+        if name is None or not fields.TAG_KEY.fullmatch(name.lower()):
+            _ignore("tags", _NOT_TAG_KEY, key)
         elif not fits(fields.TAGS, text):
-            _ignore("tags", _NOT_TAG_VALUE)
+            _ignore("tags", _NOT_TAG_VALUE, key)
         elif text is not None:
-            valid[name] = text
-    return _bounded(valid)
+            (valid if name == name.lower() else folded)[name.lower()] = text
+    # A key that is in lower case takes precedence over one that was folded to it.
+    return _bounded({**valid, **{key: text for key, text in folded.items() if key not in valid}})
 
 
 def _merged(inner: tuple[tuple[str, str], ...], outer: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -218,8 +331,10 @@ def _bounded(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(list(tags.items())[: fields.MAX_TAGS]))
 
 
-def _ignore(name: str, rule: str) -> None:
+def _ignore(name: str, rule: str, key: object = None) -> None:
+    """Count an invalid value, and log it once. A tag is logged with its key, unless the key may be text of a user."""
     delivery_stats.error(f"attribution.{name}")
-    if (name, rule) not in warned:
-        warned.add((name, rule))
-        _log.warning("attribution: %s was ignored: %s. Further invalid values are counted, not logged.", name, rule)
+    shown = f"tag {key!r}" if type(key) is str and _LOGGED_KEY.fullmatch(key) else name
+    if (shown, rule) not in warned and len(warned) < _MAX_WARNED:
+        warned.add((shown, rule))
+        _log.warning("attribution: %s was ignored: %s. Further invalid values are counted, not logged.", shown, rule)

@@ -18,8 +18,7 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from infraprism.attribution import scope as attribution_scope
-from infraprism.attribution.scope import Attribution
+from infraprism.attribution.scope import Attribution, active_attribution
 from infraprism.schema.call_context import SUPPRESSED, Suppressed, call_in_progress
 from infraprism.schema.delivery_stats import DeliveryStats
 
@@ -29,15 +28,13 @@ MAX_SPANS: Final = 8192
 """Open spans recorded at a time. Only spans with an attribution, or started during a measured call, are recorded."""
 
 _call_in_progress: Final = call_in_progress.get
-_active_scope: Final = attribution_scope.current.get
 
 
 def current_start_context() -> SpanStartContext | None:
     """The start context of a span that starts now."""
     if _call_in_progress():
         return SUPPRESSED
-    active = _active_scope()
-    return None if active is None else active.attribution
+    return active_attribution()
 
 
 class SpanStartContexts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from infraprism.deduplication.candidate import Candidate
@@ -113,6 +113,10 @@ class CallIndex:
                 self._by_response.pop(response_id, None)
 
     # -- calls that may be the same
+
+    def of_response_id(self, response_id: str) -> Sequence[ReportedCall]:
+        """The calls with a response id."""
+        return self._by_response.get(response_id, ())
 
     def of_scope(self, scope: str) -> Iterator[ReportedCall]:
         """The calls that a scope reports, of each combination of scopes the latest first."""

@@ -9,7 +9,8 @@ The rules, in order, for a span that has just ended:
 1. Nested calls (`enclosing_spans`): it repeats one of them, or is the sum of several, which is no call.
 2. The end of a stream: it belongs to the latest start of a stream by the same scope.
 3. An enclosing span that ended before: it repeats the call that this span reports.
-4. The best match (`evidence`) among the calls that no span of its scope reports.
+4. Another span of its scope has the same response id and counts, and one contains the other: the scope of two services.
+   Otherwise the best match (`evidence`) among the calls that no span of its scope reports.
 5. The place of another span of its scope, if that span matches another call as well (`_match_by_exchange`).
 6. Otherwise it reports a new call.
 """
@@ -24,8 +25,8 @@ from typing import Final
 from infraprism.attribution.scope import NOTHING
 from infraprism.deduplication.call_index import MAX_CALLS, CallIndex
 from infraprism.deduplication.candidate import Candidate
-from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing
-from infraprism.deduplication.evidence import AFTER_NS, Evidence, counts_equal, evidence, response_ids_differ
+from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing, only_counted
+from infraprism.deduplication.evidence import AFTER_NS, Evidence, counts_equal, evidence, repeats, response_ids_differ
 from infraprism.deduplication.reported_call import ReportedCall
 from infraprism.deduplication.span_report import SpanReport
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
@@ -95,6 +96,30 @@ class Deduplicator:
                 return
             self._see_other_scopes()
         self._add(SpanReport(found, has_open_children=has_open_children), now_s)
+
+    def add_event(self, found: Candidate) -> bool:
+        """Add a call of which an event of our exporter was received. It is not released: the event reports it.
+
+        Returns False if the call was released before, so that the event must not count.
+        """
+        self._see_other_scopes()
+        report = SpanReport(found)
+        nested = self._calls.take_nested(found.trace_id, found.span_id)
+        match = match_enclosing(report, nested) if nested else Enclosing.OWN_CALL
+        if match is Enclosing.SUM:
+            match = only_counted(nested) or match
+        if match is Enclosing.SUM:
+            return _replace_sum(nested)
+        call = match if isinstance(match, ReportedCall) else self._match(report, nested)
+        counts = call is None or not call.released
+        if call is None:
+            call = ReportedCall(report, 0.0)
+            call.released = True
+            self._remember(call)
+        else:
+            self._join(call, report, call.due_s)
+        self._calls.index(call, found)
+        return counts
 
     def restore(self, calls: Iterable[Sequence[Candidate]]) -> None:
         """Remember calls that an earlier deduplicator released, the oldest first."""
@@ -184,6 +209,7 @@ class Deduplicator:
     def _join(self, call: ReportedCall, report: SpanReport, now_s: float) -> None:
         was_stream_start = call.is_stream_start
         call.add(report)
+        call.released = call.released or report.is_event
         self._calls.update_scopes(call)
         if was_stream_start and not call.released:
             call.due_s = now_s + self._hold_s
@@ -212,7 +238,24 @@ class Deduplicator:
         if call is not None or report.is_stream_start:
             return call
         scopes = {report.candidate.scope}
-        return self._best_match(report, nested, without=scopes) or self._match_by_exchange(report, nested, set())
+        return (
+            self._match_repeated_id(report)
+            or self._best_match(report, nested, without=scopes)
+            or self._match_by_exchange(report, nested, set())
+        )
+
+    def _match_repeated_id(self, report: SpanReport) -> ReportedCall | None:
+        """The call of another span of the same scope with the same response id: the scope is that of two services.
+
+        Some servers repeat their ids, so the counts are equal as well, and one span contains the other in one trace.
+        """
+        scope, response_id = report.candidate.scope, report.candidate.parsed.span_fields.response_id
+        if response_id is None or report.counts_nothing:
+            return None
+        for call in self._calls.of_response_id(response_id):
+            if scope in call.scopes and any(repeats(report, other) for other in call.reports):
+                return call
+        return None
 
     def _match_stream_start(self, report: SpanReport) -> ReportedCall | None:
         """The call of which this span reports the end of the stream; of several, that with the same parent first."""
@@ -297,6 +340,8 @@ class Deduplicator:
     # -- remembering and releasing calls
 
     def _see_other_scopes(self) -> None:
+        if self._sees_other_scopes:
+            return
         self._sees_other_scopes = True
         for found in self._ours:
             self._remember_released((found,))
@@ -344,6 +389,15 @@ def _add_enclosing(calls: Sequence[ReportedCall], outer: Candidate) -> None:
     for call in calls:
         if not call.released:
             call.enclosing.append(outer)
+
+
+def _replace_sum(calls: Sequence[ReportedCall]) -> bool:
+    """Count an event instead of the calls that it sums up. False if one of them was released before."""
+    if any(call.released for call in calls):
+        return False
+    for call in calls:
+        call.released = True
+    return True
 
 
 def _has_other_span_of(scope: str, call: ReportedCall, span_id: int) -> bool:

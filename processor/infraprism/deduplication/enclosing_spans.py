@@ -49,6 +49,12 @@ def match_enclosing(outer: SpanReport, nested: Sequence[ReportedCall]) -> Report
     return _match_by_counts(outer, calls) if calls else Enclosing.OWN_CALL
 
 
+def only_counted(calls: Sequence[ReportedCall]) -> ReportedCall | None:
+    """The one call that has counts; the others are failed attempts."""
+    counted = [call for call in calls if not _is_uncounted(call)]
+    return counted[0] if len(counted) == 1 else None
+
+
 def _can_repeat(outer: SpanReport, inner: SpanReport) -> bool:
     a, b = inner.candidate, outer.candidate
     return same_operation(a, b) and a.start_ns <= b.end_ns + AFTER_NS

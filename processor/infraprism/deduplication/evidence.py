@@ -16,6 +16,8 @@ The rules, in order; the first one that decides ends the comparison:
    - A record written after the call (AG2): it follows the call in the same trace, and the counts are equal.
    - One span contains the other, and one of: the counts are equal; the durations are similar; both failed with the same
      error (LiteLLM passes a failure on late). With an alias both start and end together in place of similar durations.
+9. An event that our exporter sent has no parent on the wire. If the span is not its child, the counts are equal, or
+   both failed with the same error. In another trace the model is the same as well, and both start and end together.
 
 That two spans of one scope are two calls is the rule of the caller, who also matches each call only once.
 """
@@ -83,14 +85,40 @@ def evidence(one: SpanReport, other: SpanReport) -> Evidence | None:
     return found if chunk_gap_ns is not None or _times_match(one, other, found) else None
 
 
+def repeats(one: SpanReport, other: SpanReport) -> bool:
+    """Whether two spans of one scope in one trace report the same call: the same response id and counts, contained."""
+    a, b = one.candidate, other.candidate
+    return (
+        a.scope == b.scope
+        and a.trace_id == b.trace_id
+        and a.parent_id != b.parent_id
+        and _same_response_id(a, b)
+        and same_operation(a, b)
+        and _compare_counts(one, other) == EQUAL
+        and _containment(a, b) != NOT_CONTAINED
+    )
+
+
 def _contradict(one: SpanReport, other: SpanReport, found: Evidence) -> bool:
-    """Rules 4 to 7."""
+    """Rules 4 to 7, and 9."""
     return (
         found.counts >= DIFFERENT
         or found.trace_distance >= OTHER_TRACE
         or _outcomes_contradict(one, other)
         or compare_models(one.models, other.models) is ModelMatch.DIFFERENT
+        or ((one.is_event or other.is_event) and not _is_clear_for_event(one, other, found))
     )
+
+
+def _is_clear_for_event(one: SpanReport, other: SpanReport, found: Evidence) -> bool:
+    """Rule 9."""
+    if found.trace_distance == RELATED:
+        return True
+    if found.trace_distance == SAME_TRACE:
+        return found.counts == EQUAL or _fail_together(one, other)
+    is_same_model = compare_models(one.models, other.models) is ModelMatch.SAME
+    is_counted = found.counts == EQUAL and not one.counts_nothing
+    return is_counted and is_same_model and _start_and_end_together(one.candidate, other.candidate)
 
 
 def _times_match(one: SpanReport, other: SpanReport, found: Evidence) -> bool:

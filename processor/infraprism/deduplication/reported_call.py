@@ -14,7 +14,7 @@ from infraprism.schema.usage import Usage
 
 _COMPLETED: Final = (
     *("request_model", "response_model", "host", "http_status", "streamed", "time_to_first_token_ms"),
-    *("service_tier", "response_id", "session_on_span"),
+    *("service_tier", "response_id", "session_on_span", "region", "speed", "has_unpriced_usage"),
 )
 """Fields that are completed from the other spans of the call. Counts and cost have rules of their own."""
 _UNSPECIFIC_PROVIDERS: Final = ("openai", "other")

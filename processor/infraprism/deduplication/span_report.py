@@ -7,6 +7,7 @@ from typing import Final
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.model_names import plain_model
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
+from infraprism.schema.wire import SCOPE_NAME
 
 MILLISECOND_NS: Final = 1_000_000
 _TWO_PART_SCOPES: Final = "logfire."
@@ -16,9 +17,9 @@ _TWO_PART_SCOPES: Final = "logfire."
 class SpanReport:
     """A candidate and the values derived from it. A count of 0 tokens is unknown, and None here.
 
-    `end_is_pending`: a span that will report the end of this stream is certain to follow. `is_stream_start`: this span
-    ended when the stream began; its counts are reported by another span. `first_chunk_ns`: the end of a span of which
-    only the first chunk is known.
+    `is_event`: an event that our exporter sent; its parent is unknown. `end_is_pending`: a span that will report the
+    end of this stream is certain to follow. `is_stream_start`: this span ended when the stream began; its counts are
+    reported by another span. `first_chunk_ns`: the end of a span of which only the first chunk is known.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class SpanReport:
         "end_is_pending",
         "first_chunk_ns",
         "input_tokens",
+        "is_event",
         "is_ours",
         "is_stream_end",
         "is_stream_start",
@@ -38,6 +40,7 @@ class SpanReport:
         span_fields, usage = parsed.span_fields, parsed.usage
         self.candidate = candidate
         self.is_ours = candidate.scope == INSTRUMENTATION_SCOPE
+        self.is_event = candidate.scope == SCOPE_NAME
         self.input_tokens = usage.input_tokens or None
         self.output_tokens = usage.output_tokens or None
         self.models = frozenset(

@@ -67,7 +67,7 @@ class _Plan:
         self.texts = {
             text: (
                 tuple({slot.position for key, slot in dialect.slots.items() if key.startswith(text + ".")}),
-                values.tree(text, dialect.slots),
+                values.tree(text, dialect.slots, is_usage=text in dialect.usage_texts),
             )
             for text in dialect.json_texts
         }

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 from infraprism.dialects import DIALECTS, values
 from infraprism.dialects.table import READERS, As, Dialect, key_of
 from infraprism.dialects.values import Reader
-from infraprism.providers import detection, error_messages, error_names
-from infraprism.schema import fields
+from infraprism.providers import detection, error_messages, error_names, regions
+from infraprism.schema import fields, usage_parts
 
 PRESENT: Final = "true"
 """Takes the place of every value under a key that only has to be present."""
@@ -28,7 +28,8 @@ OTHER_ERROR: Final = "_OTHER"
 NO_CALL: Final = "no_call"
 """Takes the place of an operation that is no billed call."""
 BEDROCK_HOST: Final = "bedrock.any.amazonaws.com"
-"""Takes the place of every Bedrock host, so that names of regions and endpoints are not forwarded."""
+"""Takes the place of every Bedrock host, so that names of endpoints are not forwarded. Regions with other prices have
+closed hosts of their own: see `infraprism.providers.regions`."""
 EXCEPTION_TYPE: Final = "exception.type"
 """Attribute for the class of a recorded exception."""
 NEVER: Final = frozenset({"session_on_span"})
@@ -94,8 +95,14 @@ NUMBER: Final = Guard(
 PRESENCE: Final = Guard("presence", PRESENT, flags=True)
 MODEL: Final = Guard("model", fields.MODEL.pattern)
 PROVIDER: Final = Guard("provider", f"(?i:{one_of({*detection.SPELLINGS, *fields.PROVIDERS})})", otherwise=OTHER)
-HOST: Final = Guard("host", f"(?i:{one_of({*detection.HOSTS, BEDROCK_HOST, OTHER})})", otherwise=OTHER)
-TIER: Final = Guard("tier", f"(?i:{one_of({*values.TIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER)
+HOST: Final = Guard(
+    "host", f"(?i:{one_of({*detection.HOSTS, *regions.closed_hosts(), BEDROCK_HOST, OTHER})})", otherwise=OTHER
+)
+TIER: Final = Guard(
+    "tier", f"(?i:{one_of({*values.TIERS, *values.MODIFIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER
+)
+"""Service tiers, and modifiers of the price in a response."""
+USAGE_PARTS: Final = Guard("usage_parts", usage_parts.PATTERN)
 ERROR_CODE: Final = f"{error_messages.STATUS}|{OTHER_ERROR}|(?i:{one_of(error_names.CODES)})"
 _CLASSES: Final = f"(?i:{one_of(_ENDS)}){error_messages.CLASS_SUFFIX}"
 """What the class of an error is reduced to: the end of its name that determines the type of error."""
@@ -119,6 +126,9 @@ _BY_READER: Final[dict[object, Guard]] = {
     values.model: MODEL,
     values.quoted_model: MODEL,
     values.tier: TIER,
+    values.modifier: TIER,
+    values.usage_text: USAGE_PARTS,
+    values.changes_bill: NUMBER,
     values.error_from_message: ERROR_TEXT,
 }
 _BY_FIELD: Final = {
@@ -193,7 +203,7 @@ def _guard(field: str, reader: Reader, operation: Guard, word: Guard) -> Guard |
         return word
     if field == "operation":
         return operation
-    if reader is values.text:
+    if reader in (values.text, values.identifier):
         return _BY_FIELD.get(field)
     return _BY_READER.get(reader)
 

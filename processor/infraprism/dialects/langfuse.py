@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects.table import As, Dialect, Layer, NotInTotal, RawSpan, SpanFields, with_fields
-from infraprism.dialects.values import error_from_message, map_words
+from infraprism.dialects.values import UNPRICED, error_from_message, map_words
 
 _USAGE: Final = "langfuse.observation.usage_details"
 
@@ -111,6 +111,13 @@ LANGFUSE: Final = Dialect(
         ),
         "service_tier": (f"{_USAGE}.service_tier",),
         "web_searches": (f"{_USAGE}.server_tool_use.web_search_requests",),
+        "region": (f"{_USAGE}.inference_geo",),
+        "speed": (f"{_USAGE}.speed",),
+        "has_unpriced_usage": (
+            UNPRICED,
+            f"{_USAGE}.server_tool_use.code_execution_requests",
+            f"{_USAGE}.iterations.1.output_tokens",
+        ),
         "entity_type": ("infraprism.entity_type",),
         "entity_id": ("infraprism.entity_id",),
         "session_id": ("infraprism.session_id",),
@@ -118,6 +125,7 @@ LANGFUSE: Final = Dialect(
     },
     needs=("request_model", "response_model", "input_tokens", "output_tokens", "error"),
     json_texts=frozenset({_USAGE}),
+    usage_texts=frozenset({_USAGE}),
     zero_is_unreported=True,
 )
 

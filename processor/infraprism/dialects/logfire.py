@@ -55,12 +55,20 @@ LOGFIRE: Final = Dialect(
             total_tokens=(f"{_RAW}.total_tokens",),
             service_tier=(f"{_RAW}.service_tier",),
             web_searches=(f"{_RAW}.server_tool_use.web_search_requests",),
+            region=(f"{_RAW}.inference_geo",),
+            speed=(f"{_RAW}.speed",),
+            has_unpriced_usage=(
+                f"{_RAW}.server_tool_use.code_execution_requests",
+                # A second request of the provider: it may be beside the counts, and of another model.
+                f"{_RAW}.iterations.1.output_tokens",
+            ),
             is_stream_end=(As("logfire.span_type", map_words(log=True)),),
             duration_ms=("duration",),
         ),
         "operation": ("logfire.msg_template", "gen_ai.operation.name"),
     },
     json_texts=frozenset({_RAW}),
+    usage_texts=frozenset({_RAW}),
     zero_is_unreported=True,
 )
 _USAGE: Final = "usage"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from infraprism.dialects import values
 from infraprism.dialects.table import As, Dialect, Entry
-from infraprism.dialects.values import map_words
 from infraprism.schema import fields
 
 REASONING_TOKENS: Final = (
@@ -50,11 +50,11 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     # The draft of semantic-conventions-genai#443: the source is `provider` or `local`. Others write the plain key.
     "stated_cost": ("gen_ai.usage.cost", "gen_ai.usage.cost.amount"),
     "cost_is_of_provider": (
-        As("gen_ai.usage.cost.source", map_words(provider=True)),
-        As("gen_ai.usage.cost_source", map_words(provider=True)),
+        As("gen_ai.usage.cost.source", values.map_words(provider=True)),
+        As("gen_ai.usage.cost_source", values.map_words(provider=True)),
     ),
     "cost_is_in_usd": (
-        As("gen_ai.usage.cost.currency", map_words(USD=True, EUR=False, GBP=False, JPY=False, CNY=False)),
+        As("gen_ai.usage.cost.currency", values.map_words(USD=True, EUR=False, GBP=False, JPY=False, CNY=False)),
     ),
     "response_id": ("gen_ai.response.id",),
     "session_on_span": ("gen_ai.conversation.id", "session.id"),
@@ -72,6 +72,10 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
     "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
     "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
     "web_searches": ("infraprism.usage.web_searches",),
+    "region": ("infraprism.usage.inference_geo",),
+    "speed": ("infraprism.usage.speed",),
+    "usage_parts": ("infraprism.usage.parts",),
+    "has_unpriced_usage": (values.UNPRICED,),
     "entity_type": (fields.ENTITY_TYPE.key,),
     "entity_id": (fields.ENTITY_ID.key,),
     "session_id": (fields.SESSION_ID.key,),

@@ -29,6 +29,9 @@ class SpanFields(NamedTuple):
     `duration_ms`: the duration of the call that such a span reports.
     `stated_cost`: a cost of any origin. It becomes the `reported_cost_usd` only if `cost_is_of_provider`, and if a
     currency belongs to it, only if `cost_is_in_usd`.
+    `region` and `speed` modify the price, as the response reports them. `usage_parts` is a text of
+    `infraprism.schema.usage_parts`. `has_unpriced_usage`: the response has usage that changes the bill and that has no
+    rate.
 
     The last three are set by `refine` functions, never from a key:
     `failed`: whether the call failed; None: the error and the span status determine it.
@@ -72,6 +75,11 @@ class SpanFields(NamedTuple):
     cost_is_of_provider: bool | None
     cost_is_in_usd: bool | None
 
+    region: str | None
+    speed: str | None
+    usage_parts: str | None
+    has_unpriced_usage: bool | None
+
     failed: bool | None = None
     parts_included: bool | None = None
     dedup_scope: str | None = None
@@ -87,7 +95,8 @@ READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(("operation", "provider", "host"), values.text),
     **dict.fromkeys(("request_model", "response_model"), values.model),
     **dict.fromkeys(("error", "error_code"), values.text),
-    **dict.fromkeys(("entity_type", "entity_id", "session_id", "session_on_span", "response_id"), values.text),
+    **dict.fromkeys(("entity_type", "session_on_span", "response_id"), values.text),
+    **dict.fromkeys(("entity_id", "session_id"), values.identifier),
     "streamed": values.flag,
     "is_stream_end": values.flag,
     "duration_ms": values.seconds,
@@ -97,6 +106,10 @@ READERS: Final[dict[str, Reader]] = {
     "stated_cost": values.money,
     "cost_is_of_provider": values.flag,
     "cost_is_in_usd": values.flag,
+    "region": values.modifier,
+    "speed": values.modifier,
+    "usage_parts": values.usage_text,
+    "has_unpriced_usage": values.changes_bill,
 }
 """How the values of each field are read, unless an entry of a table defines another reader."""
 
@@ -241,6 +254,8 @@ class Dialect:
     path,
     `<key>.<name>.<name>`. It is parsed only where one of its fields has no value otherwise. The collector flattens such
     texts to attributes of these names.
+    `usage_texts`: those of `json_texts` that are a provider's usage object. A number in it that is neither in `keys`
+    nor in `values.NOT_BILLED` leaves the call without a price.
     `input_excludes_cache`: the input count excludes cache reads and writes, always. Where False they are added only if
     the counts prove that they are excluded.
     `total_is_computed`: the total is the sum of the two counts that the instrumentation computed, so that it does not
@@ -272,6 +287,7 @@ class Dialect:
     needs: tuple[str, ...] = ()
     excluded_span_names: tuple[str, ...] = ()
     json_texts: frozenset[str] = frozenset()
+    usage_texts: frozenset[str] = frozenset()
     input_excludes_cache: bool = False
     total_is_computed: bool = False
     zero_is_unreported: bool = False

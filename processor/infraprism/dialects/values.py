@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from typing import Final
 
 from infraprism.providers.error_names import CODES
+from infraprism.schema import usage_parts
 from infraprism.schema.fields import MAX_TOKENS
 from infraprism.schema.patterns import compiled
 
@@ -43,7 +44,7 @@ _MAX_DIGITS: Final = 13
 _EXACT: Final = Context(prec=60, traps=[])
 
 UNKNOWN_TIER: Final = "unknown"
-"""A tier without a known price."""
+"""A tier, or another modifier of the price, without a known price."""
 TIERS: Final = {
     "default": "standard",
     "standard": "standard",
@@ -55,6 +56,39 @@ TIERS: Final = {
     "auto": None,  # the requested tier, not the one that was used
     "": None,
 }
+
+
+MODIFIERS: Final = {
+    # Anthropic's `usage.inference_geo`.
+    "us": "us",
+    "global": None,
+    "not_available": None,
+    # Anthropic's `usage.speed`.
+    "fast": "fast",
+    "standard": None,
+    "": None,
+}
+
+
+def modifier(value: object) -> str | None:
+    """A modifier of the price in a response, such as a region or a speed: None if it changes nothing."""
+    name = text(value)
+    return None if name is None else MODIFIERS.get(name.lower(), UNKNOWN_TIER)
+
+
+def usage_text(value: object) -> str | None:
+    """The usage of a call by model, as `schema.usage_parts` writes it."""
+    return value if type(value) is str and usage_parts.decoded(value) is not None else None
+
+
+def changes_bill(value: object) -> bool | None:
+    """True for a flag that is set, a number that is not 0, or an object or list that is not empty; else None."""
+    if isinstance(value, str):
+        return True if value not in _NOTHING else None
+    return True if value else None
+
+
+_NOTHING: Final = frozenset({"", "0", "0.0", "false", "False", "null", "None", "{}", "[]"})
 
 
 def count(value: object) -> int | None:
@@ -79,6 +113,11 @@ def text(value: object) -> str | None:
     if type(value) is str:
         return value if 0 < len(value) <= MAX_TEXT else None
     return text(str.__str__(value)) if isinstance(value, str) else None
+
+
+def identifier(value: object) -> str | None:
+    """A text, or an integer as text: an identifier of the application."""
+    return str(value) if type(value) is int else text(value)
 
 
 def error_from_message(value: object) -> str | None:
@@ -188,12 +227,25 @@ _PYTHON_WORDS: Final = (("'", '"'), ("None", "null"), ("True", "true"), ("False"
 
 
 Tree = dict[str, "str | Tree"]
-"""The names to read in a JSON object: for each its key, or the names in the nested object."""
+"""The names to read in a JSON object: for each its key, or the names in the nested object.
+
+In a usage object every other number than `NOT_BILLED` is found under the key `UNPRICED`. The name "" marks it.
+"""
+UNPRICED: Final = "infraprism.usage.unpriced"
+NOT_BILLED: Final = (
+    # Totals, parts that are priced as the whole, durations, and tools without a fee, as providers name them in usage.
+    *("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"),
+    *("text_tokens", "image_tokens", "video_tokens", "accepted_prediction_tokens"),
+    *("rejected_prediction_tokens", "ephemeral_5m_input_tokens", "web_fetch_requests", "tool_search_requests"),
+    *("prompt_cache_miss_tokens", "queue_time", "prompt_time", "completion_time", "total_time", "cost", "cost_details"),
+    *("cost_in_usd_ticks", "estimated_cost", "market_cost", "cached_tokens", "num_cached_tokens"),
+)
+"""Names of numbers in a closed usage object that change no bill by themselves."""
 
 
-def tree(text: str, keys: Iterable[str]) -> Tree:
+def tree(text: str, keys: Iterable[str], *, is_usage: bool = False) -> Tree:
     """The names on the paths of the keys `<text>.<name>.<name>`."""
-    root: Tree = {}
+    root: Tree = {"": UNPRICED} if is_usage else {}
     for key in keys:
         if key.startswith(text + "."):
             *names, last = key[len(text) + 1 :].split(".")
@@ -212,20 +264,27 @@ def leaves(value: object, wanted: Tree) -> list[tuple[str, object]]:
     Empty for anything else. Never raises.
     """
     found: list[tuple[str, object]] = []
+    parsed = _object(value)
+    _gather(parsed, wanted, found)
+    if "" in wanted and _has_unpriced(parsed, wanted):
+        found.append((UNPRICED, True))
+    return found
+
+
+def _object(value: object) -> Mapping[str, object]:
+    """A map, or the object in a JSON text or in Python's repr of a map. Empty for anything else. Never raises."""
     if isinstance(value, Mapping):
-        _gather(value, wanted, found)
-        return found
+        return value
     if type(value) is not str or not 1 < len(value) <= MAX_JSON or value[0] != "{":
-        return []
+        return {}
     if value[1] == "'":
         for word, meant in _PYTHON_WORDS:
             value = value.replace(word, meant)
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
-        return []
-    _gather(parsed, wanted, found)
-    return found
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _gather(parsed: Mapping[str, object], wanted: Tree, found: list[tuple[str, object]]) -> None:
@@ -236,3 +295,28 @@ def _gather(parsed: Mapping[str, object], wanted: Tree, found: list[tuple[str, o
                 found.append((want, value))
             elif isinstance(value, Mapping) and type(want) is dict:
                 _gather(value, want, found)
+            elif isinstance(value, list) and type(want) is dict:
+                _gather(dict(zip(map(str, range(_MAX_ITEMS)), value, strict=False)), want, found)
+
+
+def _has_unpriced(value: object, wanted: Tree) -> bool:
+    """Whether a usage object has a number other than 0 under a name that is neither wanted nor `NOT_BILLED`."""
+    if isinstance(value, Mapping):
+        return any(
+            _has_unpriced(item, branch)
+            if isinstance(branch := wanted.get(name), dict)
+            else _is_unpriced(name, item, branch)
+            for name, item in value.items()
+        )
+    return False
+
+
+def _is_unpriced(name: str, value: object, wanted: str | None) -> bool:
+    if wanted is not None or name in NOT_BILLED:
+        return False
+    if isinstance(value, Mapping):
+        return any(_is_unpriced(inner, item, None) for inner, item in value.items())
+    return type(value) in {int, float} and value != 0
+
+
+_MAX_ITEMS: Final = 2

@@ -17,6 +17,7 @@ from infraprism.pricing.engine import (
     usable,
 )
 from infraprism.pricing.file_error import PricesFileError
+from infraprism.pricing.parts import price_parts
 from infraprism.pricing.table import about
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "about",
     "explain",
     "price",
+    "price_parts",
     "prices",
     "usable",
 ]

@@ -21,11 +21,13 @@ from infraprism.attribution.span_start_context import SpanStartContext
 from infraprism.deduplication.candidate import SUCCESS, Candidate, Outcome
 from infraprism.dialects import engine
 from infraprism.dialects.engine import ParsedSpan
+from infraprism.dialects.table import SpanFields
 from infraprism.dialects.values import UNKNOWN_TIER
 from infraprism.processor.span_events import delivery_stats, exceptions, first_event_ns, usage_event
 from infraprism.providers.detection import provider_of
 from infraprism.providers.error_classification import classify_error
 from infraprism.providers.model_names import model_in
+from infraprism.providers.regions import region_of
 from infraprism.schema import Event, fields, wire
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.event import MAX_TIMESTAMP_NS
@@ -242,6 +244,7 @@ class _Template(NamedTuple):
     tier: str
     deployment: str | None
     is_free: bool
+    region: str | None
 
 
 _FREE_MODEL: Final = ":free"
@@ -261,6 +264,8 @@ def event_from_candidate(call: Candidate) -> Event:
         span_fields.request_model,
         span_fields.response_model,
         span_fields.service_tier,
+        span_fields.region,
+        span_fields.speed,
         span_fields.streamed,
         call.outcome,
         call.attribution,
@@ -313,7 +318,10 @@ def _template(call: Candidate) -> _Template:
     deployment = span_fields.request_model if provider == "azure" else None
     models = (span_fields.request_model, span_fields.response_model)
     is_free = any(name is not None and name.endswith(_FREE_MODEL) for name in models)
-    return _Template(event, provider, model or "", span_fields.service_tier or "standard", deployment, is_free)
+    if provider == "anthropic":
+        deployment = span_fields.speed  # fast mode is priced like a kind of deployment
+    tier, region = span_fields.service_tier or "standard", span_fields.region or region_of(span_fields.host)
+    return _Template(event, provider, model or "", tier, deployment, is_free, region)
 
 
 def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | None, str]:
@@ -328,17 +336,24 @@ def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decim
     if parsed.contradicts:
         delivery_stats.error("usage.contradiction")
         return None, "incomplete"
-    if template.tier == UNKNOWN_TIER:
+    if template.tier == UNKNOWN_TIER or _has_unknown_price(template, parsed.span_fields):
         return None, "incomplete"
     try:
-        return pricing.price(
-            pricing.PricingRequest(
-                template.provider, template.model, usage, start_ns, template.tier, None, template.deployment
-            )
+        request = pricing.PricingRequest(
+            template.provider, template.model, usage, start_ns, template.tier, template.region, template.deployment
         )
+        parts = parsed.span_fields.usage_parts
+        return pricing.price(request) if parts is None else pricing.price_parts(request, parts)
     except Exception:  # noqa: BLE001 - an error of pricing must not lose the call
         delivery_stats.error("price")
         return None, "incomplete"
+
+
+def _has_unknown_price(template: _Template, span_fields: SpanFields) -> bool:
+    """Whether the response reports something that changes the bill and that has no rate at this provider."""
+    return bool(span_fields.has_unpriced_usage) or (
+        span_fields.speed is not None and template.deployment != span_fields.speed
+    )
 
 
 def _latency_ms(duration_ns: int) -> int:

@@ -41,13 +41,13 @@ def takes_events(exporter: object) -> TypeGuard[EventExporter]:
     return callable(getattr(exporter, "export_events", None))
 
 
-def ended_span_receiver_of(exporter: object) -> Callable[[list[EndedSpan]], None] | None:
-    """The `receive_ended_spans` method of an exporter, None if it has none.
+def shared_span_receiver_of(exporter: object) -> Callable[[list[EndedSpan]], None] | None:
+    """The `shared_span_receiver` of an exporter, None if it has none.
 
-    An exporter has it if it deduplicates spans itself, since another provider gives it spans of the same calls. The
-    method never raises.
+    Only an exporter that another provider gives spans of the same calls has it: that exporter deduplicates the spans of
+    both. The function never raises.
     """
-    receive: Callable[[list[EndedSpan]], None] | None = getattr(exporter, "receive_ended_spans", None)
+    receive: Callable[[list[EndedSpan]], None] | None = getattr(exporter, "shared_span_receiver", None)
     return receive
 
 

@@ -11,7 +11,8 @@ from infraprism.attribution.span_start_context import SpanStartContext
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.deduplicator import Deduplicator
 from infraprism.processor import conversion
-from infraprism.schema import Event
+from infraprism.processor.background_responses import BackgroundResponses
+from infraprism.schema import Event, stream_usage_warning
 from infraprism.schema.call_context import SUPPRESSED
 from infraprism.schema.delivery_stats import DeliveryStats
 
@@ -33,12 +34,17 @@ class SpanPipeline:
     def __init__(self, delivery_stats: DeliveryStats) -> None:
         self._delivery_stats: Final = delivery_stats
         self._deduplicator: Final = Deduplicator()
+        self._background: Final = BackgroundResponses()
+        self._last_s = 0.0
         self._read_back: list[Event] = []
 
     @property
     def next_due_s(self) -> float | None:
         """When the next held event is due, None if none is held."""
-        return self._deduplicator.next_due_s
+        deduplicator_s, background_s = self._deduplicator.next_due_s, self._background.next_due_s
+        if deduplicator_s is None or background_s is None:
+            return background_s if deduplicator_s is None else deduplicator_s
+        return min(deduplicator_s, background_s)
 
     def add(self, spans: Iterable[EndedSpan], now_s: float) -> list[Event]:
         """Add ended spans, and return the events that are due."""
@@ -53,7 +59,9 @@ class SpanPipeline:
         span, start_context, has_open_children = ended
         found = conversion.candidate_from_span(span, start_context)
         if isinstance(found, Candidate):
-            self._deduplicator.add(found, now_s, has_open_children=has_open_children)
+            self._last_s = now_s
+            for each in self._background.add(found, conversion.attributes_of(span), now_s):
+                self._deduplicator.add(each, now_s, has_open_children=has_open_children and each is found)
         elif found is not None:
             self._read_back.append(found)
         elif self._deduplicator.sees_other_scopes and start_context is not SUPPRESSED and span.parent is not None:
@@ -61,21 +69,31 @@ class SpanPipeline:
 
     def due(self, now_s: float) -> list[Event]:
         """Return the events that are due."""
+        self._release(self._background.due(now_s), now_s)
         return self._events(self._deduplicator.due(now_s))
 
     def flush(self) -> list[Event]:
         """Return all events, except those of streams for which a later span reports the end."""
+        self._release(self._background.flush(), self._last_s)
         return self._events(self._deduplicator.flush())
 
     def close(self) -> list[Event]:
         """Return all events."""
+        self._release(self._background.flush(), self._last_s)
         return self._events(self._deduplicator.close())
+
+    def _release(self, created: list[Candidate], now_s: float) -> None:
+        for found in created:
+            self._deduplicator.add(found, now_s)
 
     def _events(self, calls: list[Candidate]) -> list[Event]:
         events, self._read_back = self._read_back, []
         for call in calls:
             try:
-                events.append(conversion.event_from_candidate(call))
+                event = conversion.event_from_candidate(call)
+                events.append(event)
+                if event.cost_status == "no_usage":
+                    _warn_of_stream(event, call.scope)
             except Exception:  # noqa: BLE001 - no error of ours may reach the application
                 self._drop_unreadable()
         return events
@@ -84,3 +102,16 @@ class SpanPipeline:
         self._delivery_stats.error("processor.convert")
         self._delivery_stats.accept()
         self._delivery_stats.end("dropped", "unreadable")
+
+
+_REPORT_ALWAYS: Final = frozenset(("anthropic", "aws_bedrock", "cohere", "google_gemini", "google_vertex"))
+"""Providers with APIs that report the usage of each stream."""
+
+
+def _warn_of_stream(event: Event, scope: str) -> None:
+    """Warn of a stream without usage. Our own instrumentation does so itself, since it knows the request."""
+    if event.streamed and event.success and event.provider not in _REPORT_ALWAYS and not scope.startswith(_OURS):
+        stream_usage_warning.warn()
+
+
+_OURS: Final = "infraprism"

@@ -19,12 +19,14 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from infraprism import pricing
 from infraprism.attribution import scope as attribution_scope
+from infraprism.attribution.generators import open_generators
 from infraprism.attribution.span_start_context import SpanStartContexts, current_start_context
 from infraprism.deduplication.open_spans import OpenSpans
 from infraprism.processor.conversion import MARKER_KEYS, attributes_of
-from infraprism.processor.event_exporter import EventExporter, ended_span_receiver_of, registered_exporter
+from infraprism.processor.event_exporter import EventExporter, registered_exporter, shared_span_receiver_of
 from infraprism.processor.exporter_adapter import ExporterAdapter
 from infraprism.processor.process_exit import run_at_process_exit
+from infraprism.processor.sampler_check import warn_if_dropping
 from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.processor.worker import Worker, millis_until
 from infraprism.schema.call_context import SUPPRESSED, call_in_progress
@@ -37,6 +39,7 @@ EXIT_MILLIS: Final = 2000
 
 # Bound once: every span of the application pays for each lookup.
 _active_scope: Final = attribution_scope.current.get
+_open_generators: Final = open_generators
 _call_in_progress: Final = call_in_progress.get
 _no_marker_in: Final = MARKER_KEYS.isdisjoint
 _SUPPRESSED: Final = SUPPRESSED
@@ -54,7 +57,8 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     With `INFRAPRISM_DISABLED=true` at construction the processor ignores all spans.
 
-    Spans are read, never changed. Spans that are recorded but not sampled are converted as well. Thread-safe, and safe
+    Spans are read, never changed. Spans that are recorded but not sampled are converted as well. If the sampler of the
+    provider drops spans, a warning is logged once when another instrumentation reports calls. Thread-safe, and safe
     across fork: a child starts with an empty queue, and the parent exports what was in it.
     """
 
@@ -65,6 +69,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
     def __init__(self, exporter: SpanExporter | EventExporter | None = None) -> None:
         exporter = registered_exporter() if exporter is None else exporter
+        self._checks_sampler = True
         self._exporter = ExporterAdapter(exporter)
         self.delivery_stats = self._exporter.delivery_stats
         self._start_contexts = SpanStartContexts(self.delivery_stats)
@@ -77,7 +82,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
             "infraprism-processor",
             self.delivery_stats,
             self._exporter.export,
-            forward_spans=ended_span_receiver_of(exporter),
+            forward_spans=shared_span_receiver_of(exporter),
             flush=None if self._exporter.flushes_from_any_thread else self._exporter.flush,
             shutdown=self._exporter.shutdown,
             on_thread_start=_flush_at_process_exit,
@@ -108,9 +113,12 @@ class InfraPrismSpanProcessor(SpanProcessor):
         """Record the start context of a span."""
         try:
             suppressed = _call_in_progress()
-            if suppressed or _active_scope() is not None:
+            if suppressed or _active_scope() is not None or _open_generators:
                 self._start_contexts.record(span)
             if self._scopes and not suppressed:
+                if self._checks_sampler:
+                    self._checks_sampler = False
+                    warn_if_dropping(span)
                 try:
                     # Half of the time of `span.instrumentation_scope.name`.
                     scope = span._instrumentation_scope._name  # type: ignore[union-attr]  # noqa: SLF001

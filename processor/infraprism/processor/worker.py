@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -19,6 +18,8 @@ from infraprism.processor.conversion import may_be_call
 from infraprism.processor.span_pipeline import EndedSpan, SpanPipeline
 from infraprism.schema import Event
 from infraprism.schema.delivery_stats import DeliveryStats
+from infraprism.schema.native_threads import Event as ThreadEvent
+from infraprism.schema.native_threads import Lock, SimpleQueue, Thread, deferred, run_deferred
 
 MAX_QUEUE: Final = 4096
 """Spans in the queue; more are dropped and counted, so that memory stays bounded."""
@@ -36,7 +37,7 @@ class _Flush:
     def __init__(self, deadline_s: float, *, release: bool) -> None:
         self.deadline_s = deadline_s
         self.release = release
-        self.done = threading.Event()
+        self.done = ThreadEvent()
         self.flushed = False
 
 
@@ -87,8 +88,8 @@ class Worker:
         # No Event: a finalizer that ends a call while the same thread holds the Event's lock would deadlock.
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Held by the thread that starts the worker thread, or that processes the queue instead of it.
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._starting = Lock()
+        self._thread: Thread | None = None
         self._shutdown_deadline_s = 0.0
 
     # -- on the threads that end spans --------------------------------------------------------------------------
@@ -111,6 +112,8 @@ class Worker:
             self._wake.put(None)
         if self.is_shut_down:
             self._drop_queue()  # shut down between the check and the put
+        if deferred:
+            run_deferred()
 
     def put_all(self, spans: Iterable[EndedSpan]) -> None:
         """Queue the spans of an export. Waits while the queue is full; after shutdown, processes the spans here."""
@@ -126,16 +129,16 @@ class Worker:
 
     def _start_unless_starting(self) -> None:
         # Another thread, or this one before a finalizer interrupted it, may be starting it: it will find the span.
-        if self._starting.acquire(blocking=False):
+        if self._starting.acquire(0):
             try:
                 self._started_thread()
             finally:
                 self._starting.release()
 
-    def _started_thread(self) -> threading.Thread | None:
+    def _started_thread(self) -> Thread | None:
         """The thread, None if the interpreter starts no more threads. The caller holds `_starting`."""
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread = Thread(self._run, self._name)
             try:
                 thread.start()
             except RuntimeError:
@@ -147,9 +150,13 @@ class Worker:
 
     def _process_here(self) -> None:
         """Process the queue on this thread, and hold no event: without a worker thread it would never be released."""
-        while not self._queue.empty() and self._starting.acquire(blocking=False):
+        thread = self._thread
+        if self.is_shut_down and thread is not None and not thread.is_current:
+            # It may be processing its last items; the pipeline must not be used by two threads.
+            thread.join(max(0.0, self._shutdown_deadline_s - time.monotonic()))
+        while not self._queue.empty() and self._starting.acquire(0):
             try:
-                if self._thread is not None and self._thread.is_alive():
+                if thread is not None and thread.is_alive():
                     if self.is_shut_down:
                         self._drop_queue()  # the worker thread did not end in time
                     return
@@ -241,14 +248,16 @@ class Worker:
         thread = self._thread
         if self.pid != os.getpid() or thread is None:
             return True  # nothing was queued in this process
-        if thread is threading.current_thread():
+        if thread.is_current:
             return False  # an exporter that flushes its own processor would wait for itself
         if self.is_shut_down:
             return not thread.is_alive()
         flush = _Flush(deadline_s, release=release)
         self._queue.put(flush)
         self._wake.put(None)
-        return flush.done.wait(max(0.0, deadline_s - time.monotonic())) and flush.flushed
+        in_time = flush.done.wait(max(0.0, deadline_s - time.monotonic()))
+        run_deferred()
+        return in_time and flush.flushed
 
     def shutdown(self, deadline_s: float) -> None:
         """Process the queue, export all events and shut the exporter down. A second call does nothing.
@@ -265,8 +274,9 @@ class Worker:
             thread = self._thread if self._shutdown_exporter is None else self._started_thread()
         if thread is None:
             self._process_here()
-        elif thread is not threading.current_thread():
+        elif not thread.is_current:
             thread.join(max(0.0, deadline_s - time.monotonic()))
+            run_deferred()
             self._drop_queue()
 
 

@@ -11,6 +11,7 @@ import string
 from functools import lru_cache
 from typing import Final
 
+from infraprism.providers.regions import host_name
 from infraprism.providers.table import PROVIDERS, VAGUE_SPELLINGS, Provider
 from infraprism.schema.patterns import compiled
 
@@ -75,7 +76,7 @@ def provider_in_scope(scope: str) -> str | None:
 
 
 def _by_host(host: str) -> str | None:
-    name = host.strip().lower().rpartition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0].rstrip(".")
+    name = host_name(host)
     suffix = name
     while suffix:
         if suffix in HOSTS:

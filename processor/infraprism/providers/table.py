@@ -158,7 +158,7 @@ PROVIDERS: Final = (
     Provider(
         "google_vertex",
         hosts=("aiplatform.googleapis.com",),
-        host_patterns=(r"[a-z0-9-]+-aiplatform\.googleapis\.com",),
+        host_patterns=(r"[a-z0-9-]+-aiplatform\.googleapis\.com", r"aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"),
         spellings=(
             "gcp.vertex_ai",
             "vertex_ai",

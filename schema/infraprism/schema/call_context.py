@@ -18,6 +18,16 @@ from typing import Final
 
 INSTRUMENTATION_SCOPE: Final = "infraprism.instrumentation"
 """Name of the instrumentation scope of InfraPrism's own spans."""
+BACKGROUND_STATE: Final = "infraprism.response.background"
+"""Attribute of our spans of responses made in the background: BACKGROUND_PENDING or BACKGROUND_RESULT."""
+BACKGROUND_PENDING: Final = "pending"
+"""The request was accepted; the usage is in a response that is retrieved later."""
+BACKGROUND_RESULT: Final = "result"
+"""The response is complete, and the span has its usage if the provider reported any."""
+CREATED_AT: Final = "infraprism.response.created_at"
+"""Attribute of the same spans: when the provider created the response, in seconds since 1970."""
+COMPLETED_AT: Final = "infraprism.response.completed_at"
+"""The same for when it was completed."""
 
 
 class Suppressed(Enum):

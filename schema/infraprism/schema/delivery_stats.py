@@ -6,10 +6,11 @@ Each event ends in exactly one outcome: delivered, spooled, rejected or dropped.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import Counter
 from typing import Final, Literal
+
+from infraprism.schema.native_threads import ReentrantLock
 
 Outcome = Literal["delivered", "spooled", "rejected", "dropped"]
 
@@ -33,7 +34,7 @@ class DeliveryStats:
     def restart(self) -> None:
         """Reset all counters and the lock, which may be held by a thread of the parent in a forked child."""
         # Reentrant: a finalizer that ends a call may run during a count and count an event itself.
-        self._lock = threading.RLock()
+        self._lock = ReentrantLock()
         self._outcomes: Counter[tuple[Outcome, str]] = Counter()
         self._errors: Counter[str] = Counter()
         self._accepted = 0

@@ -28,10 +28,12 @@ MAX_TAGS: Final = 32
 MAX_COST_DIGITS: Final = 18
 """Digits before and after the decimal point of a cost: the capacity of Decimal(38, 18) in the store."""
 
-# Printable text on one line. The excluded code points are controls, soft hyphen, zero-width and direction marks, line
-# and paragraph separators, and surrogates (which have no UTF-8 form). The syntax is valid in RE2 as well.
+# Printable text on one line. The excluded code points are controls, soft hyphen, zero-width spaces and direction marks,
+# line and paragraph separators, and surrogates (which have no UTF-8 form). The zero-width joiners U+200C and U+200D are
+# part of words and emoji. The syntax is valid in RE2 as well.
 _PRINTABLE: Final = (
-    r"[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    r"[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff]"
 )
 
 ENTITY_TYPES: Final = ("customer", "team", "project", "employee")
@@ -158,7 +160,7 @@ MODEL = Field(
     "always",
     "Model identifier: the response model, else the request model; `invalid` if that is no model name",
     "gpt-4o",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}",
+    pattern=r"[A-Za-z0-9@~/][A-Za-z0-9._:/@~#+-]{0,127}",
 )
 PROVIDER = Field("provider", "string", "always", "Provider that bills the call", "openai", values=PROVIDERS)
 OPERATION = Field("operation", "string", "always", "Kind of call", "chat", values=OPERATIONS, promised=False)

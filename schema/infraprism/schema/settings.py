@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from infraprism.schema.native_threads import run_on_application_thread
+
 _log: Final = logging.getLogger("infraprism.settings")
 
 _BOOLEANS: Final = {
@@ -18,6 +20,10 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 ALLOWED_BOOLEANS: Final = "1, true, yes or on, or 0, false, no or off"
+
+KEY_PREFIX: Final = "ip-"
+"""How every key of an account starts. A key of another service is never sent."""
+NOT_A_KEY: Final = f"is not an InfraPrism key, since it does not start with {KEY_PREFIX}; it is not sent"
 
 Kind = Literal["boolean", "URL", "secret", "choice", "file", "directory", "address"]
 
@@ -54,9 +60,32 @@ SETTINGS: Final = (
         "INFRAPRISM_API_KEY",
         "secret",
         "",
-        "The key of the account. Without it nothing is sent. `infraprism serve` uses it as the key of the first "
-        "account of a new data directory; unset, it creates one and prints it.",
+        "The key of the account; it starts with `ip-`. Without it nothing is sent. `infraprism serve` uses it as the "
+        "key of the first account of a new data directory; unset, it creates one and prints it.",
         ("exporter", "cli", "backend", "collector"),
+    ),
+    Setting(
+        "INFRAPRISM_CERTIFICATE",
+        "file",
+        "",
+        "PEM file of the certificate authorities that may have issued the certificate of the endpoint. It wins over "
+        "`OTEL_EXPORTER_OTLP_CERTIFICATE`.",
+        ("exporter",),
+    ),
+    Setting(
+        "INFRAPRISM_CLIENT_CERTIFICATE",
+        "file",
+        "",
+        "PEM file of the client certificate for the endpoint. It wins over `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.",
+        ("exporter",),
+    ),
+    Setting(
+        "INFRAPRISM_CLIENT_KEY",
+        "file",
+        "",
+        "PEM file of the key of the client certificate, unless that file contains it. It wins over "
+        "`OTEL_EXPORTER_OTLP_CLIENT_KEY`.",
+        ("exporter",),
     ),
     Setting(
         "INFRAPRISM_PROTOCOL",
@@ -108,6 +137,18 @@ SETTINGS: Final = (
         ("processor",),
         restricts_sending=True,
         unreadable="no session id is read from spans",
+        unreadable_value=False,
+    ),
+    Setting(
+        "INFRAPRISM_STREAM_USAGE",
+        "boolean",
+        "false",
+        "Request the usage of streamed chat completions and completions of the `openai` package, where the application "
+        "does not set `stream_options.include_usage`, and hide the additional chunk from the application. Applies to "
+        "OpenAI, Azure OpenAI's v1 API, and servers with a private address or a name without a dot. Requests to "
+        "other servers remain unchanged, since some reject the parameter. Read when a package is instrumented.",
+        ("instrumentation",),
+        unreadable="the usage of streams is not requested",
         unreadable_value=False,
     ),
     Setting(
@@ -184,4 +225,4 @@ def log_once(log: logging.Logger, level: int, text: str, *details: str) -> None:
     """Log a line about the settings, once in a process; `text` is a constant and neither holds a secret."""
     if (text, details) not in logged:
         logged.add((text, details))
-        log.log(level, text, *details)
+        run_on_application_thread(lambda: log.log(level, text, *details))

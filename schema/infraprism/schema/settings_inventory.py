@@ -30,9 +30,11 @@ reports unknown names and unreadable values.
 A boolean is {ALLOWED_BOOLEANS}, in upper or lower case. Empty is the same as unset. Any other value
 is reported in one line of the log. A setting that restricts what is sent then fails closed, as the last column says.
 
-How the exporter connects (certificates, timeout, compression, headers) is set by the standard variables
-`OTEL_EXPORTER_OTLP_*`; those for traces (`OTEL_EXPORTER_OTLP_TRACES_*`) win. `OTEL_SDK_DISABLED=true`
-turns InfraPrism off too.
+How the exporter connects (certificates, timeout, compression, headers) is also set by the standard variables
+`OTEL_EXPORTER_OTLP_*`; those for traces (`OTEL_EXPORTER_OTLP_TRACES_*`) win. Standard certificates and headers are used
+only if no standard endpoint (`OTEL_EXPORTER_OTLP_ENDPOINT`) is set, or if its host is that of `INFRAPRISM_ENDPOINT`; on
+the local machine the port must be the same too. Otherwise they belong to another endpoint and are ignored.
+`OTEL_SDK_DISABLED=true` turns InfraPrism off too.
 
 """
 

@@ -1,6 +1,6 @@
 """Accounts and their API keys."""
 
-from infraprism.backend.accounts.accounts import Account, Accounts, InvalidKeyError
+from infraprism.backend.accounts.accounts import ACCOUNTS_FILE, Account, Accounts, InvalidKeyError, Key
 from infraprism.backend.accounts.plans import PLANS
 
-__all__ = ["PLANS", "Account", "Accounts", "InvalidKeyError"]
+__all__ = ["ACCOUNTS_FILE", "PLANS", "Account", "Accounts", "InvalidKeyError", "Key"]

@@ -13,15 +13,22 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infraprism.backend.accounts.plans import SELF_HOSTED
 
+ACCOUNTS_FILE: Final = "accounts.sqlite"
+"""The name of the file in the data directory."""
 KEY_PREFIX: Final = "ip-"
 _KEY: Final = re.compile(r"ip-[A-Za-z0-9_-]{13,197}")
 _PREFIX_LENGTH: Final = 8
-_CACHE_S: Final = 5.0
+_CACHE_S: Final = 2.0
 _CACHE_SIZE: Final = 4096
+
+
+_ID_PREFIX: Final = "key_"
+_ID_DIGITS: Final = 12
+_ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.created_at"
 
 
 class InvalidKeyError(ValueError):
@@ -44,8 +51,24 @@ class Account:
     created_at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A stored API key. `id` is derived from its hash; `prefix` is its first characters. A revoked key is kept."""
+
+    id: str
+    prefix: str
+    account_id: str
+    created_at: str
+    revoked_at: str | None
+
+    @staticmethod
+    def id_of(key: str) -> str:
+        """The id of an API key."""
+        return _key_id(_hash(key))
+
+
 class Accounts:
-    """The accounts in a file with mode 0600. Thread-safe."""
+    """The accounts in a file with mode 0600. Thread-safe, and usable by several processes at the same time."""
 
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
@@ -55,6 +78,18 @@ class Accounts:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(resources.files(__package__).joinpath("accounts.sql").read_text(encoding="utf-8"))
+        if not any(column[1] == "revoked_at" for column in self._db.execute("PRAGMA table_info(keys)")):
+            self._db.execute("ALTER TABLE keys ADD COLUMN revoked_at TEXT")
+
+    def begin(self) -> None:
+        """Start a transaction. Until `commit` its changes are visible to this object only; `close` discards them."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction of `begin` and keep its changes."""
+        with self._lock:
+            self._db.execute("COMMIT")
 
     def is_empty(self) -> bool:
         """Whether there is no account."""
@@ -105,8 +140,40 @@ class Accounts:
             raise InvalidKeyError
         return self.add_key(self.add().id, key)
 
+    def all(self) -> list[Account]:
+        """All accounts, oldest first."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY created_at, accounts.id").fetchall()
+        return [_account(row) for row in rows]
+
+    def keys(self, account_id: str) -> list[Key]:
+        """The keys of an account, oldest first, with the revoked ones."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT hash, prefix, account_id, created_at, revoked_at FROM keys WHERE account_id = ?"
+                " ORDER BY created_at, hash",
+                (account_id,),
+            ).fetchall()
+        return [Key(_key_id(row[0]), *row[1:]) for row in rows]
+
+    def revoke_key(self, revoked: Key) -> None:
+        """Revoke a key. Processes that have cached it accept it for two more seconds."""
+        with self._lock:
+            self._db.execute(
+                "UPDATE keys SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL"
+                " AND substr(lower(hex(hash)), 1, ?) = ?",
+                (_now(), revoked.account_id, _ID_DIGITS, revoked.id.removeprefix(_ID_PREFIX)),
+            )
+        self._cache.clear()
+
+    def set_usage_detail(self, account_id: str, *, enabled: bool) -> None:
+        """Set whether the opt-in fields are stored. Processes that have cached the account apply it in two seconds."""
+        with self._lock:
+            self._db.execute("UPDATE accounts SET usage_detail = ? WHERE id = ?", (int(enabled), account_id))
+        self._cache.clear()
+
     def find_by_key(self, key: str) -> Account | None:
-        """The account of a key, or None. Results are cached for five seconds."""
+        """The account of a key that is not revoked, or None. Results are cached for two seconds."""
         if not _KEY.fullmatch(key):
             return None
         hashed = _hash(key)
@@ -122,18 +189,27 @@ class Accounts:
     def _find(self, hashed: bytes) -> Account | None:
         with self._lock:
             row = self._db.execute(
-                "SELECT hash, id, email, name, company, plan, usage_detail, accounts.created_at"
-                " FROM keys JOIN accounts ON accounts.id = account_id WHERE hash = ?",
+                f"SELECT {_ACCOUNT}, hash FROM keys JOIN accounts ON accounts.id = account_id"
+                " WHERE hash = ? AND revoked_at IS NULL",
                 (hashed,),
             ).fetchone()
-        if row is None or not hmac.compare_digest(row[0], hashed):
+        if row is None or not hmac.compare_digest(row[-1], hashed):
             return None
-        return Account(row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7])
+        return _account(row)
 
     def close(self) -> None:
         """Close the database."""
         with self._lock:
             self._db.close()
+
+
+def _key_id(hashed: bytes) -> str:
+    """The id of a key, from its hash."""
+    return _ID_PREFIX + hashed.hex()[:_ID_DIGITS]
+
+
+def _account(row: tuple[Any, ...]) -> Account:
+    return Account(row[0], row[1], row[2], row[3], row[4], bool(row[5]), row[6])
 
 
 def bearer_token(header: str | None) -> str:

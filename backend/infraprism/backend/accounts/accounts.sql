@@ -15,5 +15,6 @@ CREATE TABLE IF NOT EXISTS keys
     hash BLOB PRIMARY KEY,
     prefix TEXT NOT NULL,
     account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
 ) STRICT;

@@ -13,7 +13,8 @@ from infraprism.backend.accounts import Account
 from infraprism.backend.api import columns
 from infraprism.backend.api.cursor import Cursor, fingerprint
 from infraprism.backend.api.errors import ApiError
-from infraprism.backend.api.filters import Filters, milliseconds, one_of
+from infraprism.backend.api.filters import Filters, one_of
+from infraprism.backend.api.times import milliseconds
 from infraprism.backend.store import Database
 from infraprism.schema import fields
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from infraprism.backend.api import model_filter
+from infraprism.backend.api.errors import ApiError
+from infraprism.backend.api.times import interval, milliseconds
 from infraprism.backend.store.database import Parameter
 from infraprism.schema import fields
 
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _TAG_ESCAPE: Final = re.compile(r"(?<!\\),")
 _MAX_TEXT: Final = 256
-_EXPECTED_TIME: Final = "a date such as 2026-01-31, or a time such as 2026-01-31T10:30:00Z"
 
 
 def one_of(allowed: Iterable[str]) -> AfterValidator:
@@ -33,7 +31,7 @@ def one_of(allowed: Iterable[str]) -> AfterValidator:
 
 
 def _valid_time(value: str) -> str:
-    _bounds(value)
+    interval(value)
     return value
 
 
@@ -50,6 +48,7 @@ class Filters(BaseModel):
     r"""Filters of events, combined with AND.
 
     Dates are ISO 8601: a UTC day, or a time, which is UTC if it has no offset. Both ends are inclusive.
+    `model` selects a model and its snapshots.
     `tags` is `key:value,key:value` and may be repeated; a comma in a value is escaped as `\,`.
     """
 
@@ -66,16 +65,23 @@ class Filters(BaseModel):
     tags: Annotated[list[str], Field(max_length=fields.MAX_TAGS), AfterValidator(_tags)] = []  # a field
 
     def conditions(self, account_id: str) -> tuple[str, dict[str, Parameter]]:
-        """The SQL condition on the events of an account, and its bound parameters."""
+        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError."""
         parts = ["account = {account:String}"]
         values: dict[str, Parameter] = {"account": account_id}
-        if self.start_date is not None:
+        start = None if self.start_date is None else interval(self.start_date)
+        end = None if self.end_date is None else interval(self.end_date)
+        if start and end and start.first > end.last:
+            raise ApiError(400, "invalid_parameter", f"end_date: {end.text} is before start_date {start.text}")
+        if start:
             parts.append("timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')")
-            values["start_ms"] = milliseconds(_bounds(self.start_date)[0])
-        if self.end_date is not None:
+            values["start_ms"] = milliseconds(start.first)
+        if end:
             parts.append("timestamp <= fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')")
-            values["end_ms"] = milliseconds(_bounds(self.end_date)[1])
-        for name in ("entity_type", "entity_id", "model", "provider", "session_id"):
+            values["end_ms"] = milliseconds(end.last)
+        if self.model is not None:
+            parts.append(model_filter.CONDITION)
+            values["model"] = self.model
+        for name in ("entity_type", "entity_id", "provider", "session_id"):
             if (value := getattr(self, name)) is not None:
                 parts.append(f"{name} = {{{name}:String}}")
                 values[name] = value
@@ -97,25 +103,3 @@ def tag_pairs(values: Iterable[str]) -> list[tuple[str, str]]:
             raise ValueError("pairs such as feature:chatbot,env:prod")
         pairs.append((key, value.replace("\\,", ",")))
     return pairs
-
-
-def milliseconds(time: datetime) -> int:
-    """Milliseconds since 1970, UTC."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _bounds(value: str) -> tuple[datetime, datetime]:
-    """The first and last millisecond of a day, or a time twice. Raises ValueError."""
-    try:
-        if _DATE.fullmatch(value):
-            day = datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
-            first, last = day, day + timedelta(days=1) - timedelta(milliseconds=1)
-        else:
-            # An unescaped + in a query string is decoded as a space.
-            first = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
-            last = first = first.replace(tzinfo=UTC) if first.tzinfo is None else first.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(_EXPECTED_TIME) from None
-    if not _EPOCH <= first < _LATEST:
-        raise ValueError(_EXPECTED_TIME)
-    return first, last

@@ -4,6 +4,10 @@ The spans of one call may arrive in several requests. A call is held for one sec
 its request waits for it: acknowledged spans are stored, or are known not to be a billed call. The exception is the
 start of a stream whose end is reported by a later span. It is held longer than a request can wait, is acknowledged
 first, and is stored at the latest when the server stops.
+
+A call can also have an event of our exporter. The event counts, whether it arrives before the cleaned span or while
+that is held. An event that arrives when the call is already stored as the event of a cleaned span is acknowledged and
+not stored, since nothing stored is ever changed.
 """
 
 from __future__ import annotations
@@ -21,9 +25,12 @@ from typing import Final, TypeVar
 from infraprism.backend.accounts import Account
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
 from infraprism.backend.ingest.event_requests import encode_events
+from infraprism.backend.ingest.otlp_requests import EncodedSpans
+from infraprism.backend.ingest.recent_events import RecentEvents
 from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, RejectedError, Rejection
 from infraprism.backend.span_conversion.account_calls import AccountCalls, DueCalls
 from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan
+from infraprism.backend.span_conversion.event_candidates import event_candidates, without
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
 from infraprism.deduplication.deduplicator import HOLD_S
@@ -56,6 +63,7 @@ class DeduplicatingWriter:
         self.delivery_stats: Final = DeliveryStats()
         self._writer = writer
         self._recent_calls = recent_calls
+        self._recent_events = RecentEvents()
         self._accounts: dict[str, _AccountWriter] = {}
         # One thread, so that the calls need no locks and one core remains for parsing requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-dialects")
@@ -72,8 +80,19 @@ class DeduplicatingWriter:
         if writer is None:
             self._remove_idle_accounts()
             writer = _AccountWriter(account.id, self._writer, self._recent_calls, self._thread, self.delivery_stats)
+            writer.stored_events = self._recent_events.take(account.id, time.monotonic())
             self._accounts[account.id] = writer
         return await writer.store(spans, usage_detail=account.usage_detail)
+
+    async def admitted(self, account: Account, events: EncodedSpans) -> EncodedSpans:
+        """The events without those of calls that are stored as events of cleaned spans. Raises RejectedError."""
+        writer = self._accounts.get(account.id)
+        return events if writer is None or self._closing else await writer.admitted(events)
+
+    def on_events_stored(self, account: Account, events: EncodedSpans) -> None:
+        """Remember events, to recognise cleaned spans of their calls that arrive later."""
+        if account.id not in self._accounts:
+            self._recent_events.add(account.id, events.body, time.monotonic())
 
     def _remove_idle_accounts(self) -> None:
         if len(self._accounts) >= MAX_ACCOUNTS:
@@ -103,6 +122,7 @@ class _AccountWriter:
         self._recent_calls = recent_calls
         self._thread = thread
         self._delivery_stats = delivery_stats
+        self.stored_events: list[bytes] = []
         self._calls: AccountCalls | None = None
         self._usage_detail = False
         self._adding = 0
@@ -144,10 +164,35 @@ class _AccountWriter:
         return {"bad_value": unreadable} if unreadable else {}
 
     def _add(self, spans: Sequence[CleanedSpan], now_s: float) -> int:
-        """Add spans to the calls. On first use the recent calls are loaded. Returns the number of unreadable spans."""
+        """Add spans to the calls. Returns the number of unreadable spans."""
+        return self._loaded().add(spans, now_s)
+
+    def _loaded(self) -> AccountCalls:
+        """The calls. On first use the recent calls are loaded, and the recent events are read."""
         if self._calls is None:
             self._calls = AccountCalls(self._delivery_stats, self._recent_calls.load(self._account_id))
-        return self._calls.add(spans, now_s)
+            bodies, self.stored_events = self.stored_events, []
+            for body in bodies:
+                self._calls.add_events(event_candidates(body), stored=True)
+        return self._calls
+
+    async def admitted(self, events: EncodedSpans) -> EncodedSpans:
+        """See DeduplicatingWriter.admitted."""
+        self._adding += 1
+        try:
+            return await self._on_thread(self._admit, events)
+        except (sqlite3.Error, StoreError):
+            raise RejectedError(STORE_FAILED) from None
+        finally:
+            self._adding -= 1
+
+    def _admit(self, events: EncodedSpans) -> EncodedSpans:
+        excluded = self._loaded().add_events(event_candidates(events.body))
+        if not excluded:
+            return events
+        self._delivery_stats.accept(len(excluded))
+        self._delivery_stats.end("dropped", "duplicate", len(excluded))
+        return EncodedSpans(without(events.body, excluded), events.number - len(excluded), events.ranges)
 
     async def close(self) -> None:
         """Store all calls that are held."""

@@ -13,7 +13,7 @@ from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.accounts.accounts import bearer_token
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
 from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
-from infraprism.backend.ingest.otlp_requests import ParsedRequest, inflate, parse_json, parse_protobuf
+from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest, inflate, parse_json, parse_protobuf
 from infraprism.backend.ingest.rejections import BUSY, TOO_LARGE, UNAUTHENTICATED, RejectedError
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 
@@ -72,9 +72,18 @@ class Receiver:
         request: ParsedRequest = await loop.run_in_executor(self._parsers, parse, body)
         rejected = Counter(request.rejected)
         if request.events.number:
-            rejected.update(await self._writer.store(account.id, request.events, usage_detail=account.usage_detail))
+            rejected.update(await self._store_events(account, request.events))
         if request.cleaned:
             rejected.update(await self._deduplicating_writer.store(account, request.cleaned))
+        return rejected
+
+    async def _store_events(self, account: Account, events: EncodedSpans) -> RejectedSpans:
+        admitted = await self._deduplicating_writer.admitted(account, events)
+        if not admitted.number:
+            return {}
+        rejected = await self._writer.store(account.id, admitted, usage_detail=account.usage_detail)
+        if not rejected:
+            self._deduplicating_writer.on_events_stored(account, admitted)
         return rejected
 
     async def close(self) -> None:

@@ -50,6 +50,7 @@ class AccountCalls:
         self._deduplicator.restore(released)
         keys = [(candidate.trace_id, candidate.span_id) for candidates in released for candidate in candidates]
         self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
+        self._admitted: dict[tuple[int, int], bool] = {}
 
     def add(self, spans: Iterable[CleanedSpan], now_s: float) -> int:
         """Add spans in the order of their end times. Returns the number of spans that could not be read."""
@@ -78,6 +79,25 @@ class AccountCalls:
         self._delivery_stats.end("dropped", "no_call")
         if span.parent is not None:
             self._deduplicator.link(span.parent.trace_id, span.context.span_id, span.parent.span_id)
+
+    def add_events(self, events: Iterable[Candidate], *, stored: bool = False) -> set[tuple[int, int]]:
+        """Add the calls of events. Returns the ids of the spans whose event must not be stored.
+
+        Those are events of calls that are stored already as events of cleaned spans. `stored`: the events are stored
+        as well, so none is returned. An event that is sent again has the same result.
+        """
+        excluded = set()
+        for found in events:
+            key = (found.trace_id, found.span_id)
+            admitted = self._admitted.get(key)
+            if admitted is None:
+                admitted = self._deduplicator.add_event(found) or stored
+                if len(self._admitted) >= MAX_SEEN:
+                    del self._admitted[next(iter(self._admitted))]
+                self._admitted[key] = admitted
+            if not admitted:
+                excluded.add(key)
+        return excluded
 
     def due(self, now_s: float) -> DueCalls:
         """The calls that are due."""

@@ -72,7 +72,7 @@ class EmbeddedDatabase:
 
 
 def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
-    client = clickhouse_connect.get_client(dsn=f"chdb://{directory}")
+    client = clickhouse_connect.get_client(interface="chdb", path=str(directory.resolve()))
     for name, value in settings.items():
         client.set_client_setting(name, value)
     return client

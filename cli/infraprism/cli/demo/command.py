@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infraprism.cli import exact_json
-from infraprism.cli.command import Subparsers, new_parser
+from infraprism.cli.command import Subparsers, new_parser, port
 from infraprism.cli.costs import costs_table
 from infraprism.cli.demo import check, show
 from infraprism.cli.demo.backend import Backend, backend
@@ -25,7 +25,6 @@ from infraprism.cli.demo.wire import Wire
 from infraprism.cli.events import events_table
 from infraprism.cli.failure import Failure
 from infraprism.cli.preview import instrument_command
-from infraprism.cli.table import terminal_width
 from infraprism.local_provider import Exchange, LocalProvider
 
 _EXAMPLES: Final = f"""\
@@ -54,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--serve", action="store_true", help="keep the backend running until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print only the events, one line of JSON each")
-    parser.add_argument("--port", type=int, help="port of the backend (default: a free port)")
+    parser.add_argument("--port", type=port, help="port of the backend (default: a free port)")
     parser.set_defaults(run=run)
     return parser
 
@@ -92,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             _print_status(_check(run_data))
         if args.serve:
             _serve(server)
+        elif not args.json:
+            _print_line(_next_steps())
     return 0
 
 
@@ -172,9 +173,9 @@ def _stored(server: Backend, expected: int) -> list[dict[str, Any]]:
 def _print(server: Backend, run_data: _RunData) -> None:
     costs = server.api().get("/v1/analytics/costs", {"group_by": "entity"})
     _print_line(show.heading("Stored events"))
-    _print_line(events_table(run_data.events, terminal_width()))
+    _print_line(events_table(run_data.events, show.width()))
     _print_line(show.heading("Cost per customer"))
-    _print_line(costs_table(costs, "entity", terminal_width()))
+    _print_line(costs_table(costs, ["entity"], show.width()))
     _print_line(show.heading("One call: request and response of the app, and the span that was sent"))
     _print_line(_one_call(run_data, show.width()))
 
@@ -195,11 +196,20 @@ def _serve(server: Backend) -> None:
     _print_status(
         f"The backend runs until Ctrl-C, which stops it and deletes its data:\n"
         f"  export INFRAPRISM_ENDPOINT={server.endpoint} INFRAPRISM_API_KEY={server.api_key}\n"
-        f"  infraprism events"
+        f"  {show.command()} events\n"
+        f"  {show.command()} costs --by entity"
     )
     with contextlib.suppress(KeyboardInterrupt):
         status = server.process.wait()
         raise Failure(f"the backend ended with status {status}")
+
+
+def _next_steps() -> str:
+    command = show.command()
+    return f"""
+Next:
+  {command} demo --serve      # keep the backend and query it
+  {command} serve             # your own backend; prints your key"""
 
 
 def _print_status(line: str) -> None:

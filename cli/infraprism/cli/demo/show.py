@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from infraprism.cli.table import terminal_width
 from infraprism.local_provider import Exchange
 
-_WIDE: Final = 132
 _MIN_WIDTH: Final = 80
 _BAR: Final = " │ "
 
 
 def width() -> int:
-    """The columns of the terminal, or a readable width for a file."""
-    return max(_MIN_WIDTH, terminal_width() or _WIDE)
+    """The columns of the terminal, at least 80; for a file COLUMNS or 80."""
+    return max(_MIN_WIDTH, shutil.get_terminal_size().columns)
+
+
+def command() -> str:
+    """The `infraprism` command as the user can type it: its path, if the shell does not find this installation's."""
+    script = Path(sys.executable).parent / "infraprism"
+    if shutil.which("infraprism") == str(script) or not script.exists():
+        return "infraprism"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def heading(title: str) -> str:

@@ -1,0 +1,81 @@
+"""The `--data-dir` option, and the accounts in that directory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts
+from infraprism.cli.failure import Failure
+
+
+def data_dir(text: str) -> Path:
+    """The value of `--data-dir`. `~` is the home directory also where the shell does not replace it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of a directory is missing")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: no such user") from None
+
+
+def default_data_dir() -> Path:
+    """The user's data directory, by the XDG base directory specification."""
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".local" / "share") / "infraprism"
+
+
+def add_data_dir(parser: argparse.ArgumentParser, *, is_nested: bool = False) -> None:
+    """Add the option. A nested parser keeps the value that was given before its name."""
+    default = default_data_dir()
+    parser.add_argument(
+        "--data-dir",
+        type=data_dir,
+        metavar="DIR",
+        default=argparse.SUPPRESS if is_nested else default,
+        help=f"directory of the data of the server (default: {default})".replace("%", "%%"),
+    )
+
+
+def add_account(parser: argparse.ArgumentParser) -> None:
+    """Add the option that selects the account."""
+    parser.add_argument("--account", metavar="ID", help="the account, if the server has more than one: acc_...")
+
+
+@contextmanager
+def open_accounts(directory: Path) -> Iterator[Accounts]:
+    """The accounts of a data directory, also while a server uses it. Raises Failure."""
+    file = directory.resolve() / ACCOUNTS_FILE
+    if not file.is_file():
+        raise Failure(
+            f"no accounts in {directory}: check --data-dir, or start `infraprism serve --data-dir {directory}`"
+        )
+    if not os.access(file, os.W_OK):
+        raise Failure(f"{file} cannot be written: run this command as the user of the server")
+    try:
+        with closing(Accounts(file)) as accounts:
+            yield accounts
+    except (sqlite3.Error, OSError) as error:
+        raise Failure(f"{file} cannot be used ({error}): check --data-dir") from None
+
+
+def selected_account(accounts: Accounts, account_id: str | None) -> Account:
+    """The account with this id, or the only account. Raises Failure."""
+    every = accounts.all()
+    if account_id is not None:
+        found = next((account for account in every if account.id == account_id), None)
+        if found is None:
+            raise Failure("--account: no account of this data directory has this id")
+        return found
+    if len(every) != 1:
+        raise Failure(
+            f"this data directory has {len(every)} accounts: set --account to one of"
+            f" {', '.join(account.id for account in every)}"
+            if every
+            else "this data directory has no account: start `infraprism serve` once"
+        )
+    return every[0]

@@ -1,0 +1,90 @@
+"""The host of a call names its region, and the price follows the region."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from tests.kit.spans import CALL, ended
+
+from infraprism.processor import to_event
+from infraprism.providers.detection import provider_of
+from infraprism.providers.regions import closed_forms, closed_hosts, region_of
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        *((f"{region}.api.openai.com", region) for region in ("us", "eu", "ae", "au", "in", "jp")),
+        ("https://EU.api.openai.com:443/v1", "eu"),
+        ("kr.api.openai.com", "kr"),
+        ("api.openai.com", None),
+        ("eu.api.openai.com.evil.example", None),
+        ("us-central1-aiplatform.googleapis.com", "us-central1"),
+        ("global-aiplatform.googleapis.com", "global"),
+        ("aiplatform.googleapis.com", None),
+        ("aiplatform.us.rep.googleapis.com", "us"),
+        ("aiplatform.eu.rep.googleapis.com", "eu"),
+        ("bedrock-runtime.eu-west-3.amazonaws.com", "eu-west-3"),
+        ("bedrock-runtime.us-gov-west-1.amazonaws.com", "us-gov"),
+        ("my-resource.openai.azure.com", None),
+        ("my-resource.openai.azure.us", "usgov"),
+        ("my-endpoint.swedencentral.models.ai.azure.com", "swedencentral"),
+        ("api.anthropic.com", None),
+        ("127.0.0.1", None),
+        (None, None),
+    ],
+)
+def test_a_region_is_read_from_the_host(host: str | None, region: str | None) -> None:
+    assert region_of(host) == region
+
+
+@pytest.mark.parametrize(
+    ("host", "provider", "model", "cost_usd"),
+    [
+        *(
+            (f"{region}.api.openai.com", "openai", "gpt-5.4", "0.0044")
+            for region in ("us", "eu", "ae", "au", "in", "jp")
+        ),
+        ("api.openai.com", "openai", "gpt-5.4", "0.004"),
+        ("eu.api.openai.com", "openai", "gpt-4o", "0.0035"),
+        ("kr.api.openai.com", "openai", "gpt-5.4", None),
+        ("us-east5-aiplatform.googleapis.com", "anthropic", "claude-sonnet-4-5@20250929", "0.00495"),
+        ("aiplatform.eu.rep.googleapis.com", "anthropic", "claude-sonnet-4-5@20250929", "0.00495"),
+        ("aiplatform.googleapis.com", "anthropic", "claude-sonnet-4-5@20250929", "0.0045"),
+        ("aiplatform.us.rep.googleapis.com", "gcp.vertex_ai", "gemini-3.5-flash", "0.00264"),
+        ("aiplatform.googleapis.com", "gcp.vertex_ai", "gemini-3.5-flash", "0.0024"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai", "gemini-2.5-flash", "0.00055"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai", "gemini-3-pro-preview", None),
+        ("bedrock-runtime.eu-west-3.amazonaws.com", "aws.bedrock", "eu.anthropic.claude-sonnet-4-6", "0.00495"),
+        ("bedrock-runtime.us-gov-west-1.amazonaws.com", "aws.bedrock", "anthropic.claude-sonnet-4-6", None),
+        ("my-resource.openai.azure.us", "azure.ai.openai", "gpt-4o", None),
+    ],
+)
+def test_the_region_of_the_host_changes_the_price_of_a_span_of_any_instrumentation(
+    host: str, provider: str, model: str, cost_usd: str | None
+) -> None:
+    found = to_event(
+        ended(
+            {
+                **CALL,
+                "gen_ai.provider.name": provider,
+                "gen_ai.request.model": model,
+                "gen_ai.response.model": model,
+                "gen_ai.usage.input_tokens": 1000,
+                "gen_ai.usage.output_tokens": 100,
+                "server.address": host,
+            }
+        )
+    )
+    assert found is not None
+    assert (found.cost_status, found.cost_usd) == (
+        ("incomplete", None) if cost_usd is None else ("priced", Decimal(cost_usd))
+    )
+
+
+def test_every_closed_host_has_the_provider_and_the_region_of_the_hosts_that_it_replaces() -> None:
+    for host in closed_hosts():
+        assert region_of(host) is not None
+        assert provider_of(host, None, None) != "other"
+    assert len(closed_forms()) <= 10
