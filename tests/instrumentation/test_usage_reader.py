@@ -16,13 +16,22 @@ from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation import response_body, streams
 from infraprism.instrumentation.llm_call import LLMCall
 from infraprism.instrumentation.providers import PACKAGES
-from infraprism.instrumentation.usage_reader import IGNORED, Operation, StreamEvent, Table, compile_table, read_fields
+from infraprism.instrumentation.usage_reader import (
+    IGNORED,
+    Derived,
+    Operation,
+    StreamEvent,
+    Table,
+    compile_table,
+    read_fields,
+)
 
 OPERATIONS = [operation for package in PACKAGES for operation in package.operations.values()]
 KEYS = {value for name, value in vars(key).items() if name.isupper()}
 NAMES = st.sampled_from(
     (
         *("usage", "model", "id", "type", "message", "response", "response.completed", "error", "code", "cost"),
+        *("choices", "x_groq", "cost_in_usd_ticks", "estimated_cost", "total_cost", "is_byok", "total_tokens"),
         *("input_tokens", "prompt_tokens", "prompt_tokens_details", "cached_tokens", "output_tokens", "service_tier"),
     )
 )
@@ -102,6 +111,8 @@ def attribute_keys(table: Table) -> list[str]:
     for target in table.values():
         if isinstance(target, Mapping):
             found += attribute_keys(target)
+        elif isinstance(target, Derived):
+            found.append(target.target)
         elif isinstance(target, str) and target != IGNORED:
             found.append(target)
     return found

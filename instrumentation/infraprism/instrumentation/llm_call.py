@@ -63,11 +63,12 @@ class LLMCall:
     """One call in progress.
 
     `attributes` are the span attributes read from the response so far. `last_chunk_ns` is when the last chunk of a
-    stream arrived, in nanoseconds since 1970, and 0 before the first. `client_is_reading` is True while the client
-    package itself reads the stream: if it closes the response then, the application has not abandoned the call.
-    `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still missing.
-    `hides_usage`: we requested the usage of the stream, and the application does not get it. `usage_not_requested`: it
-    is a stream that reports usage only on request, and nothing requested it.
+    stream arrived, in nanoseconds since 1970, and 0 before the first. `last_chunk` is that chunk if it has no usage in
+    the usual field: some providers report the usage in another field of the last chunk. `client_is_reading` is True
+    while the client package itself reads the stream: if it closes the response then, the application has not abandoned
+    the call. `waits_for_usage` is True once chunks are objects with a `usage` of None and only the usage is still
+    missing. `hides_usage`: we requested the usage of the stream, and the application does not get it.
+    `usage_not_requested`: it is a stream that reports usage only on request, and nothing requested it.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class LLMCall:
         "attributes",
         "client_is_reading",
         "hides_usage",
+        "last_chunk",
         "last_chunk_ns",
         "usage_not_requested",
         "waits_for_usage",
@@ -94,6 +96,7 @@ class LLMCall:
         self.attributes: dict[str, Attribute] = {}
         self._first_chunk_ns = 0
         self.last_chunk_ns = 0
+        self.last_chunk: object = None
         self.client_is_reading = False
         self.waits_for_usage = False
         self.hides_usage = False
@@ -111,12 +114,15 @@ class LLMCall:
                     self._on_event(chunk, event)
                 elif self._first_chunk_ns:
                     return
-            elif not self.attributes or values.get("usage") is not None:
+            elif not self.attributes or values.get("usage") is not None or values is chunk:
                 # Until an attribute was found: the first chunk of some providers does not contain the model yet.
+                # Of decoded JSON only events that contain the word `usage` arrive here.
                 read_fields(chunk, self._operation.plan, self.attributes)
                 self.waits_for_usage = bool(self.attributes) and "usage" in values and values is not chunk
-            elif self._first_chunk_ns:
-                return
+            else:
+                self.last_chunk = chunk
+                if self._first_chunk_ns:
+                    return
             self._first_chunk_ns = self._first_chunk_ns or self.last_chunk_ns
         except Exception:  # noqa: BLE001 - rule: no internal error reaches the application
             record_internal_error("llm_call.on_chunk")
@@ -185,6 +191,9 @@ class LLMCall:
 
     def _set_result(self, span: AnySpan | StoredResponseSpan, error: BaseException | None) -> None:
         attributes = self.attributes
+        if self.last_chunk is not None and attributes.keys().isdisjoint(_TOKENS):
+            read_fields(self.last_chunk, self._operation.plan, attributes)
+        self.last_chunk = None
         if key.USAGE_PARTS in attributes and self._operation.complete is not None:
             self._operation.complete(attributes)
         if self._operation.input_excludes_cache and key.INPUT_TOKENS in attributes:

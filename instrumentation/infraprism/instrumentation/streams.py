@@ -46,6 +46,7 @@ def _observed_chunks(source: Iterator[Any], call: LLMCall, response: Any) -> Gen
                 # of Python's type cache that the client's own look-ups use.
                 if waits_for_usage and chunk.__dict__["usage"] is None:
                     call.last_chunk_ns = time_ns()
+                    call.last_chunk = chunk
                 else:
                     on_chunk(chunk)
                     waits_for_usage = call.waits_for_usage
@@ -100,6 +101,7 @@ class _AsyncIteratorProxy(Proxy):
         try:  # as in `_observed_chunks`
             if call.waits_for_usage and chunk.__dict__["usage"] is None:
                 call.last_chunk_ns = time_ns()
+                call.last_chunk = chunk
             else:
                 call.on_chunk(chunk)
         except Exception:  # noqa: BLE001 - an object of another class

@@ -1,8 +1,10 @@
 """Read model, id, usage and error code of a response, by tables of field names.
 
 A table maps the fields that are read to span attributes; a field that contains further fields maps to a nested table,
-or to a function where a table cannot express how it is read. No other field of a response is read, whether it is an
-object of the client package or decoded JSON. A value that is not of the type of its attribute is ignored.
+or to a function where a table cannot express how it is read. A field that depends on the fields next to it maps to a
+`Derived` attribute. Of a list that has a table only the first item is read. No other field of a response is read,
+whether it is an object of the client package or decoded JSON. A value that is not of the type of its attribute is
+ignored.
 
 A table with `IGNORED` fields is closed: a number other than 0 in a field that it does not have may change the bill, so
 that the call has unpriced usage.
@@ -24,20 +26,30 @@ from infraprism.schema.call_context import BACKGROUND_PENDING, BACKGROUND_RESULT
 
 Attribute = str | int | float | bool
 ReadField = Callable[[object, dict[str, Attribute]], None]
-Table = Mapping[str, Union[str, "Table", ReadField]]
 Reader = Callable[[object], Attribute | None]
 
 
-class ReadPlan(NamedTuple):
-    """A compiled table: the fields that are counts, the fields with a reader, and the fields with a nested table.
+class Derived(NamedTuple):
+    """An attribute that is calculated from several fields of the object that contains the field of the table."""
 
-    They are read in this order, so a value of a nested table takes precedence. Fields with a function come last.
+    target: str
+    read: Callable[[Mapping[str, Any]], Attribute | None]
+
+
+Table = Mapping[str, Union[str, Derived, "Table", ReadField]]
+
+
+class ReadPlan(NamedTuple):
+    """A compiled table: the counts, fields with a reader, nested tables, derived attributes, fields with a function.
+
+    They are read in this order, and those of one kind in the order of the table. A later value takes precedence.
     `known` are all fields of a closed table.
     """
 
     counts: tuple[tuple[str, str], ...]
     others: tuple[tuple[str, str, Reader], ...]
     tables: tuple[tuple[str, ReadPlan], ...]
+    derived: tuple[tuple[str, Derived], ...]
     functions: tuple[tuple[str, ReadField], ...]
     known: frozenset[str] | None
 
@@ -102,6 +114,7 @@ def compile_table(table: Table) -> ReadPlan:
         tuple(counts.items()),
         tuple((name, target, _READERS[target]) for name, target in keys.items() if target in _READERS),
         tuple((name, compile_table(target)) for name, target in table.items() if isinstance(target, Mapping)),
+        tuple((name, target) for name, target in table.items() if isinstance(target, Derived)),
         tuple((name, target) for name, target in table.items() if callable(target)),
         frozenset(table) if IGNORED in table.values() else None,
     )
@@ -109,9 +122,7 @@ def compile_table(table: Table) -> ReadPlan:
 
 def read_fields(source: object, plan: ReadPlan, attributes: dict[str, Attribute]) -> None:
     """Add the values of the table's fields to `attributes`. A field that is absent or null changes nothing."""
-    values: dict[str, Any] = source if isinstance(source, dict) else getattr(source, "__dict__", _NO_FIELDS)
-    if extra := getattr(source, "__pydantic_extra__", None):
-        values = {**extra, **{name: value for name, value in values.items() if value is not None}}
+    values = _fields(source)
     get = values.get
     for name, target in plan.counts:
         count = get(name)
@@ -124,13 +135,18 @@ def read_fields(source: object, plan: ReadPlan, attributes: dict[str, Attribute]
     for name, nested in plan.tables:
         value = get(name)
         if value is not None:
+            if type(value) is list:
+                value = value[0] if value else None
             read_fields(value, nested, attributes)
-    if plan.known is not None or plan.functions:
+    if plan.known is not None or plan.derived or plan.functions:
         _read_rest(values, plan, attributes)
 
 
 def _read_rest(values: dict[str, Any], plan: ReadPlan, attributes: dict[str, Attribute]) -> None:
-    """Read the fields with a function, and check the fields of a closed table."""
+    """Read derived attributes and fields with a function, and check the fields of a closed table."""
+    for name, derived in plan.derived:
+        if values.get(name) is not None and (checked := derived.read(values)) is not None:
+            attributes[derived.target] = checked
     for name, function in plan.functions:
         value = values.get(name)
         if value is not None:
@@ -165,6 +181,13 @@ def items_of(value: object) -> list[object]:
 _MAX_LIST: Final = 1024
 
 
+def _fields(source: object) -> dict[str, Any]:
+    values: dict[str, Any] = source if isinstance(source, dict) else getattr(source, "__dict__", _NO_FIELDS)
+    if extra := getattr(source, "__pydantic_extra__", None):
+        return {**extra, **{name: value for name, value in values.items() if value is not None}}
+    return values
+
+
 def get_field(source: object, name: str) -> Any:
     """One field of an object of a client package or of a decoded JSON object, or None."""
     # Pydantic keeps the fields in the instance's dictionary, and fields that the class does not declare in
@@ -189,11 +212,17 @@ _cached_identifier: Final = lru_cache(maxsize=256)(identifier)
 _MAX_IDENTIFIER: Final = 128
 
 
-def _cost_usd(value: object) -> str | None:
+def amount(value: object) -> Decimal | None:
+    """The value if it is an amount of money: a finite number that is not negative."""
     if type(value) not in (int, float) or not isfinite(value) or value < 0:  # type: ignore[arg-type,operator]
         return None
     # The shortest representation of a float has the digits of the JSON text.
-    return format(Decimal(repr(value)), "f")
+    return Decimal(repr(value))
+
+
+def usd(value: Decimal) -> str:
+    """An amount in USD as the value of an attribute."""
+    return format(value, "f")
 
 
 def _response_state(value: object) -> str | None:
@@ -220,7 +249,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     key.OPENAI_SERVICE_TIER: repeated_identifier,
     key.ANTHROPIC_SERVICE_TIER: repeated_identifier,
     key.ERROR_TYPE: error_types.of_response,
-    key.REPORTED_COST_USD: _cost_usd,
     key.RESPONSE_STATUS: _response_state,
     key.IS_BACKGROUND: _boolean,
     key.CREATED_AT: _seconds,

@@ -3,7 +3,8 @@
 In a `Usage` the input includes cache reads and writes, and the output includes reasoning. Parts that a table marks as
 excluded are added, and so are parts that the counts prove to be excluded: a part larger than its total, or a provider's
 total that agrees only with the parts added. Counts are added, never reduced. Counts that no addition makes agree with
-the total stay as reported and are marked as contradictory.
+the total, or more than one, stay as reported and are marked as contradictory. An input of 0 next to an output of 0 was
+not reported: no call is free of tokens.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
     counts = found[_COUNTS]
     contradicts = False
     reported_input, reported_output, read, written, _, reasoning, _, _, _ = counts
-    plain = dialect.parts_are_within and found[_TOTAL] is None and reported_input and reported_output
+    total = found[_TOTAL]
+    plain = dialect.parts_are_within and reported_input and reported_output
+    plain = plain and (total is None or total == reported_input + reported_output)
     if plain and (read or 0) + (written or 0) <= reported_input and (reasoning or 0) <= reported_output:
         # Most calls: nothing to add, and nothing contradicts.
         return _tuple(Usage, (*counts, None, None)), False
@@ -53,6 +56,8 @@ def usage(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[Us
     if dialect.zero_is_unreported and not counts[0]:
         counts[0] = None
         counts[1] = counts[1] or None
+    elif counts[0] == 0 and counts[1] == 0:
+        counts = [count or None for count in counts]
     return _tuple(Usage, (*counts, None, None)), contradicts
 
 
@@ -79,10 +84,11 @@ def _with_parts(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tu
         # Either the counts include the parts after all, or the total is no more than the sum of the two.
         is_sum = dialect.total_is_computed or dialect.input_excludes_cache or cached == 0
         return (input_tokens, output_tokens, False) if is_sum else (reported_input, reported_output, False)
-    for more_input, more_output in ((cached, 0), (0, reasoning), (cached, reasoning)):
-        if input_tokens + more_input + output_tokens + more_output == total:
-            return input_tokens + more_input, output_tokens + more_output, False
-    return input_tokens, output_tokens, True
+    missing = total - input_tokens - output_tokens
+    added = [parts for parts in ((cached, 0), (0, reasoning), (cached, reasoning)) if sum(parts) == missing]
+    if not added or (len(added) > 1 and cached and reasoning):
+        return input_tokens, output_tokens, True
+    return input_tokens + added[0][0], output_tokens + added[0][1], False
 
 
 def _cache(dialect: Dialect, found: list[Any], ranks: dict[int, int]) -> tuple[int, int]:

@@ -24,6 +24,10 @@ _EMPTY: Final[list[Any]] = [None] * len(SpanFields._fields)
 _REQUEST_MODEL: Final = POSITION["request_model"]
 _RESPONSE_MODEL: Final = POSITION["response_model"]
 _PROVIDER: Final = POSITION["provider"]
+_REPORTED_COST: Final = POSITION["reported_cost_usd"]
+_STATED_COST: Final = POSITION["stated_cost"]
+_COST_IS_OF_PROVIDER: Final = POSITION["cost_is_of_provider"]
+_COST_IS_IN_USD: Final = POSITION["cost_is_in_usd"]
 _PLAIN_TYPES: Final[dict[values.Reader, type]] = {values.text: str, values.count: int}
 # The generated constructors of named tuples take five times as long.
 _tuple: Final[Callable[..., Any]] = tuple.__new__
@@ -125,7 +129,7 @@ def read_by(dialect: Dialect, attributes: Mapping[str, Any]) -> ParsedSpan | Non
     return _read(_Plan(dialect), dialect.layer, attributes, None, "", None)
 
 
-def _read(  # noqa: PLR0917 - the hot path
+def _read(  # noqa: C901, PLR0917 - the hot path
     plan: _Plan, layer: Layer, attributes: Mapping[str, Any], hint: str | None, name: str, source: Any
 ) -> ParsedSpan | None:
     dialect = plan.dialect
@@ -136,6 +140,8 @@ def _read(  # noqa: PLR0917 - the hot path
     for text, (positions, tree) in plan.texts.items():
         if text in attributes and None in [found[position] for position in positions]:
             _fill(plan, values.leaves(attributes[text], tree), found, ranks, {})
+    if found[_STATED_COST] is not None:
+        _accept_cost(found, ranks)
     reported_operation = found[0]
     operation = _operation(plan, found, attributes, name)
     if operation is None:
@@ -161,6 +167,15 @@ def _read(  # noqa: PLR0917 - the hot path
         (span_fields.operation, span_fields, usage, tags, contradicts, dialect, layer, dialect.rank),
     )
     return parsed
+
+
+def _accept_cost(found: list[Any], ranks: dict[int, int]) -> None:
+    """Use the stated cost as the reported one if the provider reported it, in USD where a currency belongs to it."""
+    is_usd = found[_COST_IS_IN_USD]
+    if is_usd is None:
+        is_usd = ranks.get(_STATED_COST, 0) == 0
+    if found[_REPORTED_COST] is None and found[_COST_IS_OF_PROVIDER] and is_usd:
+        found[_REPORTED_COST] = found[_STATED_COST]
 
 
 def _operation(plan: _Plan, found: list[Any], attributes: Mapping[str, Any], name: str) -> str | None:

@@ -40,6 +40,8 @@ LOGFIRE: Final = Dialect(
                 f"{_RAW}.prompt_tokens_details.cached_tokens",
                 f"{_RAW}.input_tokens_details.cached_tokens",
                 f"{_RAW}.cache_read_input_tokens",
+                f"{_RAW}.cached_tokens",  # Moonshot
+                f"{_RAW}.prompt_cache_hit_tokens",  # DeepSeek
             ),
             cache_write_tokens=(f"{_RAW}.cache_creation_input_tokens",),
             cache_write_1h_tokens=(f"{_RAW}.cache_creation.ephemeral_1h_input_tokens",),

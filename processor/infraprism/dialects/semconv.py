@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from infraprism.dialects import values
-from infraprism.dialects.table import Dialect, Entry
+from infraprism.dialects.table import As, Dialect, Entry
 from infraprism.schema import fields
 
 REASONING_TOKENS: Final = (
@@ -47,6 +47,15 @@ KEYS: Final[Mapping[str, tuple[Entry, ...]]] = {
         "anthropic.response.service_tier",
     ),
     "reported_cost_usd": ("infraprism.reported_cost_usd",),
+    # The draft of semantic-conventions-genai#443: the source is `provider` or `local`. Others write the plain key.
+    "stated_cost": ("gen_ai.usage.cost", "gen_ai.usage.cost.amount"),
+    "cost_is_of_provider": (
+        As("gen_ai.usage.cost.source", values.map_words(provider=True)),
+        As("gen_ai.usage.cost_source", values.map_words(provider=True)),
+    ),
+    "cost_is_in_usd": (
+        As("gen_ai.usage.cost.currency", values.map_words(USD=True, EUR=False, GBP=False, JPY=False, CNY=False)),
+    ),
     "response_id": ("gen_ai.response.id",),
     "session_on_span": ("gen_ai.conversation.id", "session.id"),
     "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),

@@ -27,6 +27,8 @@ class SpanFields(NamedTuple):
     and is used only with `INFRAPRISM_SESSION_FROM_SPAN`.
     `is_stream_end`: the span is the second of two spans of a streamed call, written when the stream ended.
     `duration_ms`: the duration of the call that such a span reports.
+    `stated_cost`: a cost of any origin. It becomes the `reported_cost_usd` only if `cost_is_of_provider`, and if a
+    currency belongs to it, only if `cost_is_in_usd`.
     `region` and `speed` modify the price, as the response reports them. `usage_parts` is a text of
     `infraprism.schema.usage_parts`. `has_unpriced_usage`: the response has usage that changes the bill and that has no
     rate.
@@ -69,6 +71,9 @@ class SpanFields(NamedTuple):
     total_tokens: int | None
     is_stream_end: bool | None
     duration_ms: int | None
+    stated_cost: Decimal | None
+    cost_is_of_provider: bool | None
+    cost_is_in_usd: bool | None
 
     region: str | None
     speed: str | None
@@ -98,6 +103,9 @@ READERS: Final[dict[str, Reader]] = {
     "time_to_first_token_ms": values.seconds,
     "service_tier": values.tier,
     "reported_cost_usd": values.money,
+    "stated_cost": values.money,
+    "cost_is_of_provider": values.flag,
+    "cost_is_in_usd": values.flag,
     "region": values.modifier,
     "speed": values.modifier,
     "usage_parts": values.usage_text,

@@ -238,6 +238,7 @@ NOT_BILLED: Final = (
     *("text_tokens", "image_tokens", "video_tokens", "accepted_prediction_tokens"),
     *("rejected_prediction_tokens", "ephemeral_5m_input_tokens", "web_fetch_requests", "tool_search_requests"),
     *("prompt_cache_miss_tokens", "queue_time", "prompt_time", "completion_time", "total_time", "cost", "cost_details"),
+    *("cost_in_usd_ticks", "estimated_cost", "market_cost", "cached_tokens", "num_cached_tokens"),
 )
 """Names of numbers in a closed usage object that change no bill by themselves."""
 

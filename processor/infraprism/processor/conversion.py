@@ -243,9 +243,12 @@ class _Template(NamedTuple):
     model: str
     tier: str
     deployment: str | None
+    is_free: bool
     region: str | None
 
 
+_FREE_MODEL: Final = ":free"
+"""The end of the names of OpenRouter's free models."""
 _templates: Final[dict[tuple[object, ...], _Template]] = {}
 MAX_TEMPLATES: Final = 1024
 """Templates cached. An application has some tens; a backend has those of many applications."""
@@ -313,16 +316,19 @@ def _template(call: Candidate) -> _Template:
     )
     # On Azure the request model is the deployment, and the user's price file may have a price for it.
     deployment = span_fields.request_model if provider == "azure" else None
+    models = (span_fields.request_model, span_fields.response_model)
+    is_free = any(name is not None and name.endswith(_FREE_MODEL) for name in models)
     if provider == "anthropic":
         deployment = span_fields.speed  # fast mode is priced like a kind of deployment
     tier, region = span_fields.service_tier or "standard", span_fields.region or region_of(span_fields.host)
-    return _Template(event, provider, model or "", tier, deployment, region)
+    return _Template(event, provider, model or "", tier, deployment, is_free, region)
 
 
 def _cost(template: _Template, parsed: ParsedSpan, start_ns: int) -> tuple[Decimal | None, str]:
     """Cost and cost status: the cost that the provider reported, else the price of the usage at the start time."""
     reported = parsed.span_fields.reported_cost_usd
-    if reported is not None:
+    if reported or (reported is not None and template.is_free):
+        # Gateways report 0 for the other models if they do not bill the call themselves.
         return reported, "provider_reported"
     usage = parsed.usage
     if usage.input_tokens is None and usage.output_tokens is None:

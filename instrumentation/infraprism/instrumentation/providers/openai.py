@@ -6,24 +6,36 @@ Field names are from the published API reference: `usage` of chat completions, o
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 from infraprism.instrumentation import background
 from infraprism.instrumentation import conventions as key
 from infraprism.instrumentation.api_client import ClientPackage
 from infraprism.instrumentation.providers import openai_output
-from infraprism.instrumentation.usage_reader import CLOSED, IGNORED, Operation, StreamEvent, Table
+from infraprism.instrumentation.usage_reader import (
+    CLOSED,
+    IGNORED,
+    Derived,
+    Operation,
+    StreamEvent,
+    Table,
+    amount,
+    get_field,
+    usd,
+)
 
 # Fields of usage that change no bill by themselves: totals, parts that are priced as the whole, costs, durations. Each
 # other number is usage without a rate. Sources, read on 2026-11-30: the API references of OpenAI, Azure, DeepSeek,
 # Groq, xAI, Mistral, OpenRouter, SambaNova and Perplexity.
 _NO_FEE: Final[Table] = dict.fromkeys(
     (
-        *("total_tokens", "cached_tokens", "num_cached_tokens", "prompt_cache_miss_tokens", "is_byok"),
+        *("cached_tokens", "num_cached_tokens", "prompt_cache_miss_tokens", "is_byok"),
         *("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"),
         *("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"),
-        *("cost", "cost_details", "cost_in_usd_ticks", "estimated_cost", "market_cost"),
+        *("cost_details", "market_cost"),
         *("queue_time", "prompt_time", "completion_time", "total_time", "latency_checkpoint"),
         *("start_time", "end_time", "time_to_first_token", "total_latency", "total_tokens_per_sec", "acceptance_rate"),
         *("completion_tokens_per_sec", "completion_tokens_after_first_per_sec"),
@@ -37,34 +49,86 @@ _OUTPUT_TEXT: Final[Table] = dict.fromkeys(
 )
 _SERVER_TOOLS: Final[Table] = {**CLOSED, "web_search_requests": key.WEB_SEARCHES}  # gateways in front of Anthropic
 
+
+def _cost(usage: Mapping[str, Any]) -> str | None:
+    """`usage.cost`: a number in USD (OpenRouter and other gateways), or an object with `total_cost` (Perplexity).
+
+    With the user's own key OpenRouter bills its fee, and the provider bills `upstream_inference_cost` in addition:
+    https://openrouter.ai/docs/use-cases/usage-accounting. With OpenRouter's key the upstream cost is part of `cost`.
+    Older responses have no `is_byok`; their fee is a small part of the upstream cost.
+    """
+    reported = usage["cost"]
+    cost = amount(reported)
+    if cost is None:
+        # https://docs.perplexity.ai/api-reference: the sum of tokens and fees, in USD.
+        is_usd = get_field(reported, "currency") in (None, "USD")
+        cost = amount(get_field(reported, "total_cost")) if is_usd else None
+        return None if cost is None else usd(cost)
+    upstream = amount(get_field(usage.get("cost_details"), "upstream_inference_cost"))
+    is_own_key = usage.get("is_byok")
+    if is_own_key is None:
+        is_own_key = upstream is not None and upstream > cost
+    if is_own_key is not True:
+        return usd(cost)
+    return None if not upstream else usd(cost + upstream)
+
+
+def _cost_of_ticks(usage: Mapping[str, Any]) -> str | None:
+    """xAI: what was billed, in ticks of 1e-10 USD; https://docs.x.ai/developers/cost-tracking."""
+    ticks = usage["cost_in_usd_ticks"]
+    return usd(Decimal(ticks).scaleb(-10).normalize()) if type(ticks) is int and 0 <= ticks <= _MAX_TICKS else None
+
+
+_MAX_TICKS: Final = 10**20
+
+
+def _estimated_cost(usage: Mapping[str, Any]) -> str | None:
+    """DeepInfra: the cost of the call in USD; https://deepinfra.com/docs/openai_api."""
+    cost = amount(usage["estimated_cost"])
+    return None if cost is None else usd(cost)
+
+
+_REPORTED_COST: Final[Table] = {
+    "estimated_cost": Derived(key.REPORTED_COST_USD, _estimated_cost),
+    "cost_in_usd_ticks": Derived(key.REPORTED_COST_USD, _cost_of_ticks),
+    "cost": Derived(key.REPORTED_COST_USD, _cost),
+}
+_USAGE: Final[Table] = {
+    **_NO_FEE,
+    "prompt_tokens": key.INPUT_TOKENS,
+    "prompt_cache_hit_tokens": key.CACHE_READ_TOKENS,  # DeepSeek's older name for cached_tokens
+    "cached_tokens": key.CACHE_READ_TOKENS,  # Moonshot
+    "cache_read_input_tokens": key.CACHE_READ_TOKENS,  # gateways, from Anthropic
+    "cache_creation_input_tokens": key.CACHE_WRITE_TOKENS,
+    "prompt_tokens_details": {
+        **_INPUT_MEDIA,
+        "cached_tokens": key.CACHE_READ_TOKENS,
+        "cache_creation": {"ephemeral_5m_input_tokens": IGNORED},  # Alibaba Model Studio
+        "cache_creation_tokens": key.CACHE_WRITE_TOKENS,  # LiteLLM's proxy
+        "cache_creation_input_tokens": key.CACHE_WRITE_TOKENS,  # Alibaba Model Studio
+        "cache_write_tokens": key.CACHE_WRITE_TOKENS,
+        "audio_tokens": key.AUDIO_INPUT_TOKENS,
+    },
+    "completion_tokens": key.OUTPUT_TOKENS,
+    "reasoning_tokens": key.REASONING_TOKENS,  # Perplexity
+    "completion_tokens_details": {
+        **_OUTPUT_TEXT,
+        "reasoning_tokens": key.REASONING_TOKENS,
+        "audio_tokens": key.AUDIO_OUTPUT_TOKENS,
+    },
+    "total_tokens": key.TOTAL_TOKENS,
+    "num_search_queries": key.WEB_SEARCHES,  # Perplexity
+    "server_tool_use": _SERVER_TOOLS,
+    **_REPORTED_COST,
+}
 _COMPLETION: Final[Table] = {
     "id": key.RESPONSE_ID,
     "model": key.RESPONSE_MODEL,
     "service_tier": key.OPENAI_SERVICE_TIER,
-    "usage": {
-        **_NO_FEE,
-        "cache_read_input_tokens": key.CACHE_READ_TOKENS,
-        "cache_creation_input_tokens": key.CACHE_WRITE_TOKENS,
-        "reasoning_tokens": key.REASONING_TOKENS,
-        "num_search_queries": key.WEB_SEARCHES,  # Perplexity
-        "server_tool_use": _SERVER_TOOLS,
-        "prompt_tokens": key.INPUT_TOKENS,
-        "prompt_cache_hit_tokens": key.CACHE_READ_TOKENS,  # DeepSeek's older name for cached_tokens
-        "prompt_tokens_details": {
-            **_INPUT_MEDIA,
-            "cache_creation_tokens": key.CACHE_WRITE_TOKENS,
-            "cached_tokens": key.CACHE_READ_TOKENS,
-            "cache_write_tokens": key.CACHE_WRITE_TOKENS,
-            "audio_tokens": key.AUDIO_INPUT_TOKENS,
-        },
-        "completion_tokens": key.OUTPUT_TOKENS,
-        "completion_tokens_details": {
-            **_OUTPUT_TEXT,
-            "reasoning_tokens": key.REASONING_TOKENS,
-            "audio_tokens": key.AUDIO_OUTPUT_TOKENS,
-        },
-        "cost": key.REPORTED_COST_USD,  # OpenRouter
-    },
+    # Streams of Groq and of Moonshot report the usage there, also if it was not requested.
+    "x_groq": {"usage": _USAGE},
+    "choices": {"usage": _USAGE},
+    "usage": _USAGE,
 }
 _RESPONSE: Final[Table] = {
     "id": key.RESPONSE_ID,
@@ -87,7 +151,8 @@ _RESPONSE: Final[Table] = {
         },
         "output_tokens": key.OUTPUT_TOKENS,
         "output_tokens_details": {**_OUTPUT_TEXT, "reasoning_tokens": key.REASONING_TOKENS},
-        "cost": key.REPORTED_COST_USD,  # OpenRouter
+        "total_tokens": key.TOTAL_TOKENS,
+        **_REPORTED_COST,
     },
     "tool_usage": {**CLOSED, "web_search": {**CLOSED, "num_requests": key.WEB_SEARCHES}},
     "output": openai_output.read,
@@ -124,7 +189,7 @@ def _stored_response(method: str, url: str) -> Operation | None:
     return None if path is None or path.search(url) is None else _STORED_RESPONSE
 
 
-_EMBEDDINGS: Final = Operation("embeddings", {"model": key.RESPONSE_MODEL, "usage": _COMPLETION["usage"]})
+_EMBEDDINGS: Final = Operation("embeddings", {"model": key.RESPONSE_MODEL, "usage": _USAGE})
 
 OPENAI: Final = ClientPackage(
     name="openai",
