@@ -27,7 +27,7 @@ from infraprism.deduplication.call_index import MAX_CALLS, CallIndex
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.enclosing_spans import Enclosing, match_enclosing, only_counted
 from infraprism.deduplication.evidence import AFTER_NS, Evidence, counts_equal, evidence, repeats, response_ids_differ
-from infraprism.deduplication.reported_call import ReportedCall
+from infraprism.deduplication.reported_call import ReportedCall, add_enclosing, has_other_span_of, replace_sum
 from infraprism.deduplication.span_report import SpanReport
 from infraprism.schema.call_context import INSTRUMENTATION_SCOPE
 
@@ -109,7 +109,7 @@ class Deduplicator:
         if match is Enclosing.SUM:
             match = only_counted(nested) or match
         if match is Enclosing.SUM:
-            return _replace_sum(nested)
+            return replace_sum(nested)
         call = match if isinstance(match, ReportedCall) else self._match(report, nested)
         counts = call is None or not call.released
         if call is None:
@@ -182,7 +182,7 @@ class Deduplicator:
         nested = self._calls.take_nested(found.trace_id, found.span_id)
         match = match_enclosing(report, nested) if nested else Enclosing.OWN_CALL
         if match is Enclosing.SUM:
-            _add_enclosing(nested, found)
+            add_enclosing(nested, found)
             self._calls.add_nested(found.trace_id, found.parent_id, nested)
             return
         call = match if isinstance(match, ReportedCall) else self._match_stream_start(report)
@@ -282,7 +282,7 @@ class Deduplicator:
             if not parent_id:
                 break
             call = self._calls.of_span(found.trace_id, parent_id)
-            if call is not None and not _has_other_span_of(found.scope, call, parent_id):
+            if call is not None and not has_other_span_of(found.scope, call, parent_id):
                 outer = next(r for r in call.reports if r.candidate.span_id == parent_id)
                 if isinstance(match_enclosing(outer, [ReportedCall(report, 0.0)]), ReportedCall):
                     return call
@@ -383,25 +383,6 @@ class Deduplicator:
     def _take_released(self) -> list[Candidate]:
         released, self._released = self._released, []
         return released
-
-
-def _add_enclosing(calls: Sequence[ReportedCall], outer: Candidate) -> None:
-    for call in calls:
-        if not call.released:
-            call.enclosing.append(outer)
-
-
-def _replace_sum(calls: Sequence[ReportedCall]) -> bool:
-    """Count an event instead of the calls that it sums up. False if one of them was released before."""
-    if any(call.released for call in calls):
-        return False
-    for call in calls:
-        call.released = True
-    return True
-
-
-def _has_other_span_of(scope: str, call: ReportedCall, span_id: int) -> bool:
-    return any(r.candidate.scope == scope and r.candidate.span_id != span_id for r in call.reports)
 
 
 def _is_sibling(one: Candidate, other: Candidate) -> bool:

@@ -166,3 +166,24 @@ def _completed_usage(exact: SpanReport, reports: Sequence[SpanReport]) -> Usage:
         missing = {name: value for name, value in other._asdict().items() if getattr(usage, name) is None}
         usage = usage._replace(**missing)
     return usage
+
+
+def add_enclosing(calls: Sequence[ReportedCall], outer: Candidate) -> None:
+    """Add an enclosing span to the calls that are not released."""
+    for call in calls:
+        if not call.released:
+            call.enclosing.append(outer)
+
+
+def replace_sum(calls: Sequence[ReportedCall]) -> bool:
+    """Count an event instead of the calls that it sums up. False if one of them was released before."""
+    if any(call.released for call in calls):
+        return False
+    for call in calls:
+        call.released = True
+    return True
+
+
+def has_other_span_of(scope: str, call: ReportedCall, span_id: int) -> bool:
+    """Whether a span of the scope other than this one reports the call."""
+    return any(r.candidate.scope == scope and r.candidate.span_id != span_id for r in call.reports)

@@ -40,7 +40,7 @@ _SUMS: Final = (
     " if(count() = 0, NULL, round(countIf(NOT success) / count(), 4)) AS error_rate"
 )
 _SUMMED: Final = ("unpriced_events", "failed_events", "unpriced_failed_events", "error_rate")
-"""The columns of `_SUMS` that the summary contains besides cost and events."""
+"""The columns of `_SUMS` of the summary, in addition to cost and events."""
 
 
 def _groups(values: list[str]) -> list[str]:
