@@ -29,6 +29,8 @@ CANDIDATE: Final = "candidate"
 TAG_KEY: Final = f"^infraprism[.]tags[.]{fields.TAG_KEY.pattern}$"
 ATTRIBUTION: Final = (fields.ENTITY_TYPE.key, fields.ENTITY_ID.key, fields.SESSION_ID.key)
 _ATTRIBUTION_KEY: Final = f"^(?:{'|'.join(map(re.escape, ATTRIBUTION))}|{TAG_KEY[1:-1]})$"
+_ATTRIBUTION_PREFIX: Final = "^infraprism[.](?:entity_|session_id|tags[.])"
+"""The keys of attribution, before tag keys are folded and checked."""
 _UPPER_TAG_KEY: Final = f"^({re.escape(fields.TAG_PREFIX)}.*[A-Z].*)$"
 _HAS_UPPER_TAG_KEY: Final = f'"{re.escape(fields.TAG_PREFIX)}[^"]*[A-Z]'
 _IS_EVENT: Final = f'scope.name == "{wire.SCOPE_NAME}"'
@@ -314,6 +316,7 @@ def _printable(where: str) -> Iterator[str]:
     is_entity = f"{is_kind} and {matches(entity, f'^{MARK}[^{guards.UNPRINTABLE}]')}"
     # Replacing keys drops the first value of a duplicate key, so only where there is an upper-case key.
     folded = f'replace_all_patterns({where}, "key", {text(_UPPER_TAG_KEY)}, "$1", ToLowerCase, "%s")'
+    yield f"keep_matching_keys({where}, {text(_ATTRIBUTION_PREFIX)})"
     yield when(folded, f"IsMatch(Keys({where}), {text(_HAS_UPPER_TAG_KEY)})")
     yield f"keep_matching_keys({where}, {text(_ATTRIBUTION_KEY)})"
     yield replace_values(where, f"^{MARK}+", "")

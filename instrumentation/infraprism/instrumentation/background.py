@@ -8,6 +8,7 @@ process may have created it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Status, StatusCode
@@ -17,7 +18,6 @@ from infraprism.instrumentation import conventions as key
 from infraprism.schema.call_context import BACKGROUND_PENDING, BACKGROUND_RESULT
 
 if TYPE_CHECKING:
-    from infraprism.instrumentation.tracing import StartSpan
     from infraprism.instrumentation.usage_reader import Attribute
 
 MAX_RESPONSES: Final = 4096
@@ -83,7 +83,7 @@ class StoredResponseSpan:
 
     __slots__ = ("_attributes", "_name", "_start", "_start_ns")
 
-    def __init__(self, start: StartSpan, name: str, attributes: dict[str, Attribute], start_ns: int) -> None:
+    def __init__(self, start: Callable[..., Any], name: str, attributes: dict[str, Attribute], start_ns: int) -> None:
         self._start = start
         self._name = name
         self._attributes = attributes

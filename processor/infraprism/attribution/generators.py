@@ -14,10 +14,7 @@ from __future__ import annotations
 import inspect
 from dis import opmap
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from infraprism.attribution.scope import Attribution
+from typing import Any, Final
 
 _GENERATOR: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _ENTERING: Final = frozenset(("__enter__", "__aenter__", "__exit__", "__aexit__"))
@@ -36,7 +33,7 @@ class OpenGenerator:
 
     def __init__(self, frame: FrameType) -> None:
         self.frame: FrameType | None = frame
-        self.blocks: list[tuple[object, Attribution]] = []
+        self.blocks: list[tuple[object, Any]] = []
 
     def is_running(self) -> bool:
         """Whether the generator runs now: in this thread, in another thread, or in an `await` of its own."""

@@ -12,7 +12,6 @@ from infraprism.cli.rest import Api
 from infraprism.exporter import SettingsError
 from infraprism.exporter.settings import Settings, read_settings
 
-KEY_PREFIX: Final = "ip-"
 _LOCAL: Final = ("localhost", "127.0.0.1", "[")
 
 
@@ -49,19 +48,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     if not settings.can_authenticate:
         advice = "Set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it."
         yield Finding("problem", "key", "is not set, so no events are sent", advice)
-    elif not _is_key(settings):
-        advice = (
-            "Set INFRAPRISM_API_KEY to the key that `infraprism serve` printed; it may be the key of another service."
-        )
-        yield Finding("problem", "key", f"does not start with {KEY_PREFIX}, so it is no key of InfraPrism", advice)
     else:
         yield Finding("ok", "key", "is set")
     if not settings.secure and settings.host.partition(":")[0] not in _LOCAL:
         yield Finding("warning", "endpoint", "is not encrypted, and the key is sent to it", "Use an https endpoint.")
-
-
-def _is_key(settings: Settings) -> bool:
-    return settings.api_key is None or settings.api_key.startswith(KEY_PREFIX)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
@@ -75,7 +65,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         return
     api = Api(settings.url, settings.api_key)
     yield from _checked("endpoint", lambda: _health(api))
-    if settings.can_authenticate and _is_key(settings):  # a key of another service is not sent
+    if settings.can_authenticate:
         yield from _checked("key", lambda: _account(api.get("/v1/me"), settings))
 
 
