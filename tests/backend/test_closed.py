@@ -173,7 +173,7 @@ import json, sys
 from pathlib import Path
 from infraprism.backend.store.embedded import EmbeddedDatabase
 database = EmbeddedDatabase(Path(sys.argv[1]))
-columns = "SELECT table, name, type, default_expression FROM system.columns WHERE database = currentDatabase()"
+columns = "SELECT table, name, type FROM system.columns WHERE database IN ('default', 'ingest')"
 print(json.dumps([json.loads(row) for row in database.read(columns + " ORDER BY table, position", {})]))
 database.close()
 """

@@ -58,7 +58,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     gc.set_threshold(*_GC_THRESHOLDS)
     async with AsyncExitStack() as stack:
         try:
-            database = EmbeddedDatabase(settings.data_dir / "store")
+            database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
         except StoreError as error:
             raise StartupError(
                 f"the database in {settings.data_dir} cannot be opened (engine code {error.code}):"

@@ -18,16 +18,12 @@ from infraprism.backend.ingest.entry import framed
 from infraprism.backend.ingest.otlp_requests import EncodedSpans
 from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, RejectedError, Rejection
 from infraprism.backend.store import Database, StoreError
+from infraprism.backend.store.schema import REJECTED
 from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
 _LINGER_S: Final = 0.1
 """How long a request waits for others, which share the fixed cost of a statement."""
 _BATCH_BYTES: Final = 48 * 2**20
-# Errors of the store itself (cannot open, read, write; no space; too many parts), not caused by a request.
-_STORE_CODES: Final = frozenset({74, 75, 76, 228, 243, 252, 425, 1000})
-# The engine cannot parse an entry.
-_UNREADABLE_CODES: Final = frozenset({33, 444, 443, 432, 27, 117, 524})
-
 RejectedSpans = Mapping[str, int]
 """The number of rejected spans of a request, by reason."""
 Outcome = RejectedSpans | Rejection
@@ -63,6 +59,8 @@ class BatchWriter:
         """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:
             raise RejectedError(STOPPING)
+        if not self._database.status().can_store:
+            raise RejectedError(STORE_FAILED)
         waiting = _Waiting(account_id, usage_detail, spans)
         self._waiting.append(waiting)
         self._arrived.set()
@@ -108,28 +106,40 @@ class BatchWriter:
         return batch
 
     def _write_batch(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+        """Write a batch. Only a request that the engine cannot parse is final; every other failure may be retried."""
         try:
             return list(self._write(batch))
         except StoreError as error:
-            if len(batch) > 1 and error.code not in _STORE_CODES:
-                # A request that the engine cannot parse must not fail the others: write each half separately.
-                middle = len(batch) // 2
-                return self._write_batch(batch[:middle]) + self._write_batch(batch[middle:])
-            if error.code in _UNREADABLE_CODES:
-                return [UNREADABLE]
             cause = f"engine code {error.code}"
         except Exception as error:  # noqa: BLE001  # the writer must survive every batch, and every request must complete
             cause = type(error).__name__
+        unreadable = self._unreadable(batch)
+        readable = [waiting for waiting in batch if waiting not in unreadable]
+        if unreadable:
+            outcomes = iter(self._write_batch(readable) if readable else ())
+            return [UNREADABLE if waiting in unreadable else next(outcomes) for waiting in batch]
         _log.warning("a batch of %d requests could not be stored: %s", len(batch), cause)
         return [STORE_FAILED] * len(batch)
 
-    def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
-        requests = list(itertools.islice(self._requests, len(batch)))
-        pieces = [
+    def _unreadable(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
+        """The requests that the engine cannot parse."""
+        if self._database.can_parse(self._pieces(batch, range(len(batch))), statement.LAYOUT):
+            return set()
+        if len(batch) == 1:
+            return set(batch)
+        middle = len(batch) // 2
+        return self._unreadable(batch[:middle]) | self._unreadable(batch[middle:])
+
+    @staticmethod
+    def _pieces(batch: Sequence[_Waiting], requests: Sequence[int]) -> list[bytes]:
+        return [
             piece
             for request, waiting in zip(requests, batch, strict=True)
             for piece in framed(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
         ]
+
+    def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
+        requests = list(itertools.islice(self._requests, len(batch)))
         latest_ms = time.time_ns() // 1_000_000 + MAX_CLOCK_SKEW_MS
         sql = statement.insert(
             duplicate_window.condition((waiting.account_id, waiting.spans.ranges) for waiting in batch),
@@ -137,12 +147,12 @@ class BatchWriter:
             usage_detail=any(waiting.usage_detail for waiting in batch),
             requests=len(batch),
         )
-        self._database.insert(sql, pieces, statement.LAYOUT)
+        self._database.insert(sql, self._pieces(batch, requests), statement.LAYOUT)
         return self._rejected(requests)
 
     def _rejected(self, requests: Sequence[int]) -> list[RejectedSpans]:
         rows = self._database.read(
-            "SELECT request, reason, spans FROM rejected WHERE request BETWEEN {first:UInt64} AND {last:UInt64}",
+            f"SELECT request, reason, spans FROM {REJECTED} WHERE request BETWEEN {{first:UInt64}} AND {{last:UInt64}}",
             {"first": requests[0], "last": requests[-1]},
         )
         found: dict[int, dict[str, int]] = defaultdict(dict)

@@ -17,7 +17,7 @@ from typing import Final
 
 from infraprism.backend.store.database import ENTRIES, Layout
 from infraprism.backend.store.quoting import array, literal
-from infraprism.backend.store.schema import NULLABLE_FIELDS, STORED_FIELDS
+from infraprism.backend.store.schema import INBOX, NULLABLE_FIELDS, STORED_FIELDS
 from infraprism.schema import fields
 from infraprism.schema.fields import FIELDS, Field
 from infraprism.schema.wire import SCOPE_NAME
@@ -79,7 +79,7 @@ def insert(known: str, *, latest_ms: int, usage_detail: bool, requests: int) -> 
     """
     names = ", ".join(field.name for field in _stored(usage_detail=usage_detail))
     return f"""
-INSERT INTO inbox (request, reason, account, id, timestamp, {names})
+INSERT INTO {INBOX} (request, reason, account, id, timestamp, {names})
 SELECT request, reason, account, id, timestamp, {names}
 FROM ({_checked(latest_ms, usage_detail=usage_detail)})
 WHERE reason != '' OR (account, id) NOT IN (SELECT account, id FROM events WHERE {known})

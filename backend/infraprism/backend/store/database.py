@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Final, Protocol
 
+from infraprism.backend.store.status import StoreStatus
+
 ENTRIES: Final = "entries_of_this_batch"
 """Placeholder in the SQL of an INSERT for the table function that reads its data."""
 
@@ -44,6 +46,12 @@ class Database(Protocol):
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+
+    def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
+        """Whether the engine can parse `pieces`. Nothing of the store is read or written."""
+
+    def status(self) -> StoreStatus:
+        """Whether events can be stored now."""
 
     def close(self) -> None:
         """Wait for running statements, then close the files."""

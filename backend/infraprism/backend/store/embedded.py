@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,10 +18,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import schema
 from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
-from infraprism.backend.store.insert_check import InsertCheck
+from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.quoting import literal
+from infraprism.backend.store.status import FreeSpace, StoreStatus
 
 _READERS: Final = 2
+_GUARD_INTERVAL_S: Final = 1.0
 _READ_SETTINGS: Final = {
     "readonly": "2",
     "max_execution_time": "60",
@@ -28,31 +32,51 @@ _READ_SETTINGS: Final = {
     "output_format_json_quote_decimals": "0",
 }
 
+_log = logging.getLogger(__name__)
+
 
 class EmbeddedDatabase:
     """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
-    Raises StoreError if the directory cannot be opened.
+    `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. Raises StoreError if the directory
+    cannot be opened.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
+        schema.remove_definitions_of_ingest(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
-            schema.create(self._writer.command)
-            self._insert_check = InsertCheck(self._writer, schema.EVENTS)
+            self._writing = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
+            schema.create(self._writer.command)
+            self._space = FreeSpace(directory, reserve_bytes)
+            self._guarding = _client(directory, {})
+            self._guard = PartGuard(
+                self._writer, self._guarding, schema.EVENTS, self._exclusive, lambda: self._space.is_low()
+            )
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
+        self._stopping = threading.Event()
+        self._guard_thread = threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True)
+        self._guard_thread.start()
 
     def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
         """See Database."""
-        with pieces_as_file(pieces) as path, _engine_errors():
+        with self._writing, pieces_as_file(pieces) as path, _engine_errors():
             source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
-            # The path of the schema file is passed: for a schema passed as text the engine keeps a copy in the working
-            # directory.
-            settings = f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
-            self._writer.command(f"{sql.replace(ENTRIES, source)}, {settings}")
-            self._insert_check.verify()
+            self._writer.command(f"{sql.replace(ENTRIES, source)}, {_format_schema(layout)}")
+            self._guard.verify_insert()
+
+    def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
+        """See Database."""
+        with pieces_as_file(pieces) as path:
+            source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
+            settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
+            try:
+                self.read(f"SELECT sum(ignore(*)) AS parsed FROM {source} SETTINGS {settings}", {})
+            except StoreError:
+                return False
+        return True
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """See Database."""
@@ -64,11 +88,44 @@ class EmbeddedDatabase:
             self._idle_readers.put(client)
         return found.splitlines()
 
+    def status(self) -> StoreStatus:
+        """See Database."""
+        reason = None
+        if self._space.is_low():
+            reason = "the disk is nearly full"
+        elif not self._guard.is_attached:
+            reason = "the events table is being restored"
+        return StoreStatus(
+            reason is None, reason, self._space.free_bytes(), self._space.reserve_bytes, self._guard.merges_stopped
+        )
+
     def close(self) -> None:
         """See Database."""
+        self._stopping.set()
+        self._guard_thread.join()
         for _ in range(_READERS):
             self._idle_readers.get().close()
+        self._guarding.close()
         self._writer.close()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Within the block no other statement runs."""
+        with self._writing:
+            readers = [self._idle_readers.get() for _ in range(_READERS)]
+            try:
+                yield
+            finally:
+                for reader in readers:
+                    self._idle_readers.put(reader)
+
+    def _run_guard(self) -> None:
+        while not self._stopping.wait(_GUARD_INTERVAL_S):
+            try:
+                if self._guard.attach():
+                    self._guard.tick()
+            except (ClickHouseError, StoreError, OSError) as error:
+                _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
 
 
 def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
@@ -76,6 +133,12 @@ def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
     for name, value in settings.items():
         client.set_client_setting(name, value)
     return client
+
+
+def _format_schema(layout: Layout) -> str:
+    # The path of the schema file is passed: for a schema passed as text the engine keeps a copy in the working
+    # directory.
+    return f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
 
 
 @contextmanager

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from infraprism.schema import fields
 from infraprism.schema.fields import FIELDS, Field
 
 EVENTS: Final = "events"
-TABLES: Final = (EVENTS, "rejected")
-VIEWS: Final = ("inbox_to_events", "inbox_to_rejected")
-INBOX: Final = "inbox"
+INGEST: Final = "ingest"
+"""The database of what an INSERT passes through. Its tables are in memory: no start and no INSERT writes them."""
+INBOX: Final = f"{INGEST}.inbox"
+REJECTED: Final = f"{INGEST}.rejected"
+_IN_MEMORY: Final = ("rejected", "inbox", "inbox_to_events", "inbox_to_rejected")
+_SETTINGS: Final = {
+    "old_parts_lifetime": 900,
+    "fsync_after_insert": 1,
+    "fsync_part_directory": 1,
+    "min_rows_to_fsync_after_merge": 1,
+    "max_suspicious_broken_parts": 10**9,
+    "max_suspicious_broken_parts_bytes": 10**18,
+    "min_bytes_for_wide_part": 64 * 2**20,
+}
+"""Settings of the stored tables.
+
+Inserted and merged parts are on the disk before they count (fsync). Small parts are written in the compact format, so
+that fsync covers a few files instead of several per column. The sources of a merge are kept until the merged part is
+verified (part_guard.py). The table is loaded even if many parts are damaged; they are reported.
+"""
 
 TOTAL_TOKENS: Final = fields.TOTAL_TOKENS
 """Not stored: an alias column of the events table."""
@@ -22,7 +40,8 @@ NULLABLE_FIELDS: Final = frozenset({fields.INPUT_TOKENS, fields.OUTPUT_TOKENS, T
 """The fields of presence `always` that are absent where the value is not known. Their columns are nullable."""
 
 _COLUMNS: Final = "/* columns of the field table */"
-"""Placeholder in the SQL files."""
+_TABLE_SETTINGS: Final = "/* settings of stored tables */"
+"""Placeholders in the SQL files."""
 _HIGH_CARDINALITY: Final = frozenset({fields.ENTITY_ID, fields.SESSION_ID})
 _MAX_UINT32: Final = 2**32 - 1
 
@@ -36,7 +55,8 @@ def statement(name: str) -> str:
             f"{TOTAL_TOKENS.name} {column_type(TOTAL_TOKENS)}"
             f" ALIAS {fields.INPUT_TOKENS.name} + {fields.OUTPUT_TOKENS.name}"
         )
-    return sql.replace(_COLUMNS, ",\n    ".join(columns))
+    settings = ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items())
+    return sql.replace(_COLUMNS, ",\n    ".join(columns)).replace(_TABLE_SETTINGS, settings)
 
 
 def column_type(field: Field) -> str:
@@ -61,12 +81,25 @@ def column_type(field: Field) -> str:
 
 
 def create(run: Callable[[str], object]) -> None:
-    """Create the tables and views that are missing.
-
-    The inbox and its views hold no data. They are recreated, so that they always match this version.
-    """
-    for view in VIEWS:
-        run(f"DROP VIEW IF EXISTS {view}")
-    run(f"DROP TABLE IF EXISTS {INBOX}")
-    for name in (*TABLES, INBOX, *VIEWS):
+    """Create the tables and views that are missing, and apply the settings of this version."""
+    for view in ("inbox_to_events", "inbox_to_rejected", "inbox", "rejected"):
+        if run(f"EXISTS TABLE default.{view}"):  # of an earlier version
+            run(f"DROP TABLE default.{view}")
+    run(statement(EVENTS))
+    existing = str(
+        run(f"SELECT create_table_query FROM system.tables WHERE table = '{EVENTS}' AND database = 'default'")
+    )
+    changed = [f"{name} = {value}" for name, value in _SETTINGS.items() if f"{name} = {value}" not in existing]
+    if changed:
+        run(f"ALTER TABLE {EVENTS} MODIFY SETTING {', '.join(changed)}")
+    run(f"CREATE DATABASE IF NOT EXISTS {INGEST} ENGINE = Memory")
+    for name in _IN_MEMORY:
         run(statement(name))
+
+
+def remove_definitions_of_ingest(directory: Path) -> None:
+    """Remove the file of the in-memory database, before the engine opens the directory.
+
+    The engine writes it at each start. On a full disk it can be truncated, and the engine could not start.
+    """
+    (directory / "metadata" / f"{INGEST}.sql").unlink(missing_ok=True)

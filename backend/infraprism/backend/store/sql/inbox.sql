@@ -1,5 +1,5 @@
 -- Stores nothing: inserted rows are passed to the views. The columns of a rejected span never reach a table.
-CREATE TABLE IF NOT EXISTS inbox
+CREATE TABLE IF NOT EXISTS ingest.inbox
 (
     request UInt64,
     reason LowCardinality(String),

@@ -1,4 +1,4 @@
-CREATE MATERIALIZED VIEW IF NOT EXISTS inbox_to_events TO events AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS ingest.inbox_to_events TO default.events AS
 SELECT * EXCEPT (request, reason)
-FROM inbox
+FROM ingest.inbox
 WHERE reason = ''

@@ -1,5 +1,5 @@
-CREATE MATERIALIZED VIEW IF NOT EXISTS inbox_to_rejected TO rejected AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS ingest.inbox_to_rejected TO ingest.rejected AS
 SELECT request, reason, count() AS spans
-FROM inbox
+FROM ingest.inbox
 WHERE reason != ''
 GROUP BY request, reason

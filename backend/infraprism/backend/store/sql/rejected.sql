@@ -1,5 +1,5 @@
 -- The number of rejected spans per request and reason; read once, for the response. In memory, the newest rows only.
-CREATE TABLE IF NOT EXISTS rejected
+CREATE TABLE IF NOT EXISTS ingest.rejected
 (
     request UInt64,
     reason LowCardinality(String),

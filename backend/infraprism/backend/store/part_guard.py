@@ -1,0 +1,185 @@
+"""Keeps merges from losing rows: verifies every new part, and restores the sources of a damaged merged part.
+
+The engine keeps the source parts of a merge for `old_parts_lifetime` seconds (sql/events.sql). Within that time the
+merged part is read and compared with its checksums. If it is damaged, the table is detached and attached again without
+it: the engine then loads the source parts as active parts, and no row is missing.
+
+Merges are stopped while the disk is nearly full, for some time after a damaged merge, and while parts wait for
+verification longer than a quarter of that lifetime.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from infraprism.backend.store.database import StoreError
+from infraprism.backend.store.parts import BROKEN, Part, active_parts, is_intact, rows_of
+
+OLD_PARTS_LIFETIME_S: Final = 900
+"""As in the settings of the tables."""
+_MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
+_FIRST_BACKOFF_S: Final = 10.0
+_MAX_BACKOFF_S: Final = 1800.0
+_ATTACH_ATTEMPTS: Final = 50
+_DETACHED: Final = "detached"
+DAMAGED_PREFIX: Final = "damaged_"
+"""Of the name of a part that was moved to the directory of detached parts because it is damaged."""
+
+_log = logging.getLogger(__name__)
+
+
+class PartGuard:
+    """Guards the parts of one table.
+
+    `exclusive` is a context manager: within it no other statement uses the table. `is_short` tells whether space is
+    short. `writer` is used by `verify_insert`; `client` by `tick`, which another thread may call at the same time.
+    """
+
+    def __init__(
+        self,
+        writer: Client,
+        client: Client,
+        table: str,
+        exclusive: Callable[[], AbstractContextManager[object]],
+        is_short: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer = writer
+        self._client = client
+        self._table = table
+        self._exclusive = exclusive
+        self._is_short = is_short
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting_since: dict[str, float] = {}
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._resume_s = float("-inf")
+        self.merges_stopped = False
+        self.is_attached = True
+        found = active_parts(client, table)
+        # The sources of an older part are removed at a start. The engine has compared the sizes of its files.
+        self._verified = {part.name for part in found if part.level == 0 or part.age_s > 2 * OLD_PARTS_LIFETIME_S}
+
+    def verify_insert(self) -> None:
+        """Verify the parts of an INSERT that has returned. Raises StoreError if one is damaged; its rows are removed.
+
+        Called by the thread that inserts, which holds the table.
+        """
+        # A part that was merged in the meantime is no longer active. The merge has read and compared all of it.
+        inserted = active_parts(self._writer, self._table, "level = 0")
+        with self._lock:
+            new = [part for part in inserted if part.name not in self._verified]
+        damaged = [part for part in new if not is_intact(self._writer, self._table, part)]
+        with self._lock:
+            # A removed part is not added: the engine reuses its name.
+            self._verified.update(part.name for part in new if part not in damaged)
+        if damaged:
+            self._reload(self._writer, damaged, acknowledged=False)
+            raise StoreError(BROKEN)
+
+    def tick(self) -> None:
+        """Verify all new parts, and start or stop merges. Called about once a second."""
+        self._control_merges()
+        now_s = self._clock()
+        parts = active_parts(self._client, self._table)
+        with self._lock:
+            self._verified.intersection_update(part.name for part in parts)
+            new = [part for part in parts if part.name not in self._verified and part.level > 0]
+        self._waiting_since = {part.name: self._waiting_since.get(part.name, now_s) for part in new}
+        damaged = []
+        for part in new:
+            if is_intact(self._client, self._table, part):
+                with self._lock:
+                    self._verified.add(part.name)
+                self._waiting_since.pop(part.name, None)
+                self._backoff_s = _FIRST_BACKOFF_S
+            else:
+                damaged.append(part)
+        if damaged:
+            self._resume_s = self._clock() + self._backoff_s
+            self._backoff_s = min(self._backoff_s * 2, _MAX_BACKOFF_S)
+            self._control_merges()
+            with self._exclusive():
+                self._reload(self._client, damaged, acknowledged=True)
+        self._control_merges()
+
+    def attach(self) -> bool:
+        """Attach the table if an earlier attempt failed. Returns whether it is attached."""
+        if not self.is_attached:
+            with self._exclusive():
+                self._attach(self._client)
+        return self.is_attached
+
+    def _control_merges(self) -> None:
+        now_s = self._clock()
+        is_late = any(now_s - since_s > _MAX_WAIT_S for since_s in self._waiting_since.values())
+        stop = is_late or now_s < self._resume_s or self._is_short()
+        if stop != self.merges_stopped:
+            self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {self._table}")
+            self.merges_stopped = stop
+
+    def _reload(self, client: Client, damaged: Sequence[Part], *, acknowledged: bool) -> None:
+        """Load the table without the damaged parts. Rows of a merged part are then read from its sources."""
+        client.command(f"DETACH TABLE {self._table}")
+        self.is_attached = False
+        moved = {}
+        for part in damaged:
+            target = part.files.parent / _DETACHED / f"{DAMAGED_PREFIX}{part.name}"
+            if target.exists():
+                shutil.rmtree(target)
+            part.files.rename(target)
+            moved[part] = target
+        self._attach(client)
+        if not self.is_attached:
+            raise StoreError(BROKEN)
+        for part, target in moved.items():
+            self._forget(client, part, target, acknowledged=acknowledged)
+
+    def _attach(self, client: Client) -> None:
+        for _ in range(_ATTACH_ATTEMPTS):
+            try:
+                client.command(f"ATTACH TABLE {self._table}")
+            except ClickHouseError as error:
+                _log.warning("the table %s cannot be attached: engine code %s", self._table, getattr(error, "code", 0))
+                threading.Event().wait(0.1)
+            else:
+                self.is_attached = True
+                # A table is attached with merges started.
+                self.merges_stopped = False
+                return
+
+    def _forget(self, client: Client, part: Part, moved: Path, *, acknowledged: bool) -> None:
+        """Delete a damaged part if none of its rows is missing."""
+        if not acknowledged:
+            shutil.rmtree(moved)
+            _log.warning("the disk did not store a part with %d rows: their requests are rejected", part.rows)
+            return
+        (found,) = rows_of(
+            client,
+            "SELECT sum(rows) AS rows FROM system.parts WHERE database = currentDatabase() AND table = {table:String}"
+            " AND active AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
+            " AND max_block_number <= {last:Int64}",
+            {
+                "table": self._table,
+                "partition": part.partition_id,
+                "first": part.min_block_number,
+                "last": part.max_block_number,
+            },
+        )
+        if found["rows"] == part.rows:
+            shutil.rmtree(moved)
+            _log.warning("the disk did not store a merged part with %d rows: its sources were restored", part.rows)
+        else:
+            _log.error(
+                "the part %s is damaged: %d of its %d rows are missing", part.name, part.rows - found["rows"], part.rows
+            )

@@ -1,0 +1,113 @@
+"""The parts of a table: the files that the engine writes once and never changes.
+
+The embedded engine can return from a statement, or commit a merge, although a write failed. A truncated file then has
+another size or checksum than its part recorded. `is_intact` finds this for every file of a part:
+
+- `CHECK TABLE ... PART` compares the files that `checksums.txt` lists, `columns.txt` and `serialization.json`.
+- The other files are not compared by it, but a part with a truncated one is not loaded at the next start. They are
+  parsed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from infraprism.backend.store.quoting import literal
+
+NO_SUCH_PART: Final = 232
+BROKEN: Final = 228
+"""The engine's error code for a file that does not have the size recorded in its part."""
+
+
+class Part(NamedTuple):
+    """A part that queries read. `level` is 0 for inserted parts and higher for merged ones."""
+
+    name: str
+    partition_id: str
+    min_block_number: int
+    max_block_number: int
+    level: int
+    rows: int
+    path: str
+    age_s: int
+
+    @property
+    def files(self) -> Path:
+        """The directory of its files."""
+        return Path(self.path)
+
+
+def rows_of(client: Client, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a SELECT."""
+    found = client.raw_query(sql, parameters=dict(parameters or {}), fmt="JSONEachRow")
+    return [json.loads(row) for row in found.splitlines()]
+
+
+def active_parts(client: Client, table: str, condition: str = "true") -> list[Part]:
+    """The active parts of a table that meet a condition."""
+    found = rows_of(
+        client,
+        "SELECT name, partition_id, min_block_number, max_block_number, level, rows, path,"
+        " dateDiff('second', modification_time, now()) AS age_s FROM system.parts"
+        f" WHERE database = currentDatabase() AND table = {{table:String}} AND active AND ({condition})",
+        {"table": table},
+    )
+    return [Part(**row) for row in found]
+
+
+def is_intact(client: Client, table: str, part: Part) -> bool:
+    """Whether every file of a part is as it was written. A part that was merged in the meantime is intact."""
+    check = f"CHECK TABLE {table} PART {literal(part.name)} SETTINGS check_query_single_value_result = 0"
+    try:
+        passed = all(row["is_passed"] for row in rows_of(client, check))
+    except ClickHouseError as error:
+        if getattr(error, "code", None) == NO_SUCH_PART:
+            return True
+        raise
+    return passed and unlisted_files_are_complete(part.files)
+
+
+def unlisted_files_are_complete(files: Path) -> bool:
+    """Whether the files of a part that `checksums.txt` does not list are complete. A missing optional file is."""
+    if not (files / "checksums.txt").exists():
+        return not files.exists()
+    for name, is_complete in _UNLISTED.items():
+        try:
+            text = (files / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError):
+            return False
+        if not is_complete(text):
+            return False
+    return True
+
+
+def _substreams_are_complete(text: str) -> bool:
+    """`version`, the number of columns, and for each column the number of its streams and one line per stream."""
+    header, _, rest = text.partition("\n")
+    count, _, rest = rest.partition("\n")
+    columns = re.fullmatch(r"([0-9]+) columns:", count)
+    if columns is None or not header.startswith("columns substreams version:") or not rest.endswith("\n"):
+        return False
+    lines = iter(rest.splitlines())
+    for _ in range(int(columns[1])):
+        streams = re.match(r"([0-9]+) substreams for column ", next(lines, ""))
+        if streams is None or not all(next(lines, "").startswith("\t") for _ in range(int(streams[1]))):
+            return False
+    return next(lines, None) is None
+
+
+_UNLISTED: Final[Mapping[str, Callable[[str], bool]]] = {
+    "columns_substreams.txt": _substreams_are_complete,
+    "default_compression_codec.txt": lambda text: re.fullmatch(r"CODEC\(.+\)\n?", text) is not None,
+    "metadata_version.txt": str.isdecimal,
+}
+"""The files that the engine reads at a start and that `checksums.txt` does not list, with a check of their text."""

@@ -1,0 +1,54 @@
+"""Whether events can be stored and read now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MAX_RESERVE_BYTES: Final = 2**30
+_RESERVED_SHARE: Final = 0.05
+_RESUME_FACTOR: Final = 1.1
+"""Events are accepted again above this multiple of the reserve, so that it does not change with every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """The state of the store. `reason` says why events cannot be stored, or is None if they can.
+
+    `merges_stopped`: no parts are merged now, because space is short or the disk refused writes.
+    """
+
+    can_store: bool
+    reason: str | None
+    free_bytes: int
+    reserve_bytes: int
+    merges_stopped: bool
+
+
+class FreeSpace:
+    """The free space of the file system of a directory, and the part of it that stays free.
+
+    The reserve is 1 GiB, or 5 % of a small file system. Below it no events are accepted and no parts are merged.
+    """
+
+    def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
+        self._directory = directory
+        self._is_low = False
+        found = os.statvfs(directory)
+        capacity = found.f_blocks * found.f_frsize
+        self.reserve_bytes: Final = (
+            min(_MAX_RESERVE_BYTES, int(capacity * _RESERVED_SHARE)) if reserve_bytes is None else reserve_bytes
+        )
+
+    def free_bytes(self) -> int:
+        """The bytes that this user can still write."""
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
+    def is_low(self) -> bool:
+        """Whether less than the reserve is free. Once low, it stays low until a tenth more than the reserve is free."""
+        factor = _RESUME_FACTOR if self._is_low else 1
+        self._is_low = self.free_bytes() < self.reserve_bytes * factor
+        return self._is_low
