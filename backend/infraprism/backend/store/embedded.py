@@ -52,7 +52,7 @@ class EmbeddedDatabase:
             self._space = FreeSpace(directory, reserve_bytes)
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
-                self._writer, self._guarding, schema.EVENTS, self._exclusive, lambda: self._space.is_low()
+                self._writer, self._guarding, schema.EVENTS, exclusive=self._exclusive, is_short=self._space.is_low
             )
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))

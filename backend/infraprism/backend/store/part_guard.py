@@ -50,6 +50,7 @@ class PartGuard:
         writer: Client,
         client: Client,
         table: str,
+        *,
         exclusive: Callable[[], AbstractContextManager[object]],
         is_short: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
