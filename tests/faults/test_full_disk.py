@@ -1,0 +1,123 @@
+"""No acknowledged event is lost when the disk refuses writes. `make faults` runs many seeds for a longer time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.kit.backend import Backend
+from tests.kit.full_disk import (
+    Filler,
+    Sender,
+    UnavailableError,
+    limit_file_size,
+    quota,
+    remove_sources,
+    start_on_full_disk,
+    stored_ids,
+    tmpfs,
+)
+
+SEEDS: Final = int(os.environ.get("FAULT_SEEDS", "1"))
+SECONDS: Final = float(os.environ.get("FAULT_SECONDS", "5"))
+_GUARD_S: Final = 4.0
+"""After this time each merged part is verified."""
+
+pytestmark = pytest.mark.parametrize("seed", range(SEEDS))
+
+
+@contextlib.contextmanager
+def _available(disk: AbstractContextManager[Path]) -> Iterator[Path]:
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(disk)
+        except UnavailableError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        yield path
+
+
+@pytest.mark.parametrize("ending", ["sigterm", "sigkill", "restart on the full disk"])
+def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, ending: str, seed: int) -> None:
+    chance = random.Random(f"disk {ending} {seed}")
+    with _available(tmpfs(tmp_path / "disk")) as disk:
+        data_dir, sender = disk / "data", Sender(chance)
+        backend = Backend(data_dir)
+        filler = Filler(disk, chance)
+        filler.start()
+        _send_for(sender, backend, SECONDS)
+        if ending == "sigterm":
+            assert backend.stop()[0] == 0
+            filler.stop()
+        elif ending == "sigkill":
+            backend.stop(signal.SIGKILL)
+            filler.stop()
+        else:
+            filler.stop()
+            filler.fill()
+            backend.stop(signal.SIGKILL)
+            start_on_full_disk(data_dir)
+            filler.free()
+        assert sender.statuses[503] > 0
+        _check(data_dir, sender)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_acknowledged_events_are_kept_at_a_file_size_limit(tmp_path: Path, end: signal.Signals, seed: int) -> None:
+    sender = Sender(random.Random(f"file size {end} {seed}"))
+    backend = Backend(tmp_path / "data")
+    limit_file_size(backend)
+    _send_for(sender, backend, 2 * SECONDS)
+    _, errors = backend.stop(end)
+    assert "sources were restored" in errors  # a merge was larger than the limit
+    _check(tmp_path / "data", sender)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Signals, seed: int) -> None:
+    sender = Sender(random.Random(f"quota {end} {seed}"))
+    with _available(quota(tmp_path / "disk")) as limited:
+        backend = Backend(limited / "data")
+        filler = Filler(limited, sender.chance)
+        filler.start()
+        _send_for(sender, backend, SECONDS)
+        backend.stop(end)
+        filler.stop()
+        assert sender.statuses[503] > 0
+        _check(limited / "data", sender)
+
+
+def _send_for(sender: Sender, backend: Backend, seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        sender.send(backend)
+
+
+def _check(data_dir: Path, sender: Sender) -> None:
+    """The events are there after a restart, and when the sources of merged parts are gone."""
+    assert sender.statuses[200] > 0
+    assert sender.statuses[400] == 0
+    assert sender.acknowledged
+    with Backend(data_dir) as backend:
+        _assert_stored(backend, sender)
+        sender.send(backend)
+        assert sender.statuses[400] == 0
+        time.sleep(_GUARD_S)  # the parts are verified by the clock of the server
+    remove_sources(data_dir)
+    with Backend(data_dir) as backend:
+        _assert_stored(backend, sender)
+
+
+def _assert_stored(backend: Backend, sender: Sender) -> None:
+    stored = stored_ids(backend)
+    assert sender.acknowledged - set(stored) == set()
+    assert len(stored) == len(set(stored))
