@@ -72,15 +72,8 @@ def test_requests_are_not_acknowledged_while_the_disk_is_full_and_a_resend_count
         assert "acme-corp" not in errors
 
 
-# Known field numbers with another wire type: parsers may skip or reject them.
-WRONG_WIRE_TYPES = {
-    b"\x08\x01": 400,
-    b"\x0b\x0c": 200,
-    b"\x0d\0\0\0\0": 200,
-    b"\x09" + bytes(8): 200,
-    b"\xa3\x06\xa4\x06": 200,
-}
-"""Bytes appended to a request, and the status of its response."""
+WRONG_WIRE_TYPES = (b"\x08\x01", b"\x0b\x0c", b"\x0d\0\0\0\0", b"\x09" + bytes(8), b"\xa3\x06\xa4\x06")
+"""Known field numbers with another wire type, appended to a request. A protobuf parser skips them; the engine fails."""
 
 
 def test_a_request_that_the_engine_cannot_parse_does_not_affect_others(
@@ -94,8 +87,7 @@ def test_a_request_that_the_engine_cannot_parse_does_not_affect_others(
 
     with ThreadPoolExecutor(17) as pool:
         answers = list(pool.map(send, [*odd, *(request([span(one)]).SerializeToString() for one in good)]))
-    assert [answer.status for answer in answers[: len(odd)]] == list(WRONG_WIRE_TYPES.values())
-    assert [answer.rejected for answer in answers[len(odd) :]] == [0] * len(good)
+    assert [answer.rejected for answer in answers] == [0] * len(answers)
     assert {one.id for one in good} <= {found["id"] for found in backend.events(account)}
 
 

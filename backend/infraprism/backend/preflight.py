@@ -52,9 +52,13 @@ def check_cpu() -> None:
 def absolute(path: Path) -> Path:
     """The absolute path of the data directory: the engine takes no other. Raises StartupError."""
     try:
-        return path.resolve()
+        found = path.resolve()
     except (OSError, RuntimeError, ValueError):
         raise StartupError(f"{path} is not the path of a directory: choose another --data-dir") from None
+    if "?" in str(found):
+        # The engine reads what follows as options, and would write to another directory.
+        raise StartupError(f"{path} contains a question mark: choose another --data-dir")
+    return found
 
 
 class DataDirectory:

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +15,8 @@ from typing import Final
 
 from infraprism.backend.ingest import duplicate_window, statement
 from infraprism.backend.ingest.entry import framed
-from infraprism.backend.ingest.otlp_requests import EncodedSpans
+from infraprism.backend.ingest.fair_queue import FairQueue
+from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, RejectedError, Rejection
 from infraprism.backend.store import Database, StoreError
 from infraprism.backend.store.schema import REJECTED
@@ -24,6 +25,8 @@ from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 _LINGER_S: Final = 0.1
 """How long a request waits for others, which share the fixed cost of a statement."""
 _BATCH_BYTES: Final = 48 * 2**20
+_NORMALIZED_S: Final = 600.0
+"""How long the requests of an account are encoded anew after one that the engine could not parse."""
 RejectedSpans = Mapping[str, int]
 """The number of rejected spans of a request, by reason."""
 Outcome = RejectedSpans | Rejection
@@ -36,32 +39,47 @@ class _Waiting:
     account_id: str
     usage_detail: bool
     spans: EncodedSpans
-    since: float = field(default_factory=time.monotonic)
     outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def size(self) -> int:
+        return len(self.spans.body)
 
 
 class BatchWriter:
     """The only writer of the store.
 
     Statements run one at a time: of two concurrent statements with the same event, neither would see it in the table.
+    If the task of the writer fails, `failed` is set: no request can complete any more, and the process has to end.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: FairQueue[_Waiting] = FairQueue()
+        self._waiting_since_s = 0.0
         self._arrived = asyncio.Event()
         self._closing = False
         self._requests = itertools.count(1)
+        self._normalized_until_s: dict[str, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
+        self.failed = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._on_end)
 
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
         """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:
             raise RejectedError(STOPPING)
-        if not self._database.status().can_store:
+        if self.failed.is_set() or not self._database.status().can_store:
             raise RejectedError(STORE_FAILED)
+        if self._normalized_until_s.get(account_id, 0.0) > time.monotonic():
+            found = await asyncio.to_thread(normalized, spans)
+            if found is None:
+                raise RejectedError(UNREADABLE)
+            spans = found
         waiting = _Waiting(account_id, usage_detail, spans)
+        if not self._waiting:
+            self._waiting_since_s = time.monotonic()
         self._waiting.append(waiting)
         self._arrived.set()
         outcome = await waiting.outcome
@@ -73,13 +91,21 @@ class BatchWriter:
         """Store all accepted requests, then stop."""
         self._closing = True
         self._arrived.set()
-        await self._task
+        await asyncio.wait([self._task])
         self._thread.shutdown()
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the writer of the store failed: %s", type(error).__name__)
+            self.failed.set()
+            for waiting in self._waiting.take(self._waiting.size):
+                waiting.outcome.set_result(STORE_FAILED)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while await self._has_batch():
-            batch = self._next_batch()
+            batch = self._waiting.take(_BATCH_BYTES)
+            self._waiting_since_s = time.monotonic()
             outcomes = await loop.run_in_executor(self._thread, self._write_batch, batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():
@@ -91,19 +117,11 @@ class BatchWriter:
                 return False
             self._arrived.clear()
             await self._arrived.wait()
-        while not self._closing and (remaining_s := self._waiting[0].since + _LINGER_S - time.monotonic()) > 0:
-            if sum(len(waiting.spans.body) for waiting in self._waiting) >= _BATCH_BYTES:
+        while not self._closing and (remaining_s := self._waiting_since_s + _LINGER_S - time.monotonic()) > 0:
+            if self._waiting.size >= _BATCH_BYTES:
                 break
             await asyncio.sleep(min(remaining_s, 0.01))
         return True
-
-    def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        size = len(batch[0].spans.body)
-        while self._waiting and size + len(self._waiting[0].spans.body) <= _BATCH_BYTES:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1].spans.body)
-        return batch
 
     def _write_batch(self, batch: Sequence[_Waiting]) -> list[Outcome]:
         """Write a batch. Only a request that the engine cannot parse is final; every other failure may be retried."""
@@ -113,30 +131,44 @@ class BatchWriter:
             cause = f"engine code {error.code}"
         except Exception as error:  # noqa: BLE001  # the writer must survive every batch, and every request must complete
             cause = type(error).__name__
-        unreadable = self._unreadable(batch)
+        if self._can_parse(batch):
+            _log.warning("a batch of %d requests could not be stored: %s", len(batch), cause)
+            return [STORE_FAILED] * len(batch)
+        unreadable = self._normalize(batch)
         readable = [waiting for waiting in batch if waiting not in unreadable]
-        if unreadable:
-            outcomes = iter(self._write_batch(readable) if readable else ())
-            return [UNREADABLE if waiting in unreadable else next(outcomes) for waiting in batch]
-        _log.warning("a batch of %d requests could not be stored: %s", len(batch), cause)
-        return [STORE_FAILED] * len(batch)
+        if not unreadable and not self._can_parse(readable):
+            unreadable = self._unparsable(readable)
+            readable = [waiting for waiting in batch if waiting not in unreadable]
+        outcomes = iter(self._write_batch(readable) if readable else ())
+        return [UNREADABLE if waiting in unreadable else next(outcomes) for waiting in batch]
 
-    def _unreadable(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
+    def _normalize(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
+        """Encode the requests anew, without unknown fields. Returns those that are no OTLP requests.
+
+        Later requests of the accounts that need it are encoded anew before they join a batch, so that they delay others
+        only once.
+        """
+        unreadable = set()
+        for waiting in batch:
+            found = normalized(waiting.spans)
+            if found is None:
+                unreadable.add(waiting)
+            if found is None or found.body != waiting.spans.body:
+                self._normalized_until_s[waiting.account_id] = time.monotonic() + _NORMALIZED_S
+                waiting.spans = found or waiting.spans
+        return unreadable
+
+    def _unparsable(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
         """The requests that the engine cannot parse."""
-        if self._database.can_parse(self._pieces(batch, range(len(batch))), statement.LAYOUT):
+        if self._can_parse(batch):
             return set()
         if len(batch) == 1:
             return set(batch)
         middle = len(batch) // 2
-        return self._unreadable(batch[:middle]) | self._unreadable(batch[middle:])
+        return self._unparsable(batch[:middle]) | self._unparsable(batch[middle:])
 
-    @staticmethod
-    def _pieces(batch: Sequence[_Waiting], requests: Sequence[int]) -> list[bytes]:
-        return [
-            piece
-            for request, waiting in zip(requests, batch, strict=True)
-            for piece in framed(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
-        ]
+    def _can_parse(self, batch: Sequence[_Waiting]) -> bool:
+        return self._database.can_parse(_pieces(batch, range(len(batch))), statement.LAYOUT)
 
     def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
         requests = list(itertools.islice(self._requests, len(batch)))
@@ -147,7 +179,7 @@ class BatchWriter:
             usage_detail=any(waiting.usage_detail for waiting in batch),
             requests=len(batch),
         )
-        self._database.insert(sql, self._pieces(batch, requests), statement.LAYOUT)
+        self._database.insert(sql, _pieces(batch, requests), statement.LAYOUT)
         return self._rejected(requests)
 
     def _rejected(self, requests: Sequence[int]) -> list[RejectedSpans]:
@@ -160,3 +192,11 @@ class BatchWriter:
             counts = found[row["request"]]
             counts[row["reason"]] = counts.get(row["reason"], 0) + row["spans"]
         return [found.get(request, {}) for request in requests]
+
+
+def _pieces(batch: Sequence[_Waiting], requests: Sequence[int]) -> list[bytes]:
+    return [
+        piece
+        for request, waiting in zip(requests, batch, strict=True)
+        for piece in framed(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
+    ]

@@ -42,6 +42,7 @@ MAX_UNSTORED: Final = 50_000
 MAX_ACCOUNTS: Final = 256
 """Accounts with calls in memory. Beyond it idle accounts are removed."""
 _EVENTS_PER_REQUEST: Final = 10_000
+_SPANS_PER_SLICE: Final = 1_000
 _MARGIN_S: Final = 0.01
 _Result = TypeVar("_Result")
 
@@ -148,7 +149,9 @@ class _AccountWriter:
         else:
             self._adding += 1
             try:
-                unreadable = await self._on_thread(self._add, spans, now_s)
+                # In slices, so that the accounts share the thread.
+                for start in range(0, len(spans), _SPANS_PER_SLICE):
+                    unreadable += await self._on_thread(self._add, spans[start : start + _SPANS_PER_SLICE], now_s)
             except (sqlite3.Error, StoreError):
                 raise RejectedError(STORE_FAILED) from None
             finally:

@@ -13,16 +13,22 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from infraprism.backend.ingest import wire_format
 from infraprism.backend.ingest.rejections import TOO_LARGE, UNREADABLE, RejectedError
 from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan, cleaned_spans
 from infraprism.schema.fields import EARLIEST_TIMESTAMP_MS
 from infraprism.schema.wire import SCOPE_NAME
 
-MAX_SPANS: Final = 50_000
-"""Per request."""
-_MAX_ATTRIBUTES_PER_SPAN: Final = 64
-"""On average over a request; an event has at most 58. Limits the memory that a small body can allocate."""
+MAX_JSON_BYTES: Final = 4 * 2**20
+"""Of a request in JSON encoding, which takes ten times as long to parse as protobuf."""
+_BYTES_PER_BRACKET: Final = 16
+_FREE_BRACKETS: Final = 10_000
+"""Objects and arrays of a JSON request: these, and one per 16 bytes. An event has one per 50 bytes."""
+_MAX_RATIO: Final = 100
+_FREE_INFLATED_BYTES: Final = 2**20
+"""A gzip body may inflate to this size, or to 100 times its size. Events compress to a twentieth."""
 _HOUR_MS: Final = 3_600_000
+_EVENT_SCOPES: Final = frozenset({SCOPE_NAME.encode()})
 
 TimeRanges = dict[int, tuple[int, int]]
 """By hour since 1970: the earliest and the latest start time in that hour, in milliseconds."""
@@ -46,6 +52,7 @@ class ParsedRequest(NamedTuple):
 
 def inflate(body: bytes, limit: int) -> bytes:
     """Decompress a gzip body. Raises RejectedError above `limit` bytes, without decompressing more than that."""
+    limit = min(limit, max(_FREE_INFLATED_BYTES, _MAX_RATIO * len(body)))
     inflater = zlib.decompressobj(wbits=31)
     try:
         plain = inflater.decompress(body, limit + 1)
@@ -61,59 +68,65 @@ def inflate(body: bytes, limit: int) -> bytes:
 def parse_protobuf(body: bytes) -> ParsedRequest:
     """Parse an OTLP request in protobuf encoding. Raises RejectedError."""
     try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError:
+        found = wire_format.outline(body)
+        if found.scopes <= _EVENT_SCOPES:
+            return ParsedRequest(_encoded_spans(body, found))
+        wire_format.limit_nesting(body)
+        return _separated(ExportTraceServiceRequest.FromString(body))
+    except (DecodeError, wire_format.MalformedError):
         raise RejectedError(UNREADABLE) from None
-    return _parsed(request, body)
+    except wire_format.TooManyError:
+        raise RejectedError(TOO_LARGE) from None
 
 
 def parse_json(body: bytes) -> ParsedRequest:
     """Parse an OTLP request in JSON encoding. Raises RejectedError."""
+    if not body.lstrip().startswith(b"{"):
+        raise RejectedError(UNREADABLE)
+    brackets = body.count(b"{") + body.count(b"[")
+    if len(body) > MAX_JSON_BYTES or brackets > _FREE_BRACKETS + len(body) // _BYTES_PER_BRACKET:
+        raise RejectedError(TOO_LARGE)
     request = ExportTraceServiceRequest()
     try:
         decoded = json.loads(body)
         _convert_ids_to_base64(decoded)
         json_format.ParseDict(decoded, request, ignore_unknown_fields=True)
-        return _parsed(request, request.SerializeToString())
+        encoded = request.SerializeToString()
     except (ValueError, TypeError, AttributeError, RecursionError, json_format.ParseError):
         raise RejectedError(UNREADABLE) from None
+    return parse_protobuf(encoded)
 
 
-def _parsed(request: ExportTraceServiceRequest, body: bytes) -> ParsedRequest:
-    spans = _encoded_spans(request, body)
-    is_event_scope = [
-        scoped.scope.name == SCOPE_NAME for group in request.resource_spans for scoped in group.scope_spans
-    ]
-    if all(is_event_scope):
-        return ParsedRequest(spans)
-    events = EncodedSpans(b"", 0, {})
-    if any(is_event_scope):
-        own = _only_event_scopes(request)
-        events = _encoded_spans(own, own.SerializeToString())
-    cleaned, rejected = cleaned_spans(request.resource_spans)
-    return ParsedRequest(events, tuple(cleaned), rejected)
+def normalized(events: EncodedSpans) -> EncodedSpans | None:
+    """The same request, encoded anew and without unknown fields. None if it is not an OTLP request.
+
+    The engine rejects some encodings that protobuf parsers skip, such as a known field of another wire type.
+    """
+    try:
+        wire_format.limit_nesting(events.body)
+        request = ExportTraceServiceRequest.FromString(events.body)
+    except (DecodeError, wire_format.MalformedError, wire_format.TooManyError):
+        return None
+    request.DiscardUnknownFields()
+    return events._replace(body=request.SerializeToString())
 
 
-def _only_event_scopes(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
+def _separated(request: ExportTraceServiceRequest) -> ParsedRequest:
+    """The events and the cleaned spans of a request."""
     own = ExportTraceServiceRequest()
     for group in request.resource_spans:
         kept = own.resource_spans.add(schema_url=group.schema_url)
         kept.resource.CopyFrom(group.resource)
         kept.scope_spans.extend(scoped for scoped in group.scope_spans if scoped.scope.name == SCOPE_NAME)
-    return own
+    body = own.SerializeToString()
+    cleaned, rejected = cleaned_spans(request.resource_spans)
+    return ParsedRequest(_encoded_spans(body, wire_format.outline(body)), tuple(cleaned), rejected)
 
 
-def _encoded_spans(request: ExportTraceServiceRequest, body: bytes) -> EncodedSpans:
-    found = [
-        (span.start_time_unix_nano // 1_000_000, len(span.attributes))
-        for group in request.resource_spans
-        for scoped in group.scope_spans
-        for span in scoped.spans
-    ]
-    if len(found) > MAX_SPANS or sum(count for _, count in found) > _MAX_ATTRIBUTES_PER_SPAN * max(len(found), 1):
-        raise RejectedError(TOO_LARGE)
-    ranges = time_ranges(start_ms for start_ms, _ in found if start_ms >= EARLIEST_TIMESTAMP_MS)
-    return EncodedSpans(body, len(found), ranges)
+def _encoded_spans(body: bytes, found: wire_format.Outline) -> EncodedSpans:
+    starts_ms = (start_ns // 1_000_000 for start_ns in found.starts_ns)
+    ranges = time_ranges(start_ms for start_ms in starts_ms if start_ms >= EARLIEST_TIMESTAMP_MS)
+    return EncodedSpans(body, found.number, ranges)
 
 
 def time_ranges(times_ms: Iterable[int]) -> TimeRanges:

@@ -23,7 +23,7 @@ def server(receiver: Receiver) -> grpc.aio.Server:
         try:
             metadata: Any = context.invocation_metadata() or ()
             account = receiver.authenticate(next((value for key, value in metadata if key == "authorization"), None))
-            with receiver.reservation() as reservation:
+            with receiver.reservation(account) as reservation:
                 reservation.add(len(body))
                 rejected = await receiver.receive(account, body, reservation, encoding="protobuf", compressed=False)
         except RejectedError as error:

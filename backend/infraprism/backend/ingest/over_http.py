@@ -66,7 +66,7 @@ async def _receive(body: _Body, headers: Headers, receiver: Receiver, encoding: 
     content_length = headers.get("content-length", "0")
     if content_length.isdecimal() and int(content_length) > MAX_BODY_BYTES:
         raise RejectedError(TOO_LARGE)
-    with receiver.reservation() as reservation:
+    with receiver.reservation(account) as reservation:
         content = await body.read(reservation)
         return await receiver.receive(
             account, content, reservation, encoding=encoding, compressed=compression == "gzip"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +21,14 @@ Encoding = Literal["protobuf", "json"]
 
 MAX_BODY_BYTES: Final = 16 * 2**20
 """Of one request, compressed and decompressed."""
+_PARSERS: Final = 3
+"""Threads that parse requests. One account uses at most two of them."""
 
 
 class Receiver:
     """Receives OTLP requests. `max_waiting_bytes` limits the memory of requests that are not stored yet.
 
-    Beyond it new requests are rejected with a retryable error.
+    One account gets at most half of what the others leave. Beyond it requests are rejected with a retryable error.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class Receiver:
         self._writer = writer
         self._deduplicating_writer = DeduplicatingWriter(writer, recent_calls)
         self._available_bytes = max_waiting_bytes
-        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="infraprism-parser")
+        self._reserved_bytes: Counter[str] = Counter()
+        self._parsers = ThreadPoolExecutor(_PARSERS, thread_name_prefix="infraprism-parser")
+        self._parsing: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_PARSERS - 1))
 
     def authenticate(self, authorization: str | None) -> Account:
         """The account of an Authorization header. Raises RejectedError."""
@@ -46,36 +50,47 @@ class Receiver:
         return account
 
     @contextmanager
-    def reservation(self) -> Iterator[Reservation]:
+    def reservation(self, account: Account) -> Iterator[Reservation]:
         """Memory for one request, released at the end of the block."""
-        reserved = Reservation(self)
+        reserved = Reservation(self, account.id)
         try:
             yield reserved
         finally:
             self._available_bytes += reserved.size
+            self._reserved_bytes[account.id] -= reserved.size
+            if not self._reserved_bytes[account.id]:
+                del self._reserved_bytes[account.id]
 
-    def reserve(self, size: int) -> None:
-        """Reserve memory. Raises RejectedError if not enough is available."""
-        if size > self._available_bytes:
+    def reserve(self, account_id: str, size: int) -> None:
+        """Reserve memory for an account: at most half of what other accounts leave. Raises RejectedError."""
+        reserved = self._reserved_bytes[account_id]
+        if reserved + size > (self._available_bytes + reserved) // 2:
             raise RejectedError(BUSY)
         self._available_bytes -= size
+        self._reserved_bytes[account_id] += size
 
     async def receive(
         self, account: Account, body: bytes, reservation: Reservation, *, encoding: Encoding, compressed: bool
     ) -> RejectedSpans:
         """Store the events of a request. Returns the number of rejected spans by reason. Raises RejectedError."""
-        loop = asyncio.get_running_loop()
-        if compressed:
-            body = await loop.run_in_executor(self._parsers, inflate, body, MAX_BODY_BYTES)
-            reservation.add(len(body))
-        parse = parse_json if encoding == "json" else parse_protobuf
-        request: ParsedRequest = await loop.run_in_executor(self._parsers, parse, body)
+        async with self._parsing[account.id]:
+            request = await self._parse(body, reservation, encoding=encoding, compressed=compressed)
         rejected = Counter(request.rejected)
         if request.events.number:
             rejected.update(await self._store_events(account, request.events))
         if request.cleaned:
             rejected.update(await self._deduplicating_writer.store(account, request.cleaned))
         return rejected
+
+    async def _parse(
+        self, body: bytes, reservation: Reservation, *, encoding: Encoding, compressed: bool
+    ) -> ParsedRequest:
+        loop = asyncio.get_running_loop()
+        if compressed:
+            body = await loop.run_in_executor(self._parsers, inflate, body, MAX_BODY_BYTES)
+            reservation.add(len(body))
+        parse = parse_json if encoding == "json" else parse_protobuf
+        return await loop.run_in_executor(self._parsers, parse, body)
 
     async def _store_events(self, account: Account, events: EncodedSpans) -> RejectedSpans:
         admitted = await self._deduplicating_writer.admitted(account, events)
@@ -95,13 +110,14 @@ class Receiver:
 class Reservation:
     """The memory that one request holds until its response is sent."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, account_id: str) -> None:
         self._receiver = receiver
+        self._account_id = account_id
         self.size = 0
 
     def add(self, size: int) -> None:
         """Reserve more. Raises RejectedError if not enough is available, or if the request is too large."""
         if size > MAX_BODY_BYTES:
             raise RejectedError(TOO_LARGE)
-        self._receiver.reserve(size)
+        self._receiver.reserve(self._account_id, size)
         self.size += size
