@@ -81,6 +81,15 @@ class Accounts:
         if not any(column[1] == "revoked_at" for column in self._db.execute("PRAGMA table_info(keys)")):
             self._db.execute("ALTER TABLE keys ADD COLUMN revoked_at TEXT")
 
+    def secret(self, name: str) -> bytes:
+        """A random key of this installation, 32 bytes, created at first use."""
+        with self._lock:
+            self._db.execute(
+                "INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, secrets.token_bytes(32))
+            )
+            (found,) = self._db.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
+        return bytes(found)
+
     def begin(self) -> None:
         """Start a transaction. Until `commit` its changes are visible to this object only; `close` discards them."""
         with self._lock:
