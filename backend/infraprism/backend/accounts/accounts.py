@@ -75,7 +75,8 @@ class Accounts:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
         self._cache: dict[bytes, tuple[float, Account | None]] = {}
-        self._db.execute("PRAGMA journal_mode = WAL")
+        # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
+        self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(resources.files(__package__).joinpath("accounts.sql").read_text(encoding="utf-8"))
         if not any(column[1] == "revoked_at" for column in self._db.execute("PRAGMA table_info(keys)")):
