@@ -35,3 +35,4 @@ TOO_LARGE: Final = Rejection(413, 8, "the request is too large: send fewer spans
 BUSY: Final = Rejection(429, 8, "the server is overloaded: retry the request later", 1)
 STORE_FAILED: Final = Rejection(503, 14, "the store cannot accept events now: retry the request later", 5)
 STOPPING: Final = Rejection(503, 14, "the server is stopping: retry the request later", 5)
+TOO_SLOW: Final = Rejection(503, 14, "the request took too long to arrive: retry it", 1)
