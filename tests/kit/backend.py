@@ -112,6 +112,17 @@ class Backend:
         self.key = key or ""
         self.lines: list[str] = []
         self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, limits=limits, files=files)
+        self._wait_until_ready()
+
+    @classmethod
+    def running(cls, process: subprocess.Popen[str], data_dir: Path, key: str = KEY) -> Self:
+        """A backend in a process that the caller has started."""
+        backend = cls.__new__(cls)
+        backend.data_dir, backend.key, backend.lines, backend.process = data_dir, key, [], process
+        backend._wait_until_ready()
+        return backend
+
+    def _wait_until_ready(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
