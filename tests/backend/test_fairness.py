@@ -47,7 +47,7 @@ def test_an_account_cannot_use_all_threads_of_the_query_pool() -> None:
         release.set()
         assert await asyncio.gather(*slow) == [b"1"] * MAX_QUEUED
         assert await pool.run("busy", lambda: b"again") == b"again"
-        pool.close()
+        await pool.close(release.set)
 
     asyncio.run(run())
 

@@ -84,7 +84,7 @@ def test_the_data_directory_may_be_any_relative_path(tmp_path: Path, given: str)
 _FAILURES = (
     "serving.EmbeddedDatabase = mock.Mock(side_effect=store.StoreError(81))",
     "serving.RecentCalls = mock.Mock(side_effect=OSError('no space'))",
-    "serving.over_grpc.server = lambda _: mock.Mock(add_insecure_port=mock.Mock(side_effect=RuntimeError))",
+    "serving.over_grpc.server = lambda *_: mock.Mock(add_insecure_port=mock.Mock(side_effect=RuntimeError))",
 )
 
 

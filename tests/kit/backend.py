@@ -60,9 +60,11 @@ ATTRIBUTION: dict[str, Any] = {
 }
 PROTOBUF = "application/x-protobuf"
 _RUN = (
-    "import sys; from pathlib import Path; from infraprism.backend.server import Settings, run;"
-    " options = dict(zip(('port', 'grpc_port', 'max_waiting_bytes'), map(int, sys.argv[2:])));"
-    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))"
+    "import json, sys; from pathlib import Path; from infraprism.backend.limits import Limits;"
+    " from infraprism.backend.server import Settings, run;"
+    " options = dict(zip(('port', 'grpc_port', 'max_waiting_bytes'), map(int, sys.argv[3:])));"
+    " limits = Limits(**json.loads(sys.argv[2]));"
+    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), limits=limits, **options)))"
 )
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
 
@@ -92,15 +94,35 @@ class Answer(NamedTuple):
 
 
 class Backend:
-    """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one."""
+    """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one.
+
+    `limits` are arguments of `Limits`; `files` is the limit of open files of the process.
+    """
 
     def __init__(
-        self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None, port: int = 0
+        self,
+        data_dir: Path,
+        key: str | None = KEY,
+        max_waiting_bytes: int | None = None,
+        port: int = 0,
+        limits: Mapping[str, float] | None = None,
+        files: int | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.key = key or ""
         self.lines: list[str] = []
-        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes)
+        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, limits=limits, files=files)
+        self._wait_until_ready()
+
+    @classmethod
+    def running(cls, process: subprocess.Popen[str], data_dir: Path, key: str = KEY) -> Self:
+        """A backend in a process that the caller has started."""
+        backend = cls.__new__(cls)
+        backend.data_dir, backend.key, backend.lines, backend.process = data_dir, key, [], process
+        backend._wait_until_ready()
+        return backend
+
+    def _wait_until_ready(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -180,14 +202,25 @@ def start(
     key: str | None = KEY,
     max_waiting_bytes: int | None = None,
     prices: Path | None = None,
+    limits: Mapping[str, float] | None = None,
+    files: int | None = None,
 ) -> subprocess.Popen[str]:
     """Start the server process."""
     variables = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
     environment = clean_environment(**{name: value for name, value in variables.items() if value})
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     options = (port, grpc_port, max_waiting_bytes)
+    limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
     return subprocess.Popen(
-        [sys.executable, "-c", _RUN, str(data_dir), *(str(one) for one in options if one is not None)],
+        [
+            *limited,
+            sys.executable,
+            "-c",
+            _RUN,
+            str(data_dir),
+            json.dumps(dict(limits or {})),
+            *(str(one) for one in options if one is not None),
+        ],
         env=environment,
         cwd=data_dir.parent,
         stdout=subprocess.PIPE,

@@ -16,6 +16,8 @@ from infraprism.backend.api.authentication import AuthenticationMiddleware, auth
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
+from infraprism.backend.limits import Limits
+from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
 
 _LOW_DISK_BYTES: Final = 2**30
@@ -34,6 +36,7 @@ class Services(NamedTuple):
     receiver: Receiver
     queries: QueryPool
     data_dir: Path
+    limits: Limits
 
 
 def application(services: Services) -> FastAPI:
@@ -41,6 +44,7 @@ def application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
+    app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     _add_otlp_routes(app, services)
     _add_rest_routes(app, services)
     return app
@@ -49,7 +53,7 @@ def application(services: Services) -> FastAPI:
 def _add_otlp_routes(app: FastAPI, services: Services) -> None:
     @app.post("/v1/traces", include_in_schema=False)
     async def traces(request: Request) -> Response:
-        return await over_http.export(request, services.receiver)
+        return await over_http.export(request, services.receiver, services.limits)
 
     @app.post("/v1/logs", include_in_schema=False)
     @app.post("/v1/metrics", include_in_schema=False)

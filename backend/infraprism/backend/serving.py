@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -15,17 +15,21 @@ import uvicorn
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
+from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
 
-_GRACE_S: Final = 15
+_ACCEPTED_AT_ONCE: Final = 32
+"""Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
+_BACKLOG: Final = 1024
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -53,6 +57,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
 
     Raises StartupError.
     """
+    raise_file_limit()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     async with AsyncExitStack() as stack:
@@ -75,43 +80,66 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
         stack.push_async_callback(receiver.close)
         queries = QueryPool()
-        stack.callback(queries.close)
-        grpc_port = await _start_grpc(settings, receiver, stack)
-        await _start_http(Services(accounts, database, receiver, queries, settings.data_dir), listening, stack)
+        stack.push_async_callback(queries.close, database.cancel_long_reads)
+        listeners = _Listeners(settings.limits)
+        stack.push_async_callback(listeners.stop)
+        grpc_port = await listeners.start_grpc(settings, receiver)
+        services = Services(accounts, database, receiver, queries, settings.data_dir, settings.limits)
+        await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 
 
-async def _start_grpc(settings: Settings, receiver: Receiver, stack: AsyncExitStack) -> int:
-    server = over_grpc.server(receiver)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    try:
-        port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
-    except RuntimeError:
-        raise StartupError(
-            f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
-        ) from None
-    await server.start()
-    stack.push_async_callback(server.stop, _GRACE_S)
-    return port
+class _Listeners:
+    """The gRPC and the HTTP listener. They stop at the same time."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._stops: list[Callable[[], Awaitable[None]]] = []
 
-async def _start_http(services: Services, listening: socket.socket, stack: AsyncExitStack) -> None:
-    server = _HttpServer(
-        uvicorn.Config(
-            application(services),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=_GRACE_S,
+    async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
+        """Returns the port. Raises StartupError."""
+        server = over_grpc.server(receiver, self._limits)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except RuntimeError:
+            raise StartupError(
+                f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
+            ) from None
+        await server.start()
+        self._stops.append(lambda: server.stop(self._limits.stop_timeout_s))
+        return port
+
+    async def start_http(self, services: Services, listening: socket.socket) -> None:
+        """Returns when requests are accepted."""
+        connections = Connections(self._limits)
+        server = _HttpServer(
+            uvicorn.Config(
+                application(services),
+                http=protocol(connections),
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                backlog=_ACCEPTED_AT_ONCE,
+                timeout_keep_alive=self._limits.idle_timeout_s,
+                h11_max_incomplete_event_size=self._limits.header_bytes,
+                timeout_graceful_shutdown=self._limits.stop_timeout_s,
+            )
         )
-    )
-    task = asyncio.create_task(server.serve(sockets=[listening]))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
 
-    async def stop() -> None:
-        server.should_exit = True
-        await task
+        async def stop() -> None:
+            server.should_exit = True
+            await task
+            connections.end_all()
 
-    stack.push_async_callback(stop)
-    await server.accepting.wait()
+        self._stops.append(stop)
+        await server.accepting.wait()
+        listening.listen(_BACKLOG)  # asyncio has set it to the number of connections that it accepts at once
+
+    async def stop(self) -> None:
+        """Accept no more requests, and wait for the open ones, at most `stop_timeout_s`."""
+        await asyncio.gather(*(stop() for stop in self._stops))

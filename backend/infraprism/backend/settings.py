@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from infraprism.backend.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +24,4 @@ class Settings:
     grpc_port: int = 4317
     max_waiting_bytes: int = 256 * 2**20
     reserve_bytes: int | None = None
+    limits: Limits = field(default_factory=Limits)

@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from infraprism.backend.accounts.key_strength import is_guessable
 from infraprism.backend.accounts.plans import SELF_HOSTED
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
@@ -34,8 +36,8 @@ _ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.create
 class InvalidKeyError(ValueError):
     """The text is not a valid API key."""
 
-    def __init__(self) -> None:
-        super().__init__("a key is `ip-` and 13 to 197 letters, digits, - or _")
+    def __init__(self, message: str = "a key is `ip-` and 13 to 197 letters, digits, - or _") -> None:
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,7 @@ class Accounts:
         Raises InvalidKeyError.
         """
         key = key or KEY_PREFIX + secrets.token_urlsafe(32)
-        if not _KEY.fullmatch(key):
-            raise InvalidKeyError
+        _check(key)
         with self._lock:
             self._db.execute(
                 "INSERT INTO keys (hash, prefix, account_id, created_at) VALUES (?, ?, ?, ?)",
@@ -146,8 +147,8 @@ class Accounts:
 
         Raises InvalidKeyError.
         """
-        if key is not None and not _KEY.fullmatch(key):
-            raise InvalidKeyError
+        if key is not None:
+            _check(key)
         return self.add_key(self.add().id, key)
 
     def all(self) -> list[Account]:
@@ -213,6 +214,14 @@ class Accounts:
             self._db.close()
 
 
+def _check(key: str) -> None:
+    """Raises InvalidKeyError for a key that must not be added."""
+    if not _KEY.fullmatch(key):
+        raise InvalidKeyError
+    if is_guessable(key):
+        raise InvalidKeyError("the key is easy to guess: use a random one")
+
+
 def _key_id(hashed: bytes) -> str:
     """The id of a key, from its hash."""
     return _ID_PREFIX + hashed.hex()[:_ID_DIGITS]
@@ -220,6 +229,11 @@ def _key_id(hashed: bytes) -> str:
 
 def _account(row: tuple[Any, ...]) -> Account:
     return Account(row[0], row[1], row[2], row[3], row[4], bool(row[5]), row[6])
+
+
+def only_header(values: Sequence[str]) -> str | None:
+    """The value of a header that a request may contain once, or None: with several it is unclear which one counts."""
+    return values[0] if len(values) == 1 else None
 
 
 def bearer_token(header: str | None) -> str:

@@ -77,7 +77,9 @@ def _parameter_name(name: str) -> str:
 async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, message = _BY_STATUS.get(error.status_code, ("error", "the request cannot be processed"))
-    return error_response(error.status_code, code, message)
+    response = error_response(error.status_code, code, message)
+    response.headers.update(error.headers or {})  # Allow
+    return response
 
 
 async def _store(_: Request, error: Exception) -> Response:

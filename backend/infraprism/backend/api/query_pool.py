@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from infraprism.backend.api.errors import ApiError
+from infraprism.backend.store import StoreError
 
 WORKERS: Final = 3
 MAX_QUEUED: Final = 32
 """Queries of one account that wait or run."""
 _RETRY_AFTER_S: Final = 2
+_CANCEL_INTERVAL_S: Final = 0.5
 
 
 class QueryPool:
@@ -41,6 +44,10 @@ class QueryPool:
             if not self._queued[account_id]:
                 del self._queued[account_id], self._of_account[account_id]
 
-    def close(self) -> None:
-        """Wait for running queries."""
-        self._threads.shutdown(cancel_futures=True)
+    async def close(self, cancel: Callable[[], None]) -> None:
+        """Wait for running queries. `cancel` ends the long ones; it is called again until all have ended."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        ended = asyncio.create_task(asyncio.to_thread(self._threads.shutdown))
+        while not (await asyncio.wait((ended,), timeout=_CANCEL_INTERVAL_S))[0]:
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(cancel)

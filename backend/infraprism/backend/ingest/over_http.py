@@ -10,11 +10,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infraprism.backend.accounts.accounts import only_header
 from infraprism.backend.ingest import otlp_responses
 from infraprism.backend.ingest.batch_writer import RejectedSpans
 from infraprism.backend.ingest.receiver import MAX_BODY_BYTES, Encoding, Receiver, Reservation
 from infraprism.backend.ingest.rejections import (
     TOO_LARGE,
+    TOO_SLOW,
     UNAUTHENTICATED,
     UNREADABLE,
     WRONG_ENCODING,
@@ -22,6 +24,7 @@ from infraprism.backend.ingest.rejections import (
     RejectedError,
     Rejection,
 )
+from infraprism.backend.limits import Limits
 
 _ENCODINGS: Final[dict[str, Encoding]] = {"application/x-protobuf": "protobuf", "application/json": "json"}
 _CONTENT_TYPES: Final[dict[Encoding, str]] = {encoding: name for name, encoding in _ENCODINGS.items()}
@@ -29,15 +32,16 @@ _MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
 _DRAIN_TIMEOUT_S: Final = 10
 
 
-async def export(request: Request, receiver: Receiver) -> Response:
+async def export(request: Request, receiver: Receiver, limits: Limits) -> Response:
     """Handle one export request. The response has the encoding of the request."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = _ENCODINGS.get(content_type)
-    body = _Body(request)
+    body = _Body(request, limits)
     try:
         rejected = await _receive(body, request.headers, receiver, encoding)
     except RejectedError as error:
-        await body.drain()
+        if error.rejection not in (UNAUTHENTICATED, TOO_SLOW):
+            await body.drain()
         return _failure(error.rejection, encoding or "protobuf")
     used = encoding or "protobuf"
     return Response(otlp_responses.serialize(otlp_responses.success(rejected), used), media_type=_CONTENT_TYPES[used])
@@ -53,11 +57,13 @@ def _failure(rejection: Rejection, encoding: Encoding) -> Response:
         response.headers["retry-after"] = str(rejection.retry_after_s)
     if rejection is UNAUTHENTICATED:
         response.headers["www-authenticate"] = "Bearer"
+    if rejection is TOO_SLOW:
+        response.headers["connection"] = "close"
     return response
 
 
 async def _receive(body: _Body, headers: Headers, receiver: Receiver, encoding: Encoding | None) -> RejectedSpans:
-    account = receiver.authenticate(headers.get("authorization"))
+    account = receiver.authenticate(only_header(headers.getlist("authorization")))
     if encoding is None:
         raise RejectedError(WRONG_TYPE)
     compression = headers.get("content-encoding", "identity").strip().lower()
@@ -76,8 +82,9 @@ async def _receive(body: _Body, headers: Headers, receiver: Receiver, encoding: 
 class _Body:
     """The body of a request, read in chunks."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, limits: Limits) -> None:
         self._receive = request.receive
+        self._limits = limits
         self._ended = False
 
     async def _chunk(self) -> bytes:
@@ -90,14 +97,20 @@ class _Body:
         return chunk
 
     async def read(self, reservation: Reservation) -> bytes:
-        """The complete body. Raises RejectedError if it is too large or the client has disconnected."""
+        """The complete body. Raises RejectedError if it is too large or too slow, or the client has disconnected."""
         chunks = []
-        while not self._ended:
-            chunk = await self._chunk()
-            if reservation.size + len(chunk) > MAX_BODY_BYTES:
-                raise RejectedError(TOO_LARGE)
-            reservation.add(len(chunk))
-            chunks.append(chunk)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._limits.body_timeout_s
+        try:
+            while not self._ended:
+                async with asyncio.timeout_at(min(ends_at, loop.time() + self._limits.chunk_timeout_s)):
+                    chunk = await self._chunk()
+                if reservation.size + len(chunk) > MAX_BODY_BYTES:
+                    raise RejectedError(TOO_LARGE)
+                reservation.add(len(chunk))
+                chunks.append(chunk)
+        except TimeoutError:
+            raise RejectedError(TOO_SLOW) from None
         return b"".join(chunks)
 
     async def drain(self) -> None:

@@ -36,3 +36,4 @@ BUSY: Final = Rejection(429, 8, "the server is overloaded: retry the request lat
 STORE_FAILED: Final = Rejection(503, 14, "the store cannot accept events now: retry the request later", 5)
 CLOCK_BEHIND: Final = Rejection(503, 14, "the clock of the server is behind: set it, and retry the request later", 60)
 STOPPING: Final = Rejection(503, 14, "the server is stopping: retry the request later", 5)
+TOO_SLOW: Final = Rejection(503, 14, "the request took too long to arrive: retry it", 1)

@@ -24,8 +24,9 @@ from infraprism.backend.store.status import FreeSpace, StoreStatus
 
 _READERS: Final = 4
 _GUARD_INTERVAL_S: Final = 1.0
+_READ_ONLY: Final = "2"
 _READ_SETTINGS: Final = {
-    "readonly": "2",
+    "readonly": _READ_ONLY,
     "max_execution_time": str(MAX_QUERY_S),
     "max_memory_usage": str(MAX_QUERY_BYTES),
     "date_time_output_format": "iso",
@@ -44,6 +45,7 @@ class EmbeddedDatabase:
     """
 
     def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
+        self._directory = directory
         schema.remove_definitions_of_ingest(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
@@ -94,6 +96,15 @@ class EmbeddedDatabase:
         with self._writing, _engine_errors():
             found: bytes = self._writer.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
         return found.splitlines()
+
+    def cancel_long_reads(self) -> None:
+        """Cancel the reads that have run for more than a second; they raise StoreError."""
+        with _engine_errors():
+            client = _client(self._directory, {})
+            try:
+                client.command(f"KILL QUERY WHERE elapsed > 1 AND Settings['readonly'] = {literal(_READ_ONLY)} ASYNC")
+            finally:
+                client.close()
 
     def status(self) -> StoreStatus:
         """See Database."""

@@ -1,0 +1,149 @@
+"""The HTTP connections: how many there may be, and how long each may take to send a request or to read a response.
+
+uvicorn limits neither the time of the headers nor the number of connections that send none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from infraprism.backend.limits import Limits
+
+
+class Connections:
+    """The open HTTP connections. If there are too many, the one that has waited longest for a request is closed."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._limit = limits.http_connection_limit()
+        self._open: set[HttpConnection] = set()
+        self._waiting: dict[HttpConnection, None] = {}
+
+    def opened(self, connection: HttpConnection) -> bool:
+        """Count a connection. Returns False if it must be closed, since all others are in use."""
+        while len(self._open) >= self._limit:
+            oldest = next(iter(self._waiting), None)
+            if oldest is None:
+                return False
+            self.closed(oldest)
+            oldest.end()
+        self._open.add(connection)
+        return True
+
+    def closed(self, connection: HttpConnection) -> None:
+        """Count a connection no longer."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: HttpConnection, *, waits: bool) -> None:
+        """Record whether a connection waits for a request."""
+        if not waits or connection not in self._open:
+            self._waiting.pop(connection, None)
+        else:
+            self._waiting.setdefault(connection)
+
+    def end_all(self) -> None:
+        """Close all connections at once."""
+        for connection in list(self._open):
+            connection.end()
+
+
+class HttpConnection(H11Protocol):
+    """uvicorn's protocol with deadlines. An instance is made by the class that `protocol` returns."""
+
+    _connections: Connections
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._limits: Final = self._connections.limits
+        self._request_deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._discarded_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.client = None  # the address of a client is neither logged nor stored
+        if self._connections.opened(self):
+            self._update()
+        else:
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._connections.closed(self)
+        for timer in (self._request_deadline, self._write_deadline):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._is_answered() and self.conn.their_state is h11.SEND_BODY:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > self._limits.discarded_bytes:
+                self.end()
+                return
+        super().data_received(data)
+        self._update()
+
+    def on_response_complete(self) -> None:
+        """See H11Protocol."""
+        self._discarded_bytes = 0
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.pause_writing()  # the client may not have read the response
+        elif self.conn.their_state is h11.SEND_BODY:
+            self._unset_keepalive_if_required()
+            self._update()
+        else:
+            self._connections.waits(self, waits=self._is_answered())
+
+    def timeout_keep_alive_handler(self) -> None:
+        """See H11Protocol."""
+        super().timeout_keep_alive_handler()
+        self.pause_writing()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().pause_writing()
+        if self._write_deadline is None:
+            self._write_deadline = self.loop.call_later(self._limits.write_timeout_s, self.end)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        if self._write_deadline is not None and not self.transport.is_closing():
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def end(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
+
+    def _update(self) -> None:
+        """Start or end the time in which the headers of a request must arrive."""
+        waits = self.cycle is None or self.cycle.response_complete
+        if not waits and self._request_deadline is not None:
+            self._request_deadline.cancel()
+            self._request_deadline = None
+        elif waits and self._request_deadline is None:
+            self._request_deadline = self.loop.call_later(self._limits.header_timeout_s, self.end)
+        self._connections.waits(self, waits=waits)
+
+
+def protocol(connections: Connections) -> type[HttpConnection]:
+    """The class of the connections of one server."""
+
+    class Connection(HttpConnection):
+        _connections = connections
+
+    return Connection
