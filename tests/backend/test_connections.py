@@ -90,6 +90,16 @@ def test_the_key_is_checked_before_the_body_is_read(hasty: Backend) -> None:
                 waiting.sendall(bytes(15_000_000))  # the rest is not read
 
 
+def test_an_invalid_body_after_the_response_closes_the_connection_without_a_log_line(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data") as backend:
+        with connect(backend) as hostile:
+            hostile.sendall(f"{HEADERS}transfer-encoding: chunked\r\n\r\n".encode())
+            assert response_status(hostile) == 401
+            hostile.sendall(b"not a chunk\r\n")
+            assert closed_within(hostile, 3)
+        assert backend.stop() == (0, "")
+
+
 def test_a_slow_body_is_rejected_as_retryable_and_nothing_of_it_is_stored(hasty: Backend) -> None:
     body = request([span(event(number)) for number in range(10, 20)]).SerializeToString()
     before = len(hasty.events())

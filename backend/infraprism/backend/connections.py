@@ -104,6 +104,14 @@ class HttpConnection(H11Protocol):
         else:
             self._connections.waits(self, waits=self._is_answered())
 
+    def send_400_response(self, msg: str) -> None:
+        """See H11Protocol."""
+        if self.cycle is not None and self.cycle.response_started:
+            self.end()  # the invalid bytes follow in a body that was answered before its end
+        else:
+            super().send_400_response(msg)
+            self.pause_writing()
+
     def timeout_keep_alive_handler(self) -> None:
         """See H11Protocol."""
         super().timeout_keep_alive_handler()

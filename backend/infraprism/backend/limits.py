@@ -45,7 +45,7 @@ class Limits:
     """Authenticated calls at the same time."""
     grpc_unread_calls: int = 512
     """Authenticated calls at the same time whose message is not complete; the oldest is ended first."""
-    stop_timeout_s: int = 10
+    stop_timeout_s: int = 8
     """How long open requests may delay the end of the server."""
 
     def http_connection_limit(self) -> int:
