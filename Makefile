@@ -13,7 +13,7 @@ PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test zero-code-environment collector-tests vendor-tests check format prices collector collector-config clean
+.PHONY: help demo test zero-code-environment collector-tests vendor-tests faults check format prices collector collector-config clean
 .PHONY: environments collector-for-tests checked
 
 help: ## list the targets
@@ -40,6 +40,9 @@ collector-tests: $(VENV)/.test collector-for-tests ## test collector-config.yaml
 
 vendor-tests: $(VENV)/.test ## run the test suites of openai and anthropic with and without instrumentation
 	$(BIN)/python -m tests.vendor $(ARGS)
+
+faults: $(VENV)/.test ## fill disks under load and damage files, 20 seeds each: no acknowledged event may be lost; needs root
+	CI=true FAULT_SEEDS=20 FAULT_SECONDS=20 $(BIN)/pytest --numprocesses 2 tests/faults $(ARGS)
 
 check: ## format, lint, strict types, then the tests
 	@$(MAKE) $(CONCURRENTLY) checked environments

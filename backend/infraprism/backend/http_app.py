@@ -62,6 +62,8 @@ def _add_otlp_routes(app: FastAPI, services: Services) -> None:
 
 
 def _add_rest_routes(app: FastAPI, services: Services) -> None:
+    cursor_key = services.accounts.secret("cursor")
+
     async def respond(account: Account, query: Callable[[], bytes]) -> Response:
         return Response(await services.queries.run(account.id, query), media_type=_JSON)
 
@@ -84,9 +86,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await respond(
-            account, lambda: events.page(services.database, account, query, services.accounts.secret("cursor"))
-        )
+        return await respond(account, lambda: events.page(services.database, account, query, cursor_key))
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:

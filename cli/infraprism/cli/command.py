@@ -35,6 +35,13 @@ def new_parser(subparsers: Subparsers, name: str, summary: str, details: str = "
     )
 
 
+def mebibytes(value: str) -> int:
+    """The value of an option for a size in MiB."""
+    if not (value.isascii() and value.isdigit()):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of MiB")
+    return int(value)
+
+
 def port(value: str) -> int:
     """The value of an option for a port."""
     if not (value.isascii() and value.isdigit()) or int(value) > _LAST_PORT:

@@ -7,7 +7,7 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli.command import Subparsers, new_parser, port
+from infraprism.cli.command import Subparsers, mebibytes, new_parser, port
 from infraprism.cli.data_dir import add_data_dir
 
 _EXAMPLES: Final = """\
@@ -29,11 +29,23 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--port", type=port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
     )
     parser.add_argument("--grpc-port", type=port, default=4317, help="OTLP over gRPC (default: %(default)s)")
+    parser.add_argument(
+        "--reserve-mib",
+        type=mebibytes,
+        metavar="MIB",
+        help="free space of the disk that stays unused (default: 1024, or 5 %% of a smaller disk)",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the backend until it is stopped. It prints its own errors."""
-    settings = Settings(data_dir=args.data_dir, host=args.host, port=args.port, grpc_port=args.grpc_port)
+    settings = Settings(
+        data_dir=args.data_dir,
+        host=args.host,
+        port=args.port,
+        grpc_port=args.grpc_port,
+        reserve_bytes=None if args.reserve_mib is None else args.reserve_mib * 2**20,
+    )
     return run_server(settings)

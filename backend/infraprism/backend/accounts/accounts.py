@@ -28,6 +28,7 @@ _CACHE_S: Final = 2.0
 _CACHE_SIZE: Final = 4096
 
 
+_SECRET: Final = "SELECT value FROM secrets WHERE name = ?"
 _ID_PREFIX: Final = "key_"
 _ID_DIGITS: Final = 12
 _ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.created_at"
@@ -87,11 +88,12 @@ class Accounts:
     def secret(self, name: str) -> bytes:
         """A random key of this installation, 32 bytes, created at first use."""
         with self._lock:
-            self._db.execute(
-                "INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, secrets.token_bytes(32))
-            )
-            (found,) = self._db.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
-        return bytes(found)
+            row = self._db.execute(_SECRET, (name,)).fetchone()
+            if row is None:
+                new = secrets.token_bytes(32)
+                self._db.execute("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, new))
+                row = self._db.execute(_SECRET, (name,)).fetchone()
+        return bytes(row[0])
 
     def begin(self) -> None:
         """Start a transaction. Until `commit` its changes are visible to this object only; `close` discards them."""

@@ -47,6 +47,7 @@ class EmbeddedDatabase:
     def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
         self._directory = directory
         schema.remove_definitions_of_ingest(directory)
+        schema.keep_old_parts(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
             self._writing = threading.Lock()

@@ -68,8 +68,8 @@ class PartGuard:
         self.merges_stopped = False
         self.is_attached = True
         found = active_parts(client, table)
-        # The sources of an older part are removed at a start. The engine has compared the sizes of its files.
-        self._verified = {part.name for part in found if part.level == 0 or part.age_s > 2 * OLD_PARTS_LIFETIME_S}
+        # Inserted parts were verified before their events were acknowledged.
+        self._verified = {part.name for part in found if part.level == 0}
 
     def verify_insert(self) -> None:
         """Verify the parts of an INSERT that has returned. Raises StoreError if one is damaged; its rows are removed.

@@ -36,7 +36,6 @@ class Part(NamedTuple):
     level: int
     rows: int
     path: str
-    age_s: int
 
     @property
     def files(self) -> Path:
@@ -54,8 +53,7 @@ def active_parts(client: Client, table: str, condition: str = "true") -> list[Pa
     """The active parts of a table that meet a condition."""
     found = rows_of(
         client,
-        "SELECT name, partition_id, min_block_number, max_block_number, level, rows, path,"
-        " dateDiff('second', modification_time, now()) AS age_s FROM system.parts"
+        "SELECT name, partition_id, min_block_number, max_block_number, level, rows, path FROM system.parts"
         f" WHERE database = currentDatabase() AND table = {{table:String}} AND active AND ({condition})",
         {"table": table},
     )
