@@ -1,4 +1,4 @@
-"""The model filter finds a model and its snapshots, and no other model."""
+"""The model filter finds a model and its snapshots, with and without a provider's prefix, and no other model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from tests.kit.backend import Answer, Backend, span
 from tests.kit.events import event
 
 FAMILIES = {
-    "gpt-4o": ["gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-latest"],
+    "gpt-4o": [
+        *("gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-latest"),
+        *("openai/gpt-4o", "openai/gpt-4o-2024-08-06", "openrouter/openai/gpt-4o"),
+    ],
+    "openai/gpt-4o": [
+        *("gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-latest"),
+        *("openai/gpt-4o", "openai/gpt-4o-2024-08-06", "openrouter/openai/gpt-4o"),
+    ],
+    "azure/gpt-4o": ["gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-latest"],
+    "openrouter/openai/gpt-4o-2024-08-06": ["gpt-4o-2024-08-06", "openai/gpt-4o-2024-08-06"],
+    "Llama-3.3-70B": ["meta-llama/Llama-3.3-70B"],
+    "llama.gguf": ["llama.gguf"],
+    "/models/llama.gguf": ["/models/llama.gguf"],
     "gpt-4o-mini": ["gpt-4o-mini", "gpt-4o-mini-2024-07-18"],
-    "gpt-4o-2024-08-06": ["gpt-4o-2024-08-06"],
+    "gpt-4o-2024-08-06": ["gpt-4o-2024-08-06", "openai/gpt-4o-2024-08-06"],
     "gpt-4": ["gpt-4", "gpt-4-0613"],
     "claude-opus-4": ["claude-opus-4-20250514", "claude-opus-4@20250514"],
     "claude-opus-4-1": ["claude-opus-4-1-20250805"],
@@ -22,6 +34,11 @@ FAMILIES = {
     "mistral-large": ["mistral-large-2411"],
     "gpt": [],
     "gpt-4o-": [],
+    "openai/": [],
+    "openai//gpt-4o": [],
+    "openai": [],
+    "(gpt-4o|gpt-4)": [],
+    "gpt-4o\\": [],
     "g%": [],
     "gpt.4o": [],
 }

@@ -202,20 +202,22 @@ def test_special_characters_are_stored_unchanged_and_can_be_filtered_by(
             assert (found["id"], found["session_id"], found["tags"]) == (event.id, text, {"t": text})
 
 
-def test_entities_are_sorted_by_cost_descending(backend: Backend, new_event: NewEvent, account: str) -> None:
+def test_entities_are_sorted_by_cost_descending_and_count_failed_events(
+    backend: Backend, new_event: NewEvent, account: str
+) -> None:
     backend.export(
         span(new_event(entity_id="cheap")),
         span(new_event(entity_id="expensive", cost_usd=None, cost_status="no_usage")),
         span(new_event(entity_id="expensive", cost_usd=Decimal(7))),
+        span(new_event(entity_id="cheap", success=False, error_type="timeout")),
         span(new_event(entity_type="team", entity_id="t", cost_usd=None, cost_status="no_usage")),
         span(new_event(entity_type=None, entity_id=None)),
         key=account,
     )
     page = backend.get("/v1/entities", account, limit=2).json
-    assert [(one["entity_id"], one["total_events"], one["unpriced_events"]) for one in page["data"]] == [
-        ("expensive", 2, 1),
-        ("cheap", 1, 0),
-    ]
+    assert [
+        (one["entity_id"], one["total_events"], one["unpriced_events"], one["failed_events"]) for one in page["data"]
+    ] == [("expensive", 2, 1, 0), ("cheap", 2, 0, 1)]
     assert page["pagination"] == {"total": 3, "limit": 2, "offset": 0, "has_more": True}
     (team,) = backend.get("/v1/entities", account, type="team").json["data"]
     assert (team["entity_id"], team["total_cost"]) == ("t", None)

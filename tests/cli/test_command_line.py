@@ -57,6 +57,12 @@ def test_every_command_has_help_with_examples(name: str) -> None:
         (["serve", "--data-dir", ""], "--data-dir"),
         (["demo", "--port", "x"], "--port"),
         (["price", "--input-tokens", "x"], "--input-tokens"),
+        (["price", "--output-tokens", "-1"], "--output-tokens"),
+        (["price", "--at", "x"], "--at"),
+        (["price", "--tier", "x"], "--tier"),
+        (["keys", "list", "--data-dir", ""], "--data-dir"),
+        (["account", "set", "usage-detail", "maybe"], "VALUE"),
+        (["account", "set", "colour", "on"], "SETTING"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -64,6 +70,7 @@ def test_an_invalid_argument_is_an_error_that_names_the_option(arguments: list[s
     ran = infraprism(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert f"error: argument {option}: " in ran.stderr.splitlines()[-1]
+    assert "_" not in ran.stderr.splitlines()[-1].partition(f"argument {option}: ")[2]  # no name of a function
 
 
 def test_a_server_that_does_not_respond_is_an_error_of_one_line_after_ten_seconds() -> None:

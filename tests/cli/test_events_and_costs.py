@@ -128,6 +128,7 @@ def test_two_groups_are_the_exact_sums_of_each_pair(
     assert {tuple(row[key] for key in keys): row["total_cost"] for row in found} == dict(sums)
     shown = infraprism("costs", *arguments, environment=environment).stdout.splitlines()
     assert tuple(shown[0].split()[:2]) == groups
+    assert lines("costs", "--by", ",".join(groups), environment=environment) == found
     assert len(shown) == len(found) + 2
 
 
@@ -161,17 +162,19 @@ def test_an_error_of_the_server_names_the_option(
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_the_model_filter_finds_snapshots_and_the_output_names_them(backend: Backend) -> None:
+def test_the_model_filter_finds_snapshots_and_prefixed_names_and_the_output_names_them(backend: Backend) -> None:
     key = backend.add_account()
-    models = ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini")
+    models = ("gpt-4o", "gpt-4o-2024-08-06", "openai/gpt-4o", "gpt-4o-mini")
     made = [event_of(number, model=model, timestamp_ns=time.time_ns()) for number, model in enumerate(models, 1)]
     assert backend.export(*map(span, made), key=key).rejected == 0
     environment = {"INFRAPRISM_ENDPOINT": backend.url, "INFRAPRISM_API_KEY": key}
     costs = infraprism("costs", "--model", "gpt-4o", environment=environment).stdout.splitlines()
-    assert costs[-2].startswith("2 events, 0.013 USD")
-    assert costs[-1] == "--model gpt-4o finds gpt-4o, gpt-4o-2024-08-06"
+    assert costs[-2].startswith("3 events, 0.0195 USD")
+    assert costs[-1] == "--model gpt-4o finds gpt-4o, gpt-4o-2024-08-06, openai/gpt-4o"
+    for row in lines("costs", "--model", "gpt-4o", "--by", "provider,day", environment=environment):
+        assert row["models"] == ["gpt-4o", "gpt-4o-2024-08-06", "openai/gpt-4o"]
     events = infraprism("events", "--model", "gpt-4o", environment=environment).stdout.splitlines()
-    assert events[-1] == "--model gpt-4o includes gpt-4o-2024-08-06"
+    assert events[-1] == "--model gpt-4o includes gpt-4o-2024-08-06, openai/gpt-4o"
     assert len(lines("events", "--model", "gpt-4o-2024-08-06", environment=environment)) == 1
 
 

@@ -57,6 +57,25 @@ def answering(url: str, body: bytes, **headers: str) -> tuple[openai.OpenAI, lis
     return openai.OpenAI(api_key=OPENAI_KEY, base_url=url, http_client=http), requests
 
 
+def answering_in_parts(url: str, body: bytes, encoding: str) -> tuple[openai.OpenAI, list[dict[str, Any]]]:
+    """As `answering`, with a body that is read in parts, so that `iter_raw` can be used."""
+
+    class Parts(httpx.SyncByteStream):  # type: ignore[misc]  # the name depends on the version
+        def __iter__(self) -> Iterator[bytes]:
+            yield body[:40]
+            yield body[40:]
+
+    requests: list[dict[str, Any]] = []
+
+    def answer(request: Any) -> Any:
+        requests.append(json.loads(request.content))
+        headers = {"content-type": "text/event-stream", "content-encoding": encoding}
+        return httpx.Response(200, headers=headers, stream=Parts())
+
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    return openai.OpenAI(api_key=OPENAI_KEY, base_url=url, http_client=http), requests
+
+
 def chat(opened: Any, **parameters: Any) -> list[Any]:
     return list(opened.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True, **parameters))
 
@@ -126,6 +145,21 @@ def test_the_application_gets_the_stream_that_it_would_get_without_the_request(
     ) as response:
         assert response.read() == events(TEXT, **form)
     assert [dict(span.attributes or {})[INPUT] for span in recorded.spans] == [7, 7]
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_raw_bytes_are_without_the_requested_usage_unless_they_are_compressed(
+    encoding: str, recorded: RecordedSpans
+) -> None:
+    """A documented limit: `iter_raw` of a compressed response returns what the provider sent, and it is not parsed."""
+    added = events(TEXT | {"usage": None}, CHUNK | {"choices": [], "usage": COUNTS})
+    sent = gzip.compress(added) if encoding == "gzip" else added
+    request = {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
+    opened, _ = answering_in_parts("https://api.openai.com/v1", sent, encoding)
+    with opened.chat.completions.with_streaming_response.create(**request) as response:
+        received = b"".join(response.http_response.iter_raw())
+    assert received == (sent if encoding == "gzip" else events(TEXT))
+    assert (INPUT in dict(recorded.only().attributes or {})) is (encoding == "identity")
 
 
 def test_usage_beside_choices_is_recorded_and_stays_in_the_stream(recorded: RecordedSpans) -> None:

@@ -25,6 +25,16 @@ def build(folder: Path) -> Path:
     return built
 
 
+def installed(wheel: Path, extra: str, folder: Path, *packages: str) -> Path:
+    """The `bin` of a new environment with the wheel, this extra and more packages, from the package index.
+
+    Everything is installed as a user installs it: nothing is shared with the environment of the tests.
+    """
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[{extra}]", *packages)
+    return folder / "bin"
+
+
 def environment_with(wheel: Path, folder: Path) -> Path:
     """The `bin` of a new environment with the wheel and, from the environment of the tests, all that it depends on.
 

@@ -1,4 +1,7 @@
-"""The path of a new user: the commands of the README, from an empty directory, with the built wheel."""
+"""The path of a new user: the commands of the README, from an empty directory, with the built wheel.
+
+It runs with the dependencies of the tests' environment, and in an empty environment in which pip installs the wheel.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import pytest
 from tests.kit.command import clean_environment
 from tests.kit.documented_commands import ROOT, commands
 from tests.kit.provider import CANARY, OPENAI_KEY
-from tests.kit.wheel import environment_with
+from tests.kit.wheel import environment_with, installed
 
 from infraprism.local_provider import LocalProvider
 
@@ -42,6 +45,8 @@ class Newcomer(NamedTuple):
     environment: dict[str, str]
     key: str
     url: str
+    files: set[str]
+    """The app, and the data directory of the server if it is in this directory."""
 
     def runs(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the README after the exports that the README gives, with this key and port."""
@@ -59,9 +64,25 @@ class Newcomer(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
+def programs_of_tests(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment_with(wheel, tmp_path_factory.mktemp("environment") / "environment")
+
+
+@pytest.fixture(scope="module")
+def installed_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    assert "pip install 'infraprism-opentelemetry[server]'" in README
+    return installed(wheel, "server", tmp_path_factory.mktemp("installed") / "environment", "openai")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("programs_of_tests", ()), ("installed_programs", ()), ("installed_programs", ("--data-dir", "data"))],
+    ids=["dependencies of the tests", "installed", "installed, with a relative directory"],
+)
+def newcomer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
+    programs_fixture, options = request.param
+    programs: Path = request.getfixturevalue(programs_fixture)
     folder = tmp_path_factory.mktemp("newcomer")
-    programs = environment_with(wheel, folder / "environment")
     directory = folder / "empty"
     directory.mkdir()
     (directory / "app.py").write_text(APP.replace("CONTENT", CANARY))
@@ -78,7 +99,7 @@ def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         log = folder / "serve.log"
         with log.open("wb") as output:
             server = subprocess.Popen(
-                [programs / "infraprism", "serve", "--port", "0", "--grpc-port", "0"],
+                [programs / "infraprism", "serve", "--port", "0", "--grpc-port", "0", *options],
                 cwd=directory,
                 env=environment,
                 stdout=output,
@@ -86,7 +107,7 @@ def newcomer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             )
         try:
             key, url = started(server, log)
-            yield Newcomer(directory, environment, key, url)
+            yield Newcomer(directory, environment, key, url, {"app.py", *options[1:]})
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(30) == 0, log.read_text()
@@ -130,4 +151,4 @@ def test_the_commands_of_the_readme_lead_from_an_empty_directory_to_costs(newcom
 
 
 def test_the_app_leaves_nothing_in_its_directory(newcomer: Newcomer) -> None:
-    assert [path.name for path in newcomer.directory.iterdir()] == ["app.py"]
+    assert {path.name for path in newcomer.directory.iterdir()} == newcomer.files

@@ -108,6 +108,44 @@ def test_a_patched_process_delivers_its_events_and_flushes(
     assert len(protocol_runtime.provider.calls) == 6 * len(whens) + 2 * ("call" in whens)
 
 
+GRPC_IN_GEVENT: Final = {"INFRAPRISM_PROTOCOL": "grpc", "SHOP_GRPC": "init"}
+"""The app calls gRPC's `init_gevent`, and our exporter sends over gRPC."""
+
+
+@pytest.fixture
+def grpc_runtime(installed: list[str]) -> Iterator[Runtime]:
+    with LocalProvider(canary=CANARY) as provider, OtlpSink("grpc") as sink, OtlpSink() as user_sink:
+        yield Runtime(provider, sink, user_sink, installed)
+        assert CANARY.encode() not in sink.seen()
+
+
+@pytest.mark.parametrize(("end", "out"), [("flush", "called\nflushed True\ndone\n"), ("exit", "called\ndone\n")])
+def test_with_grpc_in_the_event_loop_of_gevent_events_are_delivered_by_a_flush_and_at_exit(
+    grpc_runtime: Runtime, end: str, out: str
+) -> None:
+    whens = ("first", "import", "start")
+
+    ended = _processes(grpc_runtime, "gevent", whens, end, **GRPC_IN_GEVENT)
+
+    _assert_ended(ended, out)
+    assert grpc_runtime.events() == grpc_runtime.billed()
+    assert len(grpc_runtime.provider.calls) == 6 * len(whens)
+
+
+@pytest.mark.parametrize("when", ["first", "import", "start"])
+def test_with_grpc_in_the_event_loop_of_gevent_a_signal_handler_can_flush(grpc_runtime: Runtime, when: str) -> None:
+    _assert_flushes_on_sigterm(grpc_runtime, "gevent", when, **GRPC_IN_GEVENT)
+
+
+def test_with_grpc_in_the_event_loop_of_gevent_the_loop_runs_while_a_flush_waits(grpc_runtime: Runtime) -> None:
+    process = _start(grpc_runtime, "gevent", "start", "flush", INFRAPRISM_ENDPOINT=UNREACHABLE, **GRPC_IN_GEVENT)
+
+    ended = _end("start", process)
+
+    assert ended == Ended("start", 0, "called\nflushed False\ndone\n", ended.errors)
+    assert int(ended.errors.split("beats ")[1].split()[0]) > MIN_BEATS
+
+
 @pytest.fixture
 def encrypted_runtime(installed: list[str], protocol: str, tmp_path: Path) -> Iterator[Runtime]:
     authority = trustme.CA()
@@ -140,17 +178,21 @@ def test_a_patched_process_delivers_its_events_over_tls_at_exit(
 
 @pytest.mark.parametrize("package", ["gevent", "eventlet"])
 def test_a_signal_handler_of_a_patched_process_can_flush(runtime: Runtime, package: str) -> None:
-    process = _start(runtime, package, "start", "wait")
+    _assert_flushes_on_sigterm(runtime, package, "start")
+
+
+def _assert_flushes_on_sigterm(runtime: Runtime, package: str, when: str, **variables: str) -> None:
+    process = _start(runtime, package, when, "wait", **variables)
     timer = threading.Timer(TIMEOUT_S, lambda: _kill(process.pid))
     timer.start()
     assert process.stdout is not None
     assert process.stdout.readline() == "called\n"
     process.send_signal(signal.SIGTERM)
 
-    ended = _end("start", process)
+    ended = _end(when, process)
     timer.cancel()
 
-    assert ended == Ended("start", 3, "", ended.errors)
+    assert ended == Ended(when, 3, "", ended.errors)
     assert runtime.events() == runtime.billed()
     assert len(runtime.provider.calls) == 6
 

@@ -20,9 +20,10 @@ examples:
   infraprism costs --by entity
   infraprism costs --by model --entity customer:acme-corp
   infraprism costs --by tag.feature --start 2026-01-01 --end 2026-01-31
-  infraprism costs --by entity --by model
+  infraprism costs --by entity,model
   infraprism costs --start 2026-01-01
-  infraprism costs --by day --json"""
+  infraprism costs --by day --json
+  infraprism costs --by entity --model gpt-4o"""
 _DETAILS: Final = f"""\
 Without --start and --end the sums cover the last 30 days; with --start alone, all days until now. `failed` are the
 calls that failed. `unpriced` are the successful calls without a cost, which the sums therefore do not contain.
@@ -47,15 +48,21 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = new_parser(subparsers, "costs", "sum costs by group", _DETAILS)
     parser.add_argument(
         "--by",
-        type=_group,
+        type=_groups,
         action=_Groups,
         metavar="GROUP",
-        help=f"{', '.join(_GROUPS)} or tag.KEY (default: entity); given twice, groups by both",
+        help=f"{', '.join(_GROUPS)} or tag.KEY (default: entity); two, as in --by entity,model, group by both",
     )
     add_filters(parser)
-    parser.add_argument("--json", action="store_true", help="one line of JSON per group")
+    parser.add_argument(
+        "--json", action="store_true", help="one line of JSON per group; with --model each has the `models` found"
+    )
     parser.set_defaults(run=run)
     return parser
+
+
+def _groups(value: str) -> list[str]:
+    return [_group(one.strip()) for one in value.split(",")]
 
 
 def _group(value: str) -> str:
@@ -76,7 +83,7 @@ class _Groups(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         del parser, option_string
-        groups: list[str] = [*(getattr(namespace, self.dest) or []), str(values)]
+        groups: list[str] = [*(getattr(namespace, self.dest) or []), *(values or ())]
         if len(groups) > _MAX_GROUPS or len(set(groups)) < len(groups):
             raise argparse.ArgumentError(self, f"at most {_MAX_GROUPS} groups, which differ")
         setattr(namespace, self.dest, groups)
@@ -86,11 +93,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the sums, the most expensive group first; of the last 30 days if no time range is given."""
     groups = args.by or ["entity"]
     response = Api().get("/v1/analytics/costs", {**parameters(args), "group_by": ",".join(groups)})
+    models = response["summary"].get("models") if args.model else None
     if args.json:
-        sys.stdout.writelines(exact_json.dumps(row) + "\n" for row in response["data"])
+        found = {} if models is None else {"models": models}
+        sys.stdout.writelines(exact_json.dumps({**row, **found}) + "\n" for row in response["data"])
     else:
         sys.stdout.write(costs_table(response, groups, terminal_width()) + "\n")
-        if args.model and (models := response["summary"].get("models")):
+        if models:
             sys.stdout.write(f"--model {args.model} finds {', '.join(models)}\n")
     return 0
 

@@ -34,7 +34,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time, UTC")
     group.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
-    group.add_argument("--model", help="the response model: a name finds the model and its dated snapshots")
+    group.add_argument("--model", help="the response model: gpt-4o also finds gpt-4o-2024-08-06 and openai/gpt-4o")
     group.add_argument("--provider", help="the provider that bills")
     group.add_argument("--session", metavar="ID", help="one conversation or workflow")
     group.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")

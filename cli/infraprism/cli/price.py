@@ -202,10 +202,10 @@ def _string(given: Mapping[str, Any], key: str) -> str | None:
 
 
 def _count(written: str) -> int:
-    number = int(written.replace("_", ""))
-    if number < 0:
-        raise ValueError(written)
-    return number
+    digits = written.replace("_", "")
+    if not (digits.isascii() and digits.isdigit()):
+        raise argparse.ArgumentTypeError(f"{written!r} is not a whole number from 0")
+    return int(digits)
 
 
 def _at(written: str) -> int:

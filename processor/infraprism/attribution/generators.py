@@ -22,6 +22,8 @@ _ENTERING: Final = frozenset(("__enter__", "__aenter__", "__exit__", "__aexit__"
 _FRAMEWORKS: Final = frozenset(("_pytest", "pluggy", "pytest_asyncio", "anyio", "tornado", "twisted"))
 """Packages that advance generators of an application and run its other code in the context of the generator."""
 _RESUME: Final = opmap.get("RESUME", -1)
+_CODE_UNIT: Final = 2
+"""The bytes of an instruction: the opcode and its argument."""
 _AFTER_AWAIT: Final = 3
 """The argument of RESUME after an `await`, by the documentation of `dis`."""
 
@@ -95,5 +97,7 @@ def _is_awaiting(frame: FrameType) -> bool:
     code = frame.f_code
     if not code.co_flags & inspect.CO_ASYNC_GENERATOR or frame.f_lasti < 0:
         return False
-    resume = code.co_code[frame.f_lasti + 2 : frame.f_lasti + 4]
-    return len(resume) == 2 and resume[0] == _RESUME and resume[1] & 3 == _AFTER_AWAIT  # noqa: PLR2004 - code unit
+    # The last instruction of a suspended frame is YIELD_VALUE, which RESUME follows, or from Python 3.13 on the RESUME.
+    at = frame.f_lasti if code.co_code[frame.f_lasti] == _RESUME else frame.f_lasti + _CODE_UNIT
+    resume = code.co_code[at : at + _CODE_UNIT]
+    return len(resume) == _CODE_UNIT and resume[0] == _RESUME and resume[1] & 3 == _AFTER_AWAIT

@@ -146,7 +146,9 @@ SETTINGS: Final = (
         "Request the usage of streamed chat completions and completions of the `openai` package, where the application "
         "does not set `stream_options.include_usage`, and hide the additional chunk from the application. Applies to "
         "OpenAI, Azure OpenAI's v1 API, and servers with a private address or a name without a dot. Requests to "
-        "other servers remain unchanged, since some reject the parameter. Read when a package is instrumented.",
+        "other servers remain unchanged, since some reject the parameter. Where the application reads the bytes of a "
+        "compressed response undecoded, as with `iter_raw`, the additional chunk is in them and the call has no usage: "
+        "set `include_usage` in such a request. Read when a package is instrumented.",
         ("instrumentation",),
         unreadable="the usage of streams is not requested",
         unreadable_value=False,

@@ -7,11 +7,14 @@ itself), `start` (the first line of an app of `opentelemetry-instrument`), or `c
 
 `END` is what follows the calls: `exit`, `flush`, or `wait`, which sleeps until SIGTERM. Then the app flushes in the
 signal handler and exits with status 3, or 4 if the flush failed.
+
+With SHOP_GRPC=init, the app calls gRPC's `init_gevent` after the patch, which lets gRPC run in gevent's event loop.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import time
@@ -26,6 +29,10 @@ def patch() -> Any:
         import gevent.monkey
 
         gevent.monkey.patch_all()
+        if os.environ.get("SHOP_GRPC") == "init":
+            from grpc.experimental.gevent import init_gevent
+
+            init_gevent()
         return gevent
     import eventlet
 

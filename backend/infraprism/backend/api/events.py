@@ -103,7 +103,8 @@ def entities(database: Database, account: Account, query: EntityQuery) -> bytes:
     rows = database.read(
         "SELECT events.entity_type AS entity_type, events.entity_id AS entity_id, min(events.timestamp) AS first_seen,"
         " max(events.timestamp) AS last_seen, count() AS total_events,"
-        " sum(toDecimal256(events.cost_usd, 18)) AS total_cost, countIf(events.cost_usd IS NULL) AS unpriced_events"
+        " sum(toDecimal256(events.cost_usd, 18)) AS total_cost, countIf(events.cost_usd IS NULL) AS unpriced_events,"
+        " countIf(NOT events.success) AS failed_events"
         f" FROM events WHERE {where} GROUP BY ALL ORDER BY total_cost DESC NULLS LAST, entity_type, entity_id"
         " LIMIT {count:UInt64} OFFSET {skipped:UInt64}",
         {**values, "count": query.limit, "skipped": query.offset},

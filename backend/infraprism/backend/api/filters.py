@@ -50,7 +50,7 @@ class Filters(BaseModel):
     r"""Filters of events, combined with AND.
 
     Dates are ISO 8601: a UTC day, or a time, which is UTC if it has no offset. Both ends are inclusive.
-    `model` selects a model and its snapshots.
+    `model` selects a model and its snapshots, with and without a provider's prefix.
     `tags` is `key:value,key:value` and may be repeated; a comma in a value is escaped as `\,`.
     """
 
@@ -82,7 +82,7 @@ class Filters(BaseModel):
             values["end_ms"] = milliseconds(end.last)
         if self.model is not None:
             parts.append(model_filter.CONDITION)
-            values["model"] = self.model
+            values["model_pattern"] = model_filter.pattern(self.model)
         for name in ("entity_type", "entity_id", "provider", "session_id"):
             if (value := getattr(self, name)) is not None:
                 parts.append(f"{name} = {{{name}:String}}")

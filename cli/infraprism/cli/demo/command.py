@@ -140,7 +140,7 @@ def _run_app(app: Path, environment: Mapping[str, str], folder: Path) -> str:
 
 
 def _check(run_data: _RunData) -> str:
-    """Run all checks. Returns the result in one sentence. Raises Failure if one fails."""
+    """Run all checks. Returns the result in lines of at most 80 columns. Raises Failure if one fails."""
     if not run_data.events:
         raise Failure("the app ran, but no event arrived: run `infraprism doctor`")
     content = check.contents(run_data.exchanges, *run_data.keys)
@@ -150,12 +150,12 @@ def _check(run_data: _RunData) -> str:
         content.update(line for line in run_data.output.splitlines() if line)
     check.check_no_content(run_data.wire.bodies, content)
     check.check_closed(run_data.wire.spans)
-    no_content = f"no part of {len(content)} private texts was sent."
+    no_content = f"No part of {len(content)} private texts was sent."
     if not run_data.exchanges:
-        return f"Checked: {len(run_data.events)} events; {no_content}"
+        return f"Checked: {len(run_data.events)} events. {no_content}"
     return (
-        f"Checked: {len(run_data.exchanges)} requests, {len(run_data.served)} calls, {len(run_data.events)} events; "
-        f"every token count equals the provider's; {no_content}"
+        f"Checked: {len(run_data.exchanges)} requests, {len(run_data.served)} calls, {len(run_data.events)} events.\n"
+        f"Token counts equal the provider's. {no_content}"
     )
 
 
