@@ -28,7 +28,7 @@ _CACHE_S: Final = 2.0
 _CACHE_SIZE: Final = 4096
 
 
-_SECRET: Final = "SELECT value FROM secrets WHERE name = ?"
+_FIND_SECRET: Final = "SELECT value FROM secrets WHERE name = ?"  # noqa: S105  # a statement
 _ID_PREFIX: Final = "key_"
 _ID_DIGITS: Final = 12
 _ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.created_at"
@@ -88,11 +88,11 @@ class Accounts:
     def secret(self, name: str) -> bytes:
         """A random key of this installation, 32 bytes, created at first use."""
         with self._lock:
-            row = self._db.execute(_SECRET, (name,)).fetchone()
+            row = self._db.execute(_FIND_SECRET, (name,)).fetchone()
             if row is None:
                 new = secrets.token_bytes(32)
                 self._db.execute("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, new))
-                row = self._db.execute(_SECRET, (name,)).fetchone()
+                row = self._db.execute(_FIND_SECRET, (name,)).fetchone()
         return bytes(row[0])
 
     def begin(self) -> None:
