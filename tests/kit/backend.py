@@ -95,12 +95,18 @@ class Backend:
     """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one."""
 
     def __init__(
-        self, data_dir: Path, key: str | None = KEY, max_waiting_bytes: int | None = None, port: int = 0
+        self,
+        data_dir: Path,
+        key: str | None = KEY,
+        max_waiting_bytes: int | None = None,
+        port: int = 0,
+        *,
+        python: str = sys.executable,
     ) -> None:
         self.data_dir = data_dir
         self.key = key or ""
         self.lines: list[str] = []
-        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes)
+        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, python=python)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -180,14 +186,15 @@ def start(
     key: str | None = KEY,
     max_waiting_bytes: int | None = None,
     prices: Path | None = None,
+    python: str = sys.executable,
 ) -> subprocess.Popen[str]:
-    """Start the server process."""
+    """Start the server process. `python` is the interpreter, and therefore the checkout, that runs it."""
     variables = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
     environment = clean_environment(**{name: value for name, value in variables.items() if value})
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     options = (port, grpc_port, max_waiting_bytes)
     return subprocess.Popen(
-        [sys.executable, "-c", _RUN, str(data_dir), *(str(one) for one in options if one is not None)],
+        [python, "-c", _RUN, str(data_dir), *(str(one) for one in options if one is not None)],
         env=environment,
         cwd=data_dir.parent,
         stdout=subprocess.PIPE,
