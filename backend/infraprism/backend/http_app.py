@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import disk_usage
 from typing import Annotated, Final, NamedTuple
@@ -14,6 +13,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.api import costs, errors, events
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
+from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.store import Database
@@ -27,12 +27,12 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `readers` runs blocking queries; `data_dir` is on the disk that fills."""
+    """The dependencies of the application. `queries` runs blocking queries; `data_dir` is on the disk that fills."""
 
     accounts: Accounts
     database: Database
     receiver: Receiver
-    readers: ThreadPoolExecutor
+    queries: QueryPool
     data_dir: Path
 
 
@@ -58,9 +58,8 @@ def _add_otlp_routes(app: FastAPI, services: Services) -> None:
 
 
 def _add_rest_routes(app: FastAPI, services: Services) -> None:
-    async def respond(query: Callable[[], bytes]) -> Response:
-        body = await asyncio.get_running_loop().run_in_executor(services.readers, query)
-        return Response(body, media_type=_JSON)
+    async def respond(account: Account, query: Callable[[], bytes]) -> Response:
+        return Response(await services.queries.run(account.id, query), media_type=_JSON)
 
     @app.get("/healthz")
     async def health() -> Response:
@@ -71,7 +70,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
             low = disk_usage(services.data_dir).free < _LOW_DISK_BYTES
             return b'{"status":"low_disk"}' if low else b'{"status":"ok"}'
 
-        return await respond(status)
+        return Response(await asyncio.to_thread(status), media_type=_JSON)
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
@@ -81,19 +80,21 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await respond(lambda: events.page(services.database, account, query))
+        return await respond(
+            account, lambda: events.page(services.database, account, query, services.accounts.secret("cursor"))
+        )
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:
         """One event."""
-        return await respond(lambda: events.one(services.database, account, event_id))
+        return await respond(account, lambda: events.one(services.database, account, event_id))
 
     @app.get("/v1/entities")
     async def list_entities(account: Caller, query: Annotated[events.EntityQuery, Query()]) -> Response:
         """The entities that events are attributed to, highest cost first."""
-        return await respond(lambda: events.entities(services.database, account, query))
+        return await respond(account, lambda: events.entities(services.database, account, query))
 
     @app.get("/v1/analytics/costs")
     async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
         """Sums of cost and tokens, optionally grouped."""
-        return await respond(lambda: costs.summary(services.database, account, query))
+        return await respond(account, lambda: costs.summary(services.database, account, query))

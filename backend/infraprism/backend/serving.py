@@ -8,13 +8,13 @@ import gc
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -26,7 +26,6 @@ from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
 
 _GRACE_S: Final = 15
-_READERS: Final = 4
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -75,10 +74,10 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             ) from None
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
         stack.push_async_callback(receiver.close)
-        readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
-        stack.callback(readers.shutdown)
+        queries = QueryPool()
+        stack.callback(queries.close)
         grpc_port = await _start_grpc(settings, receiver, stack)
-        await _start_http(Services(accounts, database, receiver, readers, settings.data_dir), listening, stack)
+        await _start_http(Services(accounts, database, receiver, queries, settings.data_dir), listening, stack)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 

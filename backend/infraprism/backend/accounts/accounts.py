@@ -75,11 +75,21 @@ class Accounts:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
         self._cache: dict[bytes, tuple[float, Account | None]] = {}
-        self._db.execute("PRAGMA journal_mode = WAL")
+        # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
+        self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(resources.files(__package__).joinpath("accounts.sql").read_text(encoding="utf-8"))
         if not any(column[1] == "revoked_at" for column in self._db.execute("PRAGMA table_info(keys)")):
             self._db.execute("ALTER TABLE keys ADD COLUMN revoked_at TEXT")
+
+    def secret(self, name: str) -> bytes:
+        """A random key of this installation, 32 bytes, created at first use."""
+        with self._lock:
+            self._db.execute(
+                "INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, secrets.token_bytes(32))
+            )
+            (found,) = self._db.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
+        return bytes(found)
 
     def begin(self) -> None:
         """Start a transaction. Until `commit` its changes are visible to this object only; `close` discards them."""

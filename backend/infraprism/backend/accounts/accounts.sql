@@ -18,3 +18,10 @@ CREATE TABLE IF NOT EXISTS keys
     created_at TEXT NOT NULL,
     revoked_at TEXT
 ) STRICT;
+
+-- Random keys of this installation, such as the one that signs pagination cursors.
+CREATE TABLE IF NOT EXISTS secrets
+(
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+);

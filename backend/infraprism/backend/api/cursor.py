@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from hashlib import sha256
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from infraprism.backend.api.errors import ApiError
+
+_SIGNATURE_BYTES: Final = 16
 
 
 class Cursor(NamedTuple):
@@ -19,23 +22,28 @@ class Cursor(NamedTuple):
     total: int
     filters: str
 
-    def text(self) -> str:
-        """The cursor as an opaque string."""
-        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+    def text(self, key: bytes) -> str:
+        """The cursor as an opaque string, signed with `key`."""
+        content = json.dumps(self).encode()
+        return base64.urlsafe_b64encode(_signature(content, key) + content).decode().rstrip("=")
 
     @classmethod
-    def read(cls, text: str, filters: str) -> Self:
-        """Parse a cursor. Raises ApiError if it is invalid or belongs to other filters."""
+    def read(cls, text: str, filters: str, key: bytes) -> Self:
+        """Parse a cursor. Raises ApiError if it was not signed with `key`, or belongs to other filters."""
         try:
-            timestamp_ms, id_hex, offset, total, of = json.loads(
-                base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            )
-            found = cls(int(timestamp_ms), bytes.fromhex(id_hex).hex(), int(offset), int(total), str(of))
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            found = None
-        if found is None or of != filters or len(found.id_hex) != 32 or not 0 <= found.timestamp_ms < 2**53:  # noqa: PLR2004
-            raise ApiError(400, "invalid_parameter", "cursor: the next_cursor of a page with the same filters")
-        return found
+            decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError:
+            decoded = b""
+        signature, content = decoded[:_SIGNATURE_BYTES], decoded[_SIGNATURE_BYTES:]
+        if hmac.compare_digest(signature, _signature(content, key)):
+            found = cls(*json.loads(content))
+            if found.filters == filters:
+                return found
+        raise ApiError(400, "invalid_parameter", "cursor: the next_cursor of a page with the same filters")
+
+
+def _signature(content: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, content, "sha256")[:_SIGNATURE_BYTES]
 
 
 def fingerprint(*parts: str) -> str:

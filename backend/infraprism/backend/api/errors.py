@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
 _log = logging.getLogger(__name__)
+_TOO_LARGE_CODES = frozenset({159, 160, 241})
+"""The engine's codes for a query that exceeds its limits of time and memory."""
 _BY_STATUS = {
     404: ("not_found", "no such path: the paths are listed in docs/api.md"),
     405: ("method_not_allowed", "this path does not support that method"),
@@ -21,9 +24,9 @@ _BY_STATUS = {
 class ApiError(Exception):
     """A request that is answered with an error response."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.retry_after_s = status, code, message, retry_after_s
 
 
 def error_body(code: str, message: str) -> bytes:
@@ -46,7 +49,10 @@ def install(app: FastAPI) -> None:
 
 async def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error_response(error.status, error.code, error.message)
+    response = error_response(error.status, error.code, error.message)
+    if error.retry_after_s is not None:
+        response.headers["retry-after"] = str(error.retry_after_s)
+    return response
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -76,5 +82,11 @@ async def _http(_: Request, error: Exception) -> Response:
 
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
+    if error.code in _TOO_LARGE_CODES:
+        return error_response(
+            400,
+            "query_too_large",
+            f"the query needs more than {MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB: narrow it",
+        )
     _log.warning("a query failed: engine code %d", error.code)
     return error_response(503, "store_unavailable", "the store is unavailable: try again later")

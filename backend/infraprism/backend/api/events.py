@@ -41,16 +41,17 @@ class EntityQuery(BaseModel):
     offset: Offset = 0
 
 
-def page(database: Database, account: Account, query: EventQuery) -> bytes:
+def page(database: Database, account: Account, query: EventQuery, cursor_key: bytes) -> bytes:
     """A page of events as JSON.
 
     `pagination` is `{total, limit, offset, has_more, next_cursor}`. With a cursor, `total` is that of the first page.
+    `cursor_key` signs cursors.
     """
     where, values = query.conditions(account.id)
     of = fingerprint(account.id, query.model_dump_json(exclude={"limit", "offset", "cursor"}))
     after, offset = "", query.offset
     if query.cursor is not None:
-        cursor = Cursor.read(query.cursor, of)
+        cursor = Cursor.read(query.cursor, of, cursor_key)
         total, offset = cursor.total, cursor.offset
         after = (
             " AND (timestamp, id) < (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'),"
@@ -67,16 +68,16 @@ def page(database: Database, account: Account, query: EventQuery) -> bytes:
         {**values, "count": query.limit + 1, "skipped": 0 if query.cursor is not None else query.offset},
     )
     more, rows = len(rows) > query.limit, rows[: query.limit]
-    next_cursor = _cursor_after(rows[-1], offset + len(rows), total, of) if more else None
+    next_cursor = _cursor_after(rows[-1], offset + len(rows), total, of).text(cursor_key) if more else None
     pagination = {"total": total, "limit": query.limit, "offset": offset, "has_more": more, "next_cursor": next_cursor}
     return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"
 
 
-def _cursor_after(row: bytes, offset: int, total: int, of: str) -> str:
+def _cursor_after(row: bytes, offset: int, total: int, of: str) -> Cursor:
     last = json.loads(row)
     return Cursor(
         milliseconds(datetime.fromisoformat(last["timestamp"])), last["id"].removeprefix("evt_"), offset, total, of
-    ).text()
+    )
 
 
 def one(database: Database, account: Account, event_id: str) -> bytes:

@@ -36,7 +36,9 @@ def _valid_time(value: str) -> str:
 
 
 def _tags(values: list[str]) -> list[str]:
-    tag_pairs(values)
+    pairs = tag_pairs(values)
+    if len(pairs) > fields.MAX_TAGS or any(len(value) > _MAX_TEXT for _, value in pairs):
+        raise ValueError(f"at most {fields.MAX_TAGS} pairs, with values of at most {_MAX_TEXT} characters")
     return values
 
 

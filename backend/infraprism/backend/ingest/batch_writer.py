@@ -8,16 +8,24 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from infraprism.backend.ingest import duplicate_window, statement
+from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
 from infraprism.backend.ingest.entry import framed
 from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
-from infraprism.backend.ingest.rejections import STOPPING, STORE_FAILED, UNREADABLE, RejectedError, Rejection
+from infraprism.backend.ingest.rejections import (
+    CLOCK_BEHIND,
+    STOPPING,
+    STORE_FAILED,
+    UNREADABLE,
+    RejectedError,
+    Rejection,
+)
 from infraprism.backend.store import Database, StoreError
 from infraprism.backend.store.schema import REJECTED
 from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
@@ -53,8 +61,9 @@ class BatchWriter:
     If the task of the writer fails, `failed` is set: no request can complete any more, and the process has to end.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock_ms: Callable[[], int] = now_ms) -> None:
         self._database = database
+        self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
         self._arrived = asyncio.Event()
@@ -72,6 +81,8 @@ class BatchWriter:
             raise RejectedError(STOPPING)
         if self.failed.is_set() or not self._database.status().can_store:
             raise RejectedError(STORE_FAILED)
+        if self._clock_guard.is_behind():
+            raise RejectedError(CLOCK_BEHIND)
         if self._normalized_until_s.get(account_id, 0.0) > time.monotonic():
             found = await asyncio.to_thread(normalized, spans)
             if found is None:
@@ -172,7 +183,7 @@ class BatchWriter:
 
     def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
         requests = list(itertools.islice(self._requests, len(batch)))
-        latest_ms = time.time_ns() // 1_000_000 + MAX_CLOCK_SKEW_MS
+        latest_ms = now_ms() + MAX_CLOCK_SKEW_MS
         sql = statement.insert(
             duplicate_window.condition((waiting.account_id, waiting.spans.ranges) for waiting in batch),
             latest_ms=latest_ms,
@@ -183,7 +194,7 @@ class BatchWriter:
         return self._rejected(requests)
 
     def _rejected(self, requests: Sequence[int]) -> list[RejectedSpans]:
-        rows = self._database.read(
+        rows = self._database.read_as_writer(
             f"SELECT request, reason, spans FROM {REJECTED} WHERE request BETWEEN {{first:UInt64}} AND {{last:UInt64}}",
             {"first": requests[0], "last": requests[-1]},
         )

@@ -45,6 +45,9 @@ class RecentCalls:
         path.touch(mode=0o600)
         self._database = database
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # An exclusive lock keeps the index of the WAL in memory. Otherwise it is a mapped file, and on a full disk an
+        # access to it ends the process with SIGBUS.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(resources.files(__package__).joinpath("recent_calls.sql").read_text(encoding="utf-8"))
         self._last: dict[str, int] = {}

@@ -11,6 +11,9 @@ from infraprism.backend.store.status import StoreStatus
 
 ENTRIES: Final = "entries_of_this_batch"
 """Placeholder in the SQL of an INSERT for the table function that reads its data."""
+MAX_QUERY_S: Final = 30
+MAX_QUERY_BYTES: Final = 2 * 2**30
+"""Limits of one SELECT."""
 
 Parameter = str | int | Sequence[str]
 
@@ -46,6 +49,9 @@ class Database(Protocol):
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+
+    def read_as_writer(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """The same on the connection that inserts. It never waits for other readers."""
 
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
         """Whether the engine can parse `pieces`. Nothing of the store is read or written."""

@@ -17,16 +17,17 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import schema
-from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
+from infraprism.backend.store.database import ENTRIES, MAX_QUERY_BYTES, MAX_QUERY_S, Layout, Parameter, StoreError
 from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.status import FreeSpace, StoreStatus
 
-_READERS: Final = 2
+_READERS: Final = 4
 _GUARD_INTERVAL_S: Final = 1.0
 _READ_SETTINGS: Final = {
     "readonly": "2",
-    "max_execution_time": "60",
+    "max_execution_time": str(MAX_QUERY_S),
+    "max_memory_usage": str(MAX_QUERY_BYTES),
     "date_time_output_format": "iso",
     "output_format_json_quote_64bit_integers": "0",
     "output_format_json_quote_decimals": "0",
@@ -73,7 +74,7 @@ class EmbeddedDatabase:
             source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
             settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
             try:
-                self.read(f"SELECT sum(ignore(*)) AS parsed FROM {source} SETTINGS {settings}", {})
+                self.read_as_writer(f"SELECT sum(ignore(*)) AS parsed FROM {source} SETTINGS {settings}", {})
             except StoreError:
                 return False
         return True
@@ -86,6 +87,12 @@ class EmbeddedDatabase:
                 found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
         finally:
             self._idle_readers.put(client)
+        return found.splitlines()
+
+    def read_as_writer(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """See Database."""
+        with self._writing, _engine_errors():
+            found: bytes = self._writer.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
         return found.splitlines()
 
     def status(self) -> StoreStatus:

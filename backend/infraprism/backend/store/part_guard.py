@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.database import StoreError
-from infraprism.backend.store.parts import BROKEN, Part, active_parts, is_intact, rows_of
+from infraprism.backend.store.parts import BROKEN, Part, active_parts, is_intact, lacks_rows, rows_of
 
 OLD_PARTS_LIFETIME_S: Final = 900
 """As in the settings of the tables."""
@@ -99,7 +99,7 @@ class PartGuard:
         self._waiting_since = {part.name: self._waiting_since.get(part.name, now_s) for part in new}
         damaged = []
         for part in new:
-            if is_intact(self._client, self._table, part):
+            if is_intact(self._client, self._table, part) and not lacks_rows(self._client, self._table, part):
                 with self._lock:
                     self._verified.add(part.name)
                 self._waiting_since.pop(part.name, None)

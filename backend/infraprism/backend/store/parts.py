@@ -62,6 +62,31 @@ def active_parts(client: Client, table: str, condition: str = "true") -> list[Pa
     return [Part(**row) for row in found]
 
 
+def lacks_rows(client: Client, table: str, part: Part) -> bool:
+    """Whether a merged part has fewer or more rows than the parts that it was merged from, as far as they are known."""
+    found = rows_of(
+        client,
+        "SELECT min_block_number AS first, max_block_number AS last, level, rows FROM system.parts"
+        " WHERE database = currentDatabase() AND table = {table:String} AND NOT active AND level < {level:Int64}"
+        " AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
+        " AND max_block_number <= {last:Int64} ORDER BY first, level DESC",
+        {
+            "table": table,
+            "level": part.level,
+            "partition": part.partition_id,
+            "first": part.min_block_number,
+            "last": part.max_block_number,
+        },
+    )
+    rows, following = 0, None
+    for source in found:
+        if following is None or source["first"] >= following:
+            rows += source["rows"]
+            following = source["last"] + 1
+    is_complete = bool(found) and found[0]["first"] == part.min_block_number and following == part.max_block_number + 1
+    return is_complete and rows != part.rows
+
+
 def is_intact(client: Client, table: str, part: Part) -> bool:
     """Whether every file of a part is as it was written. A part that was merged in the meantime is intact."""
     check = f"CHECK TABLE {table} PART {literal(part.name)} SETTINGS check_query_single_value_result = 0"
