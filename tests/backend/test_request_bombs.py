@@ -42,6 +42,30 @@ BOMBS = {
     "elements of an array": framed(RESOURCE_SPANS, SCOPE_SPANS, SPANS, 0x4A, 0x12, 0x2A, inner=b"\x0a\x00" * MANY),
     "elements of a map": framed(RESOURCE_SPANS, SCOPE_SPANS, SPANS, 0x4A, 0x12, 0x32, inner=b"\x0a\x00" * MANY),
 }
+
+
+def many_spans(*tags: int, inner: bytes) -> bytes:
+    """Spans of another scope, none of them large, each with the message in these fields."""
+    return framed(RESOURCE_SPANS, SCOPE_SPANS, inner=framed(SPANS, *tags, inner=inner) * 150)
+
+
+SPREAD_BOMBS = {
+    "attributes of the spans": many_spans(inner=b"\x4a\x00" * 64),
+    "events of the spans": many_spans(inner=b"\x5a\x00" * 64),
+    "attributes of their events": many_spans(0x5A, inner=b"\x1a\x00" * 30_000),
+    "attributes of their links": many_spans(0x6A, inner=b"\x22\x00" * 30_000),
+    "values of their attributes": many_spans(0x4A, inner=b"\x12\x00" * 30_000),
+    "arrays of their attributes": many_spans(0x4A, 0x12, inner=b"\x2a\x00" * 30_000),
+    "maps in attributes of their events": many_spans(0x5A, 0x1A, 0x12, inner=b"\x32\x00" * 30_000),
+    "attributes of many scopes": framed(
+        RESOURCE_SPANS, inner=framed(SCOPE_SPANS, 0x0A, inner=b"\x1a\x00" * 9_000) * 500
+    ),
+    "entities of a resource": framed(
+        RESOURCE_SPANS, inner=framed(0x0A, 0x1A, inner=b"\x1a\x00" * MANY) + framed(SCOPE_SPANS, inner=b"")
+    ),
+}
+SPREAD_BOMBS["attributes of the spans"] *= 200
+SPREAD_BOMBS["events of the spans"] *= 200
 JSON_BOMBS = {
     "spans": b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 1_000_000 + b"{}]}]}]}",
     "attributes": b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[' + b"{}," * 1_000_000 + b"{}]}]}]}]}",
@@ -54,6 +78,13 @@ JSON_BOMBS = {
 def test_a_request_of_millions_of_empty_messages_is_rejected_before_they_are_parsed(name: str) -> None:
     with pytest.raises(RejectedError) as rejected:
         parse_protobuf(BOMBS[name])
+    assert rejected.value.rejection.http_status == 413
+
+
+@pytest.mark.parametrize("name", SPREAD_BOMBS)
+def test_empty_messages_are_counted_over_all_parts_of_a_request(name: str) -> None:
+    with pytest.raises(RejectedError) as rejected:
+        parse_protobuf(SPREAD_BOMBS[name])
     assert rejected.value.rejection.http_status == 413
 
 

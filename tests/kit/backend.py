@@ -107,11 +107,14 @@ class Backend:
         port: int = 0,
         limits: Mapping[str, float] | None = None,
         files: int | None = None,
+        python: str = sys.executable,
     ) -> None:
         self.data_dir = data_dir
         self.key = key or ""
         self.lines: list[str] = []
-        self.process = start(data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, limits=limits, files=files)
+        self.process = start(
+            data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, limits=limits, files=files, python=python
+        )
         self._wait_until_ready()
 
     @classmethod
@@ -204,8 +207,9 @@ def start(
     prices: Path | None = None,
     limits: Mapping[str, float] | None = None,
     files: int | None = None,
+    python: str = sys.executable,
 ) -> subprocess.Popen[str]:
-    """Start the server process."""
+    """Start the server process. `python` is the interpreter, and therefore the checkout, that runs it."""
     variables = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
     environment = clean_environment(**{name: value for name, value in variables.items() if value})
     data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +218,7 @@ def start(
     return subprocess.Popen(
         [
             *limited,
-            sys.executable,
+            python,
             "-c",
             _RUN,
             str(data_dir),

@@ -81,8 +81,6 @@ class BatchWriter:
             raise RejectedError(STOPPING)
         if self.failed.is_set() or not self._database.status().can_store:
             raise RejectedError(STORE_FAILED)
-        if self._clock_guard.is_behind():
-            raise RejectedError(CLOCK_BEHIND)
         if self._normalized_until_s.get(account_id, 0.0) > time.monotonic():
             found = await asyncio.to_thread(normalized, spans)
             if found is None:
@@ -97,6 +95,14 @@ class BatchWriter:
         if isinstance(outcome, Rejection):
             raise RejectedError(outcome)
         return outcome
+
+    def check_clock(self, latest_ms: int) -> None:
+        """Raises RejectedError for a start time in the future, if the clock of this machine is known to be behind.
+
+        The request may be sent again: it is in the future only until the clock is set. Other requests are stored.
+        """
+        if self._clock_guard.is_behind() and self._clock_guard.is_in_future(latest_ms):
+            raise RejectedError(CLOCK_BEHIND)
 
     async def close(self) -> None:
         """Store all accepted requests, then stop."""

@@ -32,3 +32,7 @@ class ClockGuard:
         now = self._clock_ms()
         self._latest_ms = max(self._latest_ms, now)
         return now < self._latest_ms - MAX_CLOCK_SKEW_MS
+
+    def is_in_future(self, timestamp_ms: int) -> bool:
+        """Whether a start time is further ahead of the clock than is accepted."""
+        return timestamp_ms > self._clock_ms() + MAX_CLOCK_SKEW_MS

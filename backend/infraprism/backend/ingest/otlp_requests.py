@@ -43,11 +43,15 @@ class EncodedSpans(NamedTuple):
 
 
 class ParsedRequest(NamedTuple):
-    """The events of a request, its cleaned spans of other scopes, and the number of rejected spans by reason."""
+    """The events of a request, its cleaned spans of other scopes, and the number of rejected spans by reason.
+
+    `latest_ms` is the latest start time of all spans, in milliseconds since 1970.
+    """
 
     events: EncodedSpans
     cleaned: tuple[CleanedSpan, ...] = ()
     rejected: Mapping[str, int] = MappingProxyType({})
+    latest_ms: int = 0
 
 
 def inflate(body: bytes, limit: int) -> bytes:
@@ -69,10 +73,11 @@ def parse_protobuf(body: bytes) -> ParsedRequest:
     """Parse an OTLP request in protobuf encoding. Raises RejectedError."""
     try:
         found = wire_format.outline(body)
+        latest_ms = max(found.starts_ns, default=0) // 1_000_000
         if found.scopes <= _EVENT_SCOPES:
-            return ParsedRequest(_encoded_spans(body, found))
+            return ParsedRequest(_encoded_spans(body, found), latest_ms=latest_ms)
         wire_format.limit_nesting(body)
-        return _separated(ExportTraceServiceRequest.FromString(body))
+        return _separated(ExportTraceServiceRequest.FromString(body))._replace(latest_ms=latest_ms)
     except (DecodeError, wire_format.MalformedError):
         raise RejectedError(UNREADABLE) from None
     except wire_format.TooManyError:

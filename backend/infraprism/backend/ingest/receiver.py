@@ -75,6 +75,7 @@ class Receiver:
         """Store the events of a request. Returns the number of rejected spans by reason. Raises RejectedError."""
         async with self._parsing[account.id]:
             request = await self._parse(body, reservation, encoding=encoding, compressed=compressed)
+        self._writer.check_clock(request.latest_ms)
         rejected = Counter(request.rejected)
         if request.events.number:
             rejected.update(await self._store_events(account, request.events))

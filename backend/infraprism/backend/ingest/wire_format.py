@@ -8,6 +8,7 @@ Concatenated protobuf messages are one merged message. Therefore one call reads 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,9 @@ MAX_GROUPS: Final = 10_000
 MAX_ATTRIBUTES_PER_SPAN: Final = 64
 """On average over a request; an event has at most 58."""
 MAX_SPAN_BYTES: Final = 64 * 2**10
+_BYTES_PER_MESSAGE: Final = 12
+_FREE_MESSAGES: Final = 10_000
+"""Attributes, events and links of a request: these, and one per 12 bytes. An attribute has 40 on average."""
 _MAX_NESTED_BYTES: Final = 64 * 2**10
 """Of the arrays and maps in the attributes of a request. No accepted attribute has one."""
 
@@ -29,8 +33,8 @@ _FIXED64: Final = descriptor_pb2.FieldDescriptorProto.TYPE_FIXED64
 _REPEATED: Final = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
 _MESSAGES: Final = {
     "Request": {"resource_spans": (1, _BYTES)},
-    "ResourceSpans": {"resource": (1, _BYTES), "scope_spans": (2, _BYTES), "schema_url": (3, _BYTES)},
-    "ScopeSpans": {"scope": (1, _BYTES), "spans": (2, _BYTES), "schema_url": (3, _BYTES)},
+    "ResourceSpans": {"resource": (1, _BYTES), "scope_spans": (2, _BYTES)},
+    "ScopeSpans": {"scope": (1, _BYTES), "spans": (2, _BYTES)},
     "Spans": {
         "start_time_unix_nano": (7, _FIXED64),
         "attributes": (9, _BYTES),
@@ -38,8 +42,10 @@ _MESSAGES: Final = {
         "links": (13, _BYTES),
         "status": (15, _BYTES),
     },
-    "Resource": {"attributes": (1, _BYTES)},
+    "Resource": {"attributes": (1, _BYTES), "entity_refs": (3, _BYTES)},
     "Scope": {"name": (1, _BYTES), "attributes": (3, _BYTES)},
+    "Events": {"attributes": (3, _BYTES)},
+    "Links": {"attributes": (4, _BYTES)},
     "Attributes": {"value": (2, _BYTES)},
     "Values": {"array_value": (5, _BYTES), "kvlist_value": (6, _BYTES)},
 }
@@ -80,7 +86,7 @@ class Outline(NamedTuple):
 
 def outline(body: bytes) -> Outline:
     """The outline of a request. Raises MalformedError and TooManyError."""
-    return _outline(body)[0]
+    return _read(body).outline
 
 
 def limit_nesting(body: bytes) -> None:
@@ -88,35 +94,66 @@ def limit_nesting(body: bytes) -> None:
 
     Raises MalformedError and TooManyError.
     """
-    attributes = _outline(body)[1]
-    values = _parse("Values", b"".join(_parse("Attributes", b"".join(attributes)).value))
+    read = _read(body)
+    _limit(sum(map(len, read.entity_refs)), _MAX_NESTED_BYTES)
+    attributes = [
+        read.attributes,
+        _parse("Events", b"".join(read.events)).attributes,
+        _parse("Links", b"".join(read.links)).attributes,
+    ]
+    number = sum(map(len, attributes))
+    _limit(number, _most_messages(body))
+    encoded = _parse("Attributes", b"".join(itertools.chain(*attributes))).value
+    # A parser merges the values of an attribute that has several.
+    _limit(len(encoded), number)
+    values = _parse("Values", b"".join(encoded))
+    _limit(max(len(values.array_value), len(values.kvlist_value)), number)
     _limit(sum(map(len, values.array_value)) + sum(map(len, values.kvlist_value)), _MAX_NESTED_BYTES)
 
 
-def _outline(body: bytes) -> tuple[Outline, Sequence[bytes]]:
-    """The outline, and the attributes of all spans, resources and scopes."""
+class _Read(NamedTuple):
+    """The outline, and messages of the request as bytes. `attributes` are those of spans, resources and scopes."""
+
+    outline: Outline
+    attributes: Sequence[bytes]
+    events: Sequence[bytes]
+    links: Sequence[bytes]
+    entity_refs: Sequence[bytes]
+
+
+def _read(body: bytes) -> _Read:
     groups = _parse("Request", body).resource_spans
     _limit(len(groups), MAX_GROUPS)
-    resources = _parse("ResourceSpans", b"".join(groups))
-    scoped = resources.scope_spans
-    _limit(len(scoped) + len(resources.resource) + len(resources.schema_url), 3 * MAX_GROUPS)
-    _limit(len(_parse("Resource", b"".join(resources.resource)).attributes), MAX_GROUPS)
+    found = _parse("ResourceSpans", b"".join(groups))
+    scoped = found.scope_spans
+    _limit(len(scoped) + len(found.resource), 2 * MAX_GROUPS)
+    resources = _parse("Resource", b"".join(found.resource))
+    _limit(len(resources.attributes) + len(resources.entity_refs), MAX_GROUPS)
+    attributes = list(resources.attributes)
     scopes: set[bytes] = set()
     spans: list[bytes] = []
     for one in scoped:
         parsed = _parse("ScopeSpans", one)
         _limit(len(parsed.scope), MAX_GROUPS)
         scope = _parse("Scope", b"".join(parsed.scope))
-        _limit(len(scope.name) + len(scope.attributes), MAX_GROUPS)
+        _limit(len(scope.name) + len(attributes) + len(scope.attributes), 2 * MAX_GROUPS)
         scopes.add(scope.name[-1] if scope.name else b"")
+        attributes += scope.attributes
+        _limit(len(spans) + len(parsed.spans), MAX_SPANS)
         spans += parsed.spans
-        _limit(len(spans), MAX_SPANS)
     _limit(max(map(len, spans), default=0), MAX_SPAN_BYTES)
-    found = _parse("Spans", b"".join(spans))
+    parts = _parse("Spans", b"".join(spans))
     number = len(spans)
-    _limit(len(found.attributes), MAX_ATTRIBUTES_PER_SPAN * number)
-    _limit(len(found.events) + len(found.links) + len(found.status), MAX_ATTRIBUTES_PER_SPAN * number)
-    return Outline(frozenset(scopes), number, list(found.start_time_unix_nano)), found.attributes
+    in_spans = len(parts.attributes), len(parts.events) + len(parts.links) + len(parts.status)
+    _limit(max(in_spans), MAX_ATTRIBUTES_PER_SPAN * number)
+    _limit(sum(in_spans) + len(attributes), _most_messages(body))
+    attributes += parts.attributes
+    found_outline = Outline(frozenset(scopes), number, list(parts.start_time_unix_nano))
+    return _Read(found_outline, attributes, parts.events, parts.links, resources.entity_refs)
+
+
+def _most_messages(body: bytes) -> int:
+    return _FREE_MESSAGES + len(body) // _BYTES_PER_MESSAGE
 
 
 def _parse(name: str, encoded: bytes) -> Any:
