@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from shutil import disk_usage
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
-from infraprism.backend.api import costs, errors, events
+from infraprism.backend.api import costs, errors, events, health
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.store import Database
 
-_LOW_DISK_BYTES: Final = 2**30
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
@@ -27,13 +24,13 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `readers` runs blocking queries; `data_dir` is on the disk that fills."""
+    """The dependencies of the application. `readers` runs blocking queries."""
 
     accounts: Accounts
     database: Database
     receiver: Receiver
     readers: ThreadPoolExecutor
-    data_dir: Path
+    health: health.Health
 
 
 def application(services: Services) -> FastAPI:
@@ -41,6 +38,7 @@ def application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
+    health.install(app, services.health)
     _add_otlp_routes(app, services)
     _add_rest_routes(app, services)
     return app
@@ -61,17 +59,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond(query: Callable[[], bytes]) -> Response:
         body = await asyncio.get_running_loop().run_in_executor(services.readers, query)
         return Response(body, media_type=_JSON)
-
-    @app.get("/healthz")
-    async def health() -> Response:
-        """Whether the store can be queried, and whether its disk is nearly full. Needs no key."""
-
-        def status() -> bytes:
-            services.database.read("SELECT 1 AS ok", {})
-            low = disk_usage(services.data_dir).free < _LOW_DISK_BYTES
-            return b'{"status":"low_disk"}' if low else b'{"status":"ok"}'
-
-        return await respond(status)
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:

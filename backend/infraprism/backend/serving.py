@@ -7,14 +7,15 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.api.health import Health
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -48,12 +49,16 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[str]:
-    """Serve inside the block; yields the addresses as text. At its end all accepted requests are stored.
+class Serving(NamedTuple):
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
 
-    Raises StartupError.
-    """
+    addresses: str
+    writer_ended: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+    """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     async with AsyncExitStack() as stack:
@@ -69,18 +74,22 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise StartupError(
-                f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): remove it, or choose another --data-dir"
+                f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): move it away and start again."
+                " It only recognises calls that are sent again; no event is lost"
             ) from None
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
         stack.push_async_callback(receiver.close)
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="infraprism-rest")
         stack.callback(readers.shutdown)
+        health = Health(database, lambda: writer.is_alive)
+        stack.callback(health.close)
         grpc_port = await _start_grpc(settings, receiver, stack)
-        await _start_http(Services(accounts, database, receiver, readers, settings.data_dir), listening, stack)
+        await _start_http(Services(accounts, database, receiver, readers, health), listening, stack)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        yield Serving(addresses, writer.ended)
 
 
 async def _start_grpc(settings: Settings, receiver: Receiver, stack: AsyncExitStack) -> int:

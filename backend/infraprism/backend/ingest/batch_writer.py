@@ -50,6 +50,7 @@ class BatchWriter:
         self._database = database
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._writing: list[_Waiting] = []
         self._closing = False
         self._requests = itertools.count(1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
@@ -69,17 +70,37 @@ class BatchWriter:
             raise RejectedError(outcome)
         return outcome
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the task that writes is running."""
+        return not self._task.done()
+
+    async def ended(self) -> None:
+        """Wait until the task that writes has ended."""
+        await asyncio.wait({self._task})
+
     async def close(self) -> None:
         """Store all accepted requests, then stop."""
         self._closing = True
         self._arrived.set()
-        await self._task
+        await asyncio.wait({self._task})
         self._thread.shutdown()
 
     async def _run(self) -> None:
+        try:
+            await self._write_batches()
+        except Exception as error:  # noqa: BLE001  # the process ends; no request may wait for ever
+            _log.error("the writer of events has stopped: %s", type(error).__name__)  # one line
+        finally:
+            self._closing = True
+            for waiting in (*self._writing, *self._waiting):
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(STORE_FAILED)
+
+    async def _write_batches(self) -> None:
         loop = asyncio.get_running_loop()
         while await self._has_batch():
-            batch = self._next_batch()
+            batch = self._writing = self._next_batch()
             outcomes = await loop.run_in_executor(self._thread, self._write_batch, batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():

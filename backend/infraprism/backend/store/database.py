@@ -18,12 +18,14 @@ Parameter = str | int | Sequence[str]
 class StoreError(Exception):
     """A statement failed.
 
-    Carries the engine's error code and never its message, which may contain values of the data.
+    Carries the engine's error code and the names of the parts in its message, and never the message, which may contain
+    values of the data.
     """
 
-    def __init__(self, code: int = 0) -> None:
+    def __init__(self, code: int = 0, parts: frozenset[str] = frozenset()) -> None:
         super().__init__(f"the store failed with code {code}")
         self.code = code
+        self.parts = parts
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class Database(Protocol):
         """Whether the engine can parse `pieces`. Nothing of the store is read or written."""
 
     def status(self) -> StoreStatus:
-        """Whether events can be stored now."""
+        """Whether events can be stored now, and what is damaged. Runs no statement."""
+
+    def probe(self) -> None:
+        """Read from the table of events, independent of other readers."""
 
     def close(self) -> None:
         """Wait for running statements, then close the files."""
