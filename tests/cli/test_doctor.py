@@ -34,7 +34,7 @@ def server(me: dict[str, Any], health: dict[str, Any] | None = None) -> Iterator
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             seen.append(self.headers.get("authorization", ""))
-            body = json.dumps((health or {"status": "ok"}) if self.path == "/healthz" else me).encode()
+            body = json.dumps((health or {"status": "ok"}) if self.path == "/readyz" else me).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -303,12 +303,36 @@ def test_usage_detail_that_the_account_does_not_store_is_a_problem(client: int, 
     assert KEY not in output
 
 
-@pytest.mark.parametrize(("health", "level"), [("ok", "ok"), ("low_disk", "problem")])
-def test_the_disk_of_the_server_is_checked(health: str, level: str) -> None:
-    with server({"usage_detail": False}, {"status": health}) as (url, _):
+@pytest.mark.parametrize(("health", "level"), [("ok", "ok"), ("damaged_data", "ok"), ("unavailable", "problem")])
+def test_a_server_that_cannot_store_or_read_is_a_problem(health: str, level: str) -> None:
+    with server({"usage_detail": False}, {"status": health, "reason": "the disk is nearly full"}) as (url, _):
         status, found, _ = findings(INFRAPRISM_ENDPOINT=url, INFRAPRISM_API_KEY=KEY)
-    assert found["server disk"]["level"] == level
+    assert found["server"]["level"] == level
+    assert ("the disk is nearly full" in found["server"]["finding"]) == (level == "problem")
     assert status == (level == "problem")
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (
+            {"rows": 7, "first": "2026-01-02T00:00:00.000Z", "last": "2026-01-03T00:00:00.000Z"},
+            "7 events from 2026-01-02",
+        ),
+        (
+            {"rows": None, "first": None, "unknown": "checksums.txt is damaged"},
+            "an unknown number of events at unknown",
+        ),
+    ],
+)
+def test_a_damaged_part_of_the_server_is_a_problem_with_its_rows_and_times(part: dict[str, Any], words: str) -> None:
+    health = {"status": "damaged_data", "damaged_parts": [{"name": "202601_1_1_0", **part}]}
+    with server({"usage_detail": False}, health) as (url, _):
+        status, found, _ = findings(INFRAPRISM_ENDPOINT=url, INFRAPRISM_API_KEY=KEY)
+    assert status == 1
+    assert "202601_1_1_0" in found["server data"]["finding"]
+    assert words in found["server data"]["finding"]
+    assert "infraprism store repair" in found["server data"]["advice"]
 
 
 @pytest.mark.parametrize("value", ["", "true"])

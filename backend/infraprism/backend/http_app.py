@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from pathlib import Path
-from shutil import disk_usage
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
-from infraprism.backend.api import costs, errors, events
+from infraprism.backend.api import costs, errors, events, health
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
@@ -20,7 +17,6 @@ from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
 
-_LOW_DISK_BYTES: Final = 2**30
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
@@ -29,13 +25,13 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `queries` runs blocking queries; `data_dir` is on the disk that fills."""
+    """The dependencies of the application. `queries` runs blocking queries."""
 
     accounts: Accounts
     database: Database
     receiver: Receiver
     queries: QueryPool
-    data_dir: Path
+    health: health.Health
     limits: Limits
 
 
@@ -45,6 +41,7 @@ def application(services: Services) -> FastAPI:
     errors.install(app)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
+    health.install(app, services.health)
     _add_otlp_routes(app, services)
     _add_rest_routes(app, services)
     return app
@@ -66,17 +63,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     async def respond(account: Account, query: Callable[[], bytes]) -> Response:
         return Response(await services.queries.run(account.id, query), media_type=_JSON)
-
-    @app.get("/healthz")
-    async def health() -> Response:
-        """Whether the store can be queried, and whether its disk is nearly full. Needs no key."""
-
-        def status() -> bytes:
-            services.database.read("SELECT 1 AS ok", {})
-            low = disk_usage(services.data_dir).free < _LOW_DISK_BYTES
-            return b'{"status":"low_disk"}' if low else b'{"status":"ok"}'
-
-        return Response(await asyncio.to_thread(status), media_type=_JSON)
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:

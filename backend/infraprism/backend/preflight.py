@@ -68,6 +68,7 @@ class DataDirectory:
         """Create and lock the directory. Raises StartupError."""
         self._path = path
         self._created: list[Path] = []
+        self._is_kept = False
         try:
             self._created += [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,13 +89,17 @@ class DataDirectory:
 
     def keep(self) -> None:
         """Keep all files: the server is ready."""
-        self._before.update(found.name for found in self._path.iterdir())
+        self._is_kept = True
         self._created.clear()
+
+    def tighten(self) -> None:
+        """Take the permissions of other users from the directory and its files, and say so if there were any."""
+        _tighten(self._path)
 
     def close(self) -> None:
         """Remove what a failed start has created, and release the lock."""
         for found in self._path.iterdir():
-            if found.name not in self._before:
+            if not self._is_kept and found.name not in self._before:
                 self._remove(found)
         self._remove_folders()
         self._lock.close()
@@ -111,6 +116,20 @@ class DataDirectory:
         for folder in self._created:
             with suppress(OSError):  # it was not created, or has other files
                 folder.rmdir()
+
+
+def _tighten(path: Path) -> None:
+    """Take the permissions of other users from a directory, and say so if there were any."""
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
+            print(f"note: other users had access to {path}: it has mode 0700 now", flush=True)  # noqa: T201
+        for file in path.rglob("*"):
+            if not file.is_symlink() and (mode := file.stat().st_mode) & 0o077:
+                file.chmod(mode & 0o700)
+    except OSError as error:
+        print(f"note: the permissions of {path} cannot be set ({error.strerror})", flush=True)  # noqa: T201
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, InvalidKeyError
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts
+from infraprism.backend.first_key import FirstKey
 from infraprism.backend.preflight import (
     DataDirectory,
     StartupError,
@@ -36,6 +37,7 @@ def run(settings: Settings) -> int:
     Prints the API key to stdout at the first start, and one line when the server is ready. If the server cannot start,
     prints one line to stderr and returns 1.
     """
+    os.umask(0o077)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     try:
         with ExitStack() as stack:
@@ -62,15 +64,29 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
         from infraprism.backend.serving import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'") from None
-    first_key = _first_key(accounts, key)
-    async with serve(settings, accounts, listening) as addresses:
-        if first_key:
-            if not key:
-                _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key}")
-            accounts.commit()
+    first_key = FirstKey(settings.data_dir, key)
+    try:
+        first_key.prepare(accounts)
+    except (sqlite3.Error, OSError) as error:
+        raise _damaged_accounts(settings.data_dir, error) from None
+    async with serve(settings, accounts, listening) as serving:
         data_directory.keep()
-        _print(f"InfraPrism is ready: {addresses}, data in {settings.data_dir}")
-        await stop.wait()
+        data_directory.tighten()
+        try:
+            first_key.commit(accounts)
+        except (sqlite3.Error, OSError) as error:
+            raise _damaged_accounts(settings.data_dir, error) from None
+        if first_key.to_show:
+            _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key.to_show}")
+        first_key.was_shown()
+        _print(f"InfraPrism is ready: {serving.addresses}, data in {settings.data_dir}")
+        stopped, ended = asyncio.create_task(stop.wait()), asyncio.ensure_future(serving.writer_ended())
+        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        has_failed = not stopped.done()
+        for task in (stopped, ended):
+            task.cancel()
+    if has_failed:
+        raise StartupError("the writer of events has stopped because of an internal error: start the server again")
 
 
 def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
@@ -91,25 +107,14 @@ def _accounts(data_dir: Path) -> Accounts:
     try:
         return Accounts(data_dir / ACCOUNTS_FILE)
     except (sqlite3.Error, OSError) as error:
-        raise StartupError(
-            f"{data_dir / ACCOUNTS_FILE} cannot be opened ({error}): check the disk, or choose another --data-dir"
-        ) from None
+        raise _damaged_accounts(data_dir, error) from None
 
 
-def _first_key(accounts: Accounts, from_environment: str) -> str | None:
-    """Create the first account with the given key, or with a generated one, in a transaction that is not committed.
-
-    Returns the key, or None if there is an account.
-    """
-    if not accounts.is_empty():
-        if from_environment and accounts.find_by_key(from_environment) is None:
-            _print(f"note: the {_KEY_VARIABLE} in the environment is no key of this data directory")
-        return None
-    accounts.begin()
-    try:
-        return accounts.add_with_key(from_environment or None)
-    except InvalidKeyError as error:
-        raise StartupError(f"{_KEY_VARIABLE} cannot be the first key: {error}; unset it to generate one") from None
+def _damaged_accounts(data_dir: Path, error: Exception) -> StartupError:
+    return StartupError(
+        f"{data_dir / ACCOUNTS_FILE} cannot be used ({error}): restore it from a backup, or choose another --data-dir."
+        " Without it no key is valid"
+    )
 
 
 def _print(line: str) -> None:

@@ -9,11 +9,12 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
@@ -51,12 +52,16 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[str]:
-    """Serve inside the block; yields the addresses as text. At its end all accepted requests are stored.
+class Serving(NamedTuple):
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
 
-    Raises StartupError.
-    """
+    addresses: str
+    writer_ended: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+    """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
     raise_file_limit()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -73,21 +78,24 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise StartupError(
-                f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): remove it, or choose another --data-dir"
+                f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): move it away and start again."
+                " It only recognises calls that are sent again; no event is lost"
             ) from None
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
         stack.push_async_callback(receiver.close)
         queries = QueryPool()
         stack.push_async_callback(queries.close, database.cancel_long_reads)
+        health = Health(database, lambda: writer.is_alive)
+        stack.callback(health.close)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        services = Services(accounts, database, receiver, queries, settings.data_dir, settings.limits)
-        await listeners.start_http(services, listening)
+        await listeners.start_http(Services(accounts, database, receiver, queries, health, settings.limits), listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        yield f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        yield Serving(addresses, writer.ended)
 
 
 class _Listeners:

@@ -23,6 +23,7 @@ TIMEOUT_S: Final = 10.0
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
+_UNAVAILABLE: Final = 503
 
 
 class Api:
@@ -54,13 +55,13 @@ class Api:
             raise Failure(f"{self.endpoint} responds with {response.status_code}{reason and f': {reason}'}")
         return _decoded(response, self.endpoint)
 
-    def health(self) -> str | None:
-        """The `status` that the backend reports, or None if it is unhealthy. Needs no key. Raises Failure."""
-        response = self._response("/healthz", None, {})
-        if response.status_code != _OK:
-            return None
+    def readiness(self) -> Mapping[str, Any]:
+        """What `/readyz` reports. Needs no key. Raises Failure."""
+        response = self._response("/readyz", None, {})
         body = _decoded(response, self.endpoint)
-        return str(body.get("status", "")) if isinstance(body, dict) else ""
+        if response.status_code not in (_OK, _UNAVAILABLE) or not isinstance(body, dict):
+            raise Failure(f"{self.endpoint} is not an InfraPrism backend: check INFRAPRISM_ENDPOINT")
+        return body
 
     def all_events(self, parameters: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
         """Every event, newest first, page by page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 import sqlite3
@@ -32,6 +33,13 @@ _FIND_SECRET: Final = "SELECT value FROM secrets WHERE name = ?"  # noqa: S105  
 _ID_PREFIX: Final = "key_"
 _ID_DIGITS: Final = 12
 _ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.created_at"
+
+
+_log = logging.getLogger(__name__)
+
+
+class AccountsUnavailableError(Exception):
+    """The file of the accounts cannot be read."""
 
 
 class InvalidKeyError(ValueError):
@@ -76,6 +84,7 @@ class Accounts:
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        check_file(self._db)
         self._lock = threading.Lock()
         self._cache: dict[bytes, tuple[float, Account | None]] = {}
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
@@ -134,7 +143,7 @@ class Accounts:
 
         Raises InvalidKeyError.
         """
-        key = key or KEY_PREFIX + secrets.token_urlsafe(32)
+        key = key or new_key()
         _check(key)
         with self._lock:
             self._db.execute(
@@ -151,7 +160,17 @@ class Accounts:
         """
         if key is not None:
             _check(key)
-        return self.add_key(self.add().id, key)
+        if self._db.in_transaction:
+            return self.add_key(self.add().id, key)
+        self.begin()
+        try:
+            key = self.add_key(self.add().id, key)
+        except BaseException:
+            with self._lock:
+                self._db.execute("ROLLBACK")
+            raise
+        self.commit()
+        return key
 
     def all(self) -> list[Account]:
         """All accounts, oldest first."""
@@ -186,13 +205,20 @@ class Accounts:
         self._cache.clear()
 
     def find_by_key(self, key: str) -> Account | None:
-        """The account of a key that is not revoked, or None. Results are cached for two seconds."""
+        """The account of a key that is not revoked, or None. Results are cached for two seconds.
+
+        Raises AccountsUnavailableError.
+        """
         if not _KEY.fullmatch(key):
             return None
         hashed = _hash(key)
         at, account = self._cache.get(hashed, (0.0, None))
         if account is None or time.monotonic() - at > _CACHE_S:
-            account = self._find(hashed)
+            try:
+                account = self._find(hashed)
+            except sqlite3.Error as error:
+                _log.error("%s cannot be read (%s): restore it from a backup", ACCOUNTS_FILE, error)
+                raise AccountsUnavailableError from None
             if account is not None:
                 if len(self._cache) >= _CACHE_SIZE:
                     self._cache.clear()
@@ -222,6 +248,18 @@ def _check(key: str) -> None:
         raise InvalidKeyError
     if is_guessable(key):
         raise InvalidKeyError("the key is easy to guess: use a random one")
+
+
+def new_key() -> str:
+    """A new key, with 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def check_file(db: sqlite3.Connection) -> None:
+    """Verify the pages of a file. Raises sqlite3.DatabaseError if it is damaged."""
+    result = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+    if result != ["ok"]:
+        raise sqlite3.DatabaseError("the file is damaged")
 
 
 def _key_id(hashed: bytes) -> str:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts import Account, Accounts, AccountsUnavailableError
 from infraprism.backend.accounts.accounts import bearer_token, only_header
 from infraprism.backend.api.errors import error_response
 from infraprism.backend.api.rate_limit import RateLimit
@@ -34,7 +34,13 @@ class AuthenticationMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/") or scope["path"] in _OTLP_PATHS:
             await self._app(scope, receive, send)
             return
-        account = self._accounts.find_by_key(bearer_token(only_header(Headers(scope=scope).getlist("authorization"))))
+        header = only_header(Headers(scope=scope).getlist("authorization"))
+        try:
+            account = self._accounts.find_by_key(bearer_token(header))
+        except AccountsUnavailableError:
+            response = error_response(503, "store_unavailable", "the accounts cannot be read: try again later")
+            await response(scope, receive, send)
+            return
         if account is None:
             response = error_response(
                 401, "unauthenticated", "send the key of your account as `Authorization: Bearer ip-...`"

@@ -27,6 +27,7 @@ from infraprism.backend.ingest.rejections import (
     Rejection,
 )
 from infraprism.backend.store import Database, StoreError
+from infraprism.backend.store.database import ENGINE_ABORTED
 from infraprism.backend.store.schema import REJECTED
 from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
@@ -58,7 +59,6 @@ class BatchWriter:
     """The only writer of the store.
 
     Statements run one at a time: of two concurrent statements with the same event, neither would see it in the table.
-    If the task of the writer fails, `failed` is set: no request can complete any more, and the process has to end.
     """
 
     def __init__(self, database: Database, clock_ms: Callable[[], int] = now_ms) -> None:
@@ -67,19 +67,18 @@ class BatchWriter:
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
         self._arrived = asyncio.Event()
+        self._writing: list[_Waiting] = []
         self._closing = False
         self._requests = itertools.count(1)
         self._normalized_until_s: dict[str, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
-        self.failed = asyncio.Event()
         self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(self._on_end)
 
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
         """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:
             raise RejectedError(STOPPING)
-        if self.failed.is_set() or not self._database.status().can_store:
+        if not self._database.status().can_store:
             raise RejectedError(STORE_FAILED)
         if self._normalized_until_s.get(account_id, 0.0) > time.monotonic():
             found = await asyncio.to_thread(normalized, spans)
@@ -104,24 +103,37 @@ class BatchWriter:
         if self._clock_guard.is_behind() and self._clock_guard.is_in_future(latest_ms):
             raise RejectedError(CLOCK_BEHIND)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the task that writes is running."""
+        return not self._task.done()
+
+    async def ended(self) -> None:
+        """Wait until the task that writes has ended."""
+        await asyncio.wait({self._task})
+
     async def close(self) -> None:
         """Store all accepted requests, then stop."""
         self._closing = True
         self._arrived.set()
-        await asyncio.wait([self._task])
+        await asyncio.wait({self._task})
         self._thread.shutdown()
 
-    def _on_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("the writer of the store failed: %s", type(error).__name__)
-            self.failed.set()
-            for waiting in self._waiting.take(self._waiting.size):
-                waiting.outcome.set_result(STORE_FAILED)
-
     async def _run(self) -> None:
+        try:
+            await self._write_batches()
+        except Exception as error:  # noqa: BLE001  # the process ends; no request may wait for ever
+            _log.error("the writer of events has stopped: %s", type(error).__name__)  # one line
+        finally:
+            self._closing = True
+            for waiting in (*self._writing, *self._waiting.take(self._waiting.size)):
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(STORE_FAILED)
+
+    async def _write_batches(self) -> None:
         loop = asyncio.get_running_loop()
         while await self._has_batch():
-            batch = self._waiting.take(_BATCH_BYTES)
+            batch = self._writing = self._waiting.take(_BATCH_BYTES)
             self._waiting_since_s = time.monotonic()
             outcomes = await loop.run_in_executor(self._thread, self._write_batch, batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -145,6 +157,8 @@ class BatchWriter:
         try:
             return list(self._write(batch))
         except StoreError as error:
+            if error.code == ENGINE_ABORTED:
+                raise  # no later statement can succeed: the process ends
             cause = f"engine code {error.code}"
         except Exception as error:  # noqa: BLE001  # the writer must survive every batch, and every request must complete
             cause = type(error).__name__

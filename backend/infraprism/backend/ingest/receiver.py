@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts import Account, Accounts, AccountsUnavailableError
 from infraprism.backend.accounts.accounts import bearer_token
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
 from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest, inflate, parse_json, parse_protobuf
-from infraprism.backend.ingest.rejections import BUSY, TOO_LARGE, UNAUTHENTICATED, RejectedError
+from infraprism.backend.ingest.rejections import BUSY, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 
 Encoding = Literal["protobuf", "json"]
@@ -44,7 +44,10 @@ class Receiver:
 
     def authenticate(self, authorization: str | None) -> Account:
         """The account of an Authorization header. Raises RejectedError."""
-        account = self._accounts.find_by_key(bearer_token(authorization))
+        try:
+            account = self._accounts.find_by_key(bearer_token(authorization))
+        except AccountsUnavailableError:
+            raise RejectedError(STORE_FAILED) from None
         if account is None:
             raise RejectedError(UNAUTHENTICATED)
         return account

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infraprism.attribution.scope import NOTHING
+from infraprism.backend.accounts.accounts import check_file
 from infraprism.backend.span_conversion.account_calls import MAX_CALLS, DeduplicatedCall
 from infraprism.backend.store import Database
 from infraprism.deduplication.candidate import Candidate, Outcome
@@ -48,6 +49,7 @@ class RecentCalls:
         # An exclusive lock keeps the index of the WAL in memory. Otherwise it is a mapped file, and on a full disk an
         # access to it ends the process with SIGBUS.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        check_file(self._db)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(resources.files(__package__).joinpath("recent_calls.sql").read_text(encoding="utf-8"))
         self._last: dict[str, int] = {}

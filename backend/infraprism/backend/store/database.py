@@ -11,6 +11,8 @@ from infraprism.backend.store.status import StoreStatus
 
 ENTRIES: Final = "entries_of_this_batch"
 """Placeholder in the SQL of an INSERT for the table function that reads its data."""
+ENGINE_ABORTED: Final = 236
+"""The engine's error code after a fatal error, for every further statement."""
 MAX_QUERY_S: Final = 30
 MAX_QUERY_BYTES: Final = 2 * 2**30
 """Limits of one SELECT."""
@@ -21,12 +23,14 @@ Parameter = str | int | Sequence[str]
 class StoreError(Exception):
     """A statement failed.
 
-    Carries the engine's error code and never its message, which may contain values of the data.
+    Carries the engine's error code and the names of the parts in its message, and never the message, which may contain
+    values of the data.
     """
 
-    def __init__(self, code: int = 0) -> None:
+    def __init__(self, code: int = 0, parts: frozenset[str] = frozenset()) -> None:
         super().__init__(f"the store failed with code {code}")
         self.code = code
+        self.parts = parts
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,10 @@ class Database(Protocol):
         """Whether the engine can parse `pieces`. Nothing of the store is read or written."""
 
     def status(self) -> StoreStatus:
-        """Whether events can be stored now."""
+        """Whether events can be stored now, and what is damaged. Runs no statement."""
+
+    def probe(self) -> None:
+        """Read from the table of events, independent of other readers."""
 
     def close(self) -> None:
         """Wait for running statements, then close the files."""

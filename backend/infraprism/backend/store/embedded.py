@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +16,14 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store import schema
+from infraprism.backend.store import salvage, schema
+from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
 from infraprism.backend.store.database import ENTRIES, MAX_QUERY_BYTES, MAX_QUERY_S, Layout, Parameter, StoreError
 from infraprism.backend.store.part_guard import PartGuard
+from infraprism.backend.store.parts import DAMAGE_CODES, Part, covers, detached_directory, parts_in
 from infraprism.backend.store.quoting import literal
+from infraprism.backend.store.salvage import RepairedPart
+from infraprism.backend.store.scrub import Scrub
 from infraprism.backend.store.status import FreeSpace, StoreStatus
 
 _READERS: Final = 4
@@ -51,6 +55,7 @@ class EmbeddedDatabase:
         with _engine_errors():
             self._writer = _client(directory, {})
             self._writing = threading.Lock()
+            self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
             self._space = FreeSpace(directory, reserve_bytes)
@@ -58,18 +63,50 @@ class EmbeddedDatabase:
             self._guard = PartGuard(
                 self._writer, self._guarding, schema.EVENTS, exclusive=self._exclusive, is_short=self._space.is_low
             )
+            self._probing = _client(directory, _READ_SETTINGS | {"max_execution_time": "1"})
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
-        self._stopping = threading.Event()
-        self._guard_thread = threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True)
-        self._guard_thread.start()
+            self._quarantine = directory.parent / QUARANTINE
+            self._report = DamageReport(
+                detached_directory(self._guarding, schema.EVENTS),
+                self._quarantine,
+                lambda name, rows: covers(self._guarding, schema.EVENTS, name, rows),
+            )
+            self._report.refresh()
+            self._stopping = threading.Event()
+            self._scrubbing = _client(directory, {"max_threads": "1"})
+            self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._stopping.wait)
+            self._scrub.quick_check()
+        self._threads = [
+            threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True),
+            threading.Thread(target=self._run_scrub, name="infraprism-scrub", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
         """See Database."""
-        with self._writing, pieces_as_file(pieces) as path, _engine_errors():
+        try:
+            with _engine_errors():
+                self._insert(sql, pieces, layout)
+        except _BrokenInsertError:
+            raise
+        except StoreError as error:
+            # The INSERT reads the table too, to find the events that are stored.
+            if not self._finds_damage(error):
+                raise
+            with _engine_errors():
+                self._insert(sql, pieces, layout)
+
+    def _insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
+        with self._writing, pieces_as_file(pieces) as path:
             source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
             self._writer.command(f"{sql.replace(ENTRIES, source)}, {_format_schema(layout)}")
-            self._guard.verify_insert()
+            try:
+                self._guard.verify_insert()
+            except StoreError as error:
+                self._report.refresh()  # the table was loaded again
+                raise _BrokenInsertError(error.code) from None
 
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
@@ -83,7 +120,33 @@ class EmbeddedDatabase:
         return True
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """See Database. A query that reads a damaged part is repeated once without it."""
+        try:
+            return self._read(sql, parameters)
+        except StoreError as error:
+            if not self._finds_damage(error):
+                raise
+            return self._read(sql, parameters)
+
+    def probe(self) -> None:
         """See Database."""
+        with self._probe_lock, _engine_errors():
+            self._probing.raw_query(f"SELECT account FROM {schema.EVENTS} LIMIT 1")
+
+    def verify_all(self, progress: Callable[[int, int], None]) -> None:
+        """Verify all parts now, and move damaged ones aside. `progress` gets the verified parts and their number."""
+        with _engine_errors():
+            self._scrub.run_now(progress)
+
+    def repair(self, part: DamagedPart) -> RepairedPart:
+        """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
+        with self._writing, _engine_errors():
+            repaired = salvage.repair(self._writer, part, self._quarantine)
+            self._guard.verify_insert()
+            self._report.refresh()
+        return repaired
+
+    def _read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         client = self._idle_readers.get()
         try:
             with _engine_errors():
@@ -115,16 +178,24 @@ class EmbeddedDatabase:
         elif not self._guard.is_attached:
             reason = "the events table is being restored"
         return StoreStatus(
-            reason is None, reason, self._space.free_bytes(), self._space.reserve_bytes, self._guard.merges_stopped
+            reason is None,
+            reason,
+            self._space.free_bytes(),
+            self._space.reserve_bytes,
+            self._guard.merges_stopped,
+            self._report.parts,
+            self._scrub.last,
         )
 
     def close(self) -> None:
         """See Database."""
         self._stopping.set()
-        self._guard_thread.join()
+        for thread in self._threads:
+            thread.join()
         for _ in range(_READERS):
             self._idle_readers.get().close()
-        self._guarding.close()
+        for client in (self._probing, self._scrubbing, self._guarding):
+            client.close()
         self._writer.close()
 
     @contextmanager
@@ -135,16 +206,40 @@ class EmbeddedDatabase:
             try:
                 yield
             finally:
+                if self._guard.is_attached:
+                    self._report.refresh()
                 for reader in readers:
                     self._idle_readers.put(reader)
+
+    def _move_aside(self, client: Client, parts: Sequence[Part]) -> None:
+        self._guard.move_aside(client, parts)
+
+    def _finds_damage(self, error: StoreError) -> bool:
+        """Whether a statement failed because of a damaged part that is no longer read now."""
+        return error.code in DAMAGE_CODES and self._scrub.find_damage(error.parts)
+
+    def _run_scrub(self) -> None:
+        while not self._stopping.wait(_GUARD_INTERVAL_S):
+            try:
+                if self._guard.is_attached:
+                    self._scrub.run_if_due()
+            except (ClickHouseError, StoreError, OSError) as error:
+                _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
 
     def _run_guard(self) -> None:
         while not self._stopping.wait(_GUARD_INTERVAL_S):
             try:
                 if self._guard.attach():
                     self._guard.tick()
+                if self._report.has_changed():
+                    with self._writing:
+                        self._report.refresh()
             except (ClickHouseError, StoreError, OSError) as error:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+
+
+class _BrokenInsertError(StoreError):
+    """The disk did not store the inserted part."""
 
 
 def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
@@ -165,7 +260,7 @@ def _engine_errors() -> Iterator[None]:
     try:
         yield
     except ClickHouseError as error:
-        raise StoreError(getattr(error, "code", None) or 0) from None
+        raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None
 
 
 @contextmanager

@@ -22,7 +22,9 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from infraprism.backend.store.damage import DAMAGED_PREFIX, unused
 from infraprism.backend.store.database import StoreError
+from infraprism.backend.store.part_files import small_files_are_intact
 from infraprism.backend.store.parts import BROKEN, Part, active_parts, is_intact, lacks_rows, rows_of
 
 OLD_PARTS_LIFETIME_S: Final = 900
@@ -32,8 +34,6 @@ _FIRST_BACKOFF_S: Final = 10.0
 _MAX_BACKOFF_S: Final = 1800.0
 _ATTACH_ATTEMPTS: Final = 50
 _DETACHED: Final = "detached"
-DAMAGED_PREFIX: Final = "damaged_"
-"""Of the name of a part that was moved to the directory of detached parts because it is damaged."""
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +114,19 @@ class PartGuard:
                 self._reload(self._client, damaged, acknowledged=True)
         self._control_merges()
 
+    def move_aside(self, client: Client, parts: Sequence[Part]) -> None:
+        """Move acknowledged parts that are damaged to the directory of detached parts. Sources are restored."""
+        with self._exclusive():
+            active = {part.name for part in active_parts(client, self._table)}
+            damaged = [
+                part
+                for part in parts
+                if part.name in active
+                and not (small_files_are_intact(part.files) and is_intact(client, self._table, part))
+            ]
+            if damaged:
+                self._reload(client, damaged, acknowledged=True)
+
     def attach(self) -> bool:
         """Attach the table if an earlier attempt failed. Returns whether it is attached."""
         if not self.is_attached:
@@ -135,9 +148,7 @@ class PartGuard:
         self.is_attached = False
         moved = {}
         for part in damaged:
-            target = part.files.parent / _DETACHED / f"{DAMAGED_PREFIX}{part.name}"
-            if target.exists():
-                shutil.rmtree(target)
+            target = unused(part.files.parent / _DETACHED, f"{DAMAGED_PREFIX}{part.name}")
             part.files.rename(target)
             moved[part] = target
         self._attach(client)

@@ -19,9 +19,18 @@ from typing import Any, Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from infraprism.backend.store.part_files import PartName
 from infraprism.backend.store.quoting import literal
 
 NO_SUCH_PART: Final = 232
+DAMAGE_CODES: Final = frozenset(
+    {6, 27, 32, 33, 40, 49, 74, 75, 76, 84, 107, 117, 128, 131, 173, 226, 227, 228, 246, 271, 305, 432, 433, 446, 735}
+)
+"""The engine's error codes of a statement that reads a damaged file: a wrong checksum, size or format, or no file.
+
+Some have other causes as well.
+"""
+_PART_IN_MESSAGE: Final = re.compile(r"/(\d{6}_\d+_\d+_\d+(?:_\d+)?)/")
 BROKEN: Final = 228
 """The engine's error code for a file that does not have the size recorded in its part."""
 
@@ -41,6 +50,11 @@ class Part(NamedTuple):
     def files(self) -> Path:
         """The directory of its files."""
         return Path(self.path)
+
+
+def parts_in(message: str) -> frozenset[str]:
+    """The names of parts in an error message of the engine."""
+    return frozenset(_PART_IN_MESSAGE.findall(message))
 
 
 def rows_of(client: Client, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -91,8 +105,11 @@ def is_intact(client: Client, table: str, part: Part) -> bool:
     try:
         passed = all(row["is_passed"] for row in rows_of(client, check))
     except ClickHouseError as error:
-        if getattr(error, "code", None) == NO_SUCH_PART:
+        code = getattr(error, "code", None)
+        if code == NO_SUCH_PART:
             return True
+        if code in DAMAGE_CODES:
+            return not part.files.exists()
         raise
     return passed and unlisted_files_are_complete(part.files)
 
@@ -134,3 +151,25 @@ _UNLISTED: Final[Mapping[str, Callable[[str], bool]]] = {
     "metadata_version.txt": str.isdecimal,
 }
 """The files that the engine reads at a start and that `checksums.txt` does not list, with a check of their text."""
+
+
+def covers(client: Client, table: str, name: PartName, rows: int) -> bool:
+    """Whether the sources of a merged part, which has `rows` rows, are active and have all of them."""
+    (found,) = rows_of(
+        client,
+        "SELECT sum(rows) AS rows FROM system.parts WHERE database = currentDatabase() AND table = {table:String}"
+        " AND active AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
+        " AND max_block_number <= {last:Int64}",
+        {"table": table, "partition": name.partition_id, "first": name.first_block, "last": name.last_block},
+    )
+    return bool(found["rows"] == rows)
+
+
+def detached_directory(client: Client, table: str) -> Path:
+    """The directory of the parts of a table that are not read."""
+    (found,) = rows_of(
+        client,
+        "SELECT data_paths[1] AS path FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
+        {"table": table},
+    )
+    return Path(found["path"]) / "detached"

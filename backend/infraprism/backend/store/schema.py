@@ -12,6 +12,8 @@ from infraprism.schema import fields
 from infraprism.schema.fields import FIELDS, Field
 
 EVENTS: Final = "events"
+SALVAGE: Final = "salvaged_part"
+"""The table of a damaged part during its repair."""
 INGEST: Final = "ingest"
 """The database of what an INSERT passes through. Its tables are in memory: no start and no INSERT writes them."""
 INBOX: Final = f"{INGEST}.inbox"
@@ -86,6 +88,8 @@ def create(run: Callable[[str], object]) -> None:
     for view in ("inbox_to_events", "inbox_to_rejected", "inbox", "rejected"):
         if run(f"EXISTS TABLE default.{view}"):  # of an earlier version
             run(f"DROP TABLE default.{view}")
+    if run(f"EXISTS TABLE default.{SALVAGE}"):  # of a repair that was interrupted
+        run(f"DROP TABLE default.{SALVAGE} SYNC")
     run(statement(EVENTS))
     existing = str(
         run(f"SELECT create_table_query FROM system.tables WHERE table = '{EVENTS}' AND database = 'default'")

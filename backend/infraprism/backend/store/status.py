@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from infraprism.backend.store.damage import DamagedPart, ScrubResult
+
 _MAX_RESERVE_BYTES: Final = 2**30
 _RESERVED_SHARE: Final = 0.05
 _RESUME_FACTOR: Final = 1.1
@@ -18,6 +20,7 @@ class StoreStatus:
     """The state of the store. `reason` says why events cannot be stored, or is None if they can.
 
     `merges_stopped`: no parts are merged now, because space is short or the disk refused writes.
+    `damaged`: the parts that queries do not read. `scrub`: the result of the last complete verification of all parts.
     """
 
     can_store: bool
@@ -25,6 +28,8 @@ class StoreStatus:
     free_bytes: int
     reserve_bytes: int
     merges_stopped: bool
+    damaged: tuple[DamagedPart, ...] = ()
+    scrub: ScrubResult | None = None
 
 
 class FreeSpace:

@@ -70,17 +70,32 @@ def _server(settings: Settings) -> Iterator[Finding]:
 
 
 def _health(api: Api) -> Iterator[Finding]:
-    status = api.health()
-    if status is None:
-        advice = "Read the log of `infraprism serve`: its store cannot be queried."
-        yield Finding("problem", "endpoint", f"{api.endpoint} reports that it is unhealthy", advice)
-        return
+    state = api.readiness()
     yield Finding("ok", "endpoint", f"{api.endpoint} answers")
-    if status == "low_disk":
-        advice = "Free space on the disk of its --data-dir."
-        yield Finding("problem", "server disk", "has less than 1 GiB free, so events may soon be refused", advice)
+    if state.get("status") == "unavailable":
+        advice = "Free space on the disk of its --data-dir, and read the log of `infraprism serve`."
+        yield Finding("problem", "server", f"cannot store or read events now: {_line(state.get('reason'))}", advice)
     else:
-        yield Finding("ok", "server disk", "has space")
+        yield Finding("ok", "server", "stores and reads events")
+    damaged = state.get("damaged_parts")
+    for part in damaged if isinstance(damaged, list) else ():
+        if isinstance(part, dict):
+            rows = "an unknown number of" if part.get("rows") is None else part["rows"]
+            times = (
+                f"from {_line(part['first'])} to {_line(part.get('last'))}" if part.get("first") else "at unknown times"
+            )
+            reason = f" ({_line(part['unknown'])})" if part.get("unknown") else ""
+            yield Finding(
+                "problem",
+                "server data",
+                f"part {_line(part.get('name'))} is damaged: {rows} events {times} are not read{reason}",
+                "Stop the server and run `infraprism store repair` where it runs.",
+            )
+
+
+def _line(text: object) -> str:
+    """A text of the backend on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:200]
 
 
 def _account(account: Any, settings: Settings) -> Iterator[Finding]:

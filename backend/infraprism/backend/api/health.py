@@ -1,0 +1,143 @@
+"""`/healthz` (the process works), `/readyz` (events can be stored and read) and `/metrics`. They need no key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, Final
+
+from fastapi import FastAPI, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from infraprism.backend.store import Database, StoreError
+
+_PROBE_TIMEOUT_S: Final = 0.7
+_PROBE_ATTEMPTS: Final = 5
+_RETRY_S: Final = 0.1
+_NOT_READ: Final = "the store does not answer a query"
+
+
+class Health:
+    """The state of the server. `is_writing` tells whether the task that writes events is alive.
+
+    `database.probe` runs in a thread of its own, one at a time, so that it never waits for readers.
+    """
+
+    def __init__(self, database: Database, is_writing: Callable[[], bool]) -> None:
+        self._database = database
+        self._is_writing = is_writing
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-health")
+        self._probe: asyncio.Future[bool] | None = None
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._thread.shutdown()
+
+    def live(self) -> tuple[int, dict[str, Any]]:
+        """The status and body of `/healthz`."""
+        if not self._is_writing():
+            return 503, {"status": "writer_stopped"}
+        return 200, {"status": "ok", **self._damage()}
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        """The status and body of `/readyz`, within a second."""
+        status = self._database.status()
+        reason = None if self._is_writing() else "the writer of events has stopped"
+        reason = reason or status.reason
+        if not await self._can_read():
+            reason = reason or _NOT_READ
+        body = {
+            "status": "unavailable" if reason else "damaged_data" if status.damaged else "ok",
+            "reason": reason,
+            "free_bytes": status.free_bytes,
+            "reserve_bytes": status.reserve_bytes,
+            "merges_stopped": status.merges_stopped,
+            **self._damage(),
+        }
+        return 503 if reason else 200, body
+
+    def metrics(self) -> bytes:
+        """The text of `/metrics`."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Metrics(self._database, self._is_writing))
+        return generate_latest(registry)
+
+    def _damage(self) -> dict[str, Any]:
+        status = self._database.status()
+        parts = [{key: value for key, value in part.as_json().items() if key != "files"} for part in status.damaged]
+        return {"damaged_parts": parts, "last_scrub": asdict(status.scrub) if status.scrub else None}
+
+    async def _can_read(self) -> bool:
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+        # A probe that has not ended is shared by the following requests.
+        done, _ = await asyncio.wait({self._probe}, timeout=_PROBE_TIMEOUT_S)
+        return bool(done) and self._probe.result()
+
+    def _read(self) -> bool:
+        for _ in range(_PROBE_ATTEMPTS):
+            try:
+                self._database.probe()
+            except StoreError:
+                time.sleep(_RETRY_S)  # the table may be loaded again at this moment
+            else:
+                return True
+        return False
+
+
+class _Metrics(Collector):
+    """The gauges of the store."""
+
+    def __init__(self, database: Database, is_writing: Callable[[], bool]) -> None:
+        self._database = database
+        self._is_writing = is_writing
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges now."""
+        status = self._database.status()
+        for name, text, value in (
+            ("writer_alive", "1 if the task that writes events is alive.", self._is_writing()),
+            ("store_can_store", "1 if events can be stored.", status.can_store),
+            ("store_free_bytes", "Free bytes of the disk.", status.free_bytes),
+            ("store_reserve_bytes", "Bytes of the disk that stay free.", status.reserve_bytes),
+            ("store_merges_stopped", "1 if no parts are merged.", status.merges_stopped),
+            ("store_damaged_parts", "Damaged parts, which queries do not read.", len(status.damaged)),
+        ):
+            yield GaugeMetricFamily(f"infraprism_{name}", text, float(value))
+        rows = GaugeMetricFamily(
+            "infraprism_store_damaged_part_rows",
+            "Rows of a damaged part; NaN if unknown. first and last are its time range.",
+            labels=("part", "first", "last"),
+        )
+        for part in status.damaged:
+            labels = [part.name, part.first or "unknown", part.last or "unknown"]
+            rows.add_metric(labels, float("nan") if part.rows is None else float(part.rows))
+        yield rows
+
+
+def install(app: FastAPI, health: Health) -> None:
+    """Add the paths to the application."""
+
+    @app.get("/healthz")
+    async def live() -> Response:
+        """Whether the process and its writer work. Needs no key."""
+        return _json(*health.live())
+
+    @app.get("/readyz")
+    async def ready() -> Response:
+        """Whether events can be stored and read, and which data is damaged. Needs no key."""
+        return _json(*await health.ready())
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body), status, media_type="application/json")

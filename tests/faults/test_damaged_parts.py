@@ -1,0 +1,145 @@
+"""A damaged file of any part is found, reported with rows and time range, and repaired as far as it can be read."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kit.backend import Backend, span
+from tests.kit.command import infraprism
+from tests.kit.damage import PART_FILES, flip_a_bit, part_directories, truncate
+from tests.kit.events import event
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with two parts of 20 events each, of a server that was killed."""
+    data = tmp_path_factory.mktemp("damage") / "data"
+    with Backend(data) as backend:
+        for first in (1, 101):
+            assert backend.export(*(span(event(number)) for number in range(first, first + 20))).rejected == 0
+        backend.stop(signal.SIGKILL)
+    return data
+
+
+@pytest.fixture
+def data(stored: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "data"
+    # The engine's table directory is a symbolic link with an absolute path.
+    for path in sorted(stored.rglob("*")):
+        target = copy / path.relative_to(stored)
+        if path.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path.readlink())
+        elif path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return copy
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 30
+    while not (found := condition()) and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    return found
+
+
+def ready(backend: Backend) -> Any:
+    return backend.http("/readyz", None, {}).json
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate])
+@pytest.mark.parametrize("name", PART_FILES)
+def test_damage_of_any_file_is_found_and_repaired_exactly_once(
+    data: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(part_directories(data)[0] / name)
+    shown = infraprism("store", "repair", "--json", "--data-dir", str(data))
+    assert shown.returncode == 1, shown.stderr
+    (found,) = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert (found["rows"] == 20) or (found["rows"] is None and found["unknown"])
+    assert found["first"] is None or found["first"].startswith("20")
+    ran = infraprism("store", "repair", "--yes", "--json", "--data-dir", str(data))
+    (repaired,) = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.returncode == (0 if repaired["rows"] == 0 else 1)
+    assert repaired["readable_rows"] == repaired["restored_rows"] == 20 - (repaired["rows"] or 0)
+    if damage is flip_a_bit:
+        assert repaired["rows"] == 0
+    assert Path(repaired["files"]).is_dir()
+    with Backend(data) as backend:
+        assert len(backend.events()) == 20 + repaired["readable_rows"]
+        assert [part["rows"] for part in ready(backend)["damaged_parts"]] == [repaired["rows"]] * bool(repaired["rows"])
+
+
+def test_a_bit_flipped_before_the_start_is_found_by_the_scrub_and_reported_at_each_start(data: Path) -> None:
+    flip_a_bit(part_directories(data)[0] / "data.bin")
+    for _ in range(2):
+        with Backend(data) as backend:
+            (part,) = wait_for(lambda running=backend: ready(running)["damaged_parts"])
+            assert (part["rows"], part["unknown"]) == (20, None)
+            assert part["first"] <= part["last"]
+            assert backend.http("/readyz", None, {}).status == 200
+            assert ready(backend)["status"] == "damaged_data"
+            assert len(backend.events()) == 20
+            assert "infraprism_store_damaged_parts 1.0" in backend.http("/metrics", None, {}).body.decode()
+            assert part["name"] in backend.http("/metrics", None, {}).body.decode()
+            assert backend.http("/healthz", None, {}).json["damaged_parts"] == [part]
+            assert part["name"] in backend.stop()[1]
+
+
+def test_a_part_that_is_damaged_while_the_server_runs_does_not_fail_queries_for_ever(data: Path) -> None:
+    with Backend(data) as backend:
+        assert wait_for(lambda: ready(backend)["last_scrub"])
+        flip_a_bit(part_directories(data)[0] / "data.bin")
+        assert len(backend.events()) == 20
+        assert [part["rows"] for part in ready(backend)["damaged_parts"]] == [20]
+        assert backend.export(span(event(500))).rejected == 0
+        assert len(backend.events()) == 21
+
+
+def test_an_intact_store_has_no_findings_and_a_running_server_is_named(data: Path) -> None:
+    checked = infraprism("store", "check", "--data-dir", str(data))
+    assert (checked.returncode, checked.stdout) == (0, "All data is intact.\n")
+    with Backend(data) as backend:
+        assert wait_for(lambda: ready(backend)["last_scrub"])
+        refused = infraprism(
+            "store", "check", "--data-dir", str(data), environment={"INFRAPRISM_ENDPOINT": backend.url}
+        )
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "stop it first" in refused.stderr
+        assert "damaged parts: 0" in refused.stderr
+
+
+def test_rows_that_cannot_be_restored_are_reported_until_the_files_are_deleted(data: Path) -> None:
+    truncate(part_directories(data)[0] / "data.bin")
+    assert infraprism("store", "repair", "--yes", "--data-dir", str(data)).returncode == 1
+    assert infraprism("store", "check", "--data-dir", str(data)).returncode == 1
+    assert infraprism("store", "repair", "--delete", "--data-dir", str(data)).returncode == 0
+    assert infraprism("store", "check", "--data-dir", str(data)).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["accounts.sqlite", "calls.sqlite"])
+def test_a_damaged_sqlite_file_is_one_line_that_says_what_to_do(data: Path, name: str) -> None:
+    for path in data.glob(f"{name}*"):
+        path.unlink()
+    (data / name).write_bytes(b"not a database" * 1000)
+    ran = infraprism("serve", "--data-dir", str(data), "--port", "0", "--grpc-port", "0")
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert name in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_data_files_are_readable_by_the_user_only(data: Path) -> None:
+    data.chmod(0o755)
+    with Backend(data) as backend:
+        assert any("it has mode 0700 now" in line for line in backend.lines)
+        assert backend.export(span(event(900))).rejected == 0
+        assert {path.stat().st_mode & 0o077 for path in (data, *data.rglob("*"))} == {0}
