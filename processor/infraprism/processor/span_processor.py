@@ -171,11 +171,19 @@ class InfraPrismSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Export the events of all spans that have ended, and flush the exporter.
 
-        False if that took longer than `timeout_millis`, or if the exporter returned False.
+        A response made in the background is held until its result comes, `shutdown`, or an hour. False if
+        that took longer than `timeout_millis`, or if the exporter returned False.
         """
+        return self._flush(timeout_millis, process_ends=False)
+
+    def flush_at_process_exit(self) -> None:
+        """Export all events, also of responses made in the background that have no result."""
+        self._flush(EXIT_MILLIS, process_ends=True)
+
+    def _flush(self, timeout_millis: int, *, process_ends: bool) -> bool:
         deadline_s = time.monotonic() + timeout_millis / 1000
         try:
-            return self._worker.flush(deadline_s) and (
+            return self._worker.flush(deadline_s, process_ends=process_ends) and (
                 not self._exporter.flushes_from_any_thread or self._exporter.flush(millis_until(deadline_s))
             )
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
@@ -203,7 +211,7 @@ def _flush_at_process_exit() -> None:
 
 def _flush_all() -> None:
     for processor in InfraPrismSpanProcessor.live():
-        processor.force_flush(EXIT_MILLIS)
+        processor.flush_at_process_exit()
 
 
 def _after_fork() -> None:
