@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from tests.kit.backend import Backend, cleaned_span
+from tests.kit.backend import GATEWAY, Backend, gateway_span
 from tests.kit.backend import span as event_span
 from tests.kit.otlp_canaries import export_request
 
 from infraprism.schema import Event
 
 NewEvent = Callable[..., Event]
-GATEWAY = "litellm"
-
-
-def gateway_span(event: Event, *, parent_id: int | None = None, start_ms: int = 10, ms: int = 1000) -> Span:
-    """The span of a gateway for the call of an event, a child of the event's span by default."""
-    attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": event.model,
-        "gen_ai.usage.input_tokens": event.input_tokens,
-        "gen_ai.usage.output_tokens": event.output_tokens,
-    }
-    made = cleaned_span(attributes, parent_span_id=(parent_id or event.span_id).to_bytes(8, "big"))
-    made.trace_id = event.trace_id.to_bytes(16, "big")
-    made.span_id = (event.span_id + 2**40).to_bytes(8, "big")
-    made.start_time_unix_nano = event.timestamp_ns + start_ms * 1_000_000
-    made.end_time_unix_nano = made.start_time_unix_nano + ms * 1_000_000
-    return made
 
 
 def _send(backend: Backend, account: str, *spans: Span) -> None:

@@ -153,6 +153,18 @@ def test_a_sampler_that_drops_spans_is_a_warning(endpoint: str, sampler: str, le
     assert found.get("OTEL_TRACES_SAMPLER", {}).get("level") == level
 
 
+@pytest.mark.parametrize(
+    ("url", "is_named"),
+    [("http://gateway.internal:4000/v1", True), ("https://api.openai.com/v1", False), ("", False)],
+)
+def test_a_server_that_may_be_a_gateway_is_named_without_its_url(endpoint: str, url: str, is_named: bool) -> None:
+    _, found, output = findings(INFRAPRISM_ENDPOINT=endpoint, OPENAI_BASE_URL=url)
+    assert ("OPENAI_BASE_URL" in found) is is_named
+    if is_named:
+        assert "INFRAPRISM_DISABLED=true" in found["OPENAI_BASE_URL"]["advice"]
+    assert "gateway.internal" not in output
+
+
 def test_requests_that_are_not_observed_are_named(endpoint: str) -> None:
     _, found, _ = findings(INFRAPRISM_ENDPOINT=endpoint)
     for request in ("images", "audio", "batches", "realtime", "responses over WebSocket"):

@@ -137,22 +137,35 @@ def test_a_raw_response_is_read_as_well(answers: Answers) -> None:
 
 def test_a_response_that_is_never_retrieved_is_one_event_without_usage(answers: Answers) -> None:
     create(answers.client(response("queued")))
-    assert [(e.cost_status, e.success) for e in answers.events()] == [("no_usage", True)]
-
-
-def test_shutdown_reports_responses_that_were_not_retrieved(answers: Answers) -> None:
-    create(answers.client(response("queued")))
     answers.processor.shutdown()
+    assert [(e.cost_status, e.success) for e in answers.exporter.events] == [("no_usage", True)]
+
+
+def test_the_exit_of_a_child_process_reports_responses_that_were_not_retrieved(answers: Answers) -> None:
+    create(answers.client(response("queued")))
+    assert answers.events() == []
+    answers.processor.flush_at_process_exit()
     assert [e.cost_status for e in answers.exporter.events] == ["no_usage"]
 
 
-def test_a_result_after_a_flush_has_its_usage_and_the_attribution_of_the_request(answers: Answers) -> None:
-    client = answers.client(response("queued"), COMPLETED)
+def test_a_flush_between_request_and_result_makes_no_second_event(answers: Answers) -> None:
+    client = answers.client(response("queued"), response("in_progress"), COMPLETED)
     with attribution(customer="acme"):
         create(client)
-    assert [e.cost_status for e in answers.events()] == ["no_usage"]
-    client.responses.retrieve("resp_1")
-    assert [(e.cost_status, e.entity_id) for e in answers.events()] == [("no_usage", "acme"), ("priced", "acme")]
+    for _ in range(3):
+        answers.events()
+        client.responses.retrieve("resp_1")
+    (event,) = answers.events()
+    assert figures([event]) == [PRICED]
+    assert event.entity_id == "acme"
+
+
+def test_a_flush_exports_other_calls_while_a_response_is_held(answers: Answers) -> None:
+    ordinary = response("completed", USAGE, background=False, id="resp_2")
+    client = answers.client(response("queued"), ordinary)
+    create(client)
+    client.responses.create(model="gpt-5.4", input="x")
+    assert figures(answers.events()) == [PRICED]
 
 
 def test_a_stream_that_is_read_to_its_end_is_one_event(answers: Answers) -> None:

@@ -32,6 +32,7 @@ from infraprism.schema import Event, wire
 KEY = "ip-the-key-of-the-first-account"
 SEMCONV = "opentelemetry.instrumentation.openai_v2"
 OPENINFERENCE = "openinference.instrumentation.openai"
+GATEWAY = "litellm"
 LANGCHAIN = "openinference.instrumentation.langchain"
 CALL: dict[str, Any] = {
     "gen_ai.operation.name": "chat",
@@ -280,6 +281,23 @@ def request(spans: Iterable[Span]) -> ExportTraceServiceRequest:
 def cleaned_span(attributes: dict[str, Any], **more: Any) -> Span:
     """A span as the collector forwards it, with new ids; it lasts one second."""
     return otlp_canaries.span(attributes, **{"name": SPAN_NAME, **more})
+
+
+def gateway_span(event: Event, *, parent_id: int | None = None, start_ms: int = 10, ms: int = 1000) -> Span:
+    """The span of a gateway for the call of an event, a child of the event's span by default."""
+    attributes: dict[str, Any] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": event.model,
+        "gen_ai.usage.input_tokens": event.input_tokens,
+        "gen_ai.usage.output_tokens": event.output_tokens,
+    }
+    made = cleaned_span(attributes, parent_span_id=(parent_id or event.span_id).to_bytes(8, "big"))
+    made.trace_id = event.trace_id.to_bytes(16, "big")
+    made.span_id = (event.span_id + 2**40).to_bytes(8, "big")
+    made.start_time_unix_nano = event.timestamp_ns + start_ms * 1_000_000
+    made.end_time_unix_nano = made.start_time_unix_nano + ms * 1_000_000
+    return made
 
 
 def nested_span(outer: Span, attributes: dict[str, Any]) -> Span:

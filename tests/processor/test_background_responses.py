@@ -39,7 +39,7 @@ def test_a_creation_is_held_and_its_result_has_its_attribution() -> None:
     (call,) = responses.add(result(), RESULT, 90.0)
     assert call.parsed.usage.input_tokens == 111
     assert call.attribution == ACME
-    assert responses.flush() == []
+    assert responses.close() == []
 
 
 def test_the_latency_is_that_of_the_provider() -> None:
@@ -67,7 +67,7 @@ def test_a_creation_that_arrives_after_its_result_is_no_second_call() -> None:
     responses = BackgroundResponses()
     assert len(responses.add(result(), RESULT, 0.0)) == 1
     assert responses.add(created(), PENDING, 1.0) == []
-    assert responses.flush() == []
+    assert responses.close() == []
 
 
 def test_a_creation_without_result_is_released_after_an_hour() -> None:

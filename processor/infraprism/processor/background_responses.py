@@ -1,8 +1,9 @@
 """Makes one call of the two spans of a response made in the background: of its creation and of its result.
 
-The creation is held until the result comes, which may be minutes later. A flush, the shutdown or an hour releases it
-without usage. The event of a result has ids that follow from the response id, and the time at which the provider
-created the response. Therefore several processes that retrieve the same response send the same event.
+The creation is held until the result comes, which may be minutes later. The end of the process or an hour releases it
+without usage. A flush does not: servers flush after each request, and the result would be a second call. The event of a
+result has ids that follow from the response id, and the time at which the provider created the response. Therefore
+several processes that retrieve the same response send the same event.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class BackgroundResponses:
         due = [response_id for response_id, held in self._held.items() if held.due_s <= now_s]
         return [found for response_id in due for found in self._take(response_id)]
 
-    def flush(self) -> list[Candidate]:
-        """Release all creations. The process may end, or be suspended, before their results come."""
+    def close(self) -> list[Candidate]:
+        """Release all creations. The process ends before their results come."""
         return [found for response_id in list(self._held) for found in self._take(response_id)]
 
     def _take(self, response_id: str) -> list[Candidate]:

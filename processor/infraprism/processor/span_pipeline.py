@@ -72,14 +72,18 @@ class SpanPipeline:
         self._release(self._background.due(now_s), now_s)
         return self._events(self._deduplicator.due(now_s))
 
-    def flush(self) -> list[Event]:
-        """Return all events, except those of streams for which a later span reports the end."""
-        self._release(self._background.flush(), self._last_s)
+    def flush(self, *, process_ends: bool = False) -> list[Event]:
+        """Return all events, except those of streams for which a later span reports the end.
+
+        Responses made in the background without a result are held, unless `process_ends`.
+        """
+        if process_ends:
+            self._release(self._background.close(), self._last_s)
         return self._events(self._deduplicator.flush())
 
     def close(self) -> list[Event]:
         """Return all events."""
-        self._release(self._background.flush(), self._last_s)
+        self._release(self._background.close(), self._last_s)
         return self._events(self._deduplicator.close())
 
     def _release(self, created: list[Candidate], now_s: float) -> None:

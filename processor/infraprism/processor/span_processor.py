@@ -13,6 +13,7 @@ import time
 import weakref
 from typing import Final
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -26,7 +27,7 @@ from infraprism.processor.conversion import MARKER_KEYS, attributes_of
 from infraprism.processor.event_exporter import EventExporter, registered_exporter, shared_span_receiver_of
 from infraprism.processor.exporter_adapter import ExporterAdapter
 from infraprism.processor.process_exit import run_at_process_exit
-from infraprism.processor.sampler_check import warn_if_dropping
+from infraprism.processor.sampler_check import warn_if_dropping, warn_if_dropping_all
 from infraprism.processor.span_pipeline import EndedSpan
 from infraprism.processor.worker import Worker, millis_until
 from infraprism.schema.call_context import SUPPRESSED, call_in_progress
@@ -58,8 +59,9 @@ class InfraPrismSpanProcessor(SpanProcessor):
     With `INFRAPRISM_DISABLED=true` at construction the processor ignores all spans.
 
     Spans are read, never changed. Spans that are recorded but not sampled are converted as well. If the sampler of the
-    provider drops spans, a warning is logged once when another instrumentation reports calls. Thread-safe, and safe
-    across fork: a child starts with an empty queue, and the parent exports what was in it.
+    provider drops spans, a warning is logged once when another instrumentation reports calls, or is loaded if all spans
+    are dropped. Thread-safe, and safe across fork: a child starts with an empty queue, and the parent exports what was
+    in it.
     """
 
     delivery_stats: DeliveryStats
@@ -70,12 +72,14 @@ class InfraPrismSpanProcessor(SpanProcessor):
     def __init__(self, exporter: SpanExporter | EventExporter | None = None) -> None:
         exporter = registered_exporter() if exporter is None else exporter
         self._checks_sampler = True
+        self._has_own_call = False
         self._exporter = ExporterAdapter(exporter)
         self.delivery_stats = self._exporter.delivery_stats
         self._start_contexts = SpanStartContexts(self.delivery_stats)
         self._start_context_by_id = self._start_contexts.by_id
         if boolean("INFRAPRISM_DISABLED"):
             self.on_start = self.on_end = self.on_call_end = _ignore  # type: ignore[method-assign]
+            self._checks_sampler = False
         elif not pricing.usable():
             self.delivery_stats.error("prices")
         self._worker = Worker(
@@ -160,8 +164,19 @@ class InfraPrismSpanProcessor(SpanProcessor):
         try:
             start_context = self._start_contexts.pop(span) if self._start_context_by_id else None
             self._put((span, start_context, self._open_spans.reported(span)))
+            if not self._has_own_call:
+                self._has_own_call = True
+                self._check_provider()
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
             self.delivery_stats.error("processor.on_call_end")
+
+    def _check_provider(self) -> None:
+        """Warn once of a sampler that drops all spans, so that `on_start` is not called."""
+        try:
+            if self._checks_sampler and warn_if_dropping_all(trace.get_tracer_provider()):
+                self._checks_sampler = False
+        except Exception:  # noqa: BLE001 - the sampler may be one of the application
+            self.delivery_stats.error("processor.sampler")
 
     def _put(self, ended: EndedSpan) -> None:
         if self._worker.pid != os.getpid():
@@ -171,11 +186,20 @@ class InfraPrismSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Export the events of all spans that have ended, and flush the exporter.
 
-        False if that took longer than `timeout_millis`, or if the exporter returned False.
+        A response made in the background is held until its result comes, `shutdown`, or an hour. False if
+        that took longer than `timeout_millis`, or if the exporter returned False.
         """
+        return self._flush(timeout_millis, process_ends=False)
+
+    def flush_at_process_exit(self) -> None:
+        """Export all events, also of responses made in the background that have no result."""
+        self._flush(EXIT_MILLIS, process_ends=True)
+
+    def _flush(self, timeout_millis: int, *, process_ends: bool) -> bool:
         deadline_s = time.monotonic() + timeout_millis / 1000
+        self._check_provider()
         try:
-            return self._worker.flush(deadline_s) and (
+            return self._worker.flush(deadline_s, process_ends=process_ends) and (
                 not self._exporter.flushes_from_any_thread or self._exporter.flush(millis_until(deadline_s))
             )
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
@@ -187,6 +211,7 @@ class InfraPrismSpanProcessor(SpanProcessor):
 
         Spans that were not processed in time are counted as dropped.
         """
+        self._check_provider()
         try:
             self._worker.shutdown(time.monotonic() + timeout_millis / 1000)
         except Exception:  # noqa: BLE001 - no error of ours may reach the application
@@ -203,7 +228,7 @@ def _flush_at_process_exit() -> None:
 
 def _flush_all() -> None:
     for processor in InfraPrismSpanProcessor.live():
-        processor.force_flush(EXIT_MILLIS)
+        processor.flush_at_process_exit()
 
 
 def _after_fork() -> None:

@@ -32,11 +32,15 @@ FULL_QUEUE_WAIT_S: Final = 5.0
 
 
 class _Flush:
-    """Queue item: done when all spans in front of it are processed. `release` also exports the events that are held."""
+    """Queue item: done when all spans in front of it are processed. `release` also exports the events that are held.
 
-    def __init__(self, deadline_s: float, *, release: bool) -> None:
+    `process_ends`: also those of responses made in the background that have no result yet.
+    """
+
+    def __init__(self, deadline_s: float, *, release: bool, process_ends: bool) -> None:
         self.deadline_s = deadline_s
         self.release = release
+        self.process_ends = process_ends
         self.done = ThreadEvent()
         self.flushed = False
 
@@ -231,20 +235,21 @@ class Worker:
 
     def _process_flush(self, flush: _Flush) -> None:
         if flush.release:
-            self._export(self._pipeline.flush())
+            self._export(self._pipeline.flush(process_ends=flush.process_ends))
             flush.flushed = self._flush_exporter is None or self._flush_exporter(millis_until(flush.deadline_s))
         flush.done.set()
 
     # -- flush and shutdown -------------------------------------------------------------------------------------
 
-    def flush(self, deadline_s: float) -> bool:
+    def flush(self, deadline_s: float, *, process_ends: bool = False) -> bool:
         """Wait until all spans queued so far are processed, the held events exported and the exporter flushed.
 
-        False if the deadline passed before, if `flush` of the exporter returned False, or on the worker thread.
+        Responses made in the background without a result are held, unless `process_ends`. False if the deadline passed
+        before, if `flush` of the exporter returned False, or on the worker thread.
         """
-        return self._put_flush(deadline_s, release=True)
+        return self._put_flush(deadline_s, release=True, process_ends=process_ends)
 
-    def _put_flush(self, deadline_s: float, *, release: bool) -> bool:
+    def _put_flush(self, deadline_s: float, *, release: bool, process_ends: bool = False) -> bool:
         thread = self._thread
         if self.pid != os.getpid() or thread is None:
             return True  # nothing was queued in this process
@@ -252,7 +257,7 @@ class Worker:
             return False  # an exporter that flushes its own processor would wait for itself
         if self.is_shut_down:
             return not thread.is_alive()
-        flush = _Flush(deadline_s, release=release)
+        flush = _Flush(deadline_s, release=release, process_ends=process_ends)
         self._queue.put(flush)
         self._wake.put(None)
         in_time = flush.done.wait(max(0.0, deadline_s - time.monotonic()))

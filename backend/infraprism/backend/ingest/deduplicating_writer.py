@@ -171,9 +171,11 @@ class _AccountWriter:
         return self._loaded().add(spans, now_s)
 
     def _loaded(self) -> AccountCalls:
-        """The calls. On first use the recent calls are loaded, and the recent events are read."""
+        """The calls. On first use the recent calls and the recent events are loaded."""
         if self._calls is None:
-            self._calls = AccountCalls(self._delivery_stats, self._recent_calls.load(self._account_id))
+            released = self._recent_calls.load(self._account_id)
+            events = self._recent_calls.load_events(self._account_id, time.time_ns() // 1_000_000)
+            self._calls = AccountCalls(self._delivery_stats, released, events)
             bodies, self.stored_events = self.stored_events, []
             for body in bodies:
                 self._calls.add_events(event_candidates(body), stored=True)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, cast
 from opentelemetry.sdk.trace import ReadableSpan
 
 from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan
+from infraprism.backend.span_conversion.stored_events import StoredEvents
 from infraprism.deduplication.candidate import Candidate
 from infraprism.deduplication.deduplicator import Deduplicator
 from infraprism.processor import conversion
@@ -40,10 +41,16 @@ class DueCalls(NamedTuple):
 class AccountCalls:
     """The calls of one account. Not thread-safe. Times are seconds of a monotonic clock that the caller reads.
 
-    `released`: the candidates of calls that were released before, for example by an earlier process.
+    `released`: the candidates of calls that were released before, for example by an earlier process. `events`: the
+    events that the store has, by id, with those of these calls.
     """
 
-    def __init__(self, delivery_stats: DeliveryStats, released: Sequence[Sequence[Candidate]] = ()) -> None:
+    def __init__(
+        self,
+        delivery_stats: DeliveryStats,
+        released: Sequence[Sequence[Candidate]] = (),
+        events: dict[str, Candidate] | None = None,
+    ) -> None:
         self._delivery_stats: Final = delivery_stats
         self._released: list[Sequence[Candidate]] = []
         self._deduplicator: Final = Deduplicator(max_calls=MAX_CALLS, on_release=self._released.append)
@@ -51,11 +58,16 @@ class AccountCalls:
         keys = [(candidate.trace_id, candidate.span_id) for candidates in released for candidate in candidates]
         self._seen: dict[tuple[int, int], None] = dict.fromkeys(keys[-MAX_SEEN:])
         self._admitted: dict[tuple[int, int], bool] = {}
+        # Above the bound some calls of cleaned spans are forgotten, and their events would be taken for ours.
+        self._stored_events: Final = StoredEvents(events if len(released) < MAX_CALLS else None, released)
 
     def add(self, spans: Iterable[CleanedSpan], now_s: float) -> int:
         """Add spans in the order of their end times. Returns the number of spans that could not be read."""
         unreadable = 0
-        for span in sorted(spans, key=_end_time):
+        spans = sorted(spans, key=_end_time)
+        for event in self._stored_events.take(spans, now_s):
+            self._deduplicator.add_event(event)
+        for span in spans:
             key = (span.context.trace_id, span.context.span_id)
             if key in self._seen:
                 continue
@@ -91,7 +103,7 @@ class AccountCalls:
             key = (found.trace_id, found.span_id)
             admitted = self._admitted.get(key)
             if admitted is None:
-                admitted = self._deduplicator.add_event(found) or stored
+                admitted = self._stored_events.is_known(found) or self._deduplicator.add_event(found) or stored
                 if len(self._admitted) >= MAX_SEEN:
                     del self._admitted[next(iter(self._admitted))]
                 self._admitted[key] = admitted

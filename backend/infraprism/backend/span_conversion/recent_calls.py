@@ -19,6 +19,7 @@ from typing import Any, Final
 from infraprism.attribution.scope import NOTHING
 from infraprism.backend.accounts.accounts import check_file
 from infraprism.backend.span_conversion.account_calls import MAX_CALLS, DeduplicatedCall
+from infraprism.backend.span_conversion.stored_events import MAX_AGE_S, read_events
 from infraprism.backend.store import Database
 from infraprism.deduplication.candidate import Candidate, Outcome
 from infraprism.dialects.engine import ParsedSpan
@@ -107,6 +108,10 @@ class RecentCalls:
             [(account_id, event, known) for event in unconfirmed if event not in found],
         )
         return [_parsed(spans) for number, event, spans in rows[-MAX_CALLS:] if number <= known or event in found]
+
+    def load_events(self, account_id: str, now_ms: int) -> dict[str, Candidate]:
+        """The events of the account in the store that are recent at a time in ms since 1970. Raises StoreError."""
+        return read_events(self._database, account_id, now_ms - int(MAX_AGE_S * 1000))
 
     def _in_store(self, account_id: str, events: Sequence[str]) -> set[str]:
         found: set[str] = set()

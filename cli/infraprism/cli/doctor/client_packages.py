@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Final
 
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -13,7 +15,10 @@ from infraprism.cli.doctor.finding import Finding
 from infraprism.cli.doctor.unobserved_packages import UNOBSERVED, Unobserved
 from infraprism.instrumentation import NOT_OBSERVED, instrument, status, uninstrument
 from infraprism.instrumentation.stream_usage import VARIABLE as STREAM_USAGE
+from infraprism.providers.detection import OTHER, provider_of
 from infraprism.schema.settings import boolean
+
+_BASE_URLS: Final = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL")
 
 
 def instrumented() -> Iterator[Finding]:
@@ -83,6 +88,20 @@ def unobserved_requests() -> Iterator[Finding]:
     for package, requests in NOT_OBSERVED.items():
         if find_spec(package) is not None:
             yield Finding("ok", f"{package} requests", f"not observed, so not in the costs: {', '.join(requests)}")
+
+
+def gateways() -> Iterator[Finding]:
+    """Servers that may be gateways, which could send events of the same calls."""
+    for name in _BASE_URLS:
+        value = os.environ.get(name, "").strip()
+        if value and provider_of(value, None, None) == OTHER:
+            yield Finding(
+                "ok",
+                name,
+                "names a server of no known provider, perhaps a gateway",
+                "If the gateway uses the InfraPrism exporter as well, each call counts twice:"
+                " set INFRAPRISM_DISABLED=true in one of the two.",
+            )
 
 
 def stream_usage() -> Iterator[Finding]:

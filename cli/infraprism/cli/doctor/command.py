@@ -31,6 +31,7 @@ CHECKS: Final[tuple[Callable[[], Iterable[Finding]], ...]] = (
     client_packages.instrumented,
     client_packages.versions,
     client_packages.unobserved,
+    client_packages.gateways,
     client_packages.stream_usage,
     client_packages.unobserved_requests,
     tracing.sampler,
