@@ -66,6 +66,11 @@ def _values() -> Iterator[dict[str, Any]]:
         ("aiplatform.eu.rep.googleapis.com", "gemini-3.5-flash"),
         ("aiplatform.googleapis.com", "gemini-3.5-flash"),
         ("bedrock-runtime.us-gov-west-1.amazonaws.com", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("bedrock-runtime.eu-west-3.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("vpce-1.bedrock-runtime.eu-north-1.vpce.amazonaws.com", "eu.amazon.nova-lite-v1:0"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "eu.anthropic.claude-sonnet-4-6"),
         ("my-resource.openai.azure.us", "gpt-4o"),
         ("eu.api.mistral.ai", "mistral-large-latest"),
     ):
