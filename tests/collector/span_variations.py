@@ -87,6 +87,13 @@ def _values() -> Iterator[dict[str, Any]]:
         {"iterations": [turn]},
         {"iterations": [{**turn, "type": "compaction"}, turn]},
         {"server_tool_use": {"web_search_requests": 2, "code_execution_requests": 1}},
+        {"some_new_tokens": 7},
+        {"some_new_tokens": 0, "some_new_text": "7", "some_new_flag": True, "some_new_list": [{"tokens": 7}]},
+        {"some_new": {"tokens": 0.5}},
+        {"cache_creation": {"ephemeral_9d_input_tokens": 3}},
+        {"cache_creation": {"ephemeral_1h_input_tokens": 3, "ephemeral_5m_input_tokens": 2}},
+        {"cost_details": {"upstream_inference_cost": 1.5}, "video_tokens": 3, "total_time": 0.25},
+        {"input_tokens_details": {"cached_tokens": 2, "text_tokens": 9}, "output_tokens_details": {"new_tokens": 1}},
     ):
         yield {
             "langfuse.observation.type": "generation",

@@ -92,7 +92,7 @@ NUMBER: Final = Guard(
 PRESENCE: Final = Guard("presence", PRESENT, flags=True)
 MODEL: Final = Guard("model", fields.MODEL.pattern)
 PROVIDER: Final = Guard("provider", f"(?i:{one_of({*detection.SPELLINGS, *fields.PROVIDERS})})", otherwise=OTHER)
-HOST: Final = Guard("host", f"(?i:{one_of({*detection.HOSTS, *regions.closed_hosts(), OTHER})})", otherwise=OTHER)
+HOST: Final = Guard("host", f"(?i:{regions.closed_pattern()}|{one_of({*detection.HOSTS, OTHER})})", otherwise=OTHER)
 TIER: Final = Guard(
     "tier", f"(?i:{one_of({*values.TIERS, *values.MODIFIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER
 )

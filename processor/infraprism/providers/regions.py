@@ -75,6 +75,16 @@ def closed_hosts() -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def closed_pattern() -> str:
+    """A pattern of all of `closed_hosts`."""
+    found = []
+    for hosts in REGIONAL_HOSTS:
+        if "{}" in hosts.closed:
+            words = hosts.words if _is_complete(hosts) else (*hosts.words, UNKNOWN)
+            found.append(hosts.closed.replace(".", "[.]").format(f"(?:{'|'.join(words)})"))
+    return "|".join(dict.fromkeys(found))
+
+
 def closed_forms() -> tuple[tuple[str, str], ...]:
     """Patterns of whole hosts, each with the host that replaces it; `$1` in that is the pattern's group."""
     found: list[tuple[str, str]] = []
