@@ -72,7 +72,9 @@ def _values() -> Iterator[dict[str, Any]]:
         ("vpce-1.bedrock-runtime.eu-north-1.vpce.amazonaws.com", "eu.amazon.nova-lite-v1:0"),
         ("bedrock-runtime.eu-central-1.amazonaws.com", "eu.anthropic.claude-sonnet-4-6"),
         ("my-resource.openai.azure.us", "gpt-4o"),
-        ("eu.api.mistral.ai", "mistral-large-latest"),
+        ("api.eu.mistral.ai", "mistral-large-latest"),
+        ("api.mistral.ai", "mistral-large-latest"),
+        ("api.jp.mistral.ai", "mistral-large-latest"),
     ):
         yield {"server.address": host, "gen_ai.response.model": model}
     for modifier in ("us", "Global", "not_available", "standard", "fast", "eu", "some text", ""):

@@ -54,7 +54,7 @@ def _again(groups: list[ScopeSpans]) -> ExportTraceServiceRequest:
 
 
 def test_a_cleaned_span_is_the_same_event_as_in_the_process(route: Route) -> None:
-    request = export_request([*variations(), *mixed(800, seed=7)])
+    request = export_request([*variations(), *mixed(800, seed=8)])
     expected = _events(request)
     cleaned = _events(_again(route.through(request)))
     assert len(expected) > 1000

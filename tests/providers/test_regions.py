@@ -36,6 +36,10 @@ LARGE = "mistral.mistral-large-2402-v1:0"
         ("my-resource.openai.azure.com", None),
         ("my-resource.openai.azure.us", "usgov"),
         ("my-endpoint.swedencentral.models.ai.azure.com", "swedencentral"),
+        ("api.eu.mistral.ai", "eu"),
+        ("api.us.mistral.ai", "us"),
+        ("api.mistral.ai", None),
+        ("codestral.mistral.ai", None),
         ("api.anthropic.com", None),
         ("127.0.0.1", None),
         (None, None),
@@ -65,6 +69,10 @@ def test_a_region_is_read_from_the_host(host: str | None, region: str | None) ->
         ("bedrock-runtime.eu-west-3.amazonaws.com", "aws.bedrock", "eu.anthropic.claude-sonnet-4-6", "0.00495"),
         ("bedrock-runtime.us-gov-west-1.amazonaws.com", "aws.bedrock", "anthropic.claude-sonnet-4-6", None),
         ("my-resource.openai.azure.us", "azure.ai.openai", "gpt-4o", None),
+        ("api.mistral.ai", "mistral_ai", "mistral-large-latest", "0.00065"),
+        ("api.eu.mistral.ai", "mistral_ai", "mistral-large-latest", "0.000715"),
+        ("api.us.mistral.ai", "mistral_ai", "mistral-large-latest", "0.000715"),
+        ("api.jp.mistral.ai", "mistral_ai", "mistral-large-latest", None),
         # Bedrock: the rates of the region or of the profile, and none where they are not known.
         ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock", LARGE, "0.0052"),
         ("bedrock-runtime.us-west-2.amazonaws.com", "aws.bedrock", LARGE, "0.0052"),
@@ -142,4 +150,4 @@ def test_every_closed_host_has_the_provider_and_the_region_of_the_hosts_that_it_
     for host in closed_hosts():
         assert region_of(host) is not None
         assert provider_of(host, None, None) != "other"
-    assert len(closed_forms()) <= 10
+    assert len(closed_forms()) <= 11

@@ -60,7 +60,7 @@ REGIONAL_HOSTS: Final = (
     ),
     RegionalHosts(r"(?:.*\.)?(?:openai|cognitiveservices)\.azure\.us", "openai.azure.us", region="usgov"),
     RegionalHosts(r"(?:.*\.)?([a-z0-9]+)\.(?:models\.ai|inference\.ml)\.azure\.com", "models.ai.azure.com"),
-    RegionalHosts(r"(?:api\.)?(us|eu)\.(?:api\.)?mistral\.ai", "{}.api.mistral.ai", ("us", "eu")),
+    RegionalHosts(r"api\.([a-z0-9-]+)\.mistral\.ai", "api.{}.mistral.ai", ("us", "eu")),
 )
 """The first pattern that matches decides."""
 
