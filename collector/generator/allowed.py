@@ -19,7 +19,7 @@ from collector.generator.recognised import LAST_EXCEPTION
 from infraprism.dialects import guards, values
 from infraprism.dialects.guards import GUARDS, Guard, guards_of, one_of
 from infraprism.dialects.table import Dialect
-from infraprism.providers import detection, error_messages, error_names, regions
+from infraprism.providers import error_messages, error_names, regions
 from infraprism.schema import fields, wire
 
 MARK: Final = "#"
@@ -184,8 +184,7 @@ class Allowed:
                 yield f"(?s)^({guard.pattern})(?:[./].*)?$", _MARKED
             case "host":
                 yield rf"(?s)^\s*(?:.*://)?(?:[^/]*@)?([^/:@{MARK}]*).*$", "$1"
-                domains = ((of, _domain_of(provider)) for of, provider in detection.HOST_PATTERNS)
-                yield from ((f"(?i)^(?:{of})[.]*$", MARK + host) for of, host in (*regions.closed_forms(), *domains))
+                yield from ((f"(?i)^(?:{of})[.]*$", MARK + host) for of, host in regions.closed_forms())
                 yield f"^(?:[^.{MARK}]*[.])*?({guard.pattern})[.]*$", _MARKED
             case "fingerprint":
                 yield f"^({guard.pattern})$", _MARKED
@@ -299,11 +298,6 @@ _ONLY_NO_CALL: Final = rf'^\[(?:"{MARK}{guards.NO_CALL}",?)+\]$'
 def _list_of(pattern: str) -> str:
     """The pattern of a JSON list of texts that match; a nested value that is no JSON becomes an empty text."""
     return rf'^\[(?:"(?:{pattern})",?)*\]$'
-
-
-def _domain_of(provider: str) -> str:
-    """A host of the provider, in place of one that names a region or an endpoint."""
-    return next((name for name, of in detection.HOSTS.items() if of == provider), guards.BEDROCK_HOST)
 
 
 def _printable(where: str) -> Iterator[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from collector.generator import scopes
@@ -16,7 +18,7 @@ from collector.generator.ottl import SPAN, at, cache, keep, matches, put, replac
 from infraprism.dialects import semconv
 from infraprism.dialects.guards import EXCEPTION_TYPE, NO_CALL, one_of
 from infraprism.dialects.table import Dialect
-from infraprism.dialects.values import MAX_JSON
+from infraprism.dialects.values import MAX_JSON, NOT_BILLED, UNPRICED
 from infraprism.schema import fields
 
 _NAME: Final = cache("name")
@@ -63,7 +65,7 @@ def _is_one_of(dialects: Sequence[Dialect]) -> str:
     return " or ".join(f"IsMatch(scope.name, {text(scopes.of_dialect(dialect))})" for dialect in dialects)
 
 
-def read_usage(dialects: Iterable[Dialect]) -> list[str]:
+def read_usage(dialects: Sequence[Dialect]) -> list[str]:
     """Statements that make attributes of usage that is a map, or an object in JSON or as Python prints one."""
     keys = sorted({key for dialect in dialects for key in dialect.json_texts})
     if not keys:
@@ -74,11 +76,55 @@ def read_usage(dialects: Iterable[Dialect]) -> list[str]:
         put(_USAGE, SPAN),
         keep(_USAGE, keys),
         f"truncate_all({_USAGE}, {MAX_JSON})",
-        *(when(replace_values(_USAGE, *words), f"Len({_USAGE}) > 0", is_python) for words in _PYTHON_WORDS),
+        *(when(replace_values(_USAGE, *words), is_python) for words in _PYTHON_WORDS),
         *(put(one, f"ParseJSON({one})", f"IsString({one})") for one in each),
         when(f"flatten({_USAGE})", f"Len({_USAGE}) > 0"),
         when(f'merge_maps({SPAN}, {_USAGE}, "insert")', f"Len({_USAGE}) > 0"),
+        *_unknown_usage(dialects),
     ]
+
+
+def _unknown_usage(dialects: Sequence[Dialect]) -> list[str]:
+    """Statements that mark a span with a number other than 0 in an unknown field of a provider's usage object.
+
+    Only the mark is written, no key and no value. Fields in lists, which have numbers in their keys, are not compared.
+    """
+    texts = sorted({text for dialect in dialects for text in dialect.usage_texts})
+    if not texts:
+        return []
+    known: dict[str, set[str]] = defaultdict(set)
+    for dialect in dialects:
+        for key in dialect.slots:
+            of = next((text for text in dialect.usage_texts if key.startswith(f"{text}.")), None)
+            if of is not None:
+                path, _, name = key[len(of) + 1 :].rpartition(".")
+                if not re.search("[.][0-9]", path):
+                    known[path].add(name)
+    any_text = f"^(?:{one_of(texts)})[.]"
+    top = _short(known.pop("", set()) - set(NOT_BILLED))
+    nested = "|".join(
+        f"{path}[.]{_short(names - set(NOT_BILLED))}"
+        for path, names in sorted(known.items())
+        if names - set(NOT_BILLED)
+    )
+    is_known = f"{any_text}(?:{top}|{nested}|(?:.*[.])?(?:[0-9]+|{_short(set(NOT_BILLED))}))(?:[.]|$)"
+    return [
+        f"keep_matching_keys({_USAGE}, {text(any_text)})",
+        when(f"delete_matching_keys({_USAGE}, {text(is_known)})", f"Len({_USAGE}) > 0"),
+        replace_values(_USAGE, "(?s)^.*$", ""),
+        put(at(SPAN, UNPRICED), "true", f"IsMatch(Values({_USAGE}), {text('[1-9]')})"),
+    ]
+
+
+def _short(words: set[str]) -> str:
+    """A pattern of words of letters, digits and `_`, with each common prefix written once."""
+    if words == {""}:
+        return ""
+    by_letter = groupby(sorted(words - {""}), key=itemgetter(0))
+    found: list[str] = [letter + _short({word[1:] for word in group}) for letter, group in by_letter]
+    if len(found) == 1 and "" not in words:
+        return found[0]
+    return f"(?:{'|'.join(found)})" + "?" * ("" in words)
 
 
 def read_events(dialects: Sequence[Dialect]) -> list[str]:

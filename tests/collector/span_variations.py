@@ -66,8 +66,15 @@ def _values() -> Iterator[dict[str, Any]]:
         ("aiplatform.eu.rep.googleapis.com", "gemini-3.5-flash"),
         ("aiplatform.googleapis.com", "gemini-3.5-flash"),
         ("bedrock-runtime.us-gov-west-1.amazonaws.com", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("bedrock-runtime.eu-west-3.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "mistral.mistral-large-2402-v1:0"),
+        ("vpce-1.bedrock-runtime.eu-north-1.vpce.amazonaws.com", "eu.amazon.nova-lite-v1:0"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "eu.anthropic.claude-sonnet-4-6"),
         ("my-resource.openai.azure.us", "gpt-4o"),
-        ("eu.api.mistral.ai", "mistral-large-latest"),
+        ("api.eu.mistral.ai", "mistral-large-latest"),
+        ("api.mistral.ai", "mistral-large-latest"),
+        ("api.jp.mistral.ai", "mistral-large-latest"),
     ):
         yield {"server.address": host, "gen_ai.response.model": model}
     for modifier in ("us", "Global", "not_available", "standard", "fast", "eu", "some text", ""):
@@ -82,6 +89,13 @@ def _values() -> Iterator[dict[str, Any]]:
         {"iterations": [turn]},
         {"iterations": [{**turn, "type": "compaction"}, turn]},
         {"server_tool_use": {"web_search_requests": 2, "code_execution_requests": 1}},
+        {"some_new_tokens": 7},
+        {"some_new_tokens": 0, "some_new_text": "7", "some_new_flag": True, "some_new_list": [{"tokens": 7}]},
+        {"some_new": {"tokens": 0.5}},
+        {"cache_creation": {"ephemeral_9d_input_tokens": 3}},
+        {"cache_creation": {"ephemeral_1h_input_tokens": 3, "ephemeral_5m_input_tokens": 2}},
+        {"cost_details": {"upstream_inference_cost": 1.5}, "video_tokens": 3, "total_time": 0.25},
+        {"input_tokens_details": {"cached_tokens": 2, "text_tokens": 9}, "output_tokens_details": {"new_tokens": 1}},
     ):
         yield {
             "langfuse.observation.type": "generation",

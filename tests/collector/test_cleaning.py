@@ -15,6 +15,7 @@ from tests.collector.payloads import SCRATCH
 from tests.collector.span_variations import mixed, variations
 from tests.kit.otlp_canaries import export_request, pairs, span
 from tests.kit.otlp_spans import attributes, readable_spans
+from tests.kit.raw_usage import CASES, recorded
 
 from infraprism.processor import to_event
 from infraprism.processor.event_span import event_span
@@ -53,7 +54,7 @@ def _again(groups: list[ScopeSpans]) -> ExportTraceServiceRequest:
 
 
 def test_a_cleaned_span_is_the_same_event_as_in_the_process(route: Route) -> None:
-    request = export_request([*variations(), *mixed(800, seed=7)])
+    request = export_request([*variations(), *mixed(800, seed=8)])
     expected = _events(request)
     cleaned = _events(_again(route.through(request)))
     assert len(expected) > 1000
@@ -88,6 +89,21 @@ def _differences(
         for name, here, there in zip(event._fields, event, cleaned[event.id], strict=True)
         if here != there
     ]
+
+
+@pytest.mark.parametrize("dialect", ["logfire", "langfuse"])
+def test_usage_that_is_unknown_leaves_a_call_incomplete_on_both_routes(route: Route, dialect: str) -> None:
+    for usage, _, _, is_unpriced in CASES:
+        scope, sent = recorded(dialect, usage)
+        request = export_request([span(sent)], scope)
+        groups = route.through(request)
+        (there,), (here,) = _events(_again(groups)).values(), _events(request).values()
+        assert (there.cost_status, there.cost_usd) == (here.cost_status, here.cost_usd), usage
+        if is_unpriced:
+            assert there.cost_status == "incomplete"
+        if usage == {}:
+            assert there.cost_status == "priced"
+        assert "some_new" not in str(groups)
 
 
 def test_attribution_of_the_resource_applies_to_spans_without_their_own(route: Route) -> None:

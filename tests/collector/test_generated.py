@@ -19,6 +19,7 @@ from tests.kit.otlp_spans import attributes
 
 from infraprism.dialects import DIALECTS
 from infraprism.dialects.guards import GUARDS
+from infraprism.dialects.values import UNPRICED
 from infraprism.schema import fields
 
 USAGE = "langfuse.observation.usage_details"
@@ -121,6 +122,8 @@ READ = {
     f"{USAGE}.prompt_tokens_details.cached_tokens": 40,
     f"{USAGE}.completion_tokens": 37,
 }
+UNKNOWN: dict[str, object] = {UNPRICED: True}
+"""Of a number in an unknown field only the fact is forwarded."""
 TEXTS: dict[str, dict[str, object]] = {
     json.dumps(RAW): READ,
     json.dumps(RAW, indent=2): READ,
@@ -128,7 +131,7 @@ TEXTS: dict[str, dict[str, object]] = {
     '{"input": 9}': {f"{USAGE}.input": 9},
     '{"input": 9.0, "output": 1e3}': {f"{USAGE}.input": 9, f"{USAGE}.output": 1000},
     '{"input": 9.5, "output": -1, "prompt_tokens": 1000000000001}': {},
-    f'{{"input": "{CANARY}", "output": null, "prompt_tokens": [1], "prompt_tokens_details": 5}}': {},
+    f'{{"input": "{CANARY}", "output": null, "prompt_tokens": [1], "prompt_tokens_details": 5}}': UNKNOWN,
     '{"prompt_tokens_details": {"cached_tokens": {"cached_tokens": 5}}}': {},
     # Texts that are no JSON, or are too long to be usage.
     '{"input": 9': {},
@@ -141,10 +144,10 @@ TEXTS: dict[str, dict[str, object]] = {
     '"input"': {},
     "": {},
     PROMPT: {},
-    f'{{"{PROMPT}": 9}}': {},
-    '{"a": ' * 50 + "1" + "}" * 50: {},
+    f'{{"{PROMPT}": 9}}': UNKNOWN,
+    '{"a": ' * 50 + "1" + "}" * 50: UNKNOWN,
     '{"input": 9, "a": "' + "x" * 5000 + '"}': {},
-    '{"input": 9, "\\ud800": 1}': {f"{USAGE}.input": 9},
+    '{"input": 9, "\\ud800": 1}': {f"{USAGE}.input": 9, **UNKNOWN},
     '{"input": 9, "a": "with \\"quotes\\" \\\\"}': {f"{USAGE}.input": 9},
     "{'input': 9, 'a': None, 'b': True}": {f"{USAGE}.input": 9},
     "{'input': 9, 'a': \"it's\"}": {},

@@ -25,7 +25,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "presence": ("true",),
     "model": ("gpt-4o", "models/x@1+2", "x" * 128),
     "provider": ("openai", "azure.ai.inference", "OpenAI", "other"),
-    "host": ("openai.com", "bedrock.any.amazonaws.com", "eu.api.openai.com", "unknown-aiplatform.googleapis.com"),
+    "host": ("openai.com", "bedrock.eu-west-3.amazonaws.com", "eu.api.openai.com", "unknown-aiplatform.googleapis.com"),
     "tier": ("flex", "Default", "unknown"),
     "error": ("429", "_OTHER", "rate_limit_exceeded", "timeouterror"),
     "error_text": ("Error code: 429", "timeouterror: "),

@@ -176,6 +176,8 @@ def test_every_id_of_the_table_is_the_same_model_in_the_package() -> None:
         compiled = table.provider(provider.id)
         for model in compiled or ():
             assert compiled is not None
+            if provider.id == "aws" and "/" in model.id:
+                continue  # a region or profile with rates of its own; the package has none
             ours, theirs = compiled.find(model.id.lower()), provider.find_model(model.id)
             compared += 1
             if ours is not None and theirs is not None and ours.id != theirs.id:

@@ -68,9 +68,9 @@ def test_a_model_is_named_without_its_project_or_account(name: str, model: str) 
         ("publishers/anthropic/models/claude-sonnet-4-5@20250929", "", True),
         ("projects/acme-7/locations/europe-west1/endpoints/4711", "europe-west1", False),
         ("projects/acme-7/locations/europe-west1/models/4711", "europe-west1", False),
-        ("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "", True),
-        ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3", "", False),
-        ("arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-llama", "", False),
+        ("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "eu-west-1", True),
+        ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3", "us-east-1", False),
+        ("arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-llama", "us-east-1", False),
     ],
 )
 def test_only_models_that_the_provider_publishes_are_public(name: str, region: str, is_public: bool) -> None:

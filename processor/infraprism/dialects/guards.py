@@ -27,9 +27,6 @@ OTHER_ERROR: Final = "_OTHER"
 """The conventions' word for an error without a known name."""
 NO_CALL: Final = "no_call"
 """Takes the place of an operation that is no billed call."""
-BEDROCK_HOST: Final = "bedrock.any.amazonaws.com"
-"""Takes the place of every Bedrock host, so that names of endpoints are not forwarded. Regions with other prices have
-closed hosts of their own: see `infraprism.providers.regions`."""
 EXCEPTION_TYPE: Final = "exception.type"
 """Attribute for the class of a recorded exception."""
 NEVER: Final = frozenset({"session_on_span"})
@@ -95,9 +92,7 @@ NUMBER: Final = Guard(
 PRESENCE: Final = Guard("presence", PRESENT, flags=True)
 MODEL: Final = Guard("model", fields.MODEL.pattern)
 PROVIDER: Final = Guard("provider", f"(?i:{one_of({*detection.SPELLINGS, *fields.PROVIDERS})})", otherwise=OTHER)
-HOST: Final = Guard(
-    "host", f"(?i:{one_of({*detection.HOSTS, *regions.closed_hosts(), BEDROCK_HOST, OTHER})})", otherwise=OTHER
-)
+HOST: Final = Guard("host", f"(?i:{regions.closed_pattern()}|{one_of({*detection.HOSTS, OTHER})})", otherwise=OTHER)
 TIER: Final = Guard(
     "tier", f"(?i:{one_of({*values.TIERS, *values.MODIFIERS, values.UNKNOWN_TIER})})", otherwise=values.UNKNOWN_TIER
 )

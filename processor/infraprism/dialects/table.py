@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from opentelemetry.trace import StatusCode
 
 from infraprism.dialects import values
+from infraprism.dialects.exceptions import recorded_exceptions
 from infraprism.dialects.values import Reader
 
 
@@ -134,14 +135,10 @@ class RawSpan(NamedTuple):
     def exception_types(self) -> list[str]:
         """The classes of the recorded exceptions, last first; empty where events cannot be read."""
         try:
-            recorded = [event.attributes for event in self.source.events[-_MAX_EVENTS:] if event.name == "exception"]
-            names = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
+            return recorded_exceptions(self.source)[0]
         except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
             return []
-        return [name for name in names if type(name) is str]
 
-
-_MAX_EVENTS: Final = 8
 
 _tuple: Final[Callable[..., Any]] = tuple.__new__
 

@@ -308,7 +308,7 @@ def _has_unpriced(value: object, wanted: Tree) -> bool:
             else _is_unpriced(name, item, branch)
             for name, item in value.items()
         )
-    return False
+    return type(value) in {int, float} and value != 0
 
 
 def _is_unpriced(name: str, value: object, wanted: str | None) -> bool:

@@ -187,10 +187,11 @@ def _from_table(price_key: str, model: str, tier: str, region: str, deployment: 
     known = table.provider(price_list)
     if known is None:
         return None
+    place = names.region_of(price_list, name, region)
     for candidate in names.candidates(price_list, name, region):
-        found = known.find(candidate)
+        found = known.find_in(place, candidate)
         if found is not None:
-            return _deployed(known, found, tier, region or names.region_in(price_list, name), deployment)
+            return _deployed(known, found, tier, place, deployment)
     return None
 
 

@@ -19,7 +19,10 @@ MAX_NAME: Final = 512
 
 _NOT_ALPHANUMERIC: Final = r"[^a-z0-9]"
 _BEDROCK_PREFIX: Final = r"(?:converse|invoke)/|(?:us|eu|ap|ca|sa|me|af|il|mx)-[a-z]+-[0-9]/"
-_PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|us-gov)\."
+_BEDROCK_PLACE: Final = r"(?:.*/)?((?:us|eu|ap|ca|sa|me|af|il|mx)(?:-gov)?-[a-z]+-[0-9])/.*"
+_PROFILE: Final = r"(?:global|us|eu|apac|au|jp|ca|in|us-gov)\."
+_PROFILE_PLACE: Final = r"(?:.*[/:])?(eu|apac|au|jp|ca|in|us-gov)\..*"
+"""Profiles with prices of their own, whichever region was called. `us` has those of the region that was called."""
 _BEDROCK_MAKERS: Final = (
     "amazon",
     "meta",
@@ -67,10 +70,22 @@ def routed(price_list: str, model: str) -> tuple[str, str]:
     return (f"huggingface_{server.strip().lower()}", name) if name else (price_list, model)
 
 
-def region_in(price_list: str, model: str) -> str:
-    """The region in a model's name, as in a resource name of Vertex AI; "" if there is none."""
-    found = resource_name(model.strip().lower()) if price_list == "google" else None
-    return found.region if found and found.is_public else ""
+def region_of(price_list: str, model: str, region: str) -> str:
+    """The region that determines the price: in a model's name, or `region`, which was called; "" if neither has one.
+
+    Names of Bedrock models can begin with an inference profile or a region, and ARNs and resource names of Vertex AI
+    contain a region.
+    """
+    name = model.strip().lower()
+    if price_list == "aws" and (profile := compiled(_PROFILE_PLACE).fullmatch(name)):
+        return profile[1]
+    if region or price_list not in {"aws", "google"}:
+        return region
+    found = resource_name(name)
+    if found and found.is_public:
+        return found.region
+    place = compiled(_BEDROCK_PLACE).fullmatch(name) if price_list == "aws" else None
+    return place[1] if place else ""
 
 
 def candidates(price_list: str, model: str, region: str | None = None) -> Iterator[str]:

@@ -71,6 +71,7 @@ class Provider:
         self._models = [
             Model(self.id, model["id"], model["rows"], model.get("source", source)) for model in data["models"]
         ]
+        self._regions = {model.id.partition("/")[0] for model in self._models if model.id.partition("/")[1]}
         self._exact: dict[str, int] = {}
         patterns: list[str] = []
         self._by_group: list[int] = []
@@ -105,6 +106,14 @@ class Provider:
             by_pattern = self._by_group[found.lastindex - 1]
             index = by_pattern if index is None else min(index, by_pattern)
         return None if index is None else self._models[index]
+
+    def find_in(self, region: str, name: str) -> Model | None:
+        """The same for a call in a region: the model `<region>/...` if the table has one, which has its own rates."""
+        if region in self._regions:
+            found = self.find(f"{region}/{name}")
+            if found is not None and found.id.startswith(f"{region}/"):
+                return found
+        return self.find(name)
 
     def __iter__(self) -> Any:
         return iter(self._models)

@@ -11,11 +11,9 @@ from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from infraprism.dialects.exceptions import MAX_EVENTS_READ, recorded_exceptions
 from infraprism.dialects.semconv import USAGE_EVENT, USAGE_EVENT_KEYS
-from infraprism.dialects.values import MAX_TEXT
 from infraprism.schema.delivery_stats import DeliveryStats
-
-MAX_EVENTS_READ: Final = 8
 
 delivery_stats: Final = DeliveryStats()
 """Counts, as errors, the spans that `to_event` could not convert, the span events it could not read and the prices it
@@ -47,10 +45,7 @@ def first_event_ns(span: ReadableSpan, names: Iterable[str]) -> int | None:
 def exceptions(span: ReadableSpan) -> tuple[list[str], object]:
     """The types of the recorded exceptions, last first, and the message of the first. No stack trace is read."""
     try:
-        recorded = [event.attributes for event in span.events[-MAX_EVENTS_READ:] if event.name == "exception"]
-        types = [attributes.get("exception.type") for attributes in reversed(recorded) if attributes]
-        message = next((attributes.get("exception.message") for attributes in recorded if attributes), None)
+        return recorded_exceptions(span)
     except Exception:  # noqa: BLE001 - an unreadable event must not lose the call
         delivery_stats.error("exceptions")
         return [], None
-    return [name for name in types if type(name) is str and len(name) <= MAX_TEXT], message

@@ -25,13 +25,13 @@ _RESOURCE_NAME: Final = (
     r"(?:projects/[^/]+/)?(?:locations/(?P<region>[^/]+)/)?(?:publishers/(?P<publisher>[^/]+)/)?"
     r"(?P<collection>models|endpoints)/(?P<google>[^/]+)"
     # Bedrock and SageMaker: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
-    r"|arn:aws[a-z-]*:(?P<service>[a-z0-9-]+):[a-z0-9-]*:[0-9]*:(?P<type>[a-z-]+)/(?P<amazon>[^/]+)"
+    r"|arn:aws[a-z-]*:(?P<service>[a-z0-9-]+):(?P<place>[a-z0-9-]*):[0-9]*:(?P<type>[a-z-]+)/(?P<amazon>[^/]+)"
 )
 _PUBLIC_TYPES: Final = ("foundation-model", "inference-profile", "prompt-router")
 
 
 class ResourceName(NamedTuple):
-    """A resource name of Google Cloud, or an ARN, of a model. `region` is "" where a Google name has none, and of ARNs.
+    """A resource name of Google Cloud, or an ARN, of a model. `region` is "" where the name has none.
 
     `is_public` determines whether `model` is a name that the provider publishes, and not one of an account.
     """
@@ -51,7 +51,8 @@ def resource_name(name: str) -> ResourceName | None:
     if found["google"] is not None:
         is_published = found["publisher"] is not None and found["collection"] == "models"
         return ResourceName(found["google"], found["region"] or "", is_published)
-    return ResourceName(found["amazon"], "", found["service"] == "bedrock" and found["type"] in _PUBLIC_TYPES)
+    is_public = found["service"] == "bedrock" and found["type"] in _PUBLIC_TYPES
+    return ResourceName(found["amazon"], found["place"], is_public)
 
 
 def model_in(name: str) -> str:

@@ -19,6 +19,13 @@ UNKNOWN: Final = "unknown"
 """A region outside the table."""
 
 
+BEDROCK_REGIONS: Final = (
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "ap-south-1"),
+    *("eu-west-1", "eu-west-2", "eu-west-3"),
+)
+"""The commercial regions with known prices of models that do not cost the same everywhere."""
+
+
 class RegionalHosts(NamedTuple):
     """Hosts of one provider that name a region.
 
@@ -48,11 +55,12 @@ REGIONAL_HOSTS: Final = (
     ),
     RegionalHosts(
         r"(?:.*[.-])?bedrock(?:-runtime|-mantle)?(?:-fips)?\.([a-z0-9-]+)\.(?:.*\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)",
-        "bedrock.any.amazonaws.com",
+        "bedrock.{}.amazonaws.com",
+        BEDROCK_REGIONS,
     ),
     RegionalHosts(r"(?:.*\.)?(?:openai|cognitiveservices)\.azure\.us", "openai.azure.us", region="usgov"),
     RegionalHosts(r"(?:.*\.)?([a-z0-9]+)\.(?:models\.ai|inference\.ml)\.azure\.com", "models.ai.azure.com"),
-    RegionalHosts(r"(?:api\.)?(us|eu)\.(?:api\.)?mistral\.ai", "{}.api.mistral.ai", ("us", "eu")),
+    RegionalHosts(r"api\.([a-z0-9-]+)\.mistral\.ai", "api.{}.mistral.ai", ("us", "eu")),
 )
 """The first pattern that matches decides."""
 
@@ -65,6 +73,16 @@ def closed_hosts() -> tuple[str, ...]:
             words = hosts.words if _is_complete(hosts) else (*hosts.words, UNKNOWN)
             found += (hosts.closed.format(word) for word in words)
     return tuple(dict.fromkeys(found))
+
+
+def closed_pattern() -> str:
+    """A pattern of all of `closed_hosts`."""
+    found = []
+    for hosts in REGIONAL_HOSTS:
+        if "{}" in hosts.closed:
+            words = hosts.words if _is_complete(hosts) else (*hosts.words, UNKNOWN)
+            found.append(hosts.closed.replace(".", "[.]").format(f"(?:{'|'.join(words)})"))
+    return "|".join(dict.fromkeys(found))
 
 
 def closed_forms() -> tuple[tuple[str, str], ...]:

@@ -79,6 +79,9 @@ def _cost_of_ticks(usage: Mapping[str, Any]) -> str | None:
     return usd(Decimal(ticks).scaleb(-10).normalize()) if type(ticks) is int and 0 <= ticks <= _MAX_TICKS else None
 
 
+# `num_sources_used` of xAI has no rate here: the call is incomplete unless the ticks are reported. Each source of Live
+# Search cost 0.025 USD (https://docs.x.ai/docs/guides/live-search, read on 2026-11-30); the API is deprecated, and what
+# a source costs now is not known.
 _MAX_TICKS: Final = 10**20
 
 
