@@ -40,7 +40,7 @@ def _available(disk: AbstractContextManager[Path]) -> Iterator[Path]:
         try:
             path = stack.enter_context(disk)
         except UnavailableError as error:
-            if os.environ.get("CI"):
+            if os.environ.get("FAULTS_REQUIRED"):
                 raise
             pytest.skip(str(error))
         yield path

@@ -15,11 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from clickhouse_cityhash.cityhash import (  # type: ignore[import-untyped]  # the package has no types
-    CityHash128,
-    CityHash128WithSeed,
-)
-from lz4 import block as lz4_block  # type: ignore[import-untyped]  # as above
+from clickhouse_cityhash.cityhash import CityHash128, CityHash128WithSeed
+from lz4 import block as lz4_block  # type: ignore[import-untyped]  # the package has no types
 
 if sys.version_info >= (3, 14):
     from compression import zstd
