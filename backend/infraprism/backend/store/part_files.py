@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from clickhouse_cityhash.cityhash import CityHash128, CityHash128WithSeed
-from lz4 import block as lz4_block  # type: ignore[import-untyped]  # the package has no types
+from clickhouse_cityhash.cityhash import CityHash128, CityHash128WithSeed  # type: ignore[import-untyped]  # as below
+from lz4 import block as lz4_block  # type: ignore[import-untyped]  # the packages have no types
 
 if sys.version_info >= (3, 14):
     from compression import zstd
