@@ -226,6 +226,12 @@ def langchain_chain(provider: LocalProvider) -> None:
     (first | prompt | chat_model(provider)).invoke({"what": "something"})
 
 
+@scenario(2)
+def langchain_chain_in_a_span(provider: LocalProvider) -> None:
+    with trace.get_tracer("app").start_as_current_span("request"):
+        langchain_chain(provider)
+
+
 @scenario()
 def langchain_in_a_span(provider: LocalProvider) -> None:
     with trace.get_tracer("app").start_as_current_span("request"):
