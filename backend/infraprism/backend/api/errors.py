@@ -13,6 +13,7 @@ from infraprism.backend.store import StoreError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
 _log = logging.getLogger(__name__)
+_RETRY_AFTER_S = 5
 _TOO_LARGE_CODES = frozenset({159, 160, 241})
 """The engine's codes for a query that exceeds its limits of time and memory."""
 _BY_STATUS = {
@@ -85,10 +86,12 @@ async def _http(_: Request, error: Exception) -> Response:
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
     if error.code in _TOO_LARGE_CODES:
-        return error_response(
-            400,
-            "query_too_large",
-            f"the query needs more than {MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB: narrow it",
+        # 503, since the load of other queries may have caused it.
+        limits = f"{MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB"
+        response = error_response(
+            503, "query_too_large", f"the query needed more than {limits}: narrow it, or try again later"
         )
+        response.headers["retry-after"] = str(_RETRY_AFTER_S)
+        return response
     _log.warning("a query failed: engine code %d", error.code)
     return error_response(503, "store_unavailable", "the store is unavailable: try again later")
