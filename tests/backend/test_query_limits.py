@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -21,15 +22,7 @@ def test_a_query_that_needs_too_much_gets_503_with_a_retry_delay(
 ) -> None:
     app = FastAPI()
     errors.install(app)
-
-    @app.get("/query")
-    async def query() -> None:
-        raise StoreError(engine_code)
-
-    async def get() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
-            return await client.get("/query")
-
-    answer = asyncio.run(get())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+    handler: Any = app.exception_handlers[StoreError]
+    answer = asyncio.run(handler(None, StoreError(engine_code)))
+    assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (503, code)
     assert answer.headers.get("retry-after") == retry_after
