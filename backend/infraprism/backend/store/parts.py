@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -118,39 +118,44 @@ def unlisted_files_are_complete(files: Path) -> bool:
     """Whether the files of a part that `checksums.txt` does not list are complete. A missing optional file is."""
     if not (files / "checksums.txt").exists():
         return not files.exists()
-    for name, is_complete in _UNLISTED.items():
-        try:
-            text = (files / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError):
-            return False
-        if not is_complete(text):
-            return False
-    return True
-
-
-def _substreams_are_complete(text: str) -> bool:
-    """`version`, the number of columns, and for each column the number of its streams and one line per stream."""
-    header, _, rest = text.partition("\n")
-    count, _, rest = rest.partition("\n")
-    columns = re.fullmatch(r"([0-9]+) columns:", count)
-    if columns is None or not header.startswith("columns substreams version:") or not rest.endswith("\n"):
+    try:
+        texts = {name: _text(files / name) for name in (*_FORMS, _SUBSTREAMS, _COLUMNS)}
+    except (OSError, UnicodeDecodeError):
         return False
-    lines = iter(rest.splitlines())
-    for _ in range(int(columns[1])):
-        streams = re.match(r"([0-9]+) substreams for column ", next(lines, ""))
-        if streams is None or not all(next(lines, "").startswith("\t") for _ in range(int(streams[1]))):
+    forms_match = all(texts[name] is None or form.fullmatch(texts[name] or "") for name, form in _FORMS.items())
+    return forms_match and (texts[_SUBSTREAMS] is None or _substreams_match(texts[_SUBSTREAMS], texts[_COLUMNS] or ""))
+
+
+def _text(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _substreams_match(text: str, columns: str) -> bool:
+    """Whether there are the streams of each column of `columns.txt`, in its order, named after the column.
+
+    The text has a version, the number of columns, and for each column the number of its streams and a line per stream.
+    """
+    names = re.findall(r"^`(.+?)` ", columns, re.MULTILINE)
+    lines = iter(text.splitlines())
+    if next(lines, "") != "columns substreams version: 1" or next(lines, "") != f"{len(names)} columns:":
+        return False
+    for name in names:
+        streams = re.fullmatch(r"([0-9]+) substreams for column `(.+)`:", next(lines, ""))
+        if streams is None or streams[2] != name:
             return False
-    return next(lines, None) is None
+        if not all(_STREAM.fullmatch(next(lines, "").removeprefix(f"\t{name}")) for _ in range(int(streams[1]))):
+            return False
+    return text.endswith("\n") and next(lines, None) is None
 
 
-_UNLISTED: Final[Mapping[str, Callable[[str], bool]]] = {
-    "columns_substreams.txt": _substreams_are_complete,
-    "default_compression_codec.txt": lambda text: re.fullmatch(r"CODEC\(.+\)\n?", text) is not None,
-    "metadata_version.txt": str.isdecimal,
+_COLUMNS: Final = "columns.txt"
+_SUBSTREAMS: Final = "columns_substreams.txt"
+_STREAM: Final = re.compile(r"((\.|%2E)[a-z0-9_]+)*")
+_FORMS: Final = {
+    "default_compression_codec.txt": re.compile(r"CODEC\(.+\)\n?"),
+    "metadata_version.txt": re.compile(r"[0-9]+"),
 }
-"""The files that the engine reads at a start and that `checksums.txt` does not list, with a check of their text."""
+"""The files that the engine reads at a start and that `checksums.txt` does not list, with the form of their text."""
 
 
 def covers(client: Client, table: str, name: PartName, rows: int) -> bool:
