@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -77,6 +81,25 @@ def test_damage_of_any_file_is_found_and_repaired_exactly_once(
     with Backend(data) as backend:
         assert len(backend.events()) == 20 + repaired["readable_rows"]
         assert [part["rows"] for part in ready(backend)["damaged_parts"]] == [repaired["rows"]] * bool(repaired["rows"])
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FAULT_SEEDS", "1"))))
+def test_a_repair_that_is_killed_at_any_time_can_be_repeated(data: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    flip_a_bit(part_directories(data)[0] / "columns.txt")
+    command = [sys.executable, "-m", "infraprism.cli", "store", "repair", "--yes", "--data-dir", str(data)]
+    for _ in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(0.3, 3))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    infraprism("store", "repair", "--yes", "--data-dir", str(data))
+    with Backend(data) as backend:
+        ids = [one["id"] for one in backend.events()]
+        assert (len(ids), len(set(ids))) == (40, 40)
+        assert ready(backend)["damaged_parts"] == []
 
 
 def test_a_bit_flipped_before_the_start_is_found_by_the_scrub_and_reported_at_each_start(data: Path) -> None:
