@@ -60,13 +60,16 @@ ATTRIBUTION: dict[str, Any] = {
     "infraprism.tags.feature": "chatbot",
 }
 PROTOBUF = "application/x-protobuf"
-_RUN = (
-    "import json, sys; from pathlib import Path; from infraprism.backend.limits import Limits;"
-    " from infraprism.backend.server import Settings, run;"
-    " options = dict(zip(('port', 'grpc_port', 'max_waiting_bytes'), map(int, sys.argv[3:])));"
-    " limits = Limits(**json.loads(sys.argv[2]));"
-    " sys.exit(run(Settings(data_dir=Path(sys.argv[1]), limits=limits, **options)))"
-)
+_RUN = """
+import json, sys
+from pathlib import Path
+from infraprism.backend.server import Settings, run
+options = dict(zip(("port", "grpc_port", "max_waiting_bytes"), map(int, sys.argv[3:])))
+if limits := json.loads(sys.argv[2]):  # a checkout to compare with may not have them
+    from infraprism.backend.limits import Limits
+    options["limits"] = Limits(**limits)
+sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))
+"""
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
 
 
