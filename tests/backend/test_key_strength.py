@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import pytest
-from tests.kit.backend import KEY, start
+from tests.kit.backend import KEY, Backend, start
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
 from infraprism.backend.accounts.key_strength import is_guessable
@@ -26,8 +26,8 @@ GUESSABLE = [
     "ip-a1b2c3d4e5f6g7h8",
     "ip-changemechangeme",
     "ip-2026-11-30-2026-11-30",
-    "ip-" + "-" * 40,
-    "ip-" + "ab" * 90,
+    "ip-" + "-" * 31,
+    "ip-" + "ab" * 15,
 ]
 
 
@@ -53,6 +53,13 @@ def test_a_guessable_key_in_the_environment_is_a_startup_error_of_one_line(tmp_p
         " unset it to generate one\n"
     )
     assert not (tmp_path / "data").exists()
+
+
+def test_a_long_key_that_is_easy_to_guess_is_accepted_with_a_warning(tmp_path: Path) -> None:
+    with Backend(tmp_path / "data", key="ip-" + "k" * 40) as backend:
+        assert backend.get("/v1/me").status == 200
+        _, errors = backend.stop()
+    assert errors == "warning: the INFRAPRISM_API_KEY in the environment is easy to guess: use a random key\n"
 
 
 def test_random_keys_are_accepted(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ that finds the file shows the key of the file again: a shown key is valid, and t
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
 from infraprism.backend.accounts import Accounts, InvalidKeyError
 from infraprism.backend.accounts.accounts import new_key
+from infraprism.backend.accounts.key_strength import is_guessable
 from infraprism.backend.preflight import StartupError
 from infraprism.schema.settings import KEY_PREFIX
 
@@ -47,6 +49,10 @@ class FirstKey:
                 accounts.add_with_key(self._from_environment)
             except InvalidKeyError as error:
                 raise StartupError(f"{_VARIABLE} cannot be the first key: {error}; unset it to generate one") from None
+            if is_guessable(self._from_environment):
+                print(  # noqa: T201  # as above
+                    f"warning: the {_VARIABLE} in the environment is easy to guess: use a random key", file=sys.stderr
+                )
         else:
             self.to_show = accounts.add_with_key(pending if pending.startswith(KEY_PREFIX) else new_key())
 

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from infraprism.backend.accounts.key_strength import is_guessable
+from infraprism.backend.accounts.key_strength import is_refused
 from infraprism.backend.accounts.plans import SELF_HOSTED
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
@@ -246,7 +246,7 @@ def _check(key: str) -> None:
     """Raises InvalidKeyError for a key that must not be added."""
     if not _KEY.fullmatch(key):
         raise InvalidKeyError
-    if is_guessable(key):
+    if is_refused(key):
         raise InvalidKeyError("the key is easy to guess: use a random one")
 
 

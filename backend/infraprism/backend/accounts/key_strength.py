@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 _MIN_BITS: Final = 40.0
+_LONG_KEY: Final = 35
 _PREFIX: Final = "ip-"
 _MIN_RUN: Final = 3
 _FORWARD: Final = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm")
@@ -25,6 +26,14 @@ def is_guessable(key: str) -> bool:
     codes = [ord(character) for character in text]
     differences = [second - first for first, second in pairwise(codes)]
     return min(_entropy_bits(codes), _entropy_bits(differences)) * len(codes) < _MIN_BITS
+
+
+def is_refused(key: str) -> bool:
+    """Whether a key must not be added: it can be guessed and is short.
+
+    A long one is only warned of: test environments use keys of one repeated character.
+    """
+    return len(key) < _LONG_KEY and is_guessable(key)
 
 
 def _without_repetition(text: str) -> str:
