@@ -1,6 +1,6 @@
 """Keeps merges from losing rows: verifies every new part, and restores the sources of a damaged merged part.
 
-The engine keeps the source parts of a merge for `old_parts_lifetime` seconds (sql/events.sql). Within that time the
+The engine keeps the source parts of a merge for `old_parts_lifetime` seconds (schema.py). Within that time the
 merged part is read and compared with its checksums. If it is damaged, the table is detached and attached again without
 it: the engine then loads the source parts as active parts, and no row is missing.
 
@@ -25,10 +25,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store.damage import DAMAGED_PREFIX, unused
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_files import small_files_are_intact
-from infraprism.backend.store.parts import BROKEN, Part, active_parts, is_intact, lacks_rows, rows_of
+from infraprism.backend.store.parts import BROKEN, Part, active_parts, active_rows, is_intact, lacks_rows
+from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 
-OLD_PARTS_LIFETIME_S: Final = 900
-"""As in the settings of the tables."""
 _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
 _FIRST_BACKOFF_S: Final = 10.0
 _MAX_BACKOFF_S: Final = 1800.0
@@ -176,22 +175,9 @@ class PartGuard:
             shutil.rmtree(moved)
             _log.warning("the disk did not store a part with %d rows: their requests are rejected", part.rows)
             return
-        (found,) = rows_of(
-            client,
-            "SELECT sum(rows) AS rows FROM system.parts WHERE database = currentDatabase() AND table = {table:String}"
-            " AND active AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
-            " AND max_block_number <= {last:Int64}",
-            {
-                "table": self._table,
-                "partition": part.partition_id,
-                "first": part.min_block_number,
-                "last": part.max_block_number,
-            },
-        )
-        if found["rows"] == part.rows:
+        found = active_rows(client, self._table, part.partition_id, part.min_block_number, part.max_block_number)
+        if found == part.rows:
             shutil.rmtree(moved)
             _log.warning("the disk did not store a merged part with %d rows: its sources were restored", part.rows)
         else:
-            _log.error(
-                "the part %s is damaged: %d of its %d rows are missing", part.name, part.rows - found["rows"], part.rows
-            )
+            _log.error("the part %s is damaged: %d of its %d rows are missing", part.name, part.rows - found, part.rows)

@@ -160,14 +160,19 @@ _FORMS: Final = {
 
 def covers(client: Client, table: str, name: PartName, rows: int) -> bool:
     """Whether the sources of a merged part, which has `rows` rows, are active and have all of them."""
+    return active_rows(client, table, name.partition_id, name.first_block, name.last_block) == rows
+
+
+def active_rows(client: Client, table: str, partition_id: str, first_block: int, last_block: int) -> int:
+    """The rows of the active parts within a range of blocks."""
     (found,) = rows_of(
         client,
         "SELECT sum(rows) AS rows FROM system.parts WHERE database = currentDatabase() AND table = {table:String}"
         " AND active AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
         " AND max_block_number <= {last:Int64}",
-        {"table": table, "partition": name.partition_id, "first": name.first_block, "last": name.last_block},
+        {"table": table, "partition": partition_id, "first": first_block, "last": last_block},
     )
-    return bool(found["rows"] == rows)
+    return int(found["rows"])
 
 
 def detached_directory(client: Client, table: str) -> Path:

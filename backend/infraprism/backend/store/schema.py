@@ -19,8 +19,10 @@ INGEST: Final = "ingest"
 INBOX: Final = f"{INGEST}.inbox"
 REJECTED: Final = f"{INGEST}.rejected"
 _IN_MEMORY: Final = ("rejected", "inbox", "inbox_to_events", "inbox_to_rejected")
+OLD_PARTS_LIFETIME_S: Final = 900
+"""How long the sources of a merge are kept."""
 _SETTINGS: Final = {
-    "old_parts_lifetime": 900,
+    "old_parts_lifetime": OLD_PARTS_LIFETIME_S,
     "fsync_after_insert": 1,
     "fsync_part_directory": 1,
     "min_rows_to_fsync_after_merge": 1,
