@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.kit.backend import Backend
+from tests.kit.backend import Backend, start
 from tests.kit.full_disk import (
     Filler,
     Sender,
     UnavailableError,
+    lift_quota,
     limit_file_size,
     quota,
     remove_sources,
@@ -93,6 +94,23 @@ def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Sig
         backend.stop(end)
         filler.stop()
         assert sender.statuses[503] > 0
+        start_on_full_disk(limited / "data")  # what is stored can have the size of the quota
+        lift_quota(limited)
+        _check(limited / "data", sender)
+
+
+def test_a_start_at_an_exhausted_quota_names_the_quota(tmp_path: Path, seed: int) -> None:
+    sender = Sender(random.Random(seed))
+    with _available(quota(tmp_path / "disk")) as limited:
+        with Backend(limited / "data") as backend:
+            sender.send(backend)
+        filler = Filler(limited, sender.chance)
+        filler.fill()
+        process = start(limited / "data")
+        _, errors = process.communicate(timeout=60)
+        assert "free space, or raise the quota" in errors
+        assert process.returncode == 1
+        lift_quota(limited)
         _check(limited / "data", sender)
 
 

@@ -22,7 +22,7 @@ from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.limits import Limits, raise_file_limit
-from infraprism.backend.preflight import StartupError
+from infraprism.backend.preflight import StartupError, write_error
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -69,9 +69,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         try:
             database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
         except StoreError as error:
+            cause = write_error(settings.data_dir)
             raise StartupError(
-                f"the database in {settings.data_dir} cannot be opened (engine code {error.code}):"
-                " check the disk, or choose another --data-dir"
+                f"the database in {settings.data_dir} cannot be opened"
+                + (
+                    f" ({cause}): free space, or raise the quota"
+                    if cause
+                    else f" (engine code {error.code}): check the disk"
+                )
+                + ", or choose another --data-dir"
             ) from None
         stack.callback(database.close)
         writer = BatchWriter(database)
