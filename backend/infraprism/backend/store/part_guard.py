@@ -11,7 +11,6 @@ verification longer than a quarter of that lifetime.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store.damage import DAMAGED_PREFIX, unused
+from infraprism.backend.store.damage import DAMAGED_PREFIX, DISCARDED_PREFIX, REPLACED_PREFIX, discard, unused
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_files import small_files_are_intact
 from infraprism.backend.store.parts import BROKEN, Part, active_parts, active_rows, is_intact, lacks_rows
@@ -146,8 +145,10 @@ class PartGuard:
         client.command(f"DETACH TABLE {self._table}")
         self.is_attached = False
         moved = {}
+        # A start judges parts with these prefixes, if the process is killed before it is done here.
+        prefix = REPLACED_PREFIX if acknowledged else DISCARDED_PREFIX
         for part in damaged:
-            target = unused(part.files.parent / _DETACHED, f"{DAMAGED_PREFIX}{part.name}")
+            target = unused(part.files.parent / _DETACHED, f"{prefix}{part.name}")
             part.files.rename(target)
             moved[part] = target
         self._attach(client)
@@ -170,14 +171,15 @@ class PartGuard:
                 return
 
     def _forget(self, client: Client, part: Part, moved: Path, *, acknowledged: bool) -> None:
-        """Delete a damaged part if none of its rows is missing."""
+        """Delete a damaged part if none of its rows is missing. Otherwise it is kept as damage."""
         if not acknowledged:
-            shutil.rmtree(moved)
+            discard(moved)
             _log.warning("the disk did not store a part with %d rows: their requests are rejected", part.rows)
             return
         found = active_rows(client, self._table, part.partition_id, part.min_block_number, part.max_block_number)
         if found == part.rows:
-            shutil.rmtree(moved)
+            discard(moved)
             _log.warning("the disk did not store a merged part with %d rows: its sources were restored", part.rows)
         else:
+            moved.rename(unused(moved.parent, f"{DAMAGED_PREFIX}{part.name}"))
             _log.error("the part %s is damaged: %d of its %d rows are missing", part.name, part.rows - found, part.rows)
