@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,34 +18,20 @@ from tests.kit.backend import Backend, span
 from tests.kit.command import infraprism
 from tests.kit.damage import PART_FILES, flip_a_bit, part_directories, truncate
 from tests.kit.events import event
+from tests.kit.stored_data import copied, store_two_parts
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with two parts of 20 events each, of a server that was killed."""
     data = tmp_path_factory.mktemp("damage") / "data"
-    with Backend(data) as backend:
-        for first in (1, 101):
-            assert backend.export(*(span(event(number)) for number in range(first, first + 20))).rejected == 0
-        backend.stop(signal.SIGKILL)
+    store_two_parts(data)
     return data
 
 
 @pytest.fixture
 def data(stored: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "data"
-    # The engine's table directory is a symbolic link with an absolute path.
-    for path in sorted(stored.rglob("*")):
-        target = copy / path.relative_to(stored)
-        if path.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path.readlink())
-        elif path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return copy
+    return copied(stored, tmp_path / "data")
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:

@@ -93,7 +93,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(receiver.close)
         queries = QueryPool()
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        health = Health(database, lambda: writer.is_alive)
+        health = Health(database, lambda: writer.is_alive, (accounts.fault, recent_calls.fault))
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)

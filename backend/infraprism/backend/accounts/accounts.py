@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import re
 import secrets
 import sqlite3
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from infraprism.backend.accounts.key_strength import is_refused
 from infraprism.backend.accounts.plans import SELF_HOSTED
+from infraprism.backend.sqlite_file import FileState, check_file
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
 """The name of the file in the data directory."""
@@ -33,9 +33,6 @@ _FIND_SECRET: Final = "SELECT value FROM secrets WHERE name = ?"  # noqa: S105  
 _ID_PREFIX: Final = "key_"
 _ID_DIGITS: Final = 12
 _ACCOUNT: Final = "id, email, name, company, plan, usage_detail, accounts.created_at"
-
-
-_log = logging.getLogger(__name__)
 
 
 class AccountsUnavailableError(Exception):
@@ -86,6 +83,7 @@ class Accounts:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         check_file(self._db)
         self._lock = threading.Lock()
+        self._state = FileState(ACCOUNTS_FILE, "restore it from a backup")
         self._cache: dict[bytes, tuple[float, Account | None]] = {}
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         self._db.execute("PRAGMA journal_mode = DELETE")
@@ -217,13 +215,26 @@ class Accounts:
             try:
                 account = self._find(hashed)
             except sqlite3.Error as error:
-                _log.error("%s cannot be read (%s): restore it from a backup", ACCOUNTS_FILE, error)
+                self._state.failed(error)
                 raise AccountsUnavailableError from None
             if account is not None:
                 if len(self._cache) >= _CACHE_SIZE:
                     self._cache.clear()
                 self._cache[hashed] = (time.monotonic(), account)
         return account
+
+    def fault(self) -> str | None:
+        """Why keys cannot be read from the file now, or None."""
+        try:
+            with self._lock:
+                if self._state.reason is not None:
+                    check_file(self._db)
+                self._db.execute("SELECT 1 FROM keys JOIN accounts ON accounts.id = account_id LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            self._state.failed(error)
+        else:
+            self._state.works()
+        return self._state.reason
 
     def _find(self, hashed: bytes) -> Account | None:
         with self._lock:
@@ -253,13 +264,6 @@ def _check(key: str) -> None:
 def new_key() -> str:
     """A new key, with 256 random bits."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
-
-
-def check_file(db: sqlite3.Connection) -> None:
-    """Verify the pages of a file. Raises sqlite3.DatabaseError if it is damaged."""
-    result = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
-    if result != ["ok"]:
-        raise sqlite3.DatabaseError("the file is damaged")
 
 
 def _key_id(hashed: bytes) -> str:

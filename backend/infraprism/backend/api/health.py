@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, Final
@@ -26,14 +26,21 @@ _NOT_READ: Final = "the store does not answer a query"
 class Health:
     """The state of the server. `is_writing` tells whether the task that writes events is alive.
 
-    `database.probe` runs in a thread of its own, one at a time, so that it never waits for readers.
+    `faults` return why a file cannot be used, or None. They and `database.probe` run in a thread of its own, one at a
+    time, so that they never wait for readers.
     """
 
-    def __init__(self, database: Database, is_writing: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        is_writing: Callable[[], bool],
+        faults: Sequence[Callable[[], str | None]] = (),
+    ) -> None:
         self._database = database
         self._is_writing = is_writing
+        self._faults = faults
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-health")
-        self._probe: asyncio.Future[bool] | None = None
+        self._probe: asyncio.Future[str | None] | None = None
 
     def close(self) -> None:
         """Stop the thread."""
@@ -50,8 +57,7 @@ class Health:
         status = self._database.status()
         reason = None if self._is_writing() else "the writer of events has stopped"
         reason = reason or status.reason
-        if not await self._can_read():
-            reason = reason or _NOT_READ
+        reason = reason or await self._fault()
         body = {
             "status": "unavailable" if reason else "damaged_data" if status.damaged else "ok",
             "reason": reason,
@@ -73,22 +79,23 @@ class Health:
         parts = [{key: value for key, value in part.as_json().items() if key != "files"} for part in status.damaged]
         return {"damaged_parts": parts, "last_scrub": asdict(status.scrub) if status.scrub else None}
 
-    async def _can_read(self) -> bool:
+    async def _fault(self) -> str | None:
+        """Why events cannot be read."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.get_running_loop().run_in_executor(self._thread, self._read)
         # A probe that has not ended is shared by the following requests.
         done, _ = await asyncio.wait({self._probe}, timeout=_PROBE_TIMEOUT_S)
-        return bool(done) and self._probe.result()
+        return self._probe.result() if done else _NOT_READ
 
-    def _read(self) -> bool:
+    def _read(self) -> str | None:
         for _ in range(_PROBE_ATTEMPTS):
             try:
                 self._database.probe()
             except StoreError:
                 time.sleep(_RETRY_S)  # the table may be loaded again at this moment
             else:
-                return True
-        return False
+                return next((fault for found in self._faults if (fault := found())), None)
+        return _NOT_READ
 
 
 class _Metrics(Collector):

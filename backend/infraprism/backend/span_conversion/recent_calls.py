@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from infraprism.attribution.scope import NOTHING
-from infraprism.backend.accounts.accounts import check_file
 from infraprism.backend.span_conversion.account_calls import MAX_CALLS, DeduplicatedCall
 from infraprism.backend.span_conversion.stored_events import MAX_AGE_S, read_events
+from infraprism.backend.sqlite_file import FileState, check_file
 from infraprism.backend.store import Database
 from infraprism.deduplication.candidate import Candidate, Outcome
 from infraprism.dialects.engine import ParsedSpan
 from infraprism.dialects.table import Layer, SpanFields
 from infraprism.schema.usage import Usage
 
+_ADVICE: Final = "if that lasts, stop the server, move the file away and start again"
 _TRIM_INTERVAL: Final = 1024
 """The number of recorded calls after which the oldest calls of an account above the bound are deleted."""
 _IDS_PER_QUERY: Final = 1000
@@ -46,6 +47,8 @@ class RecentCalls:
     def __init__(self, path: Path, database: Database) -> None:
         path.touch(mode=0o600)
         self._database = database
+        self._state = FileState(path.name, _ADVICE)
+        self._is_damaged = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # An exclusive lock keeps the index of the WAL in memory. Otherwise it is a mapped file, and on a full disk an
         # access to it ends the process with SIGBUS.
@@ -69,9 +72,12 @@ class RecentCalls:
             self._last[account_id] = self._db.execute("SELECT max(number) FROM calls").fetchone()[0]
             self._trim(account_id, len(rows))
             self._db.execute("COMMIT")
-        except sqlite3.Error:
-            self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._failed(error)
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
+        self._works()
         self._stored.clear()
 
     def _trim(self, account_id: str, added: int) -> None:
@@ -90,8 +96,34 @@ class RecentCalls:
         if account_id in self._last:
             self._stored[account_id] = self._last[account_id]
 
+    def fault(self) -> str | None:
+        """Why the file cannot be used, or None."""
+        return self._state.reason
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        self._is_damaged = self._is_damaged or not isinstance(error, sqlite3.OperationalError)
+        self._state.failed(error)
+
+    def _works(self) -> None:
+        # Other pages of a damaged file can be read.
+        if not self._is_damaged:
+            self._state.works()
+
     def load(self, account_id: str) -> list[Candidates]:
         """The candidates of the stored calls of an account, the oldest first. Raises sqlite3.Error, StoreError."""
+        try:
+            found = self._load(account_id)
+        except sqlite3.Error as error:
+            self._failed(error)
+            raise
+        except (ValueError, TypeError, LookupError):
+            damaged = sqlite3.DatabaseError("a recorded call is damaged")
+            self._failed(damaged)
+            raise damaged from None
+        self._works()
+        return found
+
+    def _load(self, account_id: str) -> list[Candidates]:
         known = self._stored.get(account_id)
         if known is None:
             row = self._db.execute("SELECT number FROM stored WHERE account = ?", (account_id,)).fetchone()

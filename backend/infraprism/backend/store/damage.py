@@ -20,6 +20,10 @@ from infraprism.backend.store.part_files import Contents, PartName, contents, pa
 
 DAMAGED_PREFIX: Final = "damaged_"
 """Of the name of a part that was moved to the directory of detached parts because it is damaged."""
+REPLACED_PREFIX: Final = "replaced_"
+"""Of a damaged part while the table is loaded without it: its sources may have all its rows."""
+DISCARDED_PREFIX: Final = "discarded_"
+"""Of a damaged part of which no row is missing, until all its files are deleted."""
 QUARANTINE: Final = "quarantine"
 """The directory, next to the store, of the damaged files whose readable rows were restored."""
 REPORT: Final = "repair.json"
@@ -89,7 +93,8 @@ class DamageReport:
     def refresh(self) -> None:
         """Read the directories again. New damage is logged.
 
-        Called before further rows are inserted after the table was loaded: the engine reuses the numbers of parts.
+        Called while the table is attached, and before further rows are inserted after it was loaded: the engine reuses
+        the numbers of parts.
         """
         with self._lock:
             self._judge_moved_parts()
@@ -101,20 +106,31 @@ class DamageReport:
                     _log.error("damaged data: %s: run `infraprism store repair`", part)
 
     def _judge_moved_parts(self) -> None:
-        """Delete the parts that the engine moved and whose rows are all in other parts. The others are damage."""
+        """Delete the moved parts whose rows are all in other parts, or were never acknowledged. Others are damage."""
         for files in sorted(self._detached.iterdir()) if self._detached.is_dir() else ():
             name = parsed_name(files.name)
             if name is None or name.prefix in ("", DAMAGED_PREFIX.rstrip("_")):
                 continue
+            if name.prefix == DISCARDED_PREFIX.rstrip("_"):
+                discard(files)
+                continue
             rows = contents(files, name).rows
             if name.level and rows and self._is_covered(name, rows):
-                shutil.rmtree(files)
+                discard(files)
                 _log.warning("the disk did not store a merged part with %d rows: its sources were restored", rows)
             else:
                 files.rename(unused(self._detached, DAMAGED_PREFIX + name.name))
 
     def _read_state(self) -> object:
         return [_modified(folder) for folder in (self._detached, self._quarantine)]
+
+
+def discard(files: Path) -> None:
+    """Delete a part of which no row is missing. If the process is killed in between, a start deletes the rest."""
+    if not files.name.startswith(DISCARDED_PREFIX):
+        name = parsed_name(files.name)
+        files = files.rename(unused(files.parent, f"{DISCARDED_PREFIX}{name.name if name else files.name}"))
+    shutil.rmtree(files)
 
 
 def unused(folder: Path, name: str) -> Path:

@@ -105,7 +105,8 @@ class EmbeddedDatabase:
             try:
                 self._guard.verify_insert()
             except StoreError as error:
-                self._report.refresh()  # the table was loaded again
+                if self._guard.is_attached:
+                    self._report.refresh()  # the table was loaded again
                 raise _BrokenInsertError(error.code) from None
 
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
@@ -231,9 +232,9 @@ class EmbeddedDatabase:
             try:
                 if self._guard.attach():
                     self._guard.tick()
-                if self._report.has_changed():
-                    with self._writing:
-                        self._report.refresh()
+                    if self._report.has_changed():
+                        with self._writing:
+                            self._report.refresh()
             except (ClickHouseError, StoreError, OSError) as error:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
 

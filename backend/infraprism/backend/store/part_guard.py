@@ -11,7 +11,6 @@ verification longer than a quarter of that lifetime.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store.damage import DAMAGED_PREFIX, unused
+from infraprism.backend.store.damage import DAMAGED_PREFIX, DISCARDED_PREFIX, REPLACED_PREFIX, discard, unused
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_files import small_files_are_intact
 from infraprism.backend.store.parts import BROKEN, Part, active_parts, active_rows, is_intact, lacks_rows
@@ -32,6 +31,7 @@ _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
 _FIRST_BACKOFF_S: Final = 10.0
 _MAX_BACKOFF_S: Final = 1800.0
 _ATTACH_ATTEMPTS: Final = 50
+_ATTACH_INTERVAL_S: Final = 0.1
 _DETACHED: Final = "detached"
 
 _log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class PartGuard:
 
     `exclusive` is a context manager: within it no other statement uses the table. `is_short` tells whether space is
     short. `writer` is used by `verify_insert`; `client` by `tick`, which another thread may call at the same time.
+    `clock` returns monotonic seconds; `rest` waits as many seconds.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class PartGuard:
         exclusive: Callable[[], AbstractContextManager[object]],
         is_short: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], object] = time.sleep,
     ) -> None:
         self._writer = writer
         self._client = client
@@ -60,6 +62,7 @@ class PartGuard:
         self._exclusive = exclusive
         self._is_short = is_short
         self._clock = clock
+        self._rest = rest
         self._lock = threading.Lock()
         self._waiting_since: dict[str, float] = {}
         self._backoff_s = _FIRST_BACKOFF_S
@@ -101,7 +104,12 @@ class PartGuard:
             if is_intact(self._client, self._table, part) and not lacks_rows(self._client, self._table, part):
                 with self._lock:
                     self._verified.add(part.name)
-                self._waiting_since.pop(part.name, None)
+                if self._clock() - self._waiting_since.pop(part.name) > OLD_PARTS_LIFETIME_S:
+                    _log.warning(
+                        "the part %s was verified late: its %d rows could not be compared with its sources",
+                        part.name,
+                        part.rows,
+                    )
                 self._backoff_s = _FIRST_BACKOFF_S
             else:
                 damaged.append(part)
@@ -146,8 +154,10 @@ class PartGuard:
         client.command(f"DETACH TABLE {self._table}")
         self.is_attached = False
         moved = {}
+        # A start judges parts with these prefixes, if the process is killed before it is done here.
+        prefix = REPLACED_PREFIX if acknowledged else DISCARDED_PREFIX
         for part in damaged:
-            target = unused(part.files.parent / _DETACHED, f"{DAMAGED_PREFIX}{part.name}")
+            target = unused(part.files.parent / _DETACHED, f"{prefix}{part.name}")
             part.files.rename(target)
             moved[part] = target
         self._attach(client)
@@ -157,12 +167,14 @@ class PartGuard:
             self._forget(client, part, target, acknowledged=acknowledged)
 
     def _attach(self, client: Client) -> None:
-        for _ in range(_ATTACH_ATTEMPTS):
+        for attempt in range(_ATTACH_ATTEMPTS):
             try:
                 client.command(f"ATTACH TABLE {self._table}")
             except ClickHouseError as error:
-                _log.warning("the table %s cannot be attached: engine code %s", self._table, getattr(error, "code", 0))
-                threading.Event().wait(0.1)
+                if attempt == 0:
+                    code = getattr(error, "code", 0)
+                    _log.warning("the table %s cannot be attached (engine code %s): it is repeated", self._table, code)
+                self._rest(_ATTACH_INTERVAL_S)
             else:
                 self.is_attached = True
                 # A table is attached with merges started.
@@ -170,14 +182,15 @@ class PartGuard:
                 return
 
     def _forget(self, client: Client, part: Part, moved: Path, *, acknowledged: bool) -> None:
-        """Delete a damaged part if none of its rows is missing."""
+        """Delete a damaged part if none of its rows is missing. Otherwise it is kept as damage."""
         if not acknowledged:
-            shutil.rmtree(moved)
+            discard(moved)
             _log.warning("the disk did not store a part with %d rows: their requests are rejected", part.rows)
             return
         found = active_rows(client, self._table, part.partition_id, part.min_block_number, part.max_block_number)
-        if found == part.rows:
-            shutil.rmtree(moved)
+        if found >= part.rows:
+            discard(moved)
             _log.warning("the disk did not store a merged part with %d rows: its sources were restored", part.rows)
         else:
+            moved.rename(unused(moved.parent, f"{DAMAGED_PREFIX}{part.name}"))
             _log.error("the part %s is damaged: %d of its %d rows are missing", part.name, part.rows - found, part.rows)

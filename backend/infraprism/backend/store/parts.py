@@ -159,8 +159,11 @@ _FORMS: Final = {
 
 
 def covers(client: Client, table: str, name: PartName, rows: int) -> bool:
-    """Whether the sources of a merged part, which has `rows` rows, are active and have all of them."""
-    return active_rows(client, table, name.partition_id, name.first_block, name.last_block) == rows
+    """Whether the sources of a merged part, which has `rows` rows, are active and have all of them.
+
+    They have more if the merge lost rows.
+    """
+    return active_rows(client, table, name.partition_id, name.first_block, name.last_block) >= rows
 
 
 def active_rows(client: Client, table: str, partition_id: str, first_block: int, last_block: int) -> int:
