@@ -41,8 +41,9 @@ class PartGuard:
     """Guards the parts of one table.
 
     `exclusive` is a context manager: within it no other statement uses the table. `is_short` tells whether space is
-    short. `writer` is used by `verify_insert`; `client` by `tick`, which another thread may call at the same time.
-    `clock` returns monotonic seconds; `rest` waits as many seconds.
+    short. `on_load` is called before the table is loaded again. `writer` is used by `verify_insert`; `client` by
+    `tick`, which another thread may call at the same time. `clock` returns monotonic seconds; `rest` waits as many
+    seconds.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class PartGuard:
         *,
         exclusive: Callable[[], AbstractContextManager[object]],
         is_short: Callable[[], bool],
+        on_load: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         rest: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -61,6 +63,7 @@ class PartGuard:
         self._table = table
         self._exclusive = exclusive
         self._is_short = is_short
+        self._on_load = on_load
         self._clock = clock
         self._rest = rest
         self._lock = threading.Lock()
@@ -167,6 +170,7 @@ class PartGuard:
             self._forget(client, part, target, acknowledged=acknowledged)
 
     def _attach(self, client: Client) -> None:
+        self._on_load()
         for attempt in range(_ATTACH_ATTEMPTS):
             try:
                 client.command(f"ATTACH TABLE {self._table}")
