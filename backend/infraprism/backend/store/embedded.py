@@ -110,13 +110,15 @@ class EmbeddedDatabase:
 
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
-        with pieces_as_file(pieces) as path:
-            source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
-            settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
-            try:
+        try:
+            with pieces_as_file(pieces) as path:
+                source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
+                settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
                 self.read_as_writer(f"SELECT sum(ignore(*)) AS parsed FROM {source} SETTINGS {settings}", {})
-            except StoreError:
-                return False
+        except StoreError:
+            return False
+        except OSError:
+            return True  # the batch cannot be passed to the engine, as with a limit of the file size
         return True
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
