@@ -82,8 +82,8 @@ def test_a_span_that_the_store_rejects_is_left_to_it(reason: str, change: Callab
         lambda made: setattr(made.resource_spans[0].scope_spans[0].scope, "version", "a b"),
         lambda made: made.resource_spans[0].scope_spans[0].scope.attributes.add(key="x"),
         lambda made: made.resource_spans[0].scope_spans[0].ClearField("spans"),
-        lambda made: [made.resource_spans.add() for _ in range(20)],
-        lambda made: [made.resource_spans[0].scope_spans.add() for _ in range(20)],
+        lambda made: [made.resource_spans.add() for _ in range(40)],
+        lambda made: [made.resource_spans[0].scope_spans.add() for _ in range(40)],
     ],
 )
 def test_a_request_with_anything_else_is_left_to_the_store(change: Callable[[Any], object]) -> None:

@@ -91,7 +91,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        health = Health(database, lambda: writer.is_alive and log.is_alive)
+        health = Health(database, lambda: writer.is_alive and log.is_alive, log.gauges())
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
@@ -152,6 +152,7 @@ class _Listeners:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 lifespan="off",
                 backlog=_ACCEPTED_AT_ONCE,
                 timeout_keep_alive=self._limits.idle_timeout_s,

@@ -21,9 +21,9 @@ from infraprism.schema.fields import EARLIEST_TIMESTAMP_MS, FIELDS, MAX_TAGS
 from infraprism.schema.otlp_encoder import request_bytes, span_bytes
 from infraprism.schema.wire import SCOPE_NAME
 
-MAX_EVENTS: Final = 16
+MAX_EVENTS: Final = 32
 """Of a request that is checked here."""
-MAX_BYTES: Final = 16_384
+MAX_BYTES: Final = 32_768
 _MAX_ATTRIBUTES: Final = len(FIELDS) + MAX_TAGS
 _TRACE_ID_BYTES: Final = 16
 _SPAN_ID_BYTES: Final = 8

@@ -165,6 +165,19 @@ class WriteAheadLog:
         """The number of acknowledged events that the store has rejected. They are kept aside."""
         return self._applier.rejected.total()
 
+    def gauges(self) -> dict[str, tuple[str, Callable[[], int]]]:
+        """The values for `/metrics`, by name: the description, and what returns the value."""
+        return {
+            "log_unapplied_events": (
+                "Acknowledged events that the store does not have yet.",
+                lambda: self.unapplied_events,
+            ),
+            "log_rejected_events": (
+                "Acknowledged events that the store has rejected; they are kept as files.",
+                lambda: self.rejected_events,
+            ),
+        }
+
     @property
     def is_alive(self) -> bool:
         """Whether the task that applies the log is running."""
