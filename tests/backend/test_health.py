@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.kit.backend import Backend, span
 from tests.kit.command import clean_environment
-from tests.kit.events import event
+from tests.kit.events import event, events
 
 from infraprism.backend.api.health import Health
 from infraprism.backend.store import StoreError
@@ -95,8 +95,11 @@ def test_a_fatal_error_of_the_engine_ends_the_process(tmp_path: Path) -> None:
         text=True,
     )
     backend = Backend.running(process, tmp_path / "data")
-    assert backend.export(span(event())).status == 503
+    assert backend.export(span(event())).status == 200  # the log has it
+    assert backend.export(*map(span, events(50, first=2))).status == 503
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "start the server again" in errors.splitlines()[-1]
     assert "Traceback" not in errors
+    with Backend(tmp_path / "data") as backend:
+        assert [one["id"] for one in backend.events()] == [event().id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_requests_beyond_the_memory_limit_are_rejected_as_retryable(tmp_path: Pa
 
 
 def test_requests_are_not_acknowledged_while_the_disk_is_full_and_a_resend_counts_once(tmp_path: Path) -> None:
-    sent = span(event())
+    # The digits of the cost are not those of an `Event`, so the store checks it, and the log has no part in it.
+    sent = span(event(), **{"infraprism.cost_usd": "0.00650"})
     with Backend(tmp_path / "data") as backend:
         before = resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE)
         # The batch fits, the files of the table do not. The embedded engine reports no error for this.
@@ -70,6 +72,24 @@ def test_requests_are_not_acknowledged_while_the_disk_is_full_and_a_resend_count
         _, errors = backend.stop()
         assert "could not be stored" in errors
         assert "acme-corp" not in errors
+
+
+def test_a_small_request_is_not_acknowledged_while_neither_the_log_nor_the_store_can_have_it(tmp_path: Path) -> None:
+    sent = span(event())
+    with Backend(tmp_path / "data") as backend:
+        before = resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE)
+        shutil.rmtree(backend.data_dir / "log")
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (700, before[1]))
+        answer = backend.export(sent)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, before)
+        assert backend.export(sent).rejected == 0
+        assert len(backend.events()) == 1
+        _, errors = backend.stop()
+        assert "the log cannot be written (No such file or directory)" in errors
+        assert "acme-corp" not in errors
+    with Backend(tmp_path / "data") as backend:
+        assert len(backend.events()) == 1
 
 
 WRONG_WIRE_TYPES = (b"\x08\x01", b"\x0b\x0c", b"\x0d\0\0\0\0", b"\x09" + bytes(8), b"\xa3\x06\xa4\x06")

@@ -33,6 +33,8 @@ _GUARD_S: Final = 4.0
 """After this time each merged part is verified."""
 
 pytestmark = pytest.mark.parametrize("seed", range(SEEDS))
+SIZES: Final = {"large": (10, 50, 100), "small": (1, 2)}
+"""Events per request. Small requests are acknowledged by the log."""
 
 
 @contextlib.contextmanager
@@ -47,11 +49,12 @@ def _available(disk: AbstractContextManager[Path]) -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ending", ["sigterm", "sigkill", "restart on the full disk"])
-def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, ending: str, seed: int) -> None:
+def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, ending: str, size: str, seed: int) -> None:
     chance = random.Random(f"disk {ending} {seed}")
     with _available(tmpfs(tmp_path / "disk")) as disk:
-        data_dir, sender = disk / "data", Sender(chance)
+        data_dir, sender = disk / "data", Sender(chance, SIZES[size])
         backend = Backend(data_dir)
         filler = Filler(disk, chance)
         filler.start()
@@ -72,9 +75,12 @@ def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, endi
         _check(data_dir, sender)
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_acknowledged_events_are_kept_at_a_file_size_limit(tmp_path: Path, end: signal.Signals, seed: int) -> None:
-    sender = Sender(random.Random(f"file size {end} {seed}"))
+def test_acknowledged_events_are_kept_at_a_file_size_limit(
+    tmp_path: Path, end: signal.Signals, size: str, seed: int
+) -> None:
+    sender = Sender(random.Random(f"file size {end} {seed}"), SIZES[size])
     backend = Backend(tmp_path / "data")
     limit_file_size(backend)
     _send_for(sender, backend, 2 * SECONDS)
@@ -83,9 +89,10 @@ def test_acknowledged_events_are_kept_at_a_file_size_limit(tmp_path: Path, end: 
     _check(tmp_path / "data", sender)
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Signals, seed: int) -> None:
-    sender = Sender(random.Random(f"quota {end} {seed}"))
+def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Signals, size: str, seed: int) -> None:
+    sender = Sender(random.Random(f"quota {end} {seed}"), SIZES[size])
     with _available(quota(tmp_path / "disk")) as limited:
         backend = Backend(limited / "data")
         filler = Filler(limited, sender.chance)

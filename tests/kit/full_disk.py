@@ -122,15 +122,16 @@ class Filler(threading.Thread):
 
 @dataclass
 class Sender:
-    """Sends large events, and remembers the ids of acknowledged ones."""
+    """Sends requests of some number of large events, and remembers the ids of acknowledged ones."""
 
     chance: random.Random
+    events: tuple[int, ...] = (10, 50, 100)
     acknowledged: set[str] = field(default_factory=set)
     statuses: Counter[int | str] = field(default_factory=Counter)
 
     def send(self, backend: Backend) -> None:
         """Send one request."""
-        spans = [self._span() for _ in range(self.chance.choice((10, 50, 100)))]
+        spans = [self._span() for _ in range(self.chance.choice(self.events))]
         try:
             answer = backend.export(*spans)
         except (OSError, urllib.error.URLError) as error:

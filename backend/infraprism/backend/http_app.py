@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, FastAPI, Query, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.api import costs, errors, events, health
@@ -17,6 +18,7 @@ from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
 
+_EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
@@ -35,22 +37,46 @@ class Services(NamedTuple):
     limits: Limits
 
 
-def application(services: Services) -> FastAPI:
+def application(services: Services) -> ASGIApp:
     """The application with all routes."""
+    return _Application(_rest_application(services), services)
+
+
+class _Application:
+    """Calls the handler of OTLP/HTTP directly: the layers of the REST API take longer than a small request."""
+
+    def __init__(self, rest: ASGIApp, services: Services) -> None:
+        self._rest = rest
+        self._services = services
+        self._export = RequestFramingMiddleware(self._handle_export, services.limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        is_export = scope["type"] == "http" and scope["path"] == _EXPORT_PATH and scope["method"] == "POST"
+        await (self._export if is_export else self._rest)(scope, receive, send)
+
+    async def _handle_export(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await over_http.export(request, self._services.receiver, self._services.limits)
+        await response(scope, receive, send)
+
+
+def _rest_application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
-    _add_otlp_routes(app, services)
+    _add_otlp_routes(app)
     _add_rest_routes(app, services)
     return app
 
 
-def _add_otlp_routes(app: FastAPI, services: Services) -> None:
-    @app.post("/v1/traces", include_in_schema=False)
-    async def traces(request: Request) -> Response:
-        return await over_http.export(request, services.receiver, services.limits)
+def _add_otlp_routes(app: FastAPI) -> None:
+    @app.post(_EXPORT_PATH, include_in_schema=False)
+    async def traces() -> Response:
+        """Only for the 405 of other methods: `_Application` handles this path."""
+        return Response(status_code=404)
 
     @app.post("/v1/logs", include_in_schema=False)
     @app.post("/v1/metrics", include_in_schema=False)

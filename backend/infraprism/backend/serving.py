@@ -21,6 +21,8 @@ from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
+from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
+from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError, write_error
 from infraprism.backend.settings import Settings
@@ -89,11 +91,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
                 f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): move it away and start again."
                 " It only recognises calls that are sent again; no event is lost"
             ) from None
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes)
+        log = await _log(settings, writer, database)
+        stack.push_async_callback(log.close)
+        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
         stack.push_async_callback(receiver.close)
-        queries = QueryPool()
+        queries = QueryPool(is_complete=log.is_applied)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        health = Health(database, lambda: writer.is_alive, (accounts.fault, recent_calls.fault))
+        health = Health(
+            database,
+            lambda: writer.is_alive and log.is_alive,
+            (accounts.fault, recent_calls.fault),
+            log.gauges(),
+        )
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
@@ -101,7 +110,25 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         await listeners.start_http(Services(accounts, database, receiver, queries, health, settings.limits), listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
-        yield Serving(addresses, writer.ended)
+
+        async def writer_ended() -> None:
+            await asyncio.wait(
+                [asyncio.ensure_future(ended()) for ended in (writer.ended, log.ended)],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+
+        yield Serving(addresses, writer_ended)
+
+
+async def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
+    """The log of small requests, after its events are stored. Raises StartupError."""
+    directory = settings.data_dir / LOG_DIRECTORY
+    try:
+        log = WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+    except OSError as error:
+        raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
+    await log.start()
+    return log
 
 
 class _Listeners:
@@ -136,6 +163,7 @@ class _Listeners:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 lifespan="off",
                 backlog=_ACCEPTED_AT_ONCE,
                 timeout_keep_alive=self._limits.idle_timeout_s,

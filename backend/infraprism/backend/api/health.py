@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, Final
@@ -21,13 +21,15 @@ _PROBE_TIMEOUT_S: Final = 0.7
 _PROBE_ATTEMPTS: Final = 5
 _RETRY_S: Final = 0.1
 _NOT_READ: Final = "the store does not answer a query"
+Gauges = Mapping[str, tuple[str, Callable[[], int]]]
 
 
 class Health:
     """The state of the server. `is_writing` tells whether the task that writes events is alive.
 
     `faults` return why a file cannot be used, or None. They and `database.probe` run in a thread of its own, one at a
-    time, so that they never wait for readers.
+    time, so that they never wait for readers. `log_gauges` are gauges of the log of small requests, by name: their
+    description, and what returns the value.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Health:
         database: Database,
         is_writing: Callable[[], bool],
         faults: Sequence[Callable[[], str | None]] = (),
+        log_gauges: Gauges | None = None,
     ) -> None:
         self._database = database
         self._is_writing = is_writing
         self._faults = faults
+        self._log_gauges = log_gauges or {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-health")
         self._probe: asyncio.Future[str | None] | None = None
 
@@ -71,7 +75,7 @@ class Health:
     def metrics(self) -> bytes:
         """The text of `/metrics`."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Metrics(self._database, self._is_writing))
+        registry.register(_Metrics(self._database, self._is_writing, self._log_gauges))
         return generate_latest(registry)
 
     def _damage(self) -> dict[str, Any]:
@@ -101,9 +105,10 @@ class Health:
 class _Metrics(Collector):
     """The gauges of the store."""
 
-    def __init__(self, database: Database, is_writing: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, is_writing: Callable[[], bool], log_gauges: Gauges) -> None:
         self._database = database
         self._is_writing = is_writing
+        self._log_gauges = log_gauges
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges now."""
@@ -115,6 +120,7 @@ class _Metrics(Collector):
             ("store_reserve_bytes", "Bytes of the disk that stay free.", status.reserve_bytes),
             ("store_merges_stopped", "1 if no parts are merged.", status.merges_stopped),
             ("store_damaged_parts", "Damaged parts, which queries do not read.", len(status.damaged)),
+            *((name, text, read()) for name, (text, read) in self._log_gauges.items()),
         ):
             yield GaugeMetricFamily(f"infraprism_{name}", text, float(value))
         rows = GaugeMetricFamily(
