@@ -51,9 +51,9 @@ ZERO_BUCKET: Final = -2
 class MeasuredRows:
     """Which calls are measured, and by what they are grouped.
 
-    `first_ms` (inclusive) and `end_ms` (exclusive) are milliseconds since 1970, UTC; None has no bound. `dimensions` are
-    the names in `DIMENSIONS` that are grouped or filtered. `conditions` are SQL conditions on those dimensions and on
-    `tag_value` and `other_tag_value`, combined with AND. `event_conditions` can only be applied to single calls: they
+    `first_ms` (inclusive) and `end_ms` (exclusive) are milliseconds since 1970, UTC; None has no bound. `dimensions`
+    are the names in `DIMENSIONS` that are grouped or filtered. `conditions` are SQL conditions on those dimensions and
+    on `tag_value` and `other_tag_value`, combined with AND. `event_conditions` can only be applied to single calls: they
     use other columns of `events`, such as `tags`. `parameters` are the bound values of both. With `time_unit` "day",
     days begin at midnight in `time_zone`; a quarter-hour is the same in every time zone.
     """
