@@ -8,8 +8,10 @@ from typing import Annotated, Final, NamedTuple
 from fastapi import Depends, FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import costs, errors, events, health
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
+from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
@@ -25,7 +27,7 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `queries` runs blocking queries."""
+    """The dependencies of the application. `queries` runs blocking queries; `measured_rows` is what analytics read."""
 
     accounts: Accounts
     database: Database
@@ -33,6 +35,7 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    measured_rows: Source = measured_rows
 
 
 def application(services: Services) -> FastAPI:
@@ -64,6 +67,9 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond(account: Account, query: Callable[[], bytes]) -> Response:
         return Response(await services.queries.run(account.id, query), media_type=_JSON)
 
+    def reader(account: Account) -> Reader:
+        return Reader(services.database, services.measured_rows, account.id)
+
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
         """The account of the key. Values that are not set are null."""
@@ -87,4 +93,4 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/analytics/costs")
     async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
         """Sums of cost and tokens, optionally grouped."""
-        return await respond(account, lambda: costs.summary(services.database, account, query))
+        return await respond(account, lambda: costs.summary(reader(account), query))
