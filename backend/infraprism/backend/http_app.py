@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import costs, errors, events, health
+from infraprism.backend.api import costs, errors, events, health, timeseries
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
@@ -94,3 +94,8 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
         """Sums of cost and tokens, optionally grouped."""
         return await respond(account, lambda: costs.summary(reader(account), query))
+
+    @app.get("/v1/analytics/costs/timeseries")
+    async def sum_intervals(account: Caller, query: Annotated[timeseries.TimeseriesQuery, Query()]) -> Response:
+        """Sums of cost of each hour, day, week or month, optionally by the groups with the highest cost."""
+        return await respond(account, lambda: timeseries.series(reader(account), query))
