@@ -15,6 +15,7 @@ from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
 MAX_TOP: Final = 100
+_HALF_DAY_S: Final = 43_200
 _NONE: Final = MAX_TOP + 1
 """The place of the events without a key. The named groups have the places from 1, all others 0."""
 _SUMS: Final = ("total_cost", "total_events", "unpriced_events", "failed_events", "unpriced_failed_events")
@@ -30,18 +31,22 @@ class Series:
     total: dict[str, Any]
 
 
-def series(database: Database, relation: Relation, by: Grouping, *, top: int, intervals: Sequence[Interval]) -> Series:
+def series(
+    database: Database, relation: Relation, by: Grouping, *, top: int, intervals: Sequence[Interval], whole_days: bool
+) -> Series:
     """The sums of each interval and of its groups. The sums of the parts are the sums of the whole.
 
     A group has the keys of the grouping and `kind`: `named` (the `top` groups with the highest cost), `none` (events
-    without the key) or `other` (all others in one). `relation` has the time of each row, at least as exact as the
-    intervals.
+    without the key) or `other` (all others in one). `relation` has the day of each row (`whole_days`), or its
+    quarter-hour.
     """
     named = _named(database, relation, by, top) if by.keys else []
     starts = [one.start_ms // 1000 for one in intervals]
     sets = "(start, place), (start), (place), ()" if by.keys else "(start), ()"
     parameters: dict[str, Parameter] = {**relation.parameters, "starts": starts}
-    columns = {"start": "roundDown(toInt64(toUnixTimestamp(m.time)), {starts:Array(Int64)})"}
+    # The middle of a day is in it, also if the store's rules of the time zone are older than those of the intervals.
+    moment = "toInt64(toUnixTimestamp(m.time))" + (f" + {_HALF_DAY_S}" if whole_days else "")
+    columns = {"start": f"roundDown({moment}, {{starts:Array(Int64)}})"}
     if by.keys:
         columns["place"] = _place(by, len(named))
         parameters |= {"top_keys": [_key_text(group, by) for group in named]}

@@ -38,7 +38,14 @@ def series(reader: Reader, query: TimeseriesQuery) -> bytes:
     except ValueError as error:
         raise ApiError(400, "invalid_parameter", f"interval: {error}") from None
     unit: TimeUnit = "quarter_hour" if query.interval == "hour" else "day"
-    found = timeseries.series(reader.database, reader.rows(query, period, by, unit), by, top=query.top, intervals=parts)
+    found = timeseries.series(
+        reader.database,
+        reader.rows(query, period, by, unit),
+        by,
+        top=query.top,
+        intervals=parts,
+        whole_days=unit == "day",
+    )
     now_ms = time.time_ns() // 10**6
     for part, made in zip(parts, found.intervals, strict=True):
         # An interval that is not over, or not in the period as a whole, has fewer events than others.
