@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import costs, errors, events, health, timeseries
-from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
+from infraprism.backend.api import errors, events, health
+from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes
+from infraprism.backend.api.authentication import AuthenticationMiddleware
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
@@ -23,7 +24,6 @@ _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
 )
-Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
@@ -67,8 +67,8 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond(account: Account, query: Callable[[], bytes]) -> Response:
         return Response(await services.queries.run(account.id, query), media_type=_JSON)
 
-    def reader(account: Account) -> Reader:
-        return Reader(services.database, services.measured_rows, account.id)
+    async def respond_with(account: Account, query: Callable[[Reader], bytes]) -> Response:
+        return await respond(account, lambda: query(Reader(services.database, services.measured_rows, account.id)))
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
@@ -90,12 +90,4 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond(account, lambda: events.entities(services.database, account, query))
 
-    @app.get("/v1/analytics/costs")
-    async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
-        """Sums of cost and tokens, optionally grouped."""
-        return await respond(account, lambda: costs.summary(reader(account), query))
-
-    @app.get("/v1/analytics/costs/timeseries")
-    async def sum_intervals(account: Caller, query: Annotated[timeseries.TimeseriesQuery, Query()]) -> Response:
-        """Sums of cost of each hour, day, week or month, optionally by the groups with the highest cost."""
-        return await respond(account, lambda: timeseries.series(reader(account), query))
+    add_analytics_routes(app, respond_with)

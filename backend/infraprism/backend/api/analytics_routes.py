@@ -1,0 +1,41 @@
+"""The routes of `/v1/analytics/`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Query, Response
+
+from infraprism.backend.accounts import Account
+from infraprism.backend.api import costs, quality, timeseries
+from infraprism.backend.api.authentication import authenticated_account
+from infraprism.backend.api.periods import Reader
+
+Caller = Annotated[Account, Depends(authenticated_account)]
+Respond = Callable[[Account, Callable[[Reader], bytes]], Awaitable[Response]]
+"""Runs a query of an account on a query thread."""
+
+
+def add_analytics_routes(app: FastAPI, respond: Respond) -> None:
+    """Add the routes."""
+
+    @app.get("/v1/analytics/costs")
+    async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
+        """Sums of cost and tokens, optionally grouped and compared with another period."""
+        return await respond(account, lambda reader: costs.summary(reader, query))
+
+    @app.get("/v1/analytics/costs/timeseries")
+    async def sum_intervals(account: Caller, query: Annotated[timeseries.TimeseriesQuery, Query()]) -> Response:
+        """Sums of cost of each hour, day, week or month, optionally by the groups with the highest cost."""
+        return await respond(account, lambda reader: timeseries.series(reader, query))
+
+    @app.get("/v1/analytics/latency")
+    async def measure_latency(account: Caller, query: Annotated[quality.GroupedQuery, Query()]) -> Response:
+        """Quantiles of latency, optionally grouped."""
+        return await respond(account, lambda reader: quality.latencies(reader, query))
+
+    @app.get("/v1/analytics/errors")
+    async def count_errors(account: Caller, query: Annotated[quality.GroupedQuery, Query()]) -> Response:
+        """Failed calls by category of the error, optionally grouped."""
+        return await respond(account, lambda reader: quality.errors(reader, query))
