@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query, Request, Response
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health
-from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes
+from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
@@ -91,3 +91,4 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         return await respond(account, lambda: events.entities(services.database, account, query))
 
     add_analytics_routes(app, respond_with)
+    add_listing_routes(app, respond_with)

@@ -125,20 +125,25 @@ class Filters(BaseModel):
             raise ApiError(400, "invalid_parameter", f"end_date: {end.text} is before start_date {start.text}")
         return start, end
 
-    def conditions(self, account_id: str) -> tuple[str, dict[str, Parameter]]:
-        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError."""
-        start, end = self.period()
+    def conditions(
+        self, account_id: str, bounds_ms: tuple[int | None, int | None] | None = None
+    ) -> tuple[str, dict[str, Parameter]]:
+        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError.
+
+        `bounds_ms` replaces the dates by a first millisecond (inclusive) and an end (exclusive).
+        """
+        if bounds_ms is None:
+            start, end = self.period()
+            bounds_ms = (start and milliseconds(start.first), end and milliseconds(end.last) + 1)
         selected = self.selection()
-        parts = ["account = {account:String}"]
+        parts = ["account = {account:String}", *selected.by_dimension.values()]
+        parts += [tag.on_events for tag in selected.tags.values()]
         values: dict[str, Parameter] = {"account": account_id, **selected.parameters}
-        if start:
-            parts.append("timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')")
-            values["start_ms"] = milliseconds(start.first)
-        if end:
-            parts.append("timestamp <= fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')")
-            values["end_ms"] = milliseconds(end.last)
-        tags = [tag.on_events for tag in selected.tags.values()]
-        return " AND ".join((*parts, *selected.by_dimension.values(), *tags)), values
+        for name, sign, bound_ms in (("first_ms", ">=", bounds_ms[0]), ("end_ms", "<", bounds_ms[1])):
+            if bound_ms is not None:
+                parts.append(f"timestamp {sign} fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')")
+                values[name] = bound_ms
+        return " AND ".join(parts), values
 
     def selection(self) -> Selection:
         """The SQL conditions of all filters but the period."""

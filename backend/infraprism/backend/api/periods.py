@@ -82,6 +82,12 @@ class Reader:
             )
         )
 
+    def events(self, query: Filters, period: Period | None = None) -> Relation:
+        """The events that the filters select, with all columns; of a period instead of their dates, if it is given."""
+        bounds_ms = None if period is None else (period.first_ms, period.end_ms)
+        where, parameters = query.conditions(self.account_id, bounds_ms)
+        return Relation(f"(SELECT *, total_tokens FROM events WHERE {where})", parameters)
+
     def read(self, sql: str, relation: Relation, query: Filters, **parameters: Parameter) -> list[bytes]:
         """The rows of a statement on a relation."""
         return self.database.read(sql, {**relation.parameters, TIME_ZONE: query.time_zone, **parameters})
