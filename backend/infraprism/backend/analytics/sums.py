@@ -77,7 +77,7 @@ def grouped(
     are rows of 0 events.
     """
     columns = sums() if previous is None else sums("NOT m.is_previous") | {"previous": _previous()}
-    relation = current if previous is None else _both(current, previous)
+    relation = current if previous is None else both(current, previous)
     parameters: dict[str, Parameter] = {**relation.parameters, TIME_ZONE: time_zone}
     if not by.columns:
         (row,) = database.read(f"SELECT {select(columns)} FROM {relation.sql} AS m", parameters)
@@ -104,7 +104,7 @@ def _previous() -> str:
     return f"CAST(tuple({', '.join(before[name] for name in PREVIOUS)}), 'Tuple({_PREVIOUS_TYPES})')"
 
 
-def _both(current: Relation, previous: Relation) -> Relation:
+def both(current: Relation, previous: Relation) -> Relation:
     """The rows of both, with the column `is_previous`."""
     before = previous.renamed("previous_")
     return Relation(

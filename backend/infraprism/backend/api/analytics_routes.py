@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Query, Response
 
 from infraprism.backend.accounts import Account
-from infraprism.backend.api import costs, listings, quality, timeseries
+from infraprism.backend.api import changes, costs, listings, quality, timeseries
 from infraprism.backend.api.authentication import authenticated_account
 from infraprism.backend.api.periods import Reader
 
@@ -39,6 +39,11 @@ def add_analytics_routes(app: FastAPI, respond: Respond) -> None:
     async def count_errors(account: Caller, query: Annotated[quality.GroupedQuery, Query()]) -> Response:
         """Failed calls by category of the error, optionally grouped."""
         return await respond(account, lambda reader: quality.errors(reader, query))
+
+    @app.get("/v1/analytics/changes")
+    async def split_change(account: Caller, query: Annotated[changes.ChangeQuery, Query()]) -> Response:
+        """The change of costs between two periods, split into parts that add up to it."""
+        return await respond(account, lambda reader: changes.split(reader, query))
 
 
 def add_listing_routes(app: FastAPI, respond: Respond) -> None:
