@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kit.backend import Answer, Backend, span
 from tests.kit.events import event
+from tests.kit.random_calls import EXACT, FIRST_NS, random_calls, sums
 
 from infraprism.schema import Event
 
-EXACT = Context(prec=60)
 PERIOD = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
-FIRST_NS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
-FAILED: dict[str, Any] = {"success": False, "error_type": "rate_limit", "error_code": "429"}
-
-
-def _events() -> list[Event]:
-    order = random.Random(7)
-    made = []
-    for number in range(1, 301):
-        priced = order.random() < 0.9
-        digits = order.choice([3, 9, 18])
-        made.append(
-            event(
-                number,
-                timestamp_ns=FIRST_NS + order.randrange(90 * 86_400_000) * 10**6,
-                model=order.choice(["gpt-4o", "claude-x", "m3"]),
-                provider=order.choice(["openai", "anthropic"]),
-                cost_usd=Decimal(order.randrange(1, 10**20)).scaleb(-digits, EXACT) if priced else None,
-                cost_status="priced" if priced else "unknown_model",
-                input_tokens=order.choice([None, order.randrange(10**6)]),
-                latency_ms=order.randrange(10**5),
-                **(FAILED if order.random() < 0.2 else {}),
-                entity_id=order.choice(["acme", "globex", None]),
-                session_id=order.choice(["s1", "s2", None]),
-                tags=order.choice([{}, {"feature": "chat"}, {"feature": "", "env": "prod"}]),
-            )
-        )
-    return made
-
-
-EVENTS = _events()
+EVENTS = random_calls(300)
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +54,6 @@ GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]] = 
 }
 
 
-def _sums(events: list[Event]) -> dict[str, Any]:
-    priced = [one.cost_usd for one in events if one.cost_usd is not None]
-    total = Decimal(0)
-    for cost in priced:
-        total = EXACT.add(total, cost)
-    failed = [one for one in events if not one.success]
-    counted = [one.input_tokens for one in events if one.input_tokens is not None]
-    return {
-        "total_cost": total if priced else None,
-        "total_events": len(events),
-        "total_input_tokens": sum(counted) if counted else None,
-        "total_output_tokens": 500 * len(events),
-        "unpriced_events": len(events) - len(priced),
-        "failed_events": len(failed),
-        "unpriced_failed_events": sum(one.cost_usd is None for one in failed),
-        "error_rate": round(Decimal(len(failed)) / len(events), 4),
-    }
-
-
 @pytest.mark.parametrize("group_by", GROUPS)
 def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: str) -> None:
     names, key_of = GROUPS[group_by]
@@ -117,17 +68,18 @@ def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: st
         mean = sum(one.latency_ms for one in expected[key]) / len(expected[key])
         assert abs(latency - mean) <= 0.5
         found[key] = row
-    assert found == {key: _sums(events) for key, events in expected.items()}
-    every = _sums(EVENTS)
+    assert found == {key: sums(events) for key, events in expected.items()}
+    every = sums(EVENTS)
     assert body["summary"] == {
         **{name: value for name, value in every.items() if not name.endswith("_tokens")},
         "period": {"start": "2026-01-01", "end": "2026-03-31"},
+        "time_zone": "UTC",
     }
     assert body["has_more"] is False
 
 
 def test_the_response_contains_every_digit_of_a_sum(costs: Callable[..., Answer]) -> None:
-    total = format(_sums(EVENTS)["total_cost"], "f").rstrip("0")
+    total = format(sums(EVENTS)["total_cost"], "f").rstrip("0")
     assert f'"total_cost":{total},'.encode() in costs(**PERIOD).body
 
 
@@ -141,7 +93,7 @@ def test_without_a_grouping_there_is_one_row(costs: Callable[..., Answer]) -> No
 def test_filters_apply_to_rows_and_summary(costs: Callable[..., Answer]) -> None:
     selected = [one for one in EVENTS if one.model == "m3" and dict(one.tags).get("feature") == "chat"]
     body = costs(model="m3", tags="feature:chat", group_by="provider", **PERIOD).json
-    assert body["summary"]["total_cost"] == _sums(selected)["total_cost"]
+    assert body["summary"]["total_cost"] == sums(selected)["total_cost"]
     assert sum(row["total_events"] for row in body["data"]) == body["summary"]["total_events"] == len(selected)
 
 

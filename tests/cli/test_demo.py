@@ -13,10 +13,10 @@ import pytest
 from tests.kit.command import clean_environment, infraprism
 from tests.kit.provider import ANTHROPIC_KEY, CANARY, OPENAI_KEY, provider
 
-from infraprism.cli import exact_json
 from infraprism.cli.demo import check
 from infraprism.cli.failure import Failure
 from infraprism.local_provider import LocalProvider
+from infraprism.schema import exact_json
 
 __all__ = ["provider"]
 

@@ -13,8 +13,7 @@ from tests.kit.backend import Backend, span
 from tests.kit.command import clean_environment, infraprism
 from tests.kit.events import event as event_of
 
-from infraprism.cli import exact_json
-from infraprism.schema import Event
+from infraprism.schema import Event, exact_json
 
 
 def lines(*arguments: str, environment: dict[str, str]) -> list[dict[str, Any]]:

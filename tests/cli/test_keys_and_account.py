@@ -15,7 +15,7 @@ from tests.kit.command import infraprism
 from tests.kit.events import event
 
 from infraprism.backend.accounts import Accounts
-from infraprism.cli import exact_json
+from infraprism.schema import exact_json
 
 EFFECTIVE_S = 5.0
 

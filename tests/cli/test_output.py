@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from infraprism.cli import exact_json
 from infraprism.cli.costs import costs_table
 from infraprism.cli.events import events_table
 from infraprism.cli.table import Column, render
+from infraprism.schema import exact_json
 
 EVENT = {
     "id": "evt_1",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
-from infraprism.backend.api import costs, errors, events, health
-from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
+from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api import errors, events, health
+from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes, add_listing_routes
+from infraprism.backend.api.authentication import AuthenticationMiddleware
+from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
@@ -23,11 +26,10 @@ _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
 )
-Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `queries` runs blocking queries."""
+    """The dependencies of the application. `queries` runs blocking queries; `measured_rows` is what analytics read."""
 
     accounts: Accounts
     database: Database
@@ -35,6 +37,7 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    measured_rows: Source = measured_rows
 
 
 def application(services: Services) -> ASGIApp:
@@ -90,6 +93,9 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond(account: Account, query: Callable[[], bytes]) -> Response:
         return Response(await services.queries.run(account.id, query), media_type=_JSON)
 
+    async def respond_with(account: Account, query: Callable[[Reader], bytes]) -> Response:
+        return await respond(account, lambda: query(Reader(services.database, services.measured_rows, account.id)))
+
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
         """The account of the key. Values that are not set are null."""
@@ -110,7 +116,5 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond(account, lambda: events.entities(services.database, account, query))
 
-    @app.get("/v1/analytics/costs")
-    async def sum_costs(account: Caller, query: Annotated[costs.CostQuery, Query()]) -> Response:
-        """Sums of cost and tokens, optionally grouped."""
-        return await respond(account, lambda: costs.summary(services.database, account, query))
+    add_analytics_routes(app, respond_with)
+    add_listing_routes(app, respond_with)

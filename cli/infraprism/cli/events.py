@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from infraprism.cli import exact_json
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.filters import add_filters, parameters
 from infraprism.cli.rest import PAGE, Api
 from infraprism.cli.table import Column, render, terminal_width, text
+from infraprism.schema import exact_json
 
 _EXAMPLES: Final = """\
 examples:

@@ -7,11 +7,11 @@ import sys
 from typing import Final
 
 from infraprism.backend.accounts import Account, Accounts, Key
-from infraprism.cli import exact_json
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
 from infraprism.cli.failure import Failure
 from infraprism.cli.table import Column, render, terminal_width
+from infraprism.schema import exact_json
 
 _NOTE: Final = """\
 The command reads and writes the data directory of the server, on the same machine. The server may be running: a new key

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import requests
 
-from infraprism.cli import exact_json
 from infraprism.cli.failure import Failure
 from infraprism.cli.filters import OPTIONS
+from infraprism.schema import exact_json
 from infraprism.schema.settings import KEY_PREFIX, NOT_A_KEY
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"

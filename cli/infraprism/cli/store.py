@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from infraprism.backend.preflight import DataDirectory, StartupError
-from infraprism.cli import exact_json
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.failure import Failure
 from infraprism.cli.rest import Api
+from infraprism.schema import exact_json
 
 if TYPE_CHECKING:
     from infraprism.backend.store.damage import DamagedPart

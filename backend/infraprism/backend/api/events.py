@@ -10,11 +10,11 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from infraprism.backend.accounts import Account
+from infraprism.backend.analytics.time_zones import milliseconds
 from infraprism.backend.api import columns
 from infraprism.backend.api.cursor import Cursor, fingerprint
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import Filters, one_of
-from infraprism.backend.api.times import milliseconds
 from infraprism.backend.store import Database
 from infraprism.schema import fields
 

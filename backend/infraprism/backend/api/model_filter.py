@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _SNAPSHOT: Final = (
@@ -23,11 +24,16 @@ CONDITION: Final = "match(model, {model_pattern:String})"
 """The SQL condition with the bound parameter `model_pattern`."""
 
 
-def pattern(name: str) -> str:
-    """The RE2 pattern of the models that a name selects.
+def pattern(names: Iterable[str]) -> str:
+    """The RE2 pattern of the models that any of the names selects."""
+    return "|".join(map(_pattern, names))
 
-    These are the name, the name after a prefix, and, if the name has a prefix, the name without it; each also with the
-    suffix of a snapshot. Another prefix in place of the name's own is another model.
+
+def _pattern(name: str) -> str:
+    """The pattern of one name.
+
+    The models are the name, the name after a prefix, and, if the name has a prefix, the name without it; each also with
+    the suffix of a snapshot. Another prefix in place of the name's own is another model.
     """
     *prefix, model = name.split("/") if _PREFIXED.fullmatch(name) else [name]
     before = f"(?:{_SEGMENT}/)*"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
+
+from infraprism.backend.analytics.time_zones import EPOCH, MILLISECOND, start_of_day
 
 EXPECTED: Final = "a date such as 2026-01-31, or a time such as 2026-01-31T10:30:00Z"
 _RANGE: Final = "from 1970-01-01 to 2199-12-31"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 _DAY: Final = re.compile(
     r"(?P<year>[0-9]{4})(?:"
@@ -32,15 +32,19 @@ class OutsideCalendarError(ValueError):
 
 
 class Interval(NamedTuple):
-    """The first and the last millisecond of a day, or one time twice. `text` is its extended form in UTC."""
+    """The first and the last millisecond of a day, or one time twice, in UTC.
+
+    `text` is its extended form: the day, or the time in UTC. `day` is None for a time.
+    """
 
     first: datetime
     last: datetime
     text: str
+    day: date | None
 
 
-def interval(value: str) -> Interval:
-    """The interval of a day or a time. A day is a UTC day; a time without an offset is UTC.
+def interval(value: str, zone: tzinfo = UTC) -> Interval:
+    """The interval of a day in a time zone, or of a time, which is in that zone if it has no offset.
 
     Raises ValueError, which does not contain the value.
     """
@@ -48,21 +52,16 @@ def interval(value: str) -> Interval:
     try:
         day = _day(day_text)
         if not separator:
-            first = datetime.combine(day, time(), UTC)
-            last, text = first + timedelta(days=1) - _MILLISECOND, str(day)
+            first = start_of_day(day, zone)
+            last, text = start_of_day(day + timedelta(days=1), zone) - MILLISECOND, str(day)
         else:
-            first = last = _instant(day, time_text)
+            first = last = _instant(day, time_text, zone)
             text = first.replace(tzinfo=None).isoformat() + "Z"
     except (ValueError, OverflowError):
         raise ValueError(EXPECTED) from None
-    if not _EPOCH <= first < _LATEST:
+    if not EPOCH <= first < _LATEST:
         raise OutsideCalendarError(f"{EXPECTED}, {_RANGE}")
-    return Interval(first, last, text)
-
-
-def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970, UTC."""
-    return (moment - _EPOCH) // _MILLISECOND
+    return Interval(first, last, text, None if separator else day)
 
 
 def _split(value: str) -> tuple[str, str, str]:
@@ -89,12 +88,13 @@ def _day(text: str) -> date:
     return day
 
 
-def _instant(day: date, text: str) -> datetime:
+def _instant(day: date, text: str, zone: tzinfo) -> datetime:
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError
     microsecond = int((found["fraction"] or "0").ljust(6, "0")[:6])
-    zone = UTC
+    if found["utc"]:
+        zone = UTC
     if found["sign"]:
         minutes = int(found["offset_minute"] or 0)
         if minutes > 59:  # noqa: PLR2004  # minutes of an hour

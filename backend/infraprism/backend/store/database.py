@@ -21,7 +21,7 @@ MAX_QUERY_S: Final = 30
 MAX_QUERY_BYTES: Final = 2 * 2**30
 """Limits of one SELECT."""
 
-Parameter = str | int | Sequence[str]
+Parameter = str | int | Sequence[str] | Sequence[int]
 
 
 class StoreError(Exception):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from infraprism.cli import exact_json
 from infraprism.cli.command import Subparsers, new_parser, port
 from infraprism.cli.costs import costs_table
 from infraprism.cli.demo import check, show
@@ -26,6 +25,7 @@ from infraprism.cli.events import events_table
 from infraprism.cli.failure import Failure
 from infraprism.cli.preview import instrument_command
 from infraprism.local_provider import Exchange, LocalProvider
+from infraprism.schema import exact_json
 
 _EXAMPLES: Final = f"""\
 Starts the backend and a local OpenAI and Anthropic API on free ports of this machine, runs the unmodified app {NAME}

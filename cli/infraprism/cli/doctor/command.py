@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from infraprism.cli import exact_json
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.doctor import backend, client_packages, distributions, tracing, variables
 from infraprism.cli.doctor.finding import Finding
+from infraprism.schema import exact_json
 
 _EXAMPLES: Final = """\
 Run it with the Python and the environment variables of the app. It sends no event and never prints the key.

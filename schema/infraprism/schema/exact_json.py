@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from infraprism.schema import cost_text
+from infraprism.schema.event import cost_text
 
 
 def loads(text: str | bytes) -> Any:

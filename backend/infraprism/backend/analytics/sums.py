@@ -1,0 +1,114 @@
+"""Exact sums of measured rows, by group, optionally for two periods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, quoted
+from infraprism.backend.store import Database
+from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.measured_rows import Relation
+from infraprism.schema import exact_json
+
+_ZERO: Final = "toDecimal256(0, 18)"
+PREVIOUS: Final = ("total_cost", "total_events", "unpriced_events", "failed_events", "unpriced_failed_events")
+"""The sums of the period that is compared with."""
+_PREVIOUS_TYPES: Final = ", ".join(
+    f"{name} {'Nullable(Decimal(76, 18))' if name == 'total_cost' else 'UInt64'}" for name in PREVIOUS
+)
+CHANGE: Final = "total_cost - tupleElement(previous, 'total_cost')"
+"""SQL of the change of the cost, on a row with `previous`."""
+
+
+def sums(condition: str | None = None) -> dict[str, str]:
+    """The SQL of the sums of a row, on measured rows `m`; with a condition of those rows that satisfy it.
+
+    The cost of no event is 0. The cost of events is NULL if none of them has one.
+    """
+
+    def total(column: str) -> str:
+        return f"sum(m.{column})" if condition is None else f"sumIf(m.{column}, {condition})"
+
+    calls, failed = total("calls"), total("failed_calls")
+    return {
+        "total_cost": f"if({calls} = 0, {_ZERO}, {total('total_cost')})",
+        "total_events": calls,
+        "total_input_tokens": f"if({calls} = 0, 0, {total('input_tokens')})",
+        "total_output_tokens": f"if({calls} = 0, 0, {total('output_tokens')})",
+        "avg_latency_ms": f"accurateCastOrNull(round({total('latency_ms')} / {calls}), 'UInt64')",
+        "unpriced_events": total("unpriced_calls"),
+        "failed_events": failed,
+        "unpriced_failed_events": total("unpriced_failed_calls"),
+        "error_rate": f"if({calls} = 0, NULL, round({failed} / {calls}, 4))",
+    }
+
+
+def select(columns: Mapping[str, str]) -> str:
+    """The columns of a SELECT."""
+    return ", ".join(f"{sql} AS {quoted(name)}" for name, sql in columns.items())
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which groups are returned: sorted by `order` (SQL on the columns of a row), `limit` of them after `offset`."""
+
+    order: str
+    limit: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """The sums of all groups (`total`), the rows of a page as JSON, and whether more groups follow it."""
+
+    total: dict[str, Any]
+    rows: list[bytes]
+    has_more: bool
+
+
+def grouped(
+    database: Database, current: Relation, previous: Relation | None, *, by: Grouping, time_zone: str, page: Page
+) -> Found:
+    """The sums of the groups of one statement.
+
+    With a `previous` relation a row also has `previous`, the sums of its group in there. Groups that are only in there
+    are rows of 0 events.
+    """
+    columns = sums() if previous is None else sums("NOT m.is_previous") | {"previous": _previous()}
+    relation = current if previous is None else both(current, previous)
+    parameters: dict[str, Parameter] = {**relation.parameters, TIME_ZONE: time_zone}
+    if not by.columns:
+        (row,) = database.read(f"SELECT {select(columns)} FROM {relation.sql} AS m", parameters)
+        total = exact_json.loads(row)
+        events = total["total_events"] + total.get("previous", {}).get("total_events", 0)
+        rows = [row] if events else []
+        return Found(total, rows[page.offset :], has_more=False)
+    group = ", ".join(map(quoted, by.columns))
+    order = f"is_total DESC, {page.order}"
+    found = database.read(
+        "SELECT * EXCEPT (is_total, position)"
+        f" FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS position"
+        f" FROM (SELECT {select({**by.columns, **columns})}, grouping({group}) AS is_total FROM {relation.sql} AS m"
+        f" GROUP BY GROUPING SETS (({group}), ()) ORDER BY {order} LIMIT {{page_end:UInt64}}))"
+        " WHERE position = 1 OR position > {page_start:UInt64} ORDER BY position",
+        {**parameters, "page_start": page.offset + 1, "page_end": page.offset + page.limit + 2},
+    )
+    rows = found[1:]
+    return Found(exact_json.loads(found[0]), rows[: page.limit], len(rows) > page.limit)
+
+
+def _previous() -> str:
+    before = sums("m.is_previous")
+    return f"CAST(tuple({', '.join(before[name] for name in PREVIOUS)}), 'Tuple({_PREVIOUS_TYPES})')"
+
+
+def both(current: Relation, previous: Relation) -> Relation:
+    """The rows of both, with the column `is_previous`."""
+    before = previous.renamed("previous_")
+    return Relation(
+        f"(SELECT *, false AS is_previous FROM {current.sql} UNION ALL"
+        f" SELECT *, true AS is_previous FROM {before.sql})",
+        {**current.parameters, **before.parameters},
+    )

@@ -1,0 +1,107 @@
+"""`/v1/sessions`, `/v1/models`, `/v1/values` and `/v1/tags`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from infraprism.backend.analytics import sessions, values
+from infraprism.backend.analytics.grouping import tag_of
+from infraprism.backend.api.errors import ApiError
+from infraprism.backend.api.events import Limit
+from infraprism.backend.api.filters import Filters, Text, one_of
+from infraprism.backend.api.periods import Offset, Order, PeriodQuery, Reader
+from infraprism.schema import exact_json
+from infraprism.schema.fields import SESSION_ID, TAG_KEY
+
+
+class SessionQuery(PeriodQuery):
+    """The filters and the order of sessions; the sums cover the events that the filters select."""
+
+    sort: Annotated[str, one_of(sessions.SESSION_SORTS)] = "last_event"
+    order: Order = "desc"
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+class ModelQuery(Filters):
+    """The filters and the order of models. Without dates all events count."""
+
+    sort: Annotated[str, one_of(sessions.MODEL_SORTS)] = "total_cost"
+    order: Order = "desc"
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+def _field(value: str) -> str:
+    if value not in values.FIELDS and not TAG_KEY.fullmatch(tag_of(value) or ""):
+        raise ValueError(f"one of {', '.join(values.FIELDS)}, tags.KEY")
+    return value
+
+
+class ValueQuery(PeriodQuery):
+    """The filters, and the field with the wanted values: those that begin with `prefix`."""
+
+    field: Annotated[str, AfterValidator(_field)]
+    prefix: Text = ""
+    limit: Limit = 20
+
+
+class TagQuery(PeriodQuery):
+    """The filters of the events with the wanted keys of tags."""
+
+    limit: Limit = 100
+
+
+class NoParameters(BaseModel):
+    """No parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+SessionId = Annotated[str, Field(max_length=256)]
+
+
+def list_sessions(reader: Reader, query: SessionQuery) -> bytes:
+    """A page of sessions as JSON: `{data, pagination}`. Raises ApiError."""
+    page = sessions.Page(query.sort, query.order, query.limit, query.offset)
+    return sessions.sessions(reader.database, reader.events(query, query.covered()), page)
+
+
+def one_session(reader: Reader, session_id: str) -> bytes:
+    """A session as JSON. Raises ApiError if it has no events."""
+    found = None
+    if SESSION_ID.regex.fullmatch(session_id):
+        found = sessions.session(reader.database, reader.events(Filters(session_id=[session_id])))
+    if found is None:
+        raise ApiError(404, "not_found", "no session of this account has this id")
+    return exact_json.dumps(found).encode()
+
+
+def list_models(reader: Reader, query: ModelQuery) -> bytes:
+    """A page of models as JSON: `{data, pagination}`. Raises ApiError."""
+    page = sessions.Page(query.sort, query.order, query.limit, query.offset)
+    return sessions.models(reader.database, reader.events(query), page)
+
+
+def list_values(reader: Reader, query: ValueQuery) -> bytes:
+    """The values of a field as JSON: `{data: [{value, total_events}...], has_more}`. Raises ApiError."""
+    by = values.grouping_of(query.field)
+    tag = tag_of(query.field)
+    rows = reader.rows(query, query.covered(), by)
+    column = by.columns[query.field if tag is None else f"tags.{tag}"]
+    found = values.values(reader.database, rows, column, query.prefix, query.limit)
+    return _cut(found, query.limit)
+
+
+def list_tags(reader: Reader, query: TagQuery) -> bytes:
+    """The keys of tags as JSON: `{data: [{key, values, total_events}...], has_more}`. Raises ApiError."""
+    found = values.tags(reader.database, reader.events(query, query.covered()), query.limit)
+    return _cut(found, query.limit)
+
+
+def _cut(rows: list[bytes], limit: int) -> bytes:
+    more = json.dumps(len(rows) > limit).encode()
+    return b'{"data":[' + b",".join(rows[:limit]) + b'],"has_more":' + more + b"}"

@@ -1,0 +1,148 @@
+"""The period of an analytics query, and the measured rows that its filters select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from infraprism.backend.analytics import periods, time_zones
+from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, grouping
+from infraprism.backend.analytics.periods import Period
+from infraprism.backend.analytics.source import Source
+from infraprism.backend.api.errors import ApiError
+from infraprism.backend.api.filters import DIMENSIONS, Filters, Time, one_of
+from infraprism.backend.store import Database
+from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.measured_rows import MeasuredRows, Relation, TimeUnit
+
+_DAYS: Final = 30
+MAX_OFFSET: Final = 10**9
+Limit = Annotated[int, Field(ge=1, le=100_000)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Order = Annotated[str, one_of(("asc", "desc"))]
+
+
+def _two_keys(values: list[str]) -> list[str]:
+    return list(grouping(values).keys)
+
+
+def _two_keys_without_time(values: list[str]) -> list[str]:
+    by = grouping(values)
+    if by.times:
+        raise ValueError(f"{by.times[0]}: use /v1/analytics/costs/timeseries")
+    return list(by.keys)
+
+
+GroupBy = Annotated[list[str], Field(default_factory=list, max_length=2), AfterValidator(_two_keys)]
+GroupByWithoutTime = Annotated[
+    list[str], Field(default_factory=list, max_length=2), AfterValidator(_two_keys_without_time)
+]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a query of one account reads: the database, the source of measured rows, and the account."""
+
+    database: Database
+    source: Source
+    account_id: str
+
+    def rows(
+        self, query: Filters, period: Period, by: Grouping, unit: TimeUnit | None = None, more: tuple[str, ...] = ()
+    ) -> Relation:
+        """The measured rows of a period that the filters select, with the dimensions of a grouping and `more`."""
+        selection = query.selection()
+        tag_keys = by.tag_keys or (tuple(selection.tags) if len(selection.tags) == 1 else ())
+        columns = dict(zip(tag_keys, ("tag_value", "other_tag_value"), strict=False))
+        filtered = [column for name in selection.by_dimension for column in DIMENSIONS.get(name, (name,))]
+        conditions = list(selection.by_dimension.values())
+        on_events = []
+        parameters: dict[str, Parameter] = dict(selection.parameters)
+        for key, condition in selection.tags.items():
+            if key in columns:
+                conditions.append(condition.on_value(columns[key]))
+            else:
+                on_events.append(condition.on_events)
+        return self.source(
+            MeasuredRows(
+                self.account_id,
+                period.first_ms,
+                period.end_ms,
+                tuple(dict.fromkeys((*by.dimensions, *filtered, *more))),
+                tag_keys[0] if tag_keys else None,
+                tag_keys[1] if len(tag_keys) > 1 else None,
+                tuple(conditions),
+                tuple(on_events),
+                parameters,
+                unit or by.time_unit,
+                query.time_zone,
+            )
+        )
+
+    def events(self, query: Filters, period: Period | None = None) -> Relation:
+        """The events that the filters select, with all columns; of a period instead of their dates, if it is given."""
+        bounds_ms = None if period is None else (period.first_ms, period.end_ms)
+        where, parameters = query.conditions(self.account_id, bounds_ms)
+        return Relation(f"(SELECT *, total_tokens FROM events WHERE {where})", parameters)
+
+    def read(self, sql: str, relation: Relation, query: Filters, **parameters: Parameter) -> list[bytes]:
+        """The rows of a statement on a relation."""
+        return self.database.read(sql, {**relation.parameters, TIME_ZONE: query.time_zone, **parameters})
+
+
+class PeriodQuery(Filters):
+    """Filters with a period.
+
+    Without `start_date` and `end_date` it is the last 30 days, including today. With `start_date` alone it has all days
+    until today, with `end_date` alone all days until that date.
+    """
+
+    def covered(self) -> Period:
+        """The period. Raises ApiError."""
+        zone = time_zones.zone(self.time_zone)
+        today = datetime.now(zone).date()
+        if self.end_date is not None:
+            start, end = self.period()
+            assert end is not None
+            return Period(start and (start.day or start.first), end.day or end.first, zone)
+        start, _ = self.period()
+        first = today - timedelta(days=_DAYS - 1) if start is None else start.day or start.first
+        if start is not None and start.first > time_zones.start_of_day(today + timedelta(days=1), zone):
+            raise ApiError(400, "invalid_parameter", "start_date: in the future; set end_date as well")
+        return Period(first, today, zone)
+
+
+class ComparedQuery(PeriodQuery):
+    """Filters with a period and one to compare with: `compare`, or `compare_start` and `compare_end`.
+
+    `previous` is the equally long period before. `weekday` begins whole weeks earlier, so that weekdays match.
+    """
+
+    compare: Annotated[str, one_of(periods.COMPARISONS)] = "none"
+    compare_start: Time | None = None
+    compare_end: Time | None = None
+
+    def compared(self, current: Period, default: str = "none") -> Period | None:
+        """The period to compare with; None without one. Raises ApiError."""
+        if self.compare_start is None and self.compare_end is None:
+            comparison = self.compare if "compare" in self.model_fields_set else default
+            try:
+                return current.compared(comparison)
+            except ValueError as error:
+                raise ApiError(400, "invalid_parameter", f"compare: {error}") from None
+        if self.compare_start is None or self.compare_end is None:
+            raise ApiError(400, "invalid_parameter", "compare_start, compare_end: set both")
+        if self.compare != "none":
+            raise ApiError(400, "invalid_parameter", "compare: not together with compare_start and compare_end")
+        other = Filters(start_date=self.compare_start, end_date=self.compare_end, time_zone=self.time_zone)
+        try:
+            start, end = other.period()
+        except ApiError as error:
+            message = error.message.replace("start_date", "compare_start").replace("end_date", "compare_end")
+            raise ApiError(400, error.code, message) from None
+        assert start is not None
+        assert end is not None
+        return Period(start.day or start.first, end.day or end.first, current.zone)
