@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -19,8 +19,17 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
 from infraprism.backend.store.database import ENTRIES, MAX_QUERY_BYTES, MAX_QUERY_S, Layout, Parameter, StoreError
+from infraprism.backend.store.inventory import Inventory
 from infraprism.backend.store.part_guard import PartGuard
-from infraprism.backend.store.parts import DAMAGE_CODES, Part, covers, detached_directory, parts_in
+from infraprism.backend.store.parts import (
+    BROKEN,
+    DAMAGE_CODES,
+    Part,
+    active_parts,
+    covers,
+    detached_directory,
+    parts_in,
+)
 from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
@@ -51,6 +60,11 @@ class EmbeddedDatabase:
     def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
         self._directory = directory
         schema.remove_definitions_of_ingest(directory)
+        self._inventory = Inventory(directory)
+        try:
+            self._inventory.restore()
+        except OSError:
+            raise StoreError(BROKEN) from None
         schema.keep_old_parts(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
@@ -58,6 +72,7 @@ class EmbeddedDatabase:
             self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
+            self._inventory.read_definitions()
             self._space = FreeSpace(directory, reserve_bytes)
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
@@ -193,6 +208,9 @@ class EmbeddedDatabase:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        with suppress(ClickHouseError):
+            if self._guard.is_attached:
+                self._inventory.update(active_parts(self._guarding, schema.EVENTS))
         for _ in range(_READERS):
             self._idle_readers.get().close()
         for client in (self._probing, self._scrubbing, self._guarding):
@@ -232,6 +250,8 @@ class EmbeddedDatabase:
             try:
                 if self._guard.attach():
                     self._guard.tick()
+                    if self._guard.verified is not None:
+                        self._inventory.update(self._guard.verified)
                     if self._report.has_changed():
                         with self._writing:
                             self._report.refresh()
