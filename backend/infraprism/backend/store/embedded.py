@@ -60,6 +60,7 @@ class EmbeddedDatabase:
     def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
         self._directory = directory
         schema.remove_definitions_of_ingest(directory)
+        schema.remove_salvage(directory)
         self._inventory = Inventory(directory)
         try:
             self._inventory.restore()
@@ -157,8 +158,7 @@ class EmbeddedDatabase:
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
         with self._writing, _engine_errors():
-            repaired = salvage.repair(self._writer, part, self._quarantine)
-            self._guard.verify_insert()
+            repaired = salvage.repair(self._writer, part, self._quarantine, self._guard.verify_insert)
             self._report.refresh()
         return repaired
 
