@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from tests.kit.backend import Backend, span
 from tests.kit.command import infraprism
 from tests.kit.damage import PART_FILES, flip_a_bit, part_directories, truncate
 from tests.kit.events import event
+from tests.kit.full_disk import Filler, UnavailableError, tmpfs
 from tests.kit.stored_data import copied, store_two_parts
 
 
@@ -85,6 +87,33 @@ def test_a_repair_that_is_killed_at_any_time_can_be_repeated(data: Path, seed: i
         ids = [one["id"] for one in backend.events()]
         assert (len(ids), len(set(ids))) == (40, 40)
         assert ready(backend)["damaged_parts"] == []
+
+
+@pytest.mark.parametrize("left_bytes", [0, 20_000, 60_000, 200_000])
+def test_a_repair_on_a_full_disk_loses_nothing_and_can_be_repeated(
+    stored: Path, tmp_path: Path, left_bytes: int
+) -> None:
+    with contextlib.ExitStack() as stack:
+        try:
+            disk = stack.enter_context(tmpfs(tmp_path / "disk"))
+        except UnavailableError as error:
+            if os.environ.get("FAULTS_REQUIRED"):
+                raise
+            pytest.skip(str(error))
+        data = copied(stored, disk / "data")
+        flip_a_bit(part_directories(data)[0] / "columns.txt")
+        filler = Filler(disk, random.Random(0))
+        filler.fill(left_bytes)
+        full = infraprism("store", "repair", "--yes", "--data-dir", str(data))
+        filler.free()
+        if full.returncode:
+            assert "check the disk" in full.stderr
+            assert "Traceback" not in full.stderr
+            assert infraprism("store", "repair", "--yes", "--data-dir", str(data)).returncode == 0
+        with Backend(data) as backend:
+            ids = [one["id"] for one in backend.events()]
+            assert (len(ids), len(set(ids))) == (40, 40)
+            assert ready(backend)["damaged_parts"] == []
 
 
 def test_a_bit_flipped_before_the_start_is_found_by_the_scrub_and_reported_at_each_start(data: Path) -> None:

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +24,19 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def store_two_parts(data: Path) -> None:
-    """Store two parts of 20 events each, and kill the server."""
+    """Store two parts of 20 events each, and kill the server when it has recorded them."""
     with Backend(data) as backend:
         for first in (1, 101):
             assert backend.export(*(span(event(number)) for number in range(first, first + 20))).rejected == 0
+        deadline = time.monotonic() + 30
+        while "_2_2_0" not in _inventory(data) and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
         backend.stop(signal.SIGKILL)
+
+
+def _inventory(data: Path) -> str:
+    file = data / "inventory.json"
+    return file.read_text() if file.exists() else ""
 
 
 def merge_parts(data: Path) -> Path:

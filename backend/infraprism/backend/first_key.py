@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import Accounts, InvalidKeyError
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, InvalidKeyError
 from infraprism.backend.accounts.accounts import new_key
 from infraprism.backend.accounts.key_strength import is_guessable
 from infraprism.backend.preflight import StartupError
@@ -42,6 +42,11 @@ class FirstKey:
                     f"note: the {_VARIABLE} in the environment is no key of this data directory", flush=True
                 )
             return
+        if next((self._file.parent / "store").glob("store/*/*/*/checksums.txt"), None) is not None:
+            raise StartupError(
+                f"{self._file.parent / ACCOUNTS_FILE} has no account, but events are stored: restore it from a backup,"
+                " or choose another --data-dir"
+            )
         self._is_new = True
         accounts.begin()
         if self._from_environment:

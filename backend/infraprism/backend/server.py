@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -115,6 +116,8 @@ def _accounts(data_dir: Path) -> Accounts:
 
 
 def _damaged_accounts(data_dir: Path, error: Exception) -> StartupError:
+    if "disk is full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+        return StartupError(f"{data_dir / ACCOUNTS_FILE} cannot be written: the disk is full, free some space")
     return StartupError(
         f"{data_dir / ACCOUNTS_FILE} cannot be used ({error}): restore it from a backup, or choose another --data-dir."
         " Without it no key is valid"

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -28,9 +28,18 @@ from infraprism.backend.store.database import (
     StoreError,
 )
 from infraprism.backend.store.identities import Identities
+from infraprism.backend.store.inventory import Inventory
 from infraprism.backend.store.lanes import HASH, Lane, identities
 from infraprism.backend.store.part_guard import PartGuard
-from infraprism.backend.store.parts import DAMAGE_CODES, Part, covers, detached_directory, parts_in
+from infraprism.backend.store.parts import (
+    BROKEN,
+    DAMAGE_CODES,
+    Part,
+    active_parts,
+    covers,
+    detached_directory,
+    parts_in,
+)
 from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
@@ -66,6 +75,12 @@ class EmbeddedDatabase:
         self.derived_directory = directory / "stored_ids"
         self._loaded: list[Callable[[], None]] = []
         schema.remove_definitions_of_ingest(directory)
+        schema.remove_salvage(directory)
+        self._inventory = Inventory(directory)
+        try:
+            self._inventory.restore()
+        except OSError:
+            raise StoreError(BROKEN) from None
         schema.keep_old_parts(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
@@ -73,6 +88,7 @@ class EmbeddedDatabase:
             self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
+            self._inventory.read_definitions()
             self._space = FreeSpace(directory, reserve_bytes)
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
@@ -204,8 +220,7 @@ class EmbeddedDatabase:
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
         with self._writing, _engine_errors():
-            repaired = salvage.repair(self._writer, part, self._quarantine)
-            self._guard.verify_insert()
+            repaired = salvage.repair(self._writer, part, self._quarantine, self._guard.verify_insert)
             self._report.refresh()
         return repaired
 
@@ -249,6 +264,9 @@ class EmbeddedDatabase:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        with suppress(ClickHouseError):
+            if self._guard.is_attached:
+                self._inventory.update(active_parts(self._guarding, schema.EVENTS))
         for _ in range(_READERS):
             self._idle_readers.get().close()
         for lane in self._lanes:
@@ -299,6 +317,8 @@ class EmbeddedDatabase:
             try:
                 if self._guard.attach():
                     self._guard.tick()
+                    if self._guard.verified is not None:
+                        self._inventory.update(self._guard.verified)
                     if self._report.has_changed():
                         with self._writing:
                             self._report.refresh()

@@ -75,6 +75,8 @@ class PartGuard:
         found = active_parts(client, table)
         # Inserted parts were verified before their events were acknowledged.
         self._verified = {part.name for part in found if part.level == 0}
+        self.verified: Sequence[Part] | None = [part for part in found if part.level == 0]
+        """The active parts that are verified, as of the last `tick`; None if it found a damaged one."""
 
     def verify_insert(self) -> None:
         """Verify the parts of an INSERT that has returned. Raises StoreError if one is damaged; its rows are removed.
@@ -117,11 +119,15 @@ class PartGuard:
             else:
                 damaged.append(part)
         if damaged:
+            self.verified = None
             self._resume_s = self._clock() + self._backoff_s
             self._backoff_s = min(self._backoff_s * 2, _MAX_BACKOFF_S)
             self._control_merges()
             with self._exclusive():
                 self._reload(self._client, damaged, acknowledged=True)
+        else:
+            with self._lock:
+                self.verified = [part for part in parts if part.name in self._verified]
         self._control_merges()
 
     def move_aside(self, client: Client, parts: Sequence[Part]) -> None:

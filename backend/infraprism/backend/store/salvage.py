@@ -6,12 +6,13 @@ are left out. Then the damaged files are moved to the quarantine directory. It c
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +34,8 @@ from infraprism.backend.store.parts import active_parts, detached_directory, row
 
 _CHUNK_ROWS: Final = 8192
 _MIN_CHUNK_ROWS: Final = 512
+_CANARY_BYTES: Final = 2**20
+_REFUSED_WRITES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES})
 _UNLISTED: Final = frozenset(
     {
         CHECKSUMS,
@@ -54,8 +57,12 @@ class RepairedPart(NamedTuple):
     unreadable: DamagedPart
 
 
-def repair(client: Client, part: DamagedPart, quarantine: Path) -> RepairedPart:
-    """Restore the readable rows of a part, and move its files to the quarantine. Raises ClickHouseError, OSError."""
+def repair(client: Client, part: DamagedPart, quarantine: Path, verify: Callable[[], object]) -> RepairedPart:
+    """Restore the readable rows of a part, and move its files to the quarantine.
+
+    `verify` verifies the inserted rows; it raises an exception if the disk did not store them. Raises ClickHouseError
+    and OSError if the disk refuses a write: the part then stays where it is.
+    """
     files = Path(part.files)
     name = parsed_name(files.name)
     readable = restored = 0
@@ -63,21 +70,44 @@ def repair(client: Client, part: DamagedPart, quarantine: Path) -> RepairedPart:
     if name is not None:
         client.command(f"DROP TABLE IF EXISTS {schema.SALVAGE} SYNC")
         client.command(_create_table(client))
+        ranges: list[tuple[int, int]] = []
         try:
             rows = _copy_to_table(client, files, name) or rows
-            for start, end in _readable_ranges(client, rows):
-                readable += _count(client, start, end)
-                restored += _insert(client, start, end)
-        except (ClickHouseError, DamagedFileError, OSError):
-            pass  # no more rows of it can be read
+            ranges += _readable_ranges(client, rows)
+        except (ClickHouseError, DamagedFileError):
+            pass  # no row of it can be read
+        except OSError as error:
+            if error.errno in _REFUSED_WRITES:
+                raise
+        for start, end in ranges:
+            readable += _count(client, start, end)
+            restored += _insert(client, start, end)
+        verify()
         client.command(f"DROP TABLE IF EXISTS {schema.SALVAGE} SYNC")
     lost = None if rows is None else rows - readable
+    if lost != 0:
+        _check_disk(files.parent)
     target = unused(quarantine, part.name)
     unreadable = replace(part, files=str(target), rows=lost, is_repaired=True)
     _write(files / REPORT, json.dumps(unreadable.as_json()))
     quarantine.mkdir(mode=0o700, exist_ok=True)
     files.rename(target)
     return RepairedPart(part, readable, restored, unreadable)
+
+
+def _check_disk(folder: Path) -> None:
+    """Write as much as the copy of a small part needs. Raises OSError if the disk refuses it.
+
+    Rows are then perhaps unreadable only because their copy was not stored.
+    """
+    canary = folder / "space"
+    try:
+        with canary.open("wb") as writing:
+            writing.write(bytes(_CANARY_BYTES))
+            writing.flush()
+            os.fsync(writing.fileno())
+    finally:
+        canary.unlink(missing_ok=True)
 
 
 def _create_table(client: Client) -> str:
@@ -97,7 +127,10 @@ def _copy_to_table(client: Client, files: Path, name: PartName) -> int | None:
     Its files may have other sizes than recorded. Those that can be corrected or derived are.
     """
     copy = detached_directory(client, schema.SALVAGE) / name.name
-    shutil.copytree(files, copy, ignore=shutil.ignore_patterns(REPORT))
+    copy.mkdir()
+    for file in files.iterdir():
+        if file.name != REPORT:
+            shutil.copyfile(file, copy / file.name)
     with_corrected_bits(copy)
     derived = {
         "partition.dat": struct.pack("<I", int(name.partition_id)),
@@ -117,12 +150,13 @@ def _copy_to_table(client: Client, files: Path, name: PartName) -> int | None:
         substreams, expected = ((folder / "columns_substreams.txt").read_bytes() for folder in (copy, template))
         if substreams.count(b"\n") != expected.count(b"\n") or _is_alike(substreams, expected):
             derived["columns_substreams.txt"] = expected
-    for file, content in derived.items():
-        (copy / file).write_bytes(content)
-    listed = sorted(file.name for file in copy.iterdir() if file.name not in _UNLISTED)
+    for derived_file, content in derived.items():
+        (copy / derived_file).write_bytes(content)
+    listed = sorted(one.name for one in copy.iterdir() if one.name not in _UNLISTED)
     lines = ["checksums format version: 2", f"{len(listed)} files:"]
-    for file in listed:
-        lines += [file, f"\tsize: {(copy / file).stat().st_size}", "\thash: 1 1", "\tcompressed: 0"]
+    for listed_file in listed:
+        size = (copy / listed_file).stat().st_size
+        lines += [listed_file, f"\tsize: {size}", "\thash: 1 1", "\tcompressed: 0"]
     (copy / CHECKSUMS).write_text("\n".join(lines) + "\n")
     client.command(f"ALTER TABLE {schema.SALVAGE} ATTACH PART '{name.name}'")
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -93,8 +94,6 @@ def create(run: Callable[[str], object]) -> None:
     for view in ("inbox_to_events", "inbox_to_rejected", "inbox", "rejected"):
         if run(f"EXISTS TABLE default.{view}"):  # of an earlier version
             run(f"DROP TABLE default.{view}")
-    if run(f"EXISTS TABLE default.{SALVAGE}"):  # of a repair that was interrupted
-        run(f"DROP TABLE default.{SALVAGE} SYNC")
     run(statement(EVENTS))
     existing = str(
         run(f"SELECT create_table_query FROM system.tables WHERE table = '{EVENTS}' AND database = 'default'")
@@ -121,3 +120,15 @@ def remove_definitions_of_ingest(directory: Path) -> None:
     The engine writes it at each start. On a full disk it can be truncated, and the engine could not start.
     """
     (directory / "metadata" / f"{INGEST}.sql").unlink(missing_ok=True)
+
+
+def remove_salvage(directory: Path) -> None:
+    """Remove the table of a repair that was interrupted, before the engine opens the directory.
+
+    On a full disk its definition can be truncated, and the engine could not start.
+    """
+    (directory / "metadata" / "default" / f"{SALVAGE}.sql").unlink(missing_ok=True)
+    link = directory / "data" / "default" / SALVAGE
+    if link.is_symlink():
+        shutil.rmtree(link.resolve(), ignore_errors=True)
+        link.unlink()

@@ -1,0 +1,150 @@
+"""What the store consists of, in a file next to it, so that deleted files do not go unnoticed.
+
+The engine opens a store of which files are missing without an error: a part without its directory is not known, and a
+table without its definition is created anew, empty. At a start, before the engine opens the store, damaged definitions
+are restored from the file, and parts that are not there are reported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from infraprism.backend.store.damage import QUARANTINE, REPORT, DamagedPart, unused
+from infraprism.backend.store.part_files import PartName, contents, parsed_name
+from infraprism.backend.store.parts import Part
+
+INVENTORY: Final = "inventory.json"
+"""The name of the file in the data directory."""
+_DEFINITIONS: Final = Path("metadata", "default")
+_FORMAT_VERSIONS: Final = "store/*/*/format_version.txt"
+_DETACHED: Final = "detached"
+
+_log = logging.getLogger(__name__)
+
+
+class Inventory:
+    """The definitions and the verified parts of the store in a directory."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._file = store.parent / INVENTORY
+        self._definitions: dict[str, Any] = {}
+        self._written: object = None
+
+    def restore(self) -> None:
+        """Restore damaged definitions, and report missing parts. Called before the engine opens the store.
+
+        Raises OSError.
+        """
+        recorded = self._read()
+        for path, target in recorded.get("links", {}).items():
+            link = self._store / path
+            if not os.path.lexists(link):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(target)
+                _log.warning("%s was missing and is restored", link)
+        for path, text in recorded.get("files", {}).items():
+            file = self._store / path
+            if not file.is_file() or file.read_bytes() != text.encode():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write(file, text)
+                _log.warning("%s was damaged and is restored", file)
+        for path, parts in recorded.get("parts", {}).items():
+            for name, rows in _missing(self._store / path, self._store.parent / QUARANTINE, parts):
+                self._report(name, rows)
+
+    def read_definitions(self) -> None:
+        """Read the definitions of the tables, after the engine has opened the store."""
+        link = self._store / _DEFINITIONS
+        files = [*link.resolve().glob("*.sql"), *self._store.glob(_FORMAT_VERSIONS)]
+        root = self._store.resolve()
+        self._definitions = {
+            "links": {str(_DEFINITIONS): str(link.readlink())} if link.is_symlink() else {},
+            "files": {str(file.resolve().relative_to(root)): file.read_text(encoding="utf-8") for file in files},
+        }
+
+    def update(self, parts: Iterable[Part]) -> None:
+        """Write the verified parts, if they have changed. A disk that refuses the write keeps the earlier file."""
+        found: dict[str, dict[str, int]] = {}
+        root = self._store.resolve()
+        for part in parts:
+            found.setdefault(str(part.files.parent.resolve().relative_to(root)), {})[part.name] = part.rows
+        if found == self._written:
+            return
+        content = json.dumps({**self._definitions, "parts": found}, separators=(",", ":"))
+        try:
+            _write(self._file, f"{_checksum(content)}\n{content}")
+        except OSError:
+            return
+        self._written = found
+
+    def _read(self) -> Mapping[str, Any]:
+        if not self._file.exists():
+            return {}
+        checksum, _, content = self._file.read_text(encoding="utf-8", errors="replace").partition("\n")
+        if checksum != _checksum(content):
+            _log.warning("%s is damaged: missing files of the store are not recognised at this start", self._file)
+            return {}
+        found: dict[str, Any] = json.loads(content)
+        return found
+
+    def _report(self, name: PartName, rows: int) -> None:
+        """Report a missing part like one of which no row could be restored, until that is deleted."""
+        quarantine = self._store.parent / QUARANTINE
+        quarantine.mkdir(mode=0o700, exist_ok=True)
+        files = unused(quarantine, name.name)
+        files.mkdir(mode=0o700)
+        month = f"{name.partition_id[:4]}-{name.partition_id[4:]}"
+        unknown = f"its directory is missing; its name says {month}"
+        part = DamagedPart(name.name, str(files), rows, None, None, unknown, is_repaired=True)
+        _write(files / REPORT, json.dumps(asdict(part)))
+
+
+def _missing(table: Path, quarantine: Path, recorded: Mapping[str, int]) -> Iterator[tuple[PartName, int]]:
+    """The recorded parts of a table whose rows are in none of its directories."""
+    found = [
+        (name, path)
+        for folder in (table, table / _DETACHED, quarantine)
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if (name := parsed_name(path.name))
+    ]
+    for text, rows in recorded.items():
+        name = parsed_name(text)
+        if name is None or any(_covers(other, name) for other, _ in found):
+            continue
+        # A merged part is replaced by its sources if it is damaged.
+        if sum(contents(path, other).rows or 0 for other, path in found if _covers(name, other)) < rows:
+            yield name, rows
+
+
+def _covers(one: PartName, other: PartName) -> bool:
+    return (
+        one.partition_id == other.partition_id
+        and one.first_block <= other.first_block
+        and one.last_block >= other.last_block
+    )
+
+
+def _checksum(content: str) -> str:
+    return sha256(content.encode()).hexdigest()
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f"{file.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as writing:
+            writing.write(text)
+            writing.flush()
+            os.fsync(writing.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    temporary.replace(file)
