@@ -29,7 +29,9 @@ from infraprism.backend.store.database import ENGINE_ABORTED
 
 _LINGER_S: Final = 0.1
 """How long a request waits for others, which share the fixed cost of a statement."""
-_BATCH_BYTES: Final = 48 * 2**20
+_BATCH_BYTES: Final = 32 * 2**20
+_SHARED_BYTES: Final = 24 * 2**20
+"""From this size on, waiting requests are divided between the lanes that are idle."""
 _NORMALIZED_S: Final = 600.0
 """How long the requests of an account are encoded anew after one that the engine could not parse."""
 RejectedSpans = Mapping[str, int]
@@ -152,14 +154,16 @@ class BatchWriter:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
+            self._writing[lane] = []
 
     async def _next_batch(self) -> list[_Waiting]:
         async with self._collecting:
             if not await self._has_batch():
                 return []
-            batch = self._waiting.take(_BATCH_BYTES)
-            self._waiting_since_s = time.monotonic()
-            return batch
+            most = _BATCH_BYTES
+            if self._waiting.size >= _SHARED_BYTES:
+                most = min(most, -(-self._waiting.size // self._writing.count([])))
+            return self._waiting.take(most)
 
     async def _has_batch(self) -> bool:
         while not self._waiting:
