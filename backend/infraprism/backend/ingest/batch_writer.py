@@ -29,7 +29,11 @@ from infraprism.backend.store.database import ENGINE_ABORTED
 
 _LINGER_S: Final = 0.1
 """How long a request waits for others, which share the fixed cost of a statement."""
-_BATCH_BYTES: Final = 48 * 2**20
+_BATCH_BYTES: Final = 32 * 2**20
+_CONCURRENT_BYTES: Final = 8 * 2**20
+"""From this size on, waiting requests are stored while another batch is being stored."""
+_SHARED_BYTES: Final = 24 * 2**20
+"""From this size on, waiting requests are divided between the lanes that are idle."""
 _NORMALIZED_S: Final = 600.0
 """How long the requests of an account are encoded anew after one that the engine could not parse."""
 RejectedSpans = Mapping[str, int]
@@ -152,14 +156,16 @@ class BatchWriter:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
+            self._writing[lane] = []
 
     async def _next_batch(self) -> list[_Waiting]:
         async with self._collecting:
             if not await self._has_batch():
                 return []
-            batch = self._waiting.take(_BATCH_BYTES)
-            self._waiting_since_s = time.monotonic()
-            return batch
+            most = _BATCH_BYTES
+            if self._waiting.size >= _SHARED_BYTES:
+                most = min(most, -(-self._waiting.size // self._writing.count([])))
+            return self._waiting.take(most)
 
     async def _has_batch(self) -> bool:
         while not self._waiting:
@@ -167,10 +173,13 @@ class BatchWriter:
                 return False
             self._arrived.clear()
             await self._arrived.wait()
-        while not self._closing and (remaining_s := self._waiting_since_s + _LINGER_S - time.monotonic()) > 0:
-            if self._waiting.size >= _BATCH_BYTES:
+        while not self._closing and self._waiting.size < _BATCH_BYTES:
+            remaining_s = self._waiting_since_s + _LINGER_S - time.monotonic()
+            # A second batch at the same time is worth its fixed cost if it is large.
+            is_busy = any(self._writing) and self._waiting.size < _CONCURRENT_BYTES
+            if remaining_s <= 0 and not is_busy:
                 break
-            await asyncio.sleep(min(remaining_s, 0.01))
+            await asyncio.sleep(0.01 if is_busy else min(remaining_s, 0.01))
         return True
 
     def _load(self) -> None:
