@@ -23,7 +23,9 @@ from infraprism.backend.ingest.write_ahead_log.records import Record
 from infraprism.backend.ingest.write_ahead_log.segments import Segments
 from infraprism.backend.ingest.write_ahead_log.unapplied import MAX_GROUP_EVENTS, Unapplied
 
-_GROUP_FACTOR: Final = 10
+_SHRINK: Final = 10
+_GROW: Final = 2
+"""Factors of the size of groups after the store has refused one, or stored all."""
 _Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
@@ -232,9 +234,9 @@ class WriteAheadLog:
             self._applied.notify_all()
         if len(stored) < len(groups):
             # Perhaps the store can have less at a time.
-            self._group_events = max(self._group_events // _GROUP_FACTOR, 1)
+            self._group_events = max(self._group_events // _SHRINK, 1)
             return False
-        self._group_events = min(self._group_events * _GROUP_FACTOR, MAX_GROUP_EVENTS)
+        self._group_events = min(self._group_events * _GROW, MAX_GROUP_EVENTS)
         self._paths = await self._on_thread(self._segments.delete, self._paths)
         return True
 
