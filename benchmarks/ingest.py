@@ -54,6 +54,8 @@ _BATCH = 200
 """Requests that the measurement from bytes stores at a time."""
 _HANGS_S = 120
 _FILL_ROWS = 1_000_000
+_FEW = 32
+"""Events of the largest request that the write-ahead log takes."""
 
 
 class Side(NamedTuple):
@@ -221,6 +223,9 @@ def cases(args: argparse.Namespace) -> list[Case]:
         Case(f"gRPC, {connections} connections", Load(large, connections, seconds, over_grpc=True), args.spans),
         Case("HTTP, 1 connection", Load(large, 1, seconds), args.spans),
         Case("HTTP, 50 connections, 1 event", Load(small, 50, seconds), 1),
+        Case("gRPC, 50 connections, 1 event", Load(small, 50, seconds, over_grpc=True), 1),
+        Case("HTTP, 1 connection, 1 event", Load(small, 1, seconds), 1),
+        Case(f"HTTP, 50 connections, {_FEW} events", Load(event_requests(args.requests, _FEW), 50, seconds), _FEW),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,17 @@ async def test_events_are_stored_in_smaller_groups_if_the_store_refuses_large_on
     assert await log.is_applied("acc_1")
     assert store.stored == {_id(number): 1 for number in numbers}
     await log.close()
+
+
+def test_ids_that_look_like_a_record_are_not_read_as_one() -> None:
+    marker = b"\1" * 12
+    for start in (b"\0\1\0\4", b"\1\1\0\0", b"\0\1\0\xff"):
+        # A trace id has 16 bytes: a header, and the beginning of a payload that continues with the rest of the span.
+        plain = encoded(record_of(event(1, trace_id=int.from_bytes(marker + start, "big"))))
+        rest = plain[plain.index(marker) + len(marker) :]
+        for length in range(5, len(rest) + 1):
+            checksum = zlib.crc32(rest[:length])
+            fake = b"IPW1" + length.to_bytes(4, "little") + checksum.to_bytes(4, "little")
+            damaged = bytearray(plain.replace(marker, fake))
+            assert fake in damaged
+            assert decoded(bytes(damaged)).records == []  # the checksum is that of the plain record

@@ -13,7 +13,7 @@ from tests.kit.log_faults import AT_ONCE, FaultyFiles, Steps, StoreOfIds, log_in
 from infraprism.backend.ingest.write_ahead_log.log import Timing
 
 _REJECTED = 3
-_BRIEF = Timing(linger_s=0, retry_s=0.001, pause_s=0, read_timeout_s=0.02, close_timeout_s=1)
+_BRIEF = Timing(interval_s=0, retry_s=0.001, pause_s=0, read_timeout_s=0.02, close_timeout_s=1)
 
 
 async def _run(directory: Path, steps: Steps, store: StoreOfIds, files: FaultyFiles) -> set[bytes]:

@@ -85,7 +85,8 @@ def test_acknowledged_events_are_kept_at_a_file_size_limit(
     limit_file_size(backend)
     _send_for(sender, backend, 2 * SECONDS)
     _, errors = backend.stop(end)
-    assert "sources were restored" in errors  # a merge was larger than the limit
+    # A merge was larger than the limit, or what the log collects in a second.
+    assert ("sources were restored" if size == "large" else "the log cannot be written") in errors
     _check(tmp_path / "data", sender)
 
 

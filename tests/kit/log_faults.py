@@ -18,10 +18,10 @@ from infraprism.backend.ingest.write_ahead_log.segments import Files, Segments
 from infraprism.schema import Event
 from infraprism.schema.otlp_encoder import span_bytes
 
-AT_ONCE = Timing(linger_s=0, retry_s=0.01, pause_s=0, read_timeout_s=10)
-ON_DEMAND = Timing(linger_s=3600, retry_s=0.01, pause_s=0, read_timeout_s=10)
+AT_ONCE = Timing(interval_s=0, retry_s=0.01, pause_s=0, read_timeout_s=10)
+ON_DEMAND = Timing(interval_s=3600, retry_s=0.01, pause_s=0, read_timeout_s=10)
 """Applied only when a query waits, or at the end."""
-IMPATIENT = Timing(linger_s=3600, retry_s=3600, pause_s=3600, read_timeout_s=0.05, close_timeout_s=0.05)
+IMPATIENT = Timing(interval_s=3600, retry_s=3600, pause_s=3600, read_timeout_s=0.05, close_timeout_s=0.05)
 
 
 class Steps:

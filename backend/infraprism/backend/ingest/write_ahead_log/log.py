@@ -23,7 +23,9 @@ from infraprism.backend.ingest.write_ahead_log.records import Record
 from infraprism.backend.ingest.write_ahead_log.segments import Segments
 from infraprism.backend.ingest.write_ahead_log.unapplied import MAX_GROUP_EVENTS, Unapplied
 
-_GROUP_FACTOR: Final = 10
+_SHRINK: Final = 10
+_GROW: Final = 2
+"""Factors of the size of groups after the store has refused one, or stored all."""
 _Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
@@ -31,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """`linger_s`: how long a record waits for others that share a statement, unless a query waits for it.
+    """`interval_s`: how often the log is applied, unless a query waits for it.
 
     `read_timeout_s`: how long a query waits. `close_timeout_s`: how long the end of the server waits.
     `retry_s`: when the store is asked again. `pause_s`: when the disk is used again after it has refused a write.
     """
 
-    linger_s: float = 1.0
+    interval_s: float = 1.0
     retry_s: float = 1.0
     pause_s: float = 5.0
     read_timeout_s: float = 10.0
@@ -81,6 +83,7 @@ class WriteAheadLog:
         self._group_events = MAX_GROUP_EVENTS
         self._replayed = 0
         self._paths: list[Path] = []
+        self._applying_since_s = time.monotonic()
         self._due_s = float("inf")
         self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
@@ -123,7 +126,7 @@ class WriteAheadLog:
             if self._can_store():
                 await self._on_thread(self._segments.append, records)
                 self._unapplied.add(records)
-                self._apply_by(time.monotonic() + self._timing.linger_s)
+                self._apply_by(self._applying_since_s + self._timing.interval_s)
                 return True
         except Exception as error:  # noqa: BLE001  # every request must complete
             self._paused_until_s = time.monotonic() + self._timing.pause_s
@@ -221,6 +224,7 @@ class WriteAheadLog:
 
     async def _apply(self) -> bool:
         """Store all records, and delete their files. Returns False if some have to be tried again."""
+        self._applying_since_s = time.monotonic()
         async with self._lock:
             self._paths += await self._on_thread(self._segments.take_finished)
             groups = list(self._unapplied.groups(self._group_events))
@@ -230,9 +234,9 @@ class WriteAheadLog:
             self._applied.notify_all()
         if len(stored) < len(groups):
             # Perhaps the store can have less at a time.
-            self._group_events = max(self._group_events // _GROUP_FACTOR, 1)
+            self._group_events = max(self._group_events // _SHRINK, 1)
             return False
-        self._group_events = min(self._group_events * _GROUP_FACTOR, MAX_GROUP_EVENTS)
+        self._group_events = min(self._group_events * _GROW, MAX_GROUP_EVENTS)
         self._paths = await self._on_thread(self._segments.delete, self._paths)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from struct import Struct
 from typing import Final, NamedTuple
@@ -12,6 +13,12 @@ _HEADER: Final = Struct("<4sII")
 """The mark, the length of the payload and its CRC-32."""
 _PAYLOAD: Final = Struct("<?HH")
 """`usage_detail`, the number of events, and the length of the account id, which follows; the rest are the spans."""
+
+
+MAX_PAYLOAD_BYTES: Final = 2**16
+"""Of a record. A longer one is damaged."""
+_is_account: Final = re.compile(rb"[\x21-\x7e]+").fullmatch
+"""The ids in a span can be chosen to look like a record. Its account id would then have other bytes."""
 
 
 class Record(NamedTuple):
@@ -37,7 +44,7 @@ class Content(NamedTuple):
 
 
 def encoded(record: Record) -> bytes:
-    """The bytes of a record."""
+    """The bytes of a record of at most `MAX_PAYLOAD_BYTES`."""
     account = record.account_id.encode()
     payload = _PAYLOAD.pack(record.usage_detail, record.number, len(account)) + account + record.spans
     return _HEADER.pack(_MARK, len(payload), zlib.crc32(payload)) + payload
@@ -48,10 +55,10 @@ def decoded(data: bytes) -> Content:
     records: list[Record] = []
     damaged, position = 0, 0
     while position < len(data):
-        payload = _payload(data, position)
-        if payload is not None:
-            records.append(_record(payload))
-            position += _HEADER.size + len(payload)
+        found = _record_at(data, position)
+        if found is not None:
+            record, position = found
+            records.append(record)
             continue
         following = data.find(_MARK, position + 1)
         end = len(data) if following < 0 else following
@@ -61,25 +68,28 @@ def decoded(data: bytes) -> Content:
     return Content(records, damaged)
 
 
-def _payload(data: bytes, position: int) -> bytes | None:
-    """The payload of the record at a position, or None if there is no valid one."""
-    if position + _HEADER.size > len(data):
+def _record_at(data: bytes, position: int) -> tuple[Record, int] | None:
+    """The record at a position and the position after it, or None if there is no valid one."""
+    start = position + _HEADER.size
+    if start > len(data):
         return None
     mark, length, checksum = _HEADER.unpack_from(data, position)
-    start = position + _HEADER.size
-    payload = data[start : start + length]
-    is_valid = mark == _MARK and len(payload) == length >= _PAYLOAD.size and zlib.crc32(payload) == checksum
-    return payload if is_valid else None
+    end = start + length
+    if mark != _MARK or not _PAYLOAD.size <= length <= MAX_PAYLOAD_BYTES or end > len(data):
+        return None
+    payload = data[start:end]
+    if zlib.crc32(payload) != checksum:
+        return None
+    usage_detail, number, account_length = _PAYLOAD.unpack_from(payload)
+    account = payload[_PAYLOAD.size : _PAYLOAD.size + account_length]
+    if len(account) != account_length or not _is_account(account):
+        return None
+    return Record(account.decode(), usage_detail, number, payload[_PAYLOAD.size + account_length :]), end
 
 
 def _is_incomplete(data: bytes, position: int) -> bool:
-    if position + _HEADER.size > len(data):
+    start = position + _HEADER.size
+    if start > len(data):
         return True
     mark, length, _ = _HEADER.unpack_from(data, position)
-    return bool(mark == _MARK and position + _HEADER.size + length > len(data))
-
-
-def _record(payload: bytes) -> Record:
-    usage_detail, number, account_length = _PAYLOAD.unpack_from(payload)
-    end = _PAYLOAD.size + account_length
-    return Record(payload[_PAYLOAD.size : end].decode(), usage_detail, number, payload[end:])
+    return bool(mark == _MARK and length <= MAX_PAYLOAD_BYTES and start + length > len(data))
