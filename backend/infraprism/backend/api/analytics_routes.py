@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Query, Response
 
 from infraprism.backend.accounts import Account
-from infraprism.backend.api import changes, costs, forecasts, listings, quality, timeseries
+from infraprism.backend.api import changes, costs, distributions, forecasts, listings, quality, timeseries
 from infraprism.backend.api.authentication import authenticated_account
 from infraprism.backend.api.periods import Reader
 
@@ -49,6 +49,11 @@ def add_analytics_routes(app: FastAPI, respond: Respond) -> None:
     async def forecast_cost(account: Caller, query: Annotated[forecasts.ForecastQuery, Query()]) -> Response:
         """The expected cost of the current week or month, with an interval."""
         return await respond(account, lambda reader: forecasts.of_period(reader, query))
+
+    @app.get("/v1/analytics/distribution")
+    async def distribute(account: Caller, query: Annotated[distributions.DistributionQuery, Query()]) -> Response:
+        """Quantiles and bins of cost, latency or tokens of events, sessions or entities."""
+        return await respond(account, lambda reader: distributions.values(reader, query))
 
 
 def add_listing_routes(app: FastAPI, respond: Respond) -> None:
