@@ -9,7 +9,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import errors, events, health
+from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware
 from infraprism.backend.api.periods import Reader
@@ -47,6 +47,7 @@ def application(services: Services) -> FastAPI:
     health.install(app, services.health)
     _add_otlp_routes(app, services)
     _add_rest_routes(app, services)
+    openapi.install(app)
     return app
 
 
