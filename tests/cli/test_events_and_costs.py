@@ -177,6 +177,77 @@ def test_the_model_filter_finds_snapshots_and_prefixed_names_and_the_output_name
     assert len(lines("events", "--model", "gpt-4o-2024-08-06", environment=environment)) == 1
 
 
+def test_the_other_groups_of_the_top_are_one_row(environment: dict[str, str], stored: list[Event]) -> None:
+    every = lines("costs", "--by", "entity", environment=environment)
+    top = lines("costs", "--by", "entity", "--top", "2", environment=environment)
+    assert top == every[:2]
+    heading, *rows, totals = infraprism(
+        "costs", "--by", "entity", "--top", "2", environment=environment
+    ).stdout.splitlines()
+    assert heading.split()[:3] == ["entity", "cost_usd", "events"]
+    others = rows[-1].split()
+    assert (len(rows), others[0]) == (3, "(others)")
+    assert Decimal(others[1]) == sum(row["total_cost"] for row in every[2:])
+    assert int(others[2]) == len(stored) - sum(row["total_events"] for row in top)
+    assert totals.startswith(f"{len(stored)} events,")
+    complete = infraprism("costs", "--by", "entity", "--top", str(len(every)), environment=environment).stdout
+    assert "(others)" not in complete
+
+
+def test_costs_are_compared_with_the_period_before(backend: Backend) -> None:
+    key = backend.add_account()
+    now_ns, day_ns = time.time_ns(), 86_400 * 10**9
+    made = [
+        event_of(1, timestamp_ns=now_ns, cost_usd=Decimal("0.3"), model="a"),
+        event_of(2, timestamp_ns=now_ns - 40 * day_ns, cost_usd=Decimal("0.2"), model="a"),
+        event_of(3, timestamp_ns=now_ns - 40 * day_ns, cost_usd=Decimal("0.05"), model="b"),
+        event_of(4, timestamp_ns=now_ns, cost_usd=None, cost_status="no_usage", model="c"),
+    ]
+    assert backend.export(*map(span, made), key=key).rejected == 0
+    environment = {"INFRAPRISM_ENDPOINT": backend.url, "INFRAPRISM_API_KEY": key}
+    arguments = ("costs", "--by", "model", "--compare", "previous")
+    heading, *rows, totals = infraprism(*arguments, environment=environment).stdout.splitlines()
+    assert heading.split()[:5] == ["model", "cost_usd", "before", "change", "%"]
+    cells = {row.split()[0]: row.split()[1:6] for row in rows}
+    assert cells == {
+        "a": ["0.3", "0.2", "0.1", "+50", "1"],
+        "b": ["0", "0.05", "-0.05", "-100", "0"],
+        "c": ["-", "0", "-", "-", "1"],
+    }
+    assert "; before 0.25 USD, 20" in totals
+    *_, others, totals = infraprism(*arguments, "--top", "1", environment=environment).stdout.splitlines()
+    assert others.split()[:4] == ["(others)", "-", "0.05", "-"]  # a part of them has no price
+    assert lines(*arguments, environment=environment)[0]["previous"]["total_cost"] == Decimal("0.2")
+
+
+def test_days_are_those_of_the_time_zone(backend: Backend) -> None:
+    key = backend.add_account()
+    time_ns = int(datetime(2026, 1, 31, 20, tzinfo=UTC).timestamp()) * 10**9
+    assert backend.export(span(event_of(1, timestamp_ns=time_ns)), key=key).rejected == 0
+    environment = {"INFRAPRISM_ENDPOINT": backend.url, "INFRAPRISM_API_KEY": key}
+    arguments = ("costs", "--by", "day", "--start", "2026-02-01", "--end", "2026-02-01")
+    assert infraprism(*arguments, environment=environment).stdout.startswith("No events")
+    zoned = (*arguments, "--time-zone", "Asia/Kathmandu")
+    assert lines(*zoned, environment=environment)[0]["day"] == "2026-02-01"
+    assert infraprism(*zoned, environment=environment).stdout.endswith("2026-02-01 to 2026-02-01 (Asia/Kathmandu)\n")
+    ran = infraprism(*arguments, "--time-zone", "Mars", environment=environment)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("infraprism: --time-zone: the IANA name of a time zone")
+
+
+def test_costs_can_be_filtered_by_status_error_and_absence(environment: dict[str, str], stored: list[Event]) -> None:
+    unpriced = lines("costs", "--by", "model", "--cost-status", "unknown_model", environment=environment)
+    assert sum(row["total_events"] for row in unpriced) == sum(one.cost_status == "unknown_model" for one in stored)
+    failed = {one.error_type for one in stored if not one.success}
+    for error in failed - {None}:
+        rows = lines("costs", "--by", "model", "--error", str(error), environment=environment)
+        assert sum(row["total_events"] for row in rows) == sum(one.error_type == error for one in stored)
+    rows = lines("costs", "--by", "model", "--none", "session", environment=environment)
+    assert sum(row["total_events"] for row in rows) == sum(one.session_id is None for one in stored)
+    for arguments in (["--none", "model"], ["--top", "0"], ["--top", "x"], ["--compare", "year"]):
+        assert infraprism("costs", *arguments, environment=environment).returncode == 2
+
+
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%G-W%V-%u", "%GW%V%u", "%Y-%j", "%Y%j"])
 def test_every_form_of_a_day_is_an_argument(environment: dict[str, str], stored: list[Event], form: str) -> None:
     first = min(event.timestamp for event in stored).strftime(form)

@@ -68,7 +68,6 @@ def test_the_table_of_paths_lists_every_path_of_the_server(backend: Backend) -> 
         (method, re.sub(r"\{\w+\}", "{}", path)) for method, path in served if path != "/healthz"
     }
     for method, path in listed:
-        assert (method, path) == ("POST", "/v1/traces") or backend.get(path.replace("{id}", "evt_0")).status in (
-            200,
-            404,
-        )
+        needed = {"field": "model"} if path == "/v1/values" else {}
+        answer = None if method == "POST" else backend.get(path.replace("{id}", "evt_0"), **needed)
+        assert path == "/v1/traces" if answer is None else answer.status in (200, 404)

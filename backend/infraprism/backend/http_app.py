@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import errors, events, health
+from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware
 from infraprism.backend.api.periods import Reader
@@ -72,6 +72,7 @@ def _rest_application(services: Services) -> FastAPI:
     health.install(app, services.health)
     _add_otlp_routes(app)
     _add_rest_routes(app, services)
+    openapi.install(app)
     return app
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from infraprism.backend.api.times import EXPECTED, OutsideCalendarError, interval
-from infraprism.schema.fields import ENTITY_TYPES, TAG_KEY
+from infraprism.schema.fields import COST_STATUSES, ENTITY_TYPES, ERROR_TYPES, TAG_KEY
 
 _ENTITY: Final = "|".join(ENTITY_TYPES)
 
@@ -20,8 +20,13 @@ OPTIONS: Final = {
     "provider": "--provider",
     "session_id": "--session",
     "tags": "--tag",
+    "time_zone": "--time-zone",
+    "cost_status": "--cost-status",
+    "error_type": "--error",
+    "none": "--none",
     "group_by": "--by",
     "limit": "--limit",
+    "compare": "--compare",
 }
 """The option of each query parameter."""
 
@@ -30,14 +35,18 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the filter options."""
     group = parser.add_argument_group("filters")
     group.add_argument(
-        "--start", type=_time, metavar="TIME", help="from this date or time, UTC: 2026-01-31 (without --end until now)"
+        "--start", type=_time, metavar="TIME", help="from this date or time: 2026-01-31 (without --end until now)"
     )
-    group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time, UTC")
+    group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time")
+    group.add_argument("--time-zone", metavar="NAME", help="of days and times, such as Europe/Berlin (default: UTC)")
     group.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
     group.add_argument("--model", help="the response model: gpt-4o also finds gpt-4o-2024-08-06 and openai/gpt-4o")
     group.add_argument("--provider", help="the provider that bills")
     group.add_argument("--session", metavar="ID", help="one conversation or workflow")
     group.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
+    group.add_argument("--cost-status", metavar="STATUS", choices=COST_STATUSES, help=", ".join(COST_STATUSES))
+    group.add_argument("--error", metavar="TYPE", choices=ERROR_TYPES, help="category of the error, such as rate_limit")
+    group.add_argument("--none", type=_not_set, metavar="FIELD", help="calls without it: entity, session or tag.KEY")
 
 
 def parameters(args: argparse.Namespace) -> dict[str, str | int]:
@@ -52,6 +61,10 @@ def parameters(args: argparse.Namespace) -> dict[str, str | int]:
         "provider": args.provider,
         "session_id": args.session,
         "tags": ",".join(tag.replace(",", "\\,") for tag in args.tag) or None,
+        "time_zone": args.time_zone,
+        "cost_status": args.cost_status,
+        "error_type": args.error,
+        "none": args.none,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -78,3 +91,10 @@ def _tag(text: str) -> str:
     if not colon or not TAG_KEY.fullmatch(key):
         raise argparse.ArgumentTypeError(f"{text!r} must be like feature:chatbot")
     return text
+
+
+def _not_set(text: str) -> str:
+    kind, _, key = text.partition(".")
+    if text in ("entity", "session") or (kind in ("tag", "tags") and TAG_KEY.fullmatch(key)):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not one of entity, session, tag.KEY")

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Query, Response
 
 from infraprism.backend.accounts import Account
-from infraprism.backend.api import changes, costs, listings, quality, timeseries
+from infraprism.backend.api import changes, costs, distributions, forecasts, listings, quality, timeseries
 from infraprism.backend.api.authentication import authenticated_account
 from infraprism.backend.api.periods import Reader
 
@@ -44,6 +44,16 @@ def add_analytics_routes(app: FastAPI, respond: Respond) -> None:
     async def split_change(account: Caller, query: Annotated[changes.ChangeQuery, Query()]) -> Response:
         """The change of costs between two periods, split into parts that add up to it."""
         return await respond(account, lambda reader: changes.split(reader, query))
+
+    @app.get("/v1/analytics/forecast")
+    async def forecast_cost(account: Caller, query: Annotated[forecasts.ForecastQuery, Query()]) -> Response:
+        """The expected cost of the current week or month, with an interval."""
+        return await respond(account, lambda reader: forecasts.of_period(reader, query))
+
+    @app.get("/v1/analytics/distribution")
+    async def distribute(account: Caller, query: Annotated[distributions.DistributionQuery, Query()]) -> Response:
+        """Quantiles and bins of cost, latency or tokens of events, sessions or entities."""
+        return await respond(account, lambda reader: distributions.values(reader, query))
 
 
 def add_listing_routes(app: FastAPI, respond: Respond) -> None:

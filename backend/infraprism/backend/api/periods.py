@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from infraprism.backend.analytics import periods, time_zones
 from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, grouping
 from infraprism.backend.analytics.periods import Period
-from infraprism.backend.analytics.source import Source
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import DIMENSIONS, Filters, Time, one_of
 from infraprism.backend.store import Database
@@ -81,6 +81,10 @@ class Reader:
                 query.time_zone,
             )
         )
+
+    def of_single_calls(self) -> Reader:
+        """The same, with one measured row per call."""
+        return replace(self, source=measured_rows)
 
     def events(self, query: Filters, period: Period | None = None) -> Relation:
         """The events that the filters select, with all columns; of a period instead of their dates, if it is given."""

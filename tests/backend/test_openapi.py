@@ -1,0 +1,90 @@
+"""The OpenAPI document describes the responses of every path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.kit.backend import Backend, span
+from tests.kit.events import event
+from tests.kit.random_calls import random_calls
+
+from infraprism.backend.api.openapi import OPTIONAL, RESPONSES
+
+DATES = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
+PARAMETERS: dict[str, dict[str, str]] = {
+    "/v1/analytics/costs": {
+        **DATES,
+        "group_by": "model,entity",
+        "compare_start": "2026-01-01",
+        "compare_end": "2026-01-31",
+    },
+    "/v1/analytics/costs/timeseries": {**DATES, "group_by": "entity", "top": "1"},
+    "/v1/analytics/changes": {"start_date": "2026-02-01", "end_date": "2026-03-31", "group_by": "model"},
+    "/v1/values": {**DATES, "field": "model"},
+    "/v1/sessions": DATES,
+    "/v1/tags": DATES,
+    "/v1/models": {},
+    "/v1/entities": {},
+    "/v1/me": {},
+    "/v1/events": {},
+    "/v1/events/{event_id}": {},
+    "/v1/sessions/{session_id}": {},
+    "/v1/analytics/forecast": {},
+}
+_TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+    "object": dict,
+    "array": list,
+}
+
+
+@pytest.fixture(scope="module")
+def key(backend: Backend) -> str:
+    found = backend.add_account(usage_detail=True)
+    calls = [*random_calls(60, first=70_000), event(80_000, cache_read_tokens=3, service_tier="batch", streamed=True)]
+    assert backend.export(*(span(one, usage_detail=True) for one in calls), key=found).rejected == 0
+    return found
+
+
+def _check(value: Any, schema: dict[str, Any], place: str) -> None:
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    if "number" not in kinds or isinstance(value, str | list | dict):
+        assert isinstance(value, tuple(_TYPES[kind] for kind in kinds if kind != "number")), (place, value)
+    if isinstance(value, dict) and "properties" in schema:
+        names = {name for name in value if not name.startswith("tags.")}
+        assert names <= set(schema["properties"]), place
+        assert set(schema["properties"]) - names <= OPTIONAL, place
+        for name in names:
+            _check(value[name], schema["properties"][name], f"{place}.{name}")
+    if isinstance(value, list):
+        for one in value:
+            _check(one, schema["items"], f"{place}[]")
+
+
+@pytest.mark.parametrize("path", RESPONSES)
+def test_a_response_has_the_documented_form(backend: Backend, key: str, path: str) -> None:
+    event_id = backend.events(key, limit=1)[0]["id"]
+    target = path.format(event_id=event_id, session_id="s1")
+    answer = backend.get(target, key, **PARAMETERS.get(path, DATES))
+    assert answer.status == 200
+    _check(answer.json, RESPONSES[path], path)
+    if "data" in answer.json:
+        assert answer.json["data"]
+
+
+def test_every_path_documents_its_responses_and_the_errors_that_it_has(backend: Backend) -> None:
+    document = json.loads(backend.http("/openapi.json", None, {}).body)
+    paths = {path: methods for path, methods in document["paths"].items() if path.startswith("/v1/")}
+    assert set(paths) == set(RESPONSES)
+    for path, methods in paths.items():
+        responses = methods["get"]["responses"]
+        by_id = {"404"} if path.endswith("_id}") else set()
+        assert set(responses) == {"200", "400", "401", "429", "503"} | by_id
+        assert responses["200"]["content"]["application/json"]["schema"] == RESPONSES[path]
+        assert methods["get"]["summary"]
+        assert methods["get"]["description"]
