@@ -11,9 +11,9 @@ that nothing is missing after a crash. The index is built again from the table i
 Memory: 16 bytes per id that is not in a run yet (at most 80 MB), and two bytes per id in a run, up to 256 MiB. Disk: 15
 bytes per id, and as much again while runs are merged.
 
-The engine's own means cost more. To find 50,000 new ids among 10 million rows it takes 235 ms of CPU without an index, 240
-with a skip index on the id, 175 with a projection ordered by id, each in proportion to the rows, and 900 in
-EmbeddedRocksDB, which takes 1.2 us more to insert a row. The index takes 13 ms, and 0.2 us to add an id.
+The engine's own means cost more. To find 50,000 new ids among 10 million rows it takes 235 ms of CPU without an index,
+240 with a skip index on the id and 175 with a projection ordered by id, each in proportion to the rows. It takes 900 ms
+in EmbeddedRocksDB, which takes 1.2 us more to insert a row. This index takes 13 ms, and 0.2 us to add an id.
 """
 
 from __future__ import annotations
