@@ -51,6 +51,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.number = 0
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._open()
