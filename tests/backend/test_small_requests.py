@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.kit.asynchronous import in_event_loop
 from tests.kit.backend import Backend, span
 from tests.kit.events import event
 
+from infraprism.backend.api.errors import ApiError
+from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.ingest.checked_events import MAX_EVENTS
 from infraprism.schema import Event
 
@@ -77,3 +82,25 @@ def test_the_log_is_empty_when_the_server_has_stopped(tmp_path: Path) -> None:
     assert not list((tmp_path / "data" / "log").glob("*.log"))
     with Backend(tmp_path / "data") as backend:
         assert [one["id"] for one in backend.events()] == [event(1).id]
+
+
+@in_event_loop
+async def test_a_query_whose_events_are_not_in_the_store_in_time_is_answered_with_503() -> None:
+    async def is_complete(account_id: str) -> bool:
+        return account_id == "acc_1"
+
+    pool = QueryPool(is_complete=is_complete)
+    assert await pool.run("acc_1", lambda: b"found") == b"found"
+    with pytest.raises(ApiError) as error:
+        await pool.run("acc_2", lambda: b"not all")
+    assert (error.value.status, error.value.code) == (503, "store_unavailable")
+    assert error.value.retry_after_s
+    await pool.close(lambda: None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_does_not_load_packages_for_data_frames(backend: Backend) -> None:
+    mapped = Path(f"/proc/{backend.process.pid}/maps").read_text()
+    assert "_chdb" in mapped
+    assert "arrow" not in mapped
+    assert "pandas" not in mapped

@@ -341,3 +341,21 @@ def test_ids_that_look_like_a_record_are_not_read_as_one() -> None:
             damaged = bytearray(plain.replace(marker, fake))
             assert fake in damaged
             assert decoded(bytes(damaged)).records == []  # the checksum is that of the plain record
+
+
+@in_event_loop
+async def test_the_end_applies_also_what_arrived_while_the_log_was_applied(tmp_path: Path) -> None:
+    store = StoreOfIds()
+    log = log_in(tmp_path / "log", store, timing=AT_ONCE)
+    await log.start()
+    store.is_open.clear()
+    assert await log.append(record_of(event(1)))
+    await store.was_asked.wait()
+    assert await log.append(record_of(event(2)))
+    ending = asyncio.create_task(log.close())
+    await asyncio.sleep(0)
+    assert not await log.append(record_of(event(3)))
+    store.is_open.set()
+    await ending
+    assert store.stored == {_id(1): 1, _id(2): 1}
+    assert not _log_files(tmp_path / "log")

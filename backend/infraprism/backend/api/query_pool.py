@@ -49,7 +49,8 @@ class QueryPool:
         finally:
             self._queued[account_id] -= 1
             if not self._queued[account_id]:
-                del self._queued[account_id], self._of_account[account_id]
+                del self._queued[account_id]
+                self._of_account.pop(account_id, None)
 
     async def close(self, cancel: Callable[[], None]) -> None:
         """Wait for running queries. `cancel` ends the long ones; it is called again until all have ended."""

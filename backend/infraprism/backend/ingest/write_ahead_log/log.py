@@ -88,6 +88,7 @@ class WriteAheadLog:
         self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
         self._closing = False
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -196,6 +197,7 @@ class WriteAheadLog:
         self._closing = True
         if self._append_task is not None:
             await asyncio.wait({self._append_task})
+        self._stopping = True  # nothing is appended any more
         self._changed.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=self._timing.close_timeout_s)
@@ -205,8 +207,10 @@ class WriteAheadLog:
 
     async def _run(self) -> None:
         try:
-            while not self._closing:
+            is_last = False
+            while not is_last:
                 await self._until_due()
+                is_last = self._stopping
                 self._due_s = float("inf")
                 if not await self._apply():
                     self._apply_by(time.monotonic() + self._timing.retry_s)
@@ -216,7 +220,7 @@ class WriteAheadLog:
             self._closing = True
 
     async def _until_due(self) -> None:
-        while not self._closing and (remaining_s := self._due_s - time.monotonic()) > 0:
+        while not self._stopping and (remaining_s := self._due_s - time.monotonic()) > 0:
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if remaining_s == float("inf") else remaining_s):
