@@ -118,15 +118,15 @@ def _rows(row: dict[str, Schema], summary: dict[str, Schema]) -> Schema:
     return _object(data=_array(_object(**row)), summary=_object(**summary, **_ZONED), has_more=_FLAG)
 
 
-def _page(row: Schema, **pagination: Schema) -> Schema:
-    return _object(data=_array(row), pagination=_object(**_PAGINATION, **pagination))
+def _page(row: Schema, pagination: Schema | None = None, **more: Schema) -> Schema:
+    return _object(data=_array(row), pagination=_object(**_PAGINATION, **(pagination or {})), **more)
 
 
 RESPONSES: Final[dict[str, Schema]] = {
     "/v1/me": _object(
         **_all(_MAYBE_TEXT, "email", "name", "company"), **_all(_TEXT, "id", "plan", "created_at"), usage_detail=_FLAG
     ),
-    "/v1/events": _page(_EVENT, next_cursor=_MAYBE_TEXT),
+    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT}),
     "/v1/events/{event_id}": _EVENT,
     "/v1/entities": _page(
         _object(
@@ -155,11 +155,11 @@ RESPONSES: Final[dict[str, Schema]] = {
         **_all(_MAYBE_TEXT, "method", "reason"),
         **_ZONED,
     ),
-    "/v1/sessions": _page(_object(**_SESSION)),
+    "/v1/sessions": _page(_object(**_SESSION), **_ZONED),
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
-    "/v1/models": _page(_object(**_MODEL)),
-    "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG),
-    "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG),
+    "/v1/models": _page(_object(**_MODEL), period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT), time_zone=_TEXT),
+    "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
+    "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
 OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)})
