@@ -202,6 +202,13 @@ def test_a_period_without_a_start_or_with_too_many_intervals_is_an_error(series:
         assert str(MAX_INTERVALS) in answer.json["error"]["message"]
 
 
+def test_a_series_of_too_many_groups_is_an_error(series: Callable[..., Answer]) -> None:
+    period = {"start_date": "2026-02-01", "end_date": "2026-04-02", "interval": "hour"}
+    answer = series(group_by="model", top=100, **period)
+    assert (answer.status, answer.json["error"]["message"]) == (400, "top: at most 34 for 1464 intervals")
+    assert series(group_by="model", top=34, **period).status == series(top=100, **period).status == 200
+
+
 @pytest.mark.parametrize("group_by", ["day", "model,day", "nothing", "model,provider,entity", "tags."])
 def test_a_series_is_not_grouped_by_time_or_an_unknown_key(series: Callable[..., Answer], group_by: str) -> None:
     answer = series(group_by=group_by)

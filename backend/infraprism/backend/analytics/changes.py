@@ -21,7 +21,7 @@ from infraprism.schema.usage import Usage
 CELL: Final = ("provider", "model", "operation", "service_tier")
 DIMENSIONS: Final = (*CELL, "cost_status")
 """The dimensions of measured rows: a row has either only priced calls or only unpriced ones."""
-MAX_CELLS: Final = 20_000
+MAX_CELLS: Final = 5_000
 _EXACT: Final = Context(prec=300)
 _TOKENS: Final = {"input": "input_tokens", "output": "output_tokens", "cached": "cache_read_tokens"}
 _PERIODS: Final = {"before": "m.is_previous", "now": "NOT m.is_previous"}
