@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from infraprism.backend.analytics import sessions, values
+from infraprism.backend.analytics import list_prices, sessions, values
 from infraprism.backend.analytics.grouping import tag_of
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.events import Limit
@@ -15,6 +16,8 @@ from infraprism.backend.api.filters import Filters, Text, one_of
 from infraprism.backend.api.periods import Offset, Order, PeriodQuery, Reader
 from infraprism.schema import exact_json
 from infraprism.schema.fields import SESSION_ID, TAG_KEY
+
+_DAY_S: Final = 86_400
 
 
 class SessionQuery(PeriodQuery):
@@ -88,7 +91,12 @@ def list_models(reader: Reader, query: ModelQuery) -> bytes:
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
     rows, pagination = sessions.models(reader.database, reader.events(query), page)
     period = {"start": start and start.text, "end": end and end.text}
-    return _listed(rows, pagination=pagination, period=period, time_zone=query.time_zone)
+    today = int(time.time()) // _DAY_S
+    priced = []
+    for row in map(exact_json.loads, rows):
+        price = list_prices.per_million(row["provider"], row["model"], today)
+        priced.append(exact_json.dumps({**row, "price": price}).encode())
+    return _listed(priced, pagination=pagination, period=period, time_zone=query.time_zone)
 
 
 def list_values(reader: Reader, query: ValueQuery) -> bytes:

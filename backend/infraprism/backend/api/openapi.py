@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from infraprism.backend.analytics.bridge import PARTS
 from infraprism.backend.analytics.distribution import QUANTILES
 from infraprism.backend.analytics.latency import QUANTILES as LATENCIES
+from infraprism.backend.analytics.list_prices import CLASSES
 from infraprism.schema.fields import COST_USD, FIELDS, SUCCESS, TAGS, USAGE_DETAIL
 
 Schema = dict[str, Any]
@@ -95,6 +96,10 @@ _DISTRIBUTION: Final = {
     "bins": _BINS,
 }
 _MODEL: Final = {"model": _TEXT, "provider": _TEXT, "first_seen": _TIME, "last_seen": _TIME, **_LISTED}
+_PRICE: Final = {
+    **_all(_MAYBE_NUMBER, *(f"{name}_per_million" for name in CLASSES)),
+    **_all(_MAYBE_TEXT, "since", "source"),
+}
 _SESSION: Final = {
     "session_id": _TEXT,
     "first_event": _TIME,
@@ -157,7 +162,11 @@ RESPONSES: Final[dict[str, Schema]] = {
     ),
     "/v1/sessions": _page(_object(**_SESSION), **_ZONED),
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
-    "/v1/models": _page(_object(**_MODEL), period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT), time_zone=_TEXT),
+    "/v1/models": _page(
+        _object(**_MODEL, price=_nullable(_object(**_PRICE))),
+        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT),
+        time_zone=_TEXT,
+    ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
