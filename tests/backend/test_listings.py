@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -107,6 +108,16 @@ def test_each_model_of_each_provider_has_its_sums(backend: Backend) -> None:
     assert [row["provider"] for row in backend.get("/v1/models", provider="openai", limit=2).json["data"]] == [
         "openai"
     ] * 2
+
+
+def test_a_model_has_the_price_of_the_table_or_none(backend: Backend) -> None:
+    rows = backend.get("/v1/models").json["data"]
+    prices = {row["model"]: row["price"] for row in rows if row["provider"] == "openai"}
+    assert prices["m3"] is None
+    known = prices["gpt-4o"]
+    assert (known["input_per_million"], known["output_per_million"]) == (Decimal("2.5"), 10)
+    assert known["cache_read_per_million"] == Decimal("1.25")
+    assert known["source"]
 
 
 FIELDS: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.kit.backend import Answer, Backend, span
 from tests.kit.events import event
 from tests.kit.random_calls import EXACT, FAILED, random_calls, sums
@@ -199,8 +202,84 @@ def test_a_period_without_a_start_or_with_too_many_intervals_is_an_error(series:
         assert str(MAX_INTERVALS) in answer.json["error"]["message"]
 
 
+def test_a_series_of_too_many_groups_is_an_error(series: Callable[..., Answer]) -> None:
+    period = {"start_date": "2026-02-01", "end_date": "2026-04-02", "interval": "hour"}
+    answer = series(group_by="model", top=100, **period)
+    assert (answer.status, answer.json["error"]["message"]) == (400, "top: at most 34 for 1464 intervals")
+    assert series(group_by="model", top=34, **period).status == series(top=100, **period).status == 200
+
+
 @pytest.mark.parametrize("group_by", ["day", "model,day", "nothing", "model,provider,entity", "tags."])
 def test_a_series_is_not_grouped_by_time_or_an_unknown_key(series: Callable[..., Answer], group_by: str) -> None:
     answer = series(group_by=group_by)
     assert answer.status == 400
     assert answer.json["error"]["message"].startswith("group_by: ")
+
+
+@st.composite
+def _calls(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Calls near the ends of daylight saving of most zones, or at any time."""
+    moments = st.one_of(
+        st.integers(0, 4 * 86_400).map(lambda second: 1_774_656_000 + second),  # around 29 March 2026
+        st.integers(1_767_225_600, 1_790_000_000),
+    )
+    costs = st.one_of(st.none(), st.integers(0, 10**30).map(lambda units: Decimal(units).scaleb(-18, EXACT)))
+    found = []
+    for _ in range(draw(st.integers(1, 25))):
+        cost = draw(costs)
+        found.append(
+            {
+                "timestamp_ns": draw(moments) * 10**9,
+                "cost_usd": cost,
+                "cost_status": "no_usage" if cost is None else "priced",
+                "model": draw(st.sampled_from(("a", "b", "c", "d"))),
+                "entity_id": draw(st.sampled_from((None, "x", "y", "'\\"))),
+                "session_id": draw(st.sampled_from((None, "s", "t"))),
+                "tags": draw(st.dictionaries(st.sampled_from(("env", "feature")), st.sampled_from(("", "p", "q")))),
+                **(FAILED if draw(st.booleans()) else {}),
+            }
+        )
+    return found
+
+
+_numbers = itertools.count(1_000_000)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    _calls(),
+    st.sampled_from(sorted(time_zones.names())),
+    st.sampled_from(sorted(GROUPS)),
+    st.sampled_from(("day", "week", "month")),
+    st.integers(1, 3),
+)
+def test_the_parts_of_any_calls_add_up_in_any_time_zone(
+    backend: Backend, calls: list[dict[str, Any]], zone: str, group_by: str, interval: str, top: int
+) -> None:
+    key = backend.add_account()
+    made = [event(next(_numbers), **call) for call in calls]
+    assert backend.export(*map(span, made), key=key).rejected == 0
+    period = {"start_date": "2025-12-28", "end_date": "2026-10-01", "time_zone": zone}
+    body = backend.get(PATH, key, group_by=group_by, interval=interval, top=top, **period).json
+    costs = backend.get("/v1/analytics/costs", key, group_by=group_by, **period).json
+    for name in SUMS:
+        total = _measured(made)[name]
+        assert body["summary"][name] == costs["summary"][name] == total
+        for rows in (body["data"], body["groups"], costs["data"]):
+            assert _added(rows, name) == (total or 0)
+        for row in body["data"]:
+            assert _added(row["groups"], name) == (row[name] or 0)
+    changed = backend.get(
+        "/v1/analytics/changes",
+        key,
+        group_by=group_by,
+        start_date="2026-03-29",
+        end_date="2026-10-01",
+        compare_start="2025-12-28",
+        compare_end="2026-03-28",
+        time_zone=zone,
+    ).json
+    for row in (*changed["data"], changed["summary"]):
+        parts = [{"part": part} for part in row["parts"].values()]
+        sides = EXACT.subtract(row["now"]["total_cost"] or 0, row["before"]["total_cost"] or 0)
+        assert _added(parts, "part") == row["change"] == sides

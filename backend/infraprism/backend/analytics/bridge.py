@@ -26,6 +26,8 @@ PARTS: Final = ("volume", "mix", "unpriced", "length", "cache", "price", "unspli
 `unsplit` is the change of the cost per priced call in cells with unknown tokens, which has no length, cache and price.
 """
 _PLACES: Final = 18
+_GUARD_PLACES: Final = 18
+"""More digits of the cost of one cell, so that the sum of many cells is rounded only once."""
 _EXACT: Final = Context(prec=300)
 
 
@@ -67,12 +69,12 @@ def split(cells: Iterable[Cell], calls_before: int, calls_now: int) -> dict[str,
 
     Their sum is the change exactly. Each is rounded by at most 1e-18.
     """
-    stages = [Fraction(0)] * (len(PARTS) + 1)
+    stages = [0] * (len(PARTS) + 1)
     for cell in cells:
         for place, cost in enumerate(_stages(cell, calls_before, calls_now)):
-            stages[place] += cost
+            stages[place] += round(cost * 10 ** (_PLACES + _GUARD_PLACES))
     # Rounded before the differences are taken: the first and the last stage are sums of costs, which have 18 digits.
-    rounded = [round(stage * 10**_PLACES) for stage in stages]
+    rounded = [round(Fraction(stage, 10**_GUARD_PLACES)) for stage in stages]
     return {
         part: _EXACT.scaleb(Decimal(after - earlier), -_PLACES)
         for part, earlier, after in zip(PARTS, rounded, rounded[1:], strict=False)

@@ -6,22 +6,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
 from infraprism.backend.analytics.bridge import PARTS, Cell, Measured, Weights, has_cache, split
 from infraprism.backend.analytics.grouping import Grouping, quoted
+from infraprism.backend.analytics.list_prices import rates
 from infraprism.backend.analytics.sums import both, select
 from infraprism.backend.store import Database
 from infraprism.backend.store.measured_rows import Relation
-from infraprism.pricing import PricesFileError, PricingRequest, explain
 from infraprism.schema import exact_json
-from infraprism.schema.usage import Usage
 
 CELL: Final = ("provider", "model", "operation", "service_tier")
 DIMENSIONS: Final = (*CELL, "cost_status")
 """The dimensions of measured rows: a row has either only priced calls or only unpriced ones."""
-MAX_CELLS: Final = 20_000
+_DAY_MS: Final = 86_400_000
+MAX_CELLS: Final = 5_000
 _EXACT: Final = Context(prec=300)
 _TOKENS: Final = {"input": "input_tokens", "output": "output_tokens", "cached": "cache_read_tokens"}
 _PERIODS: Final = {"before": "m.is_previous", "now": "NOT m.is_previous"}
@@ -98,19 +97,13 @@ def _measured(row: dict[str, Any], period: str) -> Measured:
     )
 
 
-@lru_cache(maxsize=10_000)
 def _weights(provider: str, model: str, tier: str, at_ms: int) -> Weights:
     """The relative prices of tokens in the price table; 1 where it has none."""
-    usage = Usage(input_tokens=2, output_tokens=1, cache_read_tokens=1)
-    try:
-        priced = explain(PricingRequest(provider, model, usage, at_ms * 10**6, tier or "standard"))
-    except PricesFileError:
-        return Weights()
-    rates = {line.name: line.rate for line in priced.lines}
-    whole = rates.get("input")
+    found, _, _ = rates(provider, model, tier, at_ms // _DAY_MS)
+    whole = found.get("input")
     if not whole:
         return Weights()
-    return Weights(Fraction(rates.get("output", whole), whole), Fraction(rates.get("cache_read", whole), whole))
+    return Weights(Fraction(found.get("output", whole), whole), Fraction(found.get("cache_read", whole), whole))
 
 
 def _row(cells: Sequence[Cell], parts: dict[str, Decimal]) -> dict[str, Any]:

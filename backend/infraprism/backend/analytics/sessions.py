@@ -55,13 +55,17 @@ class Page:
     offset: int
 
 
-def sessions(database: Database, events: Relation, page: Page) -> bytes:
-    """A page of sessions as JSON: `{data, pagination}`. Events without a session belong to none."""
+Rows = tuple[list[bytes], dict[str, Any]]
+"""The rows of a page as JSON, and its `pagination`."""
+
+
+def sessions(database: Database, events: Relation, page: Page) -> Rows:
+    """A page of sessions. Events without a session belong to none."""
     return _page(database, events, SESSION, _SESSION_KEYS, page)
 
 
-def models(database: Database, events: Relation, page: Page) -> bytes:
-    """A page of models and their providers as JSON: `{data, pagination}`."""
+def models(database: Database, events: Relation, page: Page) -> Rows:
+    """A page of models and their providers."""
     return _page(database, events, MODEL, _MODEL_KEYS, page)
 
 
@@ -79,7 +83,7 @@ def session(database: Database, events: Relation) -> dict[str, Any] | None:
     return {**found, "by_model": [exact_json.loads(row) for row in by_model]}
 
 
-def _page(database: Database, events: Relation, columns: dict[str, str], keys: tuple[str, ...], page: Page) -> bytes:
+def _page(database: Database, events: Relation, columns: dict[str, str], keys: tuple[str, ...], page: Page) -> Rows:
     named = ", ".join(f"e.{key}" for key in keys)
     present = " AND ".join(f"e.{key} != ''" for key in keys)
     (counted,) = database.read(
@@ -93,5 +97,4 @@ def _page(database: Database, events: Relation, columns: dict[str, str], keys: t
         {**events.parameters, "page_limit": page.limit, "page_offset": page.offset},
     )
     more = page.offset + len(rows) < total
-    pagination = {"total": total, "limit": page.limit, "offset": page.offset, "has_more": more}
-    return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"
+    return rows, {"total": total, "limit": page.limit, "offset": page.offset, "has_more": more}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from infraprism.backend.analytics import changes
 from infraprism.backend.analytics.grouping import Grouping
 from infraprism.backend.api.errors import ApiError
-from infraprism.backend.api.periods import ComparedQuery, GroupByWithoutTime, Limit, Reader
+from infraprism.backend.api.events import Limit
+from infraprism.backend.api.periods import ComparedQuery, GroupByWithoutTime, Reader
 from infraprism.schema import exact_json
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from infraprism.backend.analytics import distribution
 from infraprism.backend.analytics.grouping import Grouping
+from infraprism.backend.api.events import Limit
 from infraprism.backend.api.filters import one_of
-from infraprism.backend.api.periods import GroupByWithoutTime, Limit, PeriodQuery, Reader
+from infraprism.backend.api.periods import GroupByWithoutTime, PeriodQuery, Reader
 from infraprism.schema import exact_json
 
 
@@ -17,7 +18,7 @@ class DistributionQuery(PeriodQuery):
     of: Annotated[str, one_of(distribution.MEASURES)] = "cost_usd"
     per: Annotated[str, one_of(distribution.UNITS)] = "event"
     group_by: GroupByWithoutTime
-    limit: Limit = 1000
+    limit: Limit = 100
 
 
 def values(reader: Reader, query: DistributionQuery) -> bytes:

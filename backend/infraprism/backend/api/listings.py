@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from infraprism.backend.analytics import sessions, values
+from infraprism.backend.analytics import list_prices, sessions, values
 from infraprism.backend.analytics.grouping import tag_of
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.events import Limit
@@ -15,6 +16,8 @@ from infraprism.backend.api.filters import Filters, Text, one_of
 from infraprism.backend.api.periods import Offset, Order, PeriodQuery, Reader
 from infraprism.schema import exact_json
 from infraprism.schema.fields import SESSION_ID, TAG_KEY
+
+_DAY_S: Final = 86_400
 
 
 class SessionQuery(PeriodQuery):
@@ -65,9 +68,11 @@ SessionId = Annotated[str, Field(max_length=256)]
 
 
 def list_sessions(reader: Reader, query: SessionQuery) -> bytes:
-    """A page of sessions as JSON: `{data, pagination}`. Raises ApiError."""
+    """A page of sessions as JSON: `{data, pagination, period, time_zone}`. Raises ApiError."""
+    period = query.covered()
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
-    return sessions.sessions(reader.database, reader.events(query, query.covered()), page)
+    rows, pagination = sessions.sessions(reader.database, reader.events(query, period), page)
+    return _listed(rows, pagination=pagination, period=period.texts, time_zone=query.time_zone)
 
 
 def one_session(reader: Reader, session_id: str) -> bytes:
@@ -81,27 +86,41 @@ def one_session(reader: Reader, session_id: str) -> bytes:
 
 
 def list_models(reader: Reader, query: ModelQuery) -> bytes:
-    """A page of models as JSON: `{data, pagination}`. Raises ApiError."""
+    """A page of models as JSON: `{data, pagination, period, time_zone}`. Raises ApiError."""
+    start, end = query.period()
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
-    return sessions.models(reader.database, reader.events(query), page)
+    rows, pagination = sessions.models(reader.database, reader.events(query), page)
+    period = {"start": start and start.text, "end": end and end.text}
+    today = int(time.time()) // _DAY_S
+    priced = []
+    for row in map(exact_json.loads, rows):
+        price = list_prices.per_million(row["provider"], row["model"], today)
+        priced.append(exact_json.dumps({**row, "price": price}).encode())
+    return _listed(priced, pagination=pagination, period=period, time_zone=query.time_zone)
 
 
 def list_values(reader: Reader, query: ValueQuery) -> bytes:
-    """The values of a field as JSON: `{data: [{value, total_events}...], has_more}`. Raises ApiError."""
+    """The values of a field as JSON: `{data, has_more, period, time_zone}`. Raises ApiError."""
+    period = query.covered()
     by = values.grouping_of(query.field)
     tag = tag_of(query.field)
-    rows = reader.rows(query, query.covered(), by)
+    rows = reader.rows(query, period, by)
     column = by.columns[query.field if tag is None else f"tags.{tag}"]
     found = values.values(reader.database, rows, column, query.prefix, query.limit)
-    return _cut(found, query.limit)
+    return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
 
 
 def list_tags(reader: Reader, query: TagQuery) -> bytes:
-    """The keys of tags as JSON: `{data: [{key, values, total_events}...], has_more}`. Raises ApiError."""
-    found = values.tags(reader.database, reader.events(query, query.covered()), query.limit)
-    return _cut(found, query.limit)
+    """The keys of tags as JSON: `{data, has_more, period, time_zone}`. Raises ApiError."""
+    period = query.covered()
+    found = values.tags(reader.database, reader.events(query, period), query.limit)
+    return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
 
 
-def _cut(rows: list[bytes], limit: int) -> bytes:
-    more = json.dumps(len(rows) > limit).encode()
-    return b'{"data":[' + b",".join(rows[:limit]) + b'],"has_more":' + more + b"}"
+def _cut(rows: list[bytes], limit: int, **more: object) -> bytes:
+    return _listed(rows[:limit], has_more=len(rows) > limit, **more)
+
+
+def _listed(rows: list[bytes], **more: object) -> bytes:
+    """Rows as the store wrote them, and more properties."""
+    return b'{"data":[' + b",".join(rows) + b"]," + json.dumps(more).encode()[1:]

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from infraprism.backend.analytics.bridge import PARTS
 from infraprism.backend.analytics.distribution import QUANTILES
 from infraprism.backend.analytics.latency import QUANTILES as LATENCIES
+from infraprism.backend.analytics.list_prices import CLASSES
 from infraprism.schema.fields import COST_USD, FIELDS, SUCCESS, TAGS, USAGE_DETAIL
 
 Schema = dict[str, Any]
@@ -95,6 +96,10 @@ _DISTRIBUTION: Final = {
     "bins": _BINS,
 }
 _MODEL: Final = {"model": _TEXT, "provider": _TEXT, "first_seen": _TIME, "last_seen": _TIME, **_LISTED}
+_PRICE: Final = {
+    **_all(_MAYBE_NUMBER, *(f"{name}_per_million" for name in CLASSES)),
+    **_all(_MAYBE_TEXT, "since", "source"),
+}
 _SESSION: Final = {
     "session_id": _TEXT,
     "first_event": _TIME,
@@ -118,15 +123,15 @@ def _rows(row: dict[str, Schema], summary: dict[str, Schema]) -> Schema:
     return _object(data=_array(_object(**row)), summary=_object(**summary, **_ZONED), has_more=_FLAG)
 
 
-def _page(row: Schema, **pagination: Schema) -> Schema:
-    return _object(data=_array(row), pagination=_object(**_PAGINATION, **pagination))
+def _page(row: Schema, pagination: Schema | None = None, **more: Schema) -> Schema:
+    return _object(data=_array(row), pagination=_object(**_PAGINATION, **(pagination or {})), **more)
 
 
 RESPONSES: Final[dict[str, Schema]] = {
     "/v1/me": _object(
         **_all(_MAYBE_TEXT, "email", "name", "company"), **_all(_TEXT, "id", "plan", "created_at"), usage_detail=_FLAG
     ),
-    "/v1/events": _page(_EVENT, next_cursor=_MAYBE_TEXT),
+    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT}),
     "/v1/events/{event_id}": _EVENT,
     "/v1/entities": _page(
         _object(
@@ -155,11 +160,15 @@ RESPONSES: Final[dict[str, Schema]] = {
         **_all(_MAYBE_TEXT, "method", "reason"),
         **_ZONED,
     ),
-    "/v1/sessions": _page(_object(**_SESSION)),
+    "/v1/sessions": _page(_object(**_SESSION), **_ZONED),
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
-    "/v1/models": _page(_object(**_MODEL)),
-    "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG),
-    "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG),
+    "/v1/models": _page(
+        _object(**_MODEL, price=_nullable(_object(**_PRICE))),
+        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT),
+        time_zone=_TEXT,
+    ),
+    "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
+    "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
 OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)})

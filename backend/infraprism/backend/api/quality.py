@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from infraprism.backend.analytics import failures, latency
 from infraprism.backend.analytics.grouping import Grouping
-from infraprism.backend.api.periods import GroupBy, Limit, PeriodQuery, Reader
+from infraprism.backend.api.events import Limit
+from infraprism.backend.api.periods import GroupBy, PeriodQuery, Reader
 from infraprism.schema import exact_json
 
 
@@ -12,7 +13,7 @@ class GroupedQuery(PeriodQuery):
     """The filters and the grouping. `group_by` is one key or two."""
 
     group_by: GroupBy
-    limit: Limit = 1000
+    limit: Limit = 100
 
 
 def latencies(reader: Reader, query: GroupedQuery) -> bytes:

@@ -16,6 +16,8 @@ from infraprism.backend.store.measured_rows import TimeUnit
 from infraprism.schema import exact_json
 
 _TOP: Final = 10
+_MAX_GROUPS: Final = 50_000
+"""Groups of all intervals."""
 
 
 class TimeseriesQuery(PeriodQuery):
@@ -37,6 +39,9 @@ def series(reader: Reader, query: TimeseriesQuery) -> bytes:
         parts = intervals.intervals(period, query.interval)
     except ValueError as error:
         raise ApiError(400, "invalid_parameter", f"interval: {error}") from None
+    if len(parts) * query.top > _MAX_GROUPS and by.keys:
+        most = _MAX_GROUPS // len(parts)
+        raise ApiError(400, "invalid_parameter", f"top: at most {most} for {len(parts)} intervals")
     unit: TimeUnit = "quarter_hour" if query.interval == "hour" else "day"
     found = timeseries.series(
         reader.database,
