@@ -17,7 +17,7 @@ from infraprism.backend.ingest import duplicate_window, statement
 from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
 from infraprism.backend.ingest.entry import framed
 from infraprism.backend.ingest.fair_queue import FairQueue
-from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
+from infraprism.backend.ingest.otlp_requests import EncodedSpans, TimeRanges, normalized
 from infraprism.backend.ingest.rejections import (
     CLOCK_BEHIND,
     STOPPING,
@@ -59,10 +59,18 @@ class BatchWriter:
     """The only writer of the store.
 
     Statements run one at a time: of two concurrent statements with the same event, neither would see it in the table.
+    `before_insert` is called on the thread of the statement before it, with the accounts and the time ranges of all of
+    its events.
     """
 
-    def __init__(self, database: Database, clock_ms: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock_ms: Callable[[], int] = now_ms,
+        before_insert: Callable[[Sequence[tuple[str, TimeRanges]]], None] = lambda _: None,
+    ) -> None:
         self._database = database
+        self._before_insert = before_insert
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
@@ -210,6 +218,7 @@ class BatchWriter:
             usage_detail=any(waiting.usage_detail for waiting in batch),
             requests=len(batch),
         )
+        self._before_insert([(waiting.account_id, waiting.spans.ranges) for waiting in batch])
         self._database.insert(sql, _pieces(batch, requests), statement.LAYOUT)
         return self._rejected(requests)
 

@@ -17,6 +17,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import salvage, schema
+from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
+from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
 from infraprism.backend.store.database import ENTRIES, MAX_QUERY_BYTES, MAX_QUERY_S, Layout, Parameter, StoreError
 from infraprism.backend.store.part_guard import PartGuard
@@ -28,6 +30,7 @@ from infraprism.backend.store.status import FreeSpace, StoreStatus
 
 _READERS: Final = 4
 _GUARD_INTERVAL_S: Final = 1.0
+AGGREGATES_FILE: Final = "aggregates.sqlite"
 _READ_ONLY: Final = "2"
 _READ_SETTINGS: Final = {
     "readonly": _READ_ONLY,
@@ -44,13 +47,14 @@ _log = logging.getLogger(__name__)
 class EmbeddedDatabase:
     """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
-    `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. Raises StoreError if the directory
-    cannot be opened.
+    `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. With `computes_aggregates` the days
+    that changed are computed in the background. Raises StoreError if the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
+    def __init__(self, directory: Path, reserve_bytes: int | None = None, *, computes_aggregates: bool = True) -> None:
         self._directory = directory
         schema.remove_definitions_of_ingest(directory)
+        remove_truncated_definitions(directory)
         schema.keep_old_parts(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
@@ -59,6 +63,15 @@ class EmbeddedDatabase:
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
             self._space = FreeSpace(directory, reserve_bytes)
+            self._computing = threading.Lock()
+            self._summing = _client(directory, {})
+            self.aggregates = Aggregates(
+                directory.parent / AGGREGATES_FILE,
+                self._summing,
+                computing=self._computing,
+                find_damage=self._finds_damage,
+                is_short=self._space.is_low,
+            )
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
                 self._writer, self._guarding, schema.EVENTS, exclusive=self._exclusive, is_short=self._space.is_low
@@ -81,6 +94,8 @@ class EmbeddedDatabase:
             threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True),
             threading.Thread(target=self._run_scrub, name="infraprism-scrub", daemon=True),
         ]
+        if computes_aggregates:
+            self._threads.append(threading.Thread(target=self._run_aggregates, name="infraprism-sums", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -97,6 +112,8 @@ class EmbeddedDatabase:
                 raise
             with _engine_errors():
                 self._insert(sql, pieces, layout)
+        finally:
+            self.aggregates.after_insert()
 
     def _insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
         with self._writing, pieces_as_file(pieces) as path:
@@ -120,10 +137,12 @@ class EmbeddedDatabase:
         return True
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """See Database. A query that reads a damaged part is repeated once without it."""
+        """See Database. A query that reads a damaged part of the events is repeated once without it."""
         try:
             return self._read(sql, parameters)
         except StoreError as error:
+            if self.aggregates.has_expired(sql, error):
+                raise RelationExpiredError(error.code) from None
             if not self._finds_damage(error):
                 raise
             return self._read(sql, parameters)
@@ -194,7 +213,8 @@ class EmbeddedDatabase:
             thread.join()
         for _ in range(_READERS):
             self._idle_readers.get().close()
-        for client in (self._probing, self._scrubbing, self._guarding):
+        self.aggregates.close()
+        for client in (self._probing, self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
 
@@ -204,7 +224,9 @@ class EmbeddedDatabase:
         with self._writing:
             readers = [self._idle_readers.get() for _ in range(_READERS)]
             try:
-                yield
+                with self._computing:
+                    self.aggregates.check_again()
+                    yield
             finally:
                 if self._guard.is_attached:
                     self._report.refresh()
@@ -225,6 +247,11 @@ class EmbeddedDatabase:
                     self._scrub.run_if_due()
             except (ClickHouseError, StoreError, OSError) as error:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+
+    def _run_aggregates(self) -> None:
+        rest_s = 0.0
+        while not self._stopping.wait(max(rest_s, _GUARD_INTERVAL_S if rest_s == 0 else 0)):
+            rest_s = (self.aggregates.work() or 0.0) if self._guard.is_attached else 0.0
 
     def _run_guard(self) -> None:
         while not self._stopping.wait(_GUARD_INTERVAL_S):

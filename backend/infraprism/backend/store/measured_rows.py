@@ -53,9 +53,9 @@ class MeasuredRows:
 
     `first_ms` (inclusive) and `end_ms` (exclusive) are milliseconds since 1970, UTC; None has no bound. `dimensions`
     are the names in `DIMENSIONS` that are grouped or filtered. `conditions` are SQL conditions on those dimensions and
-    on `tag_value` and `other_tag_value`, combined with AND. `event_conditions` can only be applied to single calls: they
-    use other columns of `events`, such as `tags`. `parameters` are the bound values of both. With `time_unit` "day",
-    days begin at midnight in `time_zone`; a quarter-hour is the same in every time zone.
+    on `tag_value` and `other_tag_value`, combined with AND. `event_conditions` can only be applied to single calls:
+    they use other columns of `events`, such as `tags`. `parameters` are the bound values of both. With `time_unit`
+    "day", days begin at midnight in `time_zone`; a quarter-hour is the same in every time zone.
     """
 
     account_id: str
@@ -77,6 +77,11 @@ class Relation:
 
     sql: str
     parameters: Mapping[str, Parameter]
+
+    def renamed(self, prefix: str) -> Relation:
+        """The same relation; its own parameters begin with `prefix`, for two relations in one statement."""
+        renamed = {f"{prefix}{name}" if name.startswith("rows_") else name: at for name, at in self.parameters.items()}
+        return Relation(self.sql.replace("{rows_", f"{{{prefix}rows_"), renamed)
 
 
 def latency_bucket(latency_ms: str) -> str:

@@ -60,8 +60,12 @@ def statement(name: str) -> str:
             f"{TOTAL_TOKENS.name} {column_type(TOTAL_TOKENS)}"
             f" ALIAS {fields.INPUT_TOKENS.name} + {fields.OUTPUT_TOKENS.name}"
         )
-    settings = ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items())
-    return sql.replace(_COLUMNS, ",\n    ".join(columns)).replace(_TABLE_SETTINGS, settings)
+    return with_settings(sql.replace(_COLUMNS, ",\n    ".join(columns)))
+
+
+def with_settings(sql: str) -> str:
+    """The SQL that creates a stored table, with its settings."""
+    return sql.replace(_TABLE_SETTINGS, ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items()))
 
 
 def column_type(field: Field) -> str:
