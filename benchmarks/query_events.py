@@ -28,7 +28,8 @@ _DAY_MS: Final = 86_400_000
 _STEP: Final = 1_000_000
 _NAMES: Final = (
     "account, id, timestamp, model, provider, operation, input_tokens, output_tokens, latency_ms, cost_usd,"
-    " cost_status, success, entity_type, entity_id, session_id, tags, error_type, error_code, cache_read_tokens, service_tier"
+    " cost_status, success, entity_type, entity_id, session_id, tags, error_type, error_code,"
+    " cache_read_tokens, service_tier"
 )
 
 
@@ -61,7 +62,7 @@ def _insert(account: str, salt: int, numbers: range, total: int, end_ms: int) ->
     errors = [f"'{name}'" for name in ERROR_TYPES]
     return f"""INSERT INTO events ({_NAMES})
 WITH number + {numbers.start} AS n, intDiv(n, {CALLS_PER_SESSION}) AS s, cityHash64(n, {salt}) AS h,
-    cityHash64(s, {salt}, 7) AS hs, cityHash64(h, 1) AS r1, cityHash64(h, 2) AS r2, cityHash64(h, 3) AS r3, 
+    cityHash64(s, {salt}, 7) AS hs, cityHash64(h, 1) AS r1, cityHash64(h, 2) AS r2, cityHash64(h, 3) AS r3,
     {model} AS m, {entity} AS e,
     r1 % 1000 < 20 AS failed, r2 % 1000 < 25 AS unpriced
 SELECT {account}, CAST(substring(SHA256(toString((n, {salt}))), 1, 16), 'FixedString(16)'),

@@ -42,7 +42,7 @@ _REST: Final = 1
 _RETRY_S: Final = 60.0
 _DELETE_AFTER_S: Final = 600.0
 """Rows are kept for queries that were planned before they were withdrawn."""
-_MIN_DELETED_ROWS: Final = 100_000
+MIN_DELETED_ROWS: Final = 100_000
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
 _ERRORS: Final = (ClickHouseError, BrokenTableError, sqlite3.Error, OSError)
@@ -181,10 +181,25 @@ class Aggregates:
                 due = self._due_now()
             progress(total, total)
 
-    def rebuild(self, progress: Progress = lambda _done, _all: None) -> None:
-        """Compute all aggregates again. Raises StoreError, sqlite3.Error, OSError."""
+    def rebuild(self, progress: Progress = lambda _done, _all: None) -> int:
+        """Compute all aggregates again. Returns the number of days that have them.
+
+        Raises StoreError, sqlite3.Error, OSError. StoreError if a day could not be computed.
+        """
         self._changes.withdraw_all()
         self.compute_all(progress)
+        if self._due_now():
+            raise StoreError
+        return len(self.days())
+
+    def days(self) -> list[Day]:
+        """The days that have aggregates, of all accounts."""
+        return [found.day for found in self._changes.all_published()]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the tables."""
+        return self._changes.epoch
 
     def finalise(self, end: date) -> None:
         """Compute all days before `end` with every cube of days, before their events may be deleted.
@@ -301,7 +316,7 @@ class Aggregates:
     def _delete_withdrawn(self) -> None:
         rows = self._changes.withdrawn()
         old = [found for found in rows if found.since_s <= self._clock() - _DELETE_AFTER_S]
-        if sum(found.rows for found in old) >= _MIN_DELETED_ROWS:
+        if sum(found.rows for found in old) >= MIN_DELETED_ROWS:
             with self._computing:
                 self._tables.delete(((found.day, found.version) for found in old), self._changes.epoch)
             self._changes.forget_withdrawn(old)

@@ -77,19 +77,27 @@ STORED: Final[Mapping[str, tuple[str, str]]] = {
 }
 """The columns of measures: their types, and their expressions over events. An unknown value counts as 0 in a sum."""
 
+
+def _measure(name: str) -> str:
+    """A measure of a token field. The sum of no value is unknown, not 0."""
+    nothing = f"stored.{_counted(name)} = 0" if name in _RARE else f"stored.{_counted(name)} = stored.calls"
+    return f"if({nothing}, NULL, stored.{name})"
+
+
+def _without(name: str) -> str:
+    counted = f"stored.{_counted(name)}"
+    return f"toUInt64(stored.calls - {counted})" if name in _RARE else counted
+
+
 MEASURES: Final[Mapping[str, str]] = {
-    **{name: name for name in ("calls", "failed_calls", "unpriced_calls", "unpriced_failed_calls")},
-    # The sum of no value is unknown, not 0.
-    **{name: f"if({_counted(name)} = {'0' if name in _RARE else 'calls'}, NULL, {name})" for name in TOKEN_FIELDS},
-    **{
-        f"calls_without_{name}": f"toUInt64(calls - {_counted(name)})" if name in _RARE else _counted(name)
-        for name in TOKEN_FIELDS
-    },
-    "total_cost": "if(unpriced_calls = calls, NULL, total_cost)",
-    "latency_ms": "latency_ms",
-    "latency": "latency",
+    **{name: f"stored.{name}" for name in ("calls", "failed_calls", "unpriced_calls", "unpriced_failed_calls")},
+    **{name: _measure(name) for name in TOKEN_FIELDS},
+    **{f"calls_without_{name}": _without(name) for name in TOKEN_FIELDS},
+    "total_cost": "if(stored.unpriced_calls = stored.calls, NULL, stored.total_cost)",
+    "latency_ms": "stored.latency_ms",
+    "latency": "stored.latency",
 }
-"""The measures of `measured_rows`, as expressions over the stored columns."""
+"""The measures of `measured_rows`, as expressions over the columns of `stored`."""
 
 
 def table(unit: Unit, epoch: int) -> str:

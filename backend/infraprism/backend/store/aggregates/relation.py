@@ -160,31 +160,30 @@ def _stored_rows(
 ) -> str:
     """The SELECT of the stored rows of some days."""
     where = (
-        f"account = {{rows_account:String}} AND day BETWEEN toDate('{days[0].published.day.date}')"
-        f" AND toDate('{days[-1].published.day.date}') AND (toUInt16(day), version) IN ({_versions(days)})"
+        f"stored.account = {{rows_account:String}} AND stored.day BETWEEN toDate('{days[0].published.day.date}')"
+        f" AND toDate('{days[-1].published.day.date}')"
+        f" AND (toUInt16(stored.day), stored.version) IN ({_versions(days)})"
     )
     if unit == "quarter_hour":
         # Only the first and the last day can be covered in part.
-        where += f" AND time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
-        where += f" AND time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
-    name = table(unit, epoch)
-    time = _time(request)
+        where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
+        where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
+    name, time = table(unit, epoch), _time(request)
     if request.tag_key is None:
-        source = f"(SELECT * FROM {name} WHERE cube = {cubes[0].number} AND tag_key = '' AND {where})"
-        return _measured(request, source, time, request.dimensions, None)
+        return _measured(request, name, f"stored.cube = {cubes[0].number} AND stored.tag_key = '' AND {where}", time)
     tagged, plain = cubes
-    key = "{rows_tag_value:String}"
-    with_key = f"(SELECT * FROM {name} WHERE cube = {tagged.number} AND tag_key = {key} AND {where})"
+    with_key = f"stored.cube = {tagged.number} AND stored.tag_key = {{rows_tag_value:String}} AND {where}"
+    every_call = f"stored.cube = {plain.number} AND stored.tag_key = '' AND {where}"
     without_key = _difference(
         request.dimensions,
-        f"SELECT *, 1 AS sign FROM {name} WHERE cube = {plain.number} AND tag_key = '' AND {where}",
-        f"SELECT *, -1 AS sign FROM {name} WHERE cube = {tagged.number} AND tag_key = {key} AND {where}",
+        f"SELECT *, 1 AS sign FROM {name} AS stored WHERE {every_call}",
+        f"SELECT *, -1 AS sign FROM {name} AS stored WHERE {with_key}",
         time,
     )
     return " UNION ALL ".join(
         (
-            _measured(request, with_key, time, request.dimensions, "CAST(tag_value, 'Nullable(String)')"),
-            _measured(request, without_key, "start", request.dimensions, "CAST(NULL, 'Nullable(String)')"),
+            _measured(request, name, with_key, time, "CAST(stored.tag_value, 'Nullable(String)')"),
+            _measured(request, without_key, "true", "stored.start", "CAST(NULL, 'Nullable(String)')"),
         )
     )
 
@@ -192,37 +191,34 @@ def _stored_rows(
 def _difference(dimensions: Sequence[str], every: str, tagged: str, time: str) -> str:
     """The stored columns of the calls without a tag key: all calls minus those with it."""
     sums = ", ".join(
-        f"toUInt64(sum(sign * toInt64(rows.{name}))) AS {name}"
+        f"toUInt64(sum(stored.sign * toInt64(stored.{name}))) AS {name}"
         for name, (column_type, _) in STORED.items()
         if column_type == "UInt64"
     )
     names = "".join(f", {name}" for name in dimensions)
     empty = "CAST(map(), 'Map(Int16, UInt64)')"
+    latency = (f"sumMap(if(stored.sign = {sign}, stored.latency, {empty}))" for sign in (1, -1))
     return (
-        f"(SELECT {time} AS start{names}, {sums}, sum(sign * rows.total_cost) AS total_cost,"
-        f" mapSubtract(sumMap(if(sign = 1, rows.latency, {empty})), sumMap(if(sign = -1, rows.latency, {empty})))"
-        " AS latency"
-        f" FROM ({every} UNION ALL {tagged}) AS rows GROUP BY start{names} HAVING calls > 0)"
+        f"(SELECT {time} AS start{names}, {sums}, sum(stored.sign * stored.total_cost) AS total_cost,"
+        f" mapSubtract({', '.join(latency)}) AS latency"
+        f" FROM ({every} UNION ALL {tagged}) AS stored GROUP BY start{names} HAVING calls > 0)"
     )
 
 
-def _measured(request: MeasuredRows, source: str, time: str, dimensions: Sequence[str], tag_value: str | None) -> str:
-    columns = {"time": time, **{name: f"stored.{name}" for name in dimensions}}
+def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_value: str | None = None) -> str:
+    columns = {"time": time, **{name: f"stored.{name}" for name in request.dimensions}}
     if tag_value is not None:
-        columns["tag_value"] = tag_value.replace("tag_value,", "stored.tag_value,")
-    columns |= MEASURES
-    selected = ", ".join(f"{sql} AS measured_{name}" for name, sql in columns.items())
-    renamed = ", ".join(f"measured_{name} AS {name}" for name in columns)
-    rows = f"SELECT {renamed} FROM (SELECT {selected} FROM {source} AS stored)"
-    return f"SELECT * FROM ({rows}) WHERE {' AND '.join(request.conditions)}" if request.conditions else rows
+        columns["tag_value"] = tag_value
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **MEASURES}.items())
+    return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
 
 
 def _time(request: MeasuredRows) -> str:
     if request.time_unit == "none":
         return "toDateTime(0, 'UTC')"
     if request.time_unit == "quarter_hour":
-        return "time"
-    return "toDateTime(toStartOfDay(time, {rows_time_zone:String}), 'UTC')"
+        return "stored.time"
+    return "toDateTime(toStartOfDay(stored.time, {rows_time_zone:String}), 'UTC')"
 
 
 def _versions(days: Sequence[_Covered]) -> str:
