@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,13 +66,16 @@ class EmbeddedDatabase:
             self._space = FreeSpace(directory, reserve_bytes)
             self._computing = threading.Lock()
             self._summing = _client(directory, {})
-            self.aggregates = Aggregates(
-                directory.parent / AGGREGATES_FILE,
-                self._summing,
-                computing=self._computing,
-                find_damage=self._finds_damage,
-                is_short=self._space.is_low,
-            )
+            try:
+                self.aggregates = Aggregates(
+                    directory.parent / AGGREGATES_FILE,
+                    self._summing,
+                    computing=self._computing,
+                    find_damage=self._finds_damage,
+                    is_short=self._space.is_low,
+                )
+            except (sqlite3.Error, OSError):
+                raise StoreError from None
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
                 self._writer, self._guarding, schema.EVENTS, exclusive=self._exclusive, is_short=self._space.is_low
@@ -249,9 +253,9 @@ class EmbeddedDatabase:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
 
     def _run_aggregates(self) -> None:
-        rest_s = 0.0
-        while not self._stopping.wait(max(rest_s, _GUARD_INTERVAL_S if rest_s == 0 else 0)):
-            rest_s = (self.aggregates.work() or 0.0) if self._guard.is_attached else 0.0
+        rest_s: float | None = None
+        while not self._stopping.wait(_GUARD_INTERVAL_S if rest_s is None else rest_s):
+            rest_s = self.aggregates.work() if self._guard.is_attached else None
 
     def _run_guard(self) -> None:
         while not self._stopping.wait(_GUARD_INTERVAL_S):

@@ -45,7 +45,7 @@ _DELETE_AFTER_S: Final = 600.0
 MIN_DELETED_ROWS: Final = 100_000
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
-_ERRORS: Final = (ClickHouseError, BrokenTableError, sqlite3.Error, OSError)
+_ERRORS: Final = (ClickHouseError, BrokenTableError, StoreError, sqlite3.Error, OSError)
 Ranges = Mapping[int, tuple[int, int]]
 """Time ranges in milliseconds since 1970, by any key."""
 Progress = Callable[[int, int], None]
@@ -128,13 +128,16 @@ class Aggregates:
         self._changes.uncheck()
 
     def relation(self, request: MeasuredRows, event_rows: EventRows) -> Relation:
-        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`.
-
-        Raises sqlite3.Error if the file of the published days cannot be read.
-        """
+        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`."""
         first = None if request.first_ms is None else _date(request.first_ms)
         end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
-        epoch, published = self._changes.published(request.account_id, first, end)
+        try:
+            epoch, published = self._changes.published(request.account_id, first, end)
+        except (sqlite3.Error, OSError) as error:
+            _log.warning(
+                "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
+            )
+            return event_rows(request)
         return (plan(request, epoch, published, event_rows) if published else None) or event_rows(request)
 
     def has_expired(self, sql: str, error: StoreError) -> bool:
