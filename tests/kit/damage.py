@@ -14,6 +14,7 @@ PART_FILES = (
     "partition.dat",
     "primary.cidx",
     "serialization.json",
+    "skp_idx.packed",
 )
 """Files of a part in the compact format; the name of its marks file depends on the version of the engine."""
 

@@ -82,7 +82,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
                 + ", or choose another --data-dir"
             ) from None
         stack.callback(database.close)
-        writer = BatchWriter(database)
+        writer = BatchWriter(database, before_insert=database.aggregates.before_insert)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)

@@ -1,9 +1,10 @@
-"""`infraprism store`: verifies the stored events and repairs damaged parts, on the data directory of the server."""
+"""`infraprism store`: verifies stored events, repairs damaged parts and computes aggregates, without the server."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -30,7 +31,8 @@ _EXAMPLES: Final = f"""\
 examples:
   infraprism store check
   infraprism store repair
-  infraprism store repair --yes --data-dir /var/lib/infraprism"""
+  infraprism store repair --yes --data-dir /var/lib/infraprism
+  infraprism store rebuild-aggregates"""
 _CHECK: Final = f"""\
 {_NOTE}
 Exit status 1 if data is damaged.
@@ -51,18 +53,32 @@ examples:
   infraprism store repair --delete"""
 
 
+_REBUILD: Final = f"""\
+{_NOTE}
+Deletes the sums by day and by quarter-hour and computes them again from the events. A server does this by itself when
+it finds them missing or damaged. It may be interrupted: the next start of a server continues.
+
+examples:
+  infraprism store rebuild-aggregates
+  infraprism store rebuild-aggregates --data-dir /var/lib/infraprism"""
+
+
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the command to the parser."""
-    parser = new_parser(subparsers, "store", "verify and repair the stored events of a server", _EXAMPLES)
+    parser = new_parser(
+        subparsers, "store", "verify and repair the stored events of a server, compute its aggregates", _EXAMPLES
+    )
     add_data_dir(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     checking = new_parser(actions, "check", "verify every file of the store", _CHECK)
     repairing = new_parser(actions, "repair", "restore the readable rows of damaged parts", _REPAIR)
     repairing.add_argument("--yes", action="store_true", help="repair; without it nothing is changed")
     repairing.add_argument("--delete", action="store_true", help="delete the damaged files of repaired parts")
-    for action, run_action in ((checking, _check), (repairing, _repair)):
+    rebuilding = new_parser(actions, "rebuild-aggregates", "compute all sums again from the events", _REBUILD)
+    for action, run_action in ((checking, _check), (repairing, _repair), (rebuilding, _rebuild)):
         add_data_dir(action, is_nested=True)
-        action.add_argument("--json", action="store_true", help="one line of JSON per damaged part")
+        if action is not rebuilding:
+            action.add_argument("--json", action="store_true", help="one line of JSON per damaged part")
         action.set_defaults(run=run, run_action=run_action)
     return parser
 
@@ -88,7 +104,7 @@ def _opened(directory: Path) -> Iterator[EmbeddedDatabase]:
             from infraprism.backend.store.embedded import EmbeddedDatabase  # noqa: PLC0415
 
             try:
-                with closing(EmbeddedDatabase(directory / "store")) as database:
+                with closing(EmbeddedDatabase(directory / "store", computes_aggregates=False)) as database:
                     yield database
             except StoreError as error:
                 raise Failure(
@@ -168,6 +184,24 @@ def _show(damaged: tuple[DamagedPart, ...], *, as_json: bool) -> None:
         sys.stdout.write((exact_json.dumps(part.as_json()) if as_json else str(part)) + "\n")
 
 
+def _rebuild(args: argparse.Namespace) -> int:
+    with _opened(args.data_dir) as database:
+        try:
+            days = database.aggregates.rebuild(_computed)
+        except (sqlite3.Error, OSError) as error:
+            raise Failure(f"the aggregates cannot be stored ({error}): check the disk") from None
+    sys.stdout.write(f"The aggregates of {days} days were computed from the events.\n")
+    return 0
+
+
 def _progress(done: int, total: int) -> None:
+    _show_progress(done, total, "parts verified")
+
+
+def _computed(done: int, total: int) -> None:
+    _show_progress(done, total, "days computed")
+
+
+def _show_progress(done: int, total: int, what: str) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done} of {total} parts verified" + ("\n" if done == total else ""))
+        sys.stderr.write(f"\r{done} of {total} {what}" + ("\n" if done == total else ""))

@@ -11,6 +11,7 @@ from typing import Final
 
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates import RelationExpiredError
 
 WORKERS: Final = 3
 MAX_QUEUED: Final = 32
@@ -45,7 +46,7 @@ class QueryPool:
                 raise ApiError(503, "store_unavailable", _INCOMPLETE, _RETRY_AFTER_S)
             # In this order: an account waits for the shared threads with as many queries as it may run.
             async with self._of_account[account_id], self._free:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, query)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, _answer, query)
         finally:
             self._queued[account_id] -= 1
             if not self._queued[account_id]:
@@ -59,3 +60,11 @@ class QueryPool:
         while not (await asyncio.wait((ended,), timeout=_CANCEL_INTERVAL_S))[0]:
             with contextlib.suppress(StoreError):
                 await asyncio.to_thread(cancel)
+
+
+def _answer(query: Callable[[], bytes]) -> bytes:
+    """The result of a query. It is planned again if the aggregates were made anew in the meantime."""
+    try:
+        return query()
+    except RelationExpiredError:
+        return query()

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import salvage, schema
+from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
+from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
@@ -52,6 +55,7 @@ LANES: Final = 2
 """Batches that are staged at the same time."""
 _IDENTITIES_AT_ONCE: Final = 2**18
 _GUARD_INTERVAL_S: Final = 1.0
+AGGREGATES_FILE: Final = "aggregates.sqlite"
 _READ_ONLY: Final = "2"
 _READ_SETTINGS: Final = {
     "readonly": _READ_ONLY,
@@ -68,11 +72,11 @@ _log = logging.getLogger(__name__)
 class EmbeddedDatabase:
     """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
-    `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. Raises StoreError if the directory
-    cannot be opened.
+    `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. With `computes_aggregates` the days
+    that changed are computed in the background. Raises StoreError if the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
+    def __init__(self, directory: Path, reserve_bytes: int | None = None, *, computes_aggregates: bool = True) -> None:
         self._directory = directory
         self.derived_directory = directory / "stored_ids"
         self._loaded: list[Callable[[], None]] = []
@@ -83,6 +87,7 @@ class EmbeddedDatabase:
             self._inventory.restore()
         except OSError:
             raise StoreError(BROKEN) from None
+        remove_truncated_definitions(directory)
         schema.keep_old_parts(directory)
         with _engine_errors():
             self._writer = _client(directory, {})
@@ -92,6 +97,18 @@ class EmbeddedDatabase:
             schema.create(self._writer.command)
             self._inventory.read_definitions()
             self._space = FreeSpace(directory, reserve_bytes)
+            self._computing = threading.Lock()
+            self._summing = _client(directory, {})
+            try:
+                self.aggregates = Aggregates(
+                    directory.parent / AGGREGATES_FILE,
+                    self._summing,
+                    computing=self._computing,
+                    find_damage=self._finds_damage,
+                    is_short=self._space.is_low,
+                )
+            except (sqlite3.Error, OSError):
+                raise StoreError from None
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
                 self._writer,
@@ -120,6 +137,8 @@ class EmbeddedDatabase:
             threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True),
             threading.Thread(target=self._run_scrub, name="infraprism-scrub", daemon=True),
         ]
+        if computes_aggregates:
+            self._threads.append(threading.Thread(target=self._run_aggregates, name="infraprism-sums", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -140,6 +159,8 @@ class EmbeddedDatabase:
             if not self._finds_damage(error):
                 raise
             self._insert(inserting, columns, recorded, has_doubles=has_doubles)
+        finally:
+            self.aggregates.after_insert()
         with _engine_errors():
             inserting.clear()
 
@@ -198,13 +219,15 @@ class EmbeddedDatabase:
         self._loaded.append(loaded)
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """See Database. A query that reads a damaged part is repeated once without it."""
+        """See Database. A query that reads a damaged part of the events is repeated once without it."""
         return self._read_repeated(sql, parameters, "JSONEachRow").splitlines()
 
     def _read_repeated(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
         try:
             return self._read(sql, parameters, form)
         except StoreError as error:
+            if self.aggregates.has_expired(sql, error):
+                raise RelationExpiredError(error.code) from None
             if not self._finds_damage(error):
                 raise
             return self._read(sql, parameters, form)
@@ -275,7 +298,8 @@ class EmbeddedDatabase:
             self._idle_readers.get().close()
         for lane in self._lanes:
             lane.close()
-        for client in (self._probing, self._scrubbing, self._guarding):
+        self.aggregates.close()
+        for client in (self._probing, self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
 
@@ -285,7 +309,9 @@ class EmbeddedDatabase:
         with self._writing:
             readers = [self._idle_readers.get() for _ in range(_READERS)]
             try:
-                yield
+                with self._computing:
+                    self.aggregates.check_again()
+                    yield
             finally:
                 if self._guard.is_attached:
                     self._report.refresh()
@@ -315,6 +341,11 @@ class EmbeddedDatabase:
                     self._scrub.run_if_due()
             except (ClickHouseError, StoreError, OSError) as error:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+
+    def _run_aggregates(self) -> None:
+        rest_s: float | None = None
+        while not self._stopping.wait(_GUARD_INTERVAL_S if rest_s is None else rest_s):
+            rest_s = self.aggregates.work() if self._guard.is_attached else None
 
     def _run_guard(self) -> None:
         while not self._stopping.wait(_GUARD_INTERVAL_S):

@@ -35,6 +35,17 @@ that fsync covers a few files instead of several per column. The sources of a me
 verified (part_guard.py). The table is loaded even if many parts are damaged; they are reported.
 """
 
+_INDEXES: Final = {
+    "by_id": "id",
+    "by_session": fields.SESSION_ID.name,
+    "by_entity": fields.ENTITY_ID.name,
+    "by_tag": f"mapValues({fields.TAGS.name})",
+}
+"""Skip indexes of events (Bloom filters): a query for one value skips the granules that do not have it.
+
+A part that is older than an index gets it when it is merged.
+"""
+
 TOTAL_TOKENS: Final = fields.TOTAL_TOKENS
 """Not stored: an alias column of the events table."""
 STORED_FIELDS: Final = tuple(field for field in FIELDS if field is not TOTAL_TOKENS)
@@ -59,8 +70,12 @@ def statement(name: str) -> str:
             f"{TOTAL_TOKENS.name} {column_type(TOTAL_TOKENS)}"
             f" ALIAS {fields.INPUT_TOKENS.name} + {fields.OUTPUT_TOKENS.name}"
         )
-    settings = ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items())
-    return sql.replace(_COLUMNS, ",\n    ".join(columns)).replace(_TABLE_SETTINGS, settings)
+    return with_settings(sql.replace(_COLUMNS, ",\n    ".join(columns)))
+
+
+def with_settings(sql: str) -> str:
+    """The SQL that creates a stored table, with its settings."""
+    return sql.replace(_TABLE_SETTINGS, ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items()))
 
 
 def staged_table(name: str) -> str:
@@ -101,6 +116,9 @@ def create(run: Callable[[str], object]) -> None:
     changed = [f"{name} = {value}" for name, value in _SETTINGS.items() if f"{name} = {value}" not in existing]
     if changed:
         run(f"ALTER TABLE {EVENTS} MODIFY SETTING {', '.join(changed)}")
+    for name, expression in _INDEXES.items():
+        if f"INDEX {name} " not in existing:
+            run(f"ALTER TABLE {EVENTS} ADD INDEX {name} {expression} TYPE bloom_filter(0.01) GRANULARITY 1")
     run(f"CREATE DATABASE IF NOT EXISTS {INGEST} ENGINE = Memory")
 
 

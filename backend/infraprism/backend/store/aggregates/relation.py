@@ -1,0 +1,231 @@
+"""Plans measured rows: from aggregates where the days have them, and from the events for the rest of the period."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, STORED, Cube, Unit, table
+from infraprism.backend.store.aggregates.published import Published
+from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.measured_rows import MeasuredRows, Relation
+
+EventRows = Callable[[MeasuredRows], Relation]
+"""The measured rows of a request from the events alone, one per call."""
+
+_DAY_MS: Final = 86_400_000
+_QUARTER_HOUR_MS: Final = 900_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UTC: Final = frozenset({"UTC", "Etc/UTC"})
+_MAX_RANGES: Final = 64
+"""Of the events. Beyond it the days between them are read from the events as well."""
+
+
+@dataclass(frozen=True)
+class _Covered:
+    """A published day: the unit that answers it, and the covered milliseconds of it."""
+
+    published: Published
+    unit: Unit
+    first_ms: int
+    end_ms: int
+
+
+def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], event_rows: EventRows) -> Relation | None:
+    """The rows of a request, or None if none of them can be read from aggregates."""
+    chosen = _chosen_cubes(request)
+    if not chosen:
+        return None
+    first_ms = -_DAY_MS if request.first_ms is None else request.first_ms
+    covered = [
+        found for item in published if (found := _covered(item, request, chosen, first_ms, request.end_ms)) is not None
+    ]
+    covered, ranges = _limited(covered, request.first_ms, request.end_ms)
+    if not covered:
+        return None
+    parameters: dict[str, Parameter] = {**request.parameters, "rows_account": request.account_id}
+    if request.time_unit == "day":
+        parameters["rows_time_zone"] = request.time_zone
+    if request.tag_key is not None:
+        parameters["rows_tag_value"] = request.tag_key
+    parts = []
+    for unit, cubes in chosen.items():
+        days = [found for found in covered if found.unit == unit]
+        if days:
+            parts.append(_stored_rows(request, unit, cubes, days, epoch))
+    names = ", ".join(_names(request))
+    for rows in _event_parts(request, ranges, event_rows):
+        parts.append(f"SELECT {names} FROM {rows.sql}")
+        parameters |= rows.parameters
+    return Relation(f"({' UNION ALL '.join(parts)})", parameters)
+
+
+def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
+    """By unit: the cubes that have the dimensions. For a tag: the cube by tag, and that of all calls."""
+    if request.event_conditions or request.other_tag_key is not None:
+        return {}
+    is_by_tag = request.tag_key is not None
+    found: dict[Unit, tuple[Cube, ...]] = {}
+    for unit in _units(request):
+        fitting = [cube for cube in CUBES if cube.unit == unit and set(request.dimensions) <= set(cube.dimensions)]
+        tagged = [cube for cube in fitting if cube.is_by_tag]
+        plain = [cube for cube in fitting if not cube.is_by_tag]
+        if plain and (tagged or not is_by_tag):
+            found[unit] = (tagged[0], plain[0]) if is_by_tag else (plain[0],)
+    return found
+
+
+def _units(request: MeasuredRows) -> tuple[Unit, ...]:
+    is_by_utc_day = request.time_unit == "none" or (request.time_unit == "day" and request.time_zone in _UTC)
+    return ("day", "quarter_hour") if is_by_utc_day else ("quarter_hour",)
+
+
+def _covered(
+    item: Published, request: MeasuredRows, chosen: dict[Unit, tuple[Cube, ...]], first_ms: int, end_ms: int | None
+) -> _Covered | None:
+    """What the aggregates of a day answer of a request."""
+    start_ms = _milliseconds(item.day.date)
+    first_ms = max(first_ms, start_ms)
+    end_ms = start_ms + _DAY_MS if end_ms is None else min(end_ms, start_ms + _DAY_MS)
+    is_whole = (first_ms, end_ms) == (start_ms, start_ms + _DAY_MS)
+    for unit, cubes in chosen.items():
+        has_cubes = all(cube.number in item.cubes for cube in cubes)
+        if has_cubes and (request.tag_key is None or request.tag_key not in item.unsummed_keys.get(unit, ())):
+            if unit == "day" and is_whole:
+                return _Covered(item, unit, first_ms, end_ms)
+            first, end = -(-first_ms // _QUARTER_HOUR_MS), end_ms // _QUARTER_HOUR_MS
+            if unit == "quarter_hour" and first < end:
+                return _Covered(item, unit, first * _QUARTER_HOUR_MS, end * _QUARTER_HOUR_MS)
+    return None
+
+
+def _limited(
+    covered: Sequence[_Covered], first_ms: int | None, end_ms: int | None
+) -> tuple[list[_Covered], list[tuple[int | None, int | None]]]:
+    """The covered days, and the ranges of the events that are not covered."""
+    runs: list[list[_Covered]] = []
+    for found in covered:
+        if runs and runs[-1][-1].end_ms == found.first_ms:
+            runs[-1].append(found)
+        else:
+            runs.append([found])
+    if len(runs) > _MAX_RANGES:
+        longest = {id(run) for run in sorted(runs, key=len)[-_MAX_RANGES:]}
+        runs = [run for run in runs if id(run) in longest]
+    ranges: list[tuple[int | None, int | None]] = []
+    start = first_ms
+    for run in runs:
+        if start is None or start < run[0].first_ms:
+            ranges.append((start, run[0].first_ms))
+        start = run[-1].end_ms
+    if end_ms is None or start is None or start < end_ms:
+        ranges.append((start, end_ms))
+    return [found for run in runs for found in run], ranges
+
+
+def _event_parts(
+    request: MeasuredRows, ranges: Sequence[tuple[int | None, int | None]], event_rows: EventRows
+) -> Iterable[Relation]:
+    """The rows of the events in the ranges: one SELECT, limited to the first and the last of them."""
+    if not ranges:
+        return
+    inner = " OR ".join(f"({_in_range(first, end)})" for first, end in ranges)
+    bounded = replace(
+        request,
+        first_ms=ranges[0][0],
+        end_ms=ranges[-1][1],
+        event_conditions=(f"({inner})",) if len(ranges) > 1 else (),
+    )
+    yield event_rows(bounded)
+
+
+def _in_range(first_ms: int | None, end_ms: int | None) -> str:
+    bounds = []
+    if first_ms is not None:
+        bounds.append(f"timestamp >= fromUnixTimestamp64Milli({first_ms}, 'UTC')")
+    if end_ms is not None:
+        bounds.append(f"timestamp < fromUnixTimestamp64Milli({end_ms}, 'UTC')")
+    return " AND ".join(bounds) or "true"
+
+
+def _names(request: MeasuredRows) -> list[str]:
+    tags = ["tag_value"] if request.tag_key is not None else []
+    return ["time", *request.dimensions, *tags, *MEASURES]
+
+
+def _stored_rows(
+    request: MeasuredRows, unit: Unit, cubes: tuple[Cube, ...], days: Sequence[_Covered], epoch: int
+) -> str:
+    """The SELECT of the stored rows of some days."""
+    where = (
+        f"stored.account = {{rows_account:String}} AND stored.day BETWEEN toDate('{days[0].published.day.date}')"
+        f" AND toDate('{days[-1].published.day.date}')"
+        f" AND (toUInt16(stored.day), stored.version) IN ({_versions(days)})"
+    )
+    if unit == "quarter_hour":
+        # Only the first and the last day can be covered in part.
+        where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
+        where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
+    name, time = table(unit, epoch), _time(request)
+    if request.tag_key is None:
+        return _measured(request, name, f"stored.cube = {cubes[0].number} AND stored.tag_key = '' AND {where}", time)
+    tagged, plain = cubes
+    with_key = f"stored.cube = {tagged.number} AND stored.tag_key = {{rows_tag_value:String}} AND {where}"
+    every_call = f"stored.cube = {plain.number} AND stored.tag_key = '' AND {where}"
+    without_key = _difference(
+        request.dimensions,
+        f"SELECT *, 1 AS sign FROM {name} AS stored WHERE {every_call}",
+        f"SELECT *, -1 AS sign FROM {name} AS stored WHERE {with_key}",
+        time,
+    )
+    return " UNION ALL ".join(
+        (
+            _measured(request, name, with_key, time, "CAST(stored.tag_value, 'Nullable(String)')"),
+            _measured(request, without_key, "true", "stored.start", "CAST(NULL, 'Nullable(String)')"),
+        )
+    )
+
+
+def _difference(dimensions: Sequence[str], every: str, tagged: str, time: str) -> str:
+    """The stored columns of the calls without a tag key: all calls minus those with it."""
+    sums = ", ".join(
+        f"toUInt64(sum(stored.sign * toInt64(stored.{name}))) AS {name}"
+        for name, (column_type, _) in STORED.items()
+        if column_type == "UInt64"
+    )
+    names = "".join(f", {name}" for name in dimensions)
+    empty = "CAST(map(), 'Map(Int16, UInt64)')"
+    latency = (f"sumMap(if(stored.sign = {sign}, stored.latency, {empty}))" for sign in (1, -1))
+    return (
+        f"(SELECT {time} AS start{names}, {sums}, sum(stored.sign * stored.total_cost) AS total_cost,"
+        f" mapSubtract({', '.join(latency)}) AS latency"
+        f" FROM ({every} UNION ALL {tagged}) AS stored GROUP BY start{names} HAVING calls > 0)"
+    )
+
+
+def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_value: str | None = None) -> str:
+    columns = {"time": time, **{name: f"stored.{name}" for name in request.dimensions}}
+    if tag_value is not None:
+        columns["tag_value"] = tag_value
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **MEASURES}.items())
+    return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
+
+
+def _time(request: MeasuredRows) -> str:
+    if request.time_unit == "none":
+        return "toDateTime(0, 'UTC')"
+    if request.time_unit == "quarter_hour":
+        return "stored.time"
+    return "toDateTime(toStartOfDay(stored.time, {rows_time_zone:String}), 'UTC')"
+
+
+def _versions(days: Sequence[_Covered]) -> str:
+    return ", ".join(
+        f"({(found.published.day.date - _EPOCH.date()).days}, {found.published.version})" for found in days
+    )
+
+
+def _milliseconds(day: date) -> int:
+    return (day - _EPOCH.date()) // timedelta(milliseconds=1)

@@ -1,0 +1,200 @@
+"""The tables of aggregates in the engine: computes days, verifies what was written, deletes what is not read."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+
+from infraprism.backend.store import schema
+from infraprism.backend.store.aggregates import computation
+from infraprism.backend.store.aggregates.computation import DAY, SETTINGS
+from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, Cube, Unit, create_table, is_table, table
+from infraprism.backend.store.aggregates.published import Day, Published
+from infraprism.backend.store.parts import active_parts, is_intact, rows_of
+from infraprism.backend.store.quoting import literal
+
+ROWS_SHARE: Final = 0.2
+"""A cube is stored for a day if it has at most this many rows per call. Otherwise it would not save work."""
+_DEFINITION_END: Final = b"index_granularity = 8192"
+MIN_KEY_ROWS: Final = 200
+"""The rows of a tag key that are always stored."""
+_TUPLES: Final = 500
+_EVERY_CALL: Final = {"day": 1, "quarter_hour": 5}
+"""The numbers of cubes in which each call counts once."""
+
+
+class BrokenTableError(Exception):
+    """The disk did not store what was inserted, or the tables do not have it."""
+
+
+class Tables:
+    """The tables of one epoch, used through one client. Methods raise ClickHouseError."""
+
+    def __init__(self, client: Client, rows_share: float = ROWS_SHARE) -> None:
+        self._client = client
+        self._rows_share = rows_share
+
+    def open(self, epoch: int) -> None:
+        """Create the tables of an epoch that are missing, and drop those of others."""
+        current = {table(unit, epoch) for unit in UNITS}
+        for found in self._client.raw_query("SHOW TABLES", fmt="TSV").decode().split():
+            if is_table(found) and found not in current:
+                self._client.command(f"DROP TABLE {found} SYNC")
+        for unit in UNITS:
+            self._client.command(create_table(unit, epoch))
+
+    def event_counts(self, days: computation.Days | None = None) -> dict[Day, int]:
+        """The number of events by account and day."""
+        where = "true" if days is None else computation.condition(days)
+        found = rows_of(
+            self._client,
+            f"SELECT account, toString({DAY}) AS day, toInt64(count()) AS calls FROM {schema.EVENTS} WHERE {where}"
+            f" GROUP BY account, day SETTINGS {SETTINGS}",
+        )
+        return {Day(row["account"], date.fromisoformat(row["day"])): int(row["calls"]) for row in found}
+
+    def row_counts(self, epoch: int, unit: Unit, version: int | None = None) -> dict[tuple[Day, int], tuple[int, int]]:
+        """The stored rows, and the calls in them, by day and version."""
+        found = rows_of(
+            self._client,
+            f"SELECT account, toString(day) AS day, version, count() AS rows, sumIf(calls, cube = {_EVERY_CALL[unit]})"
+            f" AS calls FROM {table(unit, epoch)} WHERE {'true' if version is None else f'version = {version}'}"
+            f" GROUP BY ALL SETTINGS {SETTINGS}",
+        )
+        return {
+            (Day(row["account"], date.fromisoformat(row["day"])), int(row["version"])): (
+                int(row["rows"]),
+                int(row["calls"]),
+            )
+            for row in found
+        }
+
+    def compute(self, days: Sequence[Day], epoch: int, version: int, *, complete: bool = False) -> Iterator[Published]:
+        """Compute days of one account, without publishing them. With `complete` every cube of days is stored.
+
+        Raises BrokenTableError.
+        """
+        stored, unsummed, calls = self._selected(days, complete=complete)
+        for cubes, found in _grouped(stored):
+            keys = {
+                day.date: unsummed[day][cubes[0].unit]
+                for day in found
+                if cubes[0].is_by_tag and unsummed[day][cubes[0].unit]
+            }
+            self._client.command(computation.insert(cubes, by_account(found), version, epoch, keys))
+        self._verify_inserted(epoch)
+        counts = {unit: self.row_counts(epoch, unit, version) for unit in UNITS}
+        for day, numbers in stored.items():
+            rows = {unit: counts[unit].get((day, version), (0, 0)) for unit in UNITS}
+            for unit, (_, counted) in rows.items():
+                if _EVERY_CALL[unit] in numbers and counted != calls[day]:
+                    # Events that arrived in the meantime make a difference too. The day is computed again.
+                    break
+            else:
+                yield Published(
+                    day,
+                    version,
+                    numbers,
+                    calls[day],
+                    {unit: number for unit, (number, _) in rows.items()},
+                    {unit: tuple(keys) for unit, keys in unsummed[day].items() if keys},
+                )
+
+    def delete(self, rows: Iterable[tuple[Day, int]], epoch: int) -> None:
+        """Delete the rows of some versions of days."""
+        tuples = iter(f"({literal(day.account)}, toDate('{day.date}'), {version})" for day, version in rows)
+        while chunk := list(itertools.islice(tuples, _TUPLES)):
+            for unit in UNITS:
+                self._client.command(
+                    f"ALTER TABLE {table(unit, epoch)} DELETE WHERE (account, day, version) IN ({', '.join(chunk)})"
+                    " SETTINGS mutations_sync = 1"
+                )
+
+    def are_intact(self, epoch: int) -> bool:
+        """Whether all parts are as they were written."""
+        for unit in UNITS:
+            name = table(unit, epoch)
+            if not all(is_intact(self._client, name, part) for part in active_parts(self._client, name)):
+                return False
+        return True
+
+    def stop_merges(self, epoch: int, *, stop: bool) -> None:
+        """Stop or start the merges."""
+        for unit in UNITS:
+            self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {table(unit, epoch)}")
+
+    def _selected(
+        self, days: Sequence[Day], *, complete: bool
+    ) -> tuple[dict[Day, frozenset[int]], dict[Day, dict[Unit, list[str]]], dict[Day, int]]:
+        """By day: the cubes that are stored, the tag keys that are not, and the number of events."""
+        stored: dict[Day, set[int]] = {day: set() for day in days}
+        unsummed: dict[Day, dict[Unit, list[str]]] = {day: {unit: [] for unit in UNITS} for day in days}
+        calls = dict.fromkeys(days, 0)
+        of_account = by_account(days)
+        for is_by_tag in (False, True):
+            cubes = [cube for cube in CUBES if cube.is_by_tag == is_by_tag]
+            for row in rows_of(self._client, computation.sizes(cubes, of_account)):
+                day = Day(row["account"], date.fromisoformat(row["day"]))
+                if not is_by_tag:
+                    calls[day] = int(row["calls"])
+                for cube in cubes:
+                    limit = max(MIN_KEY_ROWS * is_by_tag, int(row["calls"]) * self._rows_share)
+                    is_kept = (complete and cube.unit == "day") or int(row[f"cube_{cube.number}"]) <= limit
+                    if is_by_tag and not is_kept:
+                        unsummed[day][cube.unit].append(row["tag_key"])
+                    elif not is_by_tag and is_kept:
+                        stored[day].add(cube.number)
+        # A key that no call of the day has is in the cubes by tag as well: with no calls.
+        for cube in CUBES:
+            if cube.is_by_tag:
+                for found in stored.values():
+                    found.add(cube.number)
+        return {day: frozenset(found) for day, found in stored.items()}, unsummed, calls
+
+    def _verify_inserted(self, epoch: int) -> None:
+        """Verify the parts that were inserted. Raises BrokenTableError; the damaged ones are dropped."""
+        is_broken = False
+        for unit in UNITS:
+            name = table(unit, epoch)
+            for part in active_parts(self._client, name, "level = 0"):
+                if not is_intact(self._client, name, part):
+                    is_broken = True
+                    self._client.command(f"ALTER TABLE {name} DROP PART {literal(part.name)}")
+        if is_broken:
+            raise BrokenTableError
+
+
+def _grouped(stored: Mapping[Day, frozenset[int]]) -> Iterator[tuple[list[Cube], list[Day]]]:
+    """The cubes that one statement computes, with their days."""
+    for unit, is_by_tag in itertools.product(UNITS, (False, True)):
+        cubes = [cube for cube in CUBES if cube.unit == unit and cube.is_by_tag == is_by_tag]
+        days_of: dict[frozenset[int], list[Day]] = defaultdict(list)
+        for day, numbers in stored.items():
+            days_of[numbers & {cube.number for cube in cubes}].append(day)
+        for numbers, days in days_of.items():
+            if numbers:
+                yield [cube for cube in cubes if cube.number in numbers], days
+
+
+def by_account(days: Iterable[Day]) -> dict[str, list[date]]:
+    """Days by account."""
+    found: dict[str, list[date]] = defaultdict(list)
+    for day in days:
+        found[day.account].append(day.date)
+    return dict(found)
+
+
+def remove_truncated_definitions(directory: Path) -> None:
+    """Remove definitions of these tables that are incomplete, before the engine opens the directory.
+
+    A full disk can truncate them, and the engine could not start. What they define is computed again.
+    """
+    for definition in (directory / "metadata" / "default").glob("sums_by_*.sql"):
+        if not definition.read_bytes().rstrip().endswith(_DEFINITION_END):
+            definition.unlink()

@@ -1,0 +1,223 @@
+"""Time of analytics queries and of event pages over 90 days, from aggregates and indexes and without them.
+
+    python benchmarks/queries.py [--events 10 100] [--runs 20] [--store DIR]
+
+For each number of events (in millions), generates a store with one large account and 2 million events of 200 others,
+computes the aggregates, and prints the CPU time and the disk space that they need. Then each query is measured: `new`
+reads aggregates where the days have them, `events` reads every event; both are the same SQL over measured rows, in
+turns in one run, and their results are compared. Of the event pages, `events` is without skip indexes. The query
+condition cache is off: it makes the second run of the same query fast.
+
+`--store` keeps the generated stores in a directory and uses those that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import query_events
+
+from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.embedded import EmbeddedDatabase
+from infraprism.backend.store.measured_rows import MeasuredRows, Relation
+
+ACCOUNT = "acc_large"
+_DAY_MS = 86_400_000
+_SUMS = (
+    "sum(calls) AS calls, sum(failed_calls) AS failed_calls, sum(unpriced_calls) AS unpriced_calls, sum(total_cost) AS"
+    " total_cost, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(latency_ms) AS latency_ms"
+)
+_LATENCY = "sum(calls) AS calls, mapSort(mapFilter((bucket, number) -> number > 0, sumMap(latency))) AS latency"
+_UNCACHED = "use_query_condition_cache = 0"
+
+
+class Measured:
+    """One store, opened."""
+
+    def __init__(self, directory: Path, millions: float, runs: int) -> None:
+        self.directory = directory
+        self.runs = runs
+        is_new = not (directory / "store").exists()
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "store").mkdir(exist_ok=True)
+        self.database = EmbeddedDatabase(directory / "store", computes_aggregates=False)
+        self.end_ms = query_events.now_ms()
+        if is_new:
+            client = clickhouse_connect.get_client(interface="chdb", path=str(directory / "store"))
+            query_events.generate(client.command, ACCOUNT, int(millions * 1e6), 2_000_000, self.end_ms)
+            client.command("OPTIMIZE TABLE events FINAL")
+            client.close()
+        (row,) = self.read("SELECT toUnixTimestamp64Milli(max(timestamp)) AS last FROM events", {})
+        self.end_ms = json.loads(row)["last"] + 1
+
+    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """The rows of a query."""
+        return self.database.read(sql, parameters)
+
+    def compute(self) -> None:
+        """Compute the aggregates, and print what they cost."""
+        started_s, started_cpu_s = time.perf_counter(), _cpu_s()
+        self.database.aggregates.compute_all()
+        elapsed_s, cpu_s = time.perf_counter() - started_s, _cpu_s() - started_cpu_s
+        rows = [
+            json.loads(row)
+            for row in self.read(
+                "SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts WHERE active"
+                " AND database = currentDatabase() GROUP BY table ORDER BY table",
+                {},
+            )
+        ]
+        events = next(row for row in rows if row["table"] == "events")
+        for row in rows:
+            print(f"{row['table']:40} {row['rows']:>12,} rows {row['bytes'] / 1e6:8.1f} MB", flush=True)
+        print(
+            f"computed in {elapsed_s:.0f} s, {cpu_s / events['rows'] * 1e6:.2f} us of CPU per event,"
+            f" {sum(row['bytes'] for row in rows if row is not events) / events['rows']:.1f} bytes per event",
+            flush=True,
+        )
+
+    def compare(self, name: str, request: MeasuredRows, sums: str = _SUMS) -> None:
+        """Measure one query over measured rows."""
+        keys = ", ".join((*(["time"] if request.time_unit != "none" else []), *request.dimensions))
+        if request.tag_key is not None:
+            keys = ", ".join(filter(None, (keys, "tag_value")))
+
+        def run(rows: Callable[[], Relation]) -> list[bytes]:
+            relation = rows()
+            grouped = f" GROUP BY {keys} ORDER BY {keys}" if keys else ""
+            selected = f"{keys}, {sums}" if keys else sums
+            return self.read(
+                f"SELECT {selected} FROM {relation.sql}{grouped} SETTINGS {_UNCACHED}", relation.parameters
+            )
+
+        aggregates = self.database.aggregates
+        self._print(
+            name,
+            lambda: run(lambda: aggregates.relation(request, measured_rows)),
+            lambda: run(lambda: measured_rows(request)),
+        )
+
+    def compare_page(self, name: str, where: str) -> None:
+        """Measure a first page of events, and the number of all events with these filters."""
+
+        def run(settings: str) -> list[bytes]:
+            condition = f"account = '{ACCOUNT}' AND {where}"
+            page = f"SELECT * FROM events WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT 101"
+            return [
+                *self.read(f"SELECT count() AS number FROM events WHERE {condition} SETTINGS {settings}", {}),
+                *self.read(f"{page} SETTINGS {settings}", {}),
+            ]
+
+        self._print(name, lambda: run(_UNCACHED), lambda: run(f"{_UNCACHED}, use_skip_indexes = 0"))
+
+    def _print(self, name: str, new: Callable[[], list[bytes]], old: Callable[[], list[bytes]]) -> None:
+        times: dict[str, list[float]] = {"new": [], "old": []}
+        cpu: dict[str, float] = {"new": 0.0, "old": 0.0}
+        runs = {"new": self.runs, "old": max(2, self.runs // 5)}
+        results: dict[str, Any] = {}
+        for number in range(self.runs):
+            for side, query in (("new", new), ("old", old)):
+                if number < runs[side]:
+                    started_s, started_cpu_s = time.perf_counter(), _cpu_s()
+                    results[side] = query()
+                    times[side].append((time.perf_counter() - started_s) * 1000)
+                    cpu[side] += (_cpu_s() - started_cpu_s) * 1000 / runs[side]
+        equal = "" if results["new"] == results["old"] else "   THE RESULTS DIFFER"
+        print(
+            f"{name:44} {_share(times['new'], 0.5):8.1f} {_share(times['new'], 0.95):8.1f} {cpu['new']:8.1f}"
+            f" {_share(times['old'], 0.5):10.1f} {cpu['old']:8.1f}   {len(results['new'])} rows{equal}",
+            flush=True,
+        )
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _share(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
+
+
+def _measure(measured: Measured) -> None:
+    print(f"{'':44} {'new p50':>8} {'p95':>8} {'CPU':>8} {'events p50':>10} {'CPU':>8}   ms")
+    end_ms = -(-measured.end_ms // _DAY_MS) * _DAY_MS
+    whole = MeasuredRows(ACCOUNT, end_ms - 90 * _DAY_MS, end_ms)
+    entity = ("entity_type", "entity_id")
+    one = {"wanted": "entity-7"}
+    requests = {
+        "total": whole,
+        "by day": replace(whole, time_unit="day"),
+        "by day, Europe/Berlin": replace(whole, time_unit="day", time_zone="Europe/Berlin"),
+        "by model": replace(whole, dimensions=("model",)),
+        "by model and day": replace(whole, dimensions=("model",), time_unit="day"),
+        "by provider, operation, cost status": replace(whole, dimensions=("provider", "operation", "cost_status")),
+        "by error type and model": replace(whole, dimensions=("error_type", "model")),
+        "by entity": replace(whole, dimensions=entity),
+        "by entity and day": replace(whole, dimensions=entity, time_unit="day"),
+        "by entity and day, Asia/Kolkata": replace(whole, dimensions=entity, time_unit="day", time_zone="Asia/Kolkata"),
+        "by entity and model": replace(whole, dimensions=(*entity, "model")),
+        "one entity, by model and day": replace(
+            whole,
+            dimensions=("entity_id", "model"),
+            time_unit="day",
+            conditions=("entity_id = {wanted:String}",),
+            parameters=one,
+        ),
+        "by tag of 20 values": replace(whole, tag_key="feature"),
+        "by tag of 1,000 values": replace(whole, tag_key="release"),
+        "two days by quarter-hour and model": replace(
+            whole, first_ms=end_ms - 2 * _DAY_MS, dimensions=("model",), time_unit="quarter_hour"
+        ),
+    }
+    for name, request in requests.items():
+        measured.compare(name, request)
+    for name in ("by model", "by entity", "by tag of 20 values"):
+        measured.compare(f"latency {name}", requests[name], _LATENCY)
+    (row,) = measured.read(
+        "SELECT session_id, tags['release'] AS release FROM events WHERE account = {account:String} LIMIT 1",
+        {"account": ACCOUNT},
+    )
+    session = json.loads(row)["session_id"]
+    for name, where in {
+        "first page of all events": "true",
+        "first page of a session": f"session_id = '{session}'",
+        "first page of a tag that no event has": "mapContains(tags, 'feature') AND tags['feature'] = 'none'",
+        "first page of a tag": "mapContains(tags, 'feature') AND tags['feature'] = 'feature-3'",
+        "first page of an entity": "entity_type = 'team' AND entity_id = 'entity-7'",
+        "first page of an entity without events": "entity_type = 'team' AND entity_id = 'none'",
+        "first page of a model, failed": "model = 'gpt-4o' AND NOT success",
+    }.items():
+        measured.compare_page(name, where)
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=float, nargs="+", default=[10.0], help="millions of events")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--store", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        for millions in args.events:
+            print(f"\n{millions:g} million events, load {os.getloadavg()[0]:.1f}", flush=True)
+            measured = Measured((args.store or Path(temporary)) / f"{millions:g}m", millions, args.runs)
+            measured.compute()
+            _measure(measured)
+            measured.database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
