@@ -9,11 +9,13 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.connections import Connections, protocol
@@ -107,7 +109,9 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        await listeners.start_http(Services(accounts, database, receiver, queries, health, settings.limits), listening)
+        measured = partial(database.aggregates.relation, event_rows=measured_rows)
+        services = Services(accounts, database, receiver, queries, health, settings.limits, measured)
+        await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 
