@@ -6,14 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-import sqlite3
 import sys
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, AccountsUnavailableError
 from infraprism.backend.first_key import FirstKey
 from infraprism.backend.preflight import (
     DataDirectory,
@@ -63,18 +62,18 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     try:
         from infraprism.backend.serving import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'") from None
+        raise _missing_package(error) from None
     first_key = FirstKey(settings.data_dir, key)
     try:
         first_key.prepare(accounts)
-    except (sqlite3.Error, OSError) as error:
+    except (AccountsUnavailableError, OSError) as error:
         raise _damaged_accounts(settings.data_dir, error) from None
     async with serve(settings, accounts, listening) as serving:
         data_directory.keep()
         data_directory.tighten()
         try:
             first_key.commit(accounts)
-        except (sqlite3.Error, OSError) as error:
+        except (AccountsUnavailableError, OSError) as error:
             raise _damaged_accounts(settings.data_dir, error) from None
         if first_key.to_show:
             _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key.to_show}")
@@ -106,8 +105,14 @@ def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
 def _accounts(data_dir: Path) -> Accounts:
     try:
         return Accounts(data_dir / ACCOUNTS_FILE)
-    except (sqlite3.Error, OSError) as error:
+    except ModuleNotFoundError as error:
+        raise _missing_package(error) from None
+    except (AccountsUnavailableError, OSError) as error:
         raise _damaged_accounts(data_dir, error) from None
+
+
+def _missing_package(error: ModuleNotFoundError) -> StartupError:
+    return StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'")
 
 
 def _damaged_accounts(data_dir: Path, error: Exception) -> StartupError:

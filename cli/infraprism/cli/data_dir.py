@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts
+from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts, AccountsUnavailableError
 from infraprism.cli.failure import Failure
 
 
@@ -59,7 +58,9 @@ def open_accounts(directory: Path) -> Iterator[Accounts]:
     try:
         with closing(Accounts(file)) as accounts:
             yield accounts
-    except (sqlite3.Error, OSError) as error:
+    except ModuleNotFoundError as error:
+        raise Failure(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'") from None
+    except (AccountsUnavailableError, OSError) as error:
         raise Failure(f"{file} cannot be used ({error}): check --data-dir") from None
 
 
