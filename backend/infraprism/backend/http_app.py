@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -17,6 +17,7 @@ from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
 
+FROM_NODE_PATH: Final = "/internal/v1/events"
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
@@ -25,7 +26,10 @@ Caller = Annotated[Account, Depends(authenticated_account)]
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `queries` runs blocking queries."""
+    """The dependencies of the application. `queries` runs blocking queries.
+
+    `from_node` handles a request of another node of the cluster.
+    """
 
     accounts: Accounts
     database: Database
@@ -33,6 +37,7 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    from_node: Callable[[Request], Awaitable[Response]] | None = None
 
 
 def application(services: Services) -> FastAPI:
@@ -44,6 +49,8 @@ def application(services: Services) -> FastAPI:
     health.install(app, services.health)
     _add_otlp_routes(app, services)
     _add_rest_routes(app, services)
+    if services.from_node is not None:
+        app.add_route(FROM_NODE_PATH, services.from_node, methods=["POST"], include_in_schema=False)
     return app
 
 

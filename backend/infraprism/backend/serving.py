@@ -16,6 +16,8 @@ import uvicorn
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.cluster import node
+from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
@@ -66,15 +68,11 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     async with AsyncExitStack() as stack:
-        try:
-            database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
-        except StoreError as error:
-            raise StartupError(
-                f"the database in {settings.data_dir} cannot be opened (engine code {error.code}):"
-                " check the disk, or choose another --data-dir"
-            ) from None
-        stack.callback(database.close)
-        writer = BatchWriter(database)
+        database: EmbeddedDatabase | ClusterDatabase
+        if settings.store is None:
+            database, writer = _embedded(settings, stack)
+        else:
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -92,10 +90,26 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        await listeners.start_http(Services(accounts, database, receiver, queries, health, settings.limits), listening)
+        await listeners.start_http(
+            Services(accounts, database, receiver, queries, health, settings.limits, node.receiver_of(writer)),
+            listening,
+        )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
         yield Serving(addresses, writer.ended)
+
+
+def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+    """The store in the data directory, and its writer. Raises StartupError."""
+    try:
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+    except StoreError as error:
+        raise StartupError(
+            f"the database in {settings.data_dir} cannot be opened (engine code {error.code}):"
+            " check the disk, or choose another --data-dir"
+        ) from None
+    stack.callback(database.close)
+    return database, BatchWriter(database)
 
 
 class _Listeners:
