@@ -86,10 +86,10 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.is_set() or self._unacknowledged:
-            if not self._stopped.is_set():
+            if not self._stopped.is_set() and len(self._unacknowledged) < BATCH:
                 self._unacknowledged += [self._new_event() for _ in range(BATCH)]
             resent = self._random.sample(self.acknowledged, min(5, len(self.acknowledged)))
-            batch = [*self._unacknowledged[: self._random.randint(1, 3 * BATCH)], *resent]
+            batch = [*self._unacknowledged[: self._random.randint(1, 2 * BATCH)], *resent]
             self._random.shuffle(batch)
             with self._cluster.lock:
                 node = self._random.choice(self._cluster.nodes)

@@ -111,7 +111,8 @@ def _accounts(settings: Settings) -> Accounts:
 
 
 def _missing_package(error: ModuleNotFoundError) -> StartupError:
-    return StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'")
+    extra = "server,cluster" if error.name == "psycopg" else "server"
+    return StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[{extra}]'")
 
 
 def _damaged_accounts(settings: Settings, error: Exception) -> StartupError:

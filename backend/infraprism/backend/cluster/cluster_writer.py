@@ -28,7 +28,8 @@ _USAGE_DETAIL: Final = "x-infraprism-usage-detail"
 _MAX_BODY_BYTES: Final = 64 * 2**20
 """A request of at most 16 MiB, with its resources and scopes repeated for each shard."""
 _REQUESTS_AT_ONCE: Final = 32
-_TIMEOUT: Final = urllib3.Timeout(connect=3, read=90)
+_TIMEOUT: Final = urllib3.Timeout(connect=3, read=10)
+"""As long as exporters wait for an answer by default."""
 
 
 class ClusterWriter(BatchWriter):

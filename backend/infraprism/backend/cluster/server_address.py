@@ -75,11 +75,3 @@ def _host(text: str, port: int) -> tuple[str, int]:
     if not parts.hostname or parts.path or "@" in parts.netloc:
         raise AddressError("a host of the address is empty")
     return parts.hostname, number
-
-
-def without_password(url: str) -> str:
-    """A URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    user, _, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{at}{host}"
