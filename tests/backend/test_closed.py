@@ -187,11 +187,11 @@ def test_the_stored_columns_are_the_fields_of_the_field_table(tmp_path: Path) ->
     for row in json.loads(output):
         tables[row["table"]][row["name"]] = row["type"]
     identity = {"account": "LowCardinality(String)", "id": "FixedString(16)", "timestamp": "DateTime64(3, 'UTC')"}
-    events, inbox = tables["events"], tables["inbox"]
+    events, staged = tables["events"], tables["staged_0"]
     assert set(events) == {*identity, *BY_NAME}
     assert events.pop("total_tokens") == "Nullable(UInt64)"
     assert events == {**identity, **STORED_COLUMNS}
-    assert inbox == {"request": "UInt64", "reason": "LowCardinality(String)", **events}
+    assert staged == {"request": "UInt64", "reason": "LowCardinality(String)", **events}
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field.kind == "int"], ids=lambda field: field.name)

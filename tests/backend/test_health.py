@@ -23,9 +23,9 @@ _SERVER_WITH_A_FATAL_ERROR = """
 import sys
 from pathlib import Path
 from infraprism.backend.store import StoreError, embedded
-def insert(*arguments):
+def insert(*_, **__):
     raise StoreError(236)
-embedded.EmbeddedDatabase.insert = insert
+embedded.EmbeddedDatabase.insert_staged = insert
 from infraprism.backend.server import Settings, run
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))
 """

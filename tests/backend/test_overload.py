@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from tests.kit.backend import Answer, Backend, request, span
 from tests.kit.events import event, events
 
-from infraprism.backend.store import embedded
+from infraprism.backend.store import lanes
 from infraprism.schema import Event
 
 NewEvent = Callable[..., Event]
@@ -94,12 +94,12 @@ def test_a_request_that_the_engine_cannot_parse_does_not_affect_others(
 def test_a_batch_is_passed_to_the_engine_on_platforms_without_memfd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create")
     pieces = [b"x" * 100_000, b"\n", b"y" * 200_000]
-    with embedded.pieces_as_file(pieces) as path:
+    with lanes.pieces_as_file(pieces) as path:
         assert Path(path).read_bytes() == b"".join(pieces)
 
 
 def test_an_engine_that_stops_reading_a_pipe_does_not_block_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create")
     # More than a pipe buffers, so that the writing thread waits for a reader.
-    with embedded.pieces_as_file([b"x" * 300_000]) as path, Path(path).open("rb", buffering=0) as reader:
+    with lanes.pieces_as_file([b"x" * 300_000]) as path, Path(path).open("rb", buffering=0) as reader:
         assert reader.read(1) == b"x"

@@ -1,21 +1,19 @@
-"""Writes the events of many requests with one SQL statement. A request completes when that statement has returned."""
+"""Stores the events of many requests in one batch. A request completes when its batch is stored."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from infraprism.backend.ingest import duplicate_window, statement
+from infraprism.backend.ingest import statement
 from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
-from infraprism.backend.ingest.entry import framed
+from infraprism.backend.ingest.event_inserter import BatchRequest, BeforeInsert, EventInserter, pieces
 from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import (
@@ -28,12 +26,14 @@ from infraprism.backend.ingest.rejections import (
 )
 from infraprism.backend.store import Database, StoreError
 from infraprism.backend.store.database import ENGINE_ABORTED
-from infraprism.backend.store.schema import REJECTED
-from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
 _LINGER_S: Final = 0.1
 """How long a request waits for others, which share the fixed cost of a statement."""
-_BATCH_BYTES: Final = 48 * 2**20
+_BATCH_BYTES: Final = 32 * 2**20
+_CONCURRENT_BYTES: Final = 8 * 2**20
+"""From this size on, waiting requests are stored while another batch is being stored."""
+_SHARED_BYTES: Final = 24 * 2**20
+"""From this size on, waiting requests are divided between the lanes that are idle."""
 _NORMALIZED_S: Final = 600.0
 """How long the requests of an account are encoded anew after one that the engine could not parse."""
 RejectedSpans = Mapping[str, int]
@@ -54,24 +54,35 @@ class _Waiting:
     def size(self) -> int:
         return len(self.spans.body)
 
+    @property
+    def request(self) -> BatchRequest:
+        return BatchRequest(self.account_id, self.usage_detail, self.spans)
+
 
 class BatchWriter:
     """The only writer of the store.
 
-    Statements run one at a time: of two concurrent statements with the same event, neither would see it in the table.
+    It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
+    one at a time, before the events of a batch can be read.
     """
 
-    def __init__(self, database: Database, clock_ms: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock_ms: Callable[[], int] = now_ms,
+        before_insert: BeforeInsert = lambda _: None,
+    ) -> None:
         self._database = database
+        self._inserter = EventInserter(database, before_insert)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
         self._arrived = asyncio.Event()
-        self._writing: list[_Waiting] = []
+        self._collecting = asyncio.Lock()
+        self._writing: list[list[_Waiting]] = [[] for _ in range(database.lanes)]
         self._closing = False
-        self._requests = itertools.count(1)
         self._normalized_until_s: dict[str, float] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-writer")
+        self._threads = ThreadPoolExecutor(database.lanes, thread_name_prefix="infraprism-writer")
         self._task = asyncio.create_task(self._run())
 
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
@@ -117,28 +128,44 @@ class BatchWriter:
         self._closing = True
         self._arrived.set()
         await asyncio.wait({self._task})
-        self._thread.shutdown()
+        await asyncio.to_thread(self._inserter.close)
+        self._threads.shutdown()
 
     async def _run(self) -> None:
         try:
-            await self._write_batches()
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+            async with asyncio.TaskGroup() as tasks:
+                for lane in range(self._database.lanes):
+                    tasks.create_task(self._write_batches(lane))
         except Exception as error:  # noqa: BLE001  # the process ends; no request may wait for ever
+            if isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             _log.error("the writer of events has stopped: %s", type(error).__name__)  # one line
         finally:
             self._closing = True
-            for waiting in (*self._writing, *self._waiting.take(self._waiting.size)):
+            for waiting in (*itertools.chain(*self._writing), *self._waiting.take(self._waiting.size)):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(STORE_FAILED)
 
-    async def _write_batches(self) -> None:
+    async def _write_batches(self, lane: int) -> None:
+        """Store batches in a lane, until the writer is closed and no request waits."""
         loop = asyncio.get_running_loop()
-        while await self._has_batch():
-            batch = self._writing = self._waiting.take(_BATCH_BYTES)
-            self._waiting_since_s = time.monotonic()
-            outcomes = await loop.run_in_executor(self._thread, self._write_batch, batch)
+        while batch := await self._next_batch():
+            self._writing[lane] = batch
+            outcomes = await loop.run_in_executor(self._threads, self._write_batch, lane, batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
+            self._writing[lane] = []
+
+    async def _next_batch(self) -> list[_Waiting]:
+        async with self._collecting:
+            if not await self._has_batch():
+                return []
+            most = _BATCH_BYTES
+            if self._waiting.size >= _SHARED_BYTES:
+                most = min(most, -(-self._waiting.size // self._writing.count([])))
+            return self._waiting.take(most)
 
     async def _has_batch(self) -> bool:
         while not self._waiting:
@@ -146,31 +173,40 @@ class BatchWriter:
                 return False
             self._arrived.clear()
             await self._arrived.wait()
-        while not self._closing and (remaining_s := self._waiting_since_s + _LINGER_S - time.monotonic()) > 0:
-            if self._waiting.size >= _BATCH_BYTES:
+        while not self._closing and self._waiting.size < _BATCH_BYTES:
+            remaining_s = self._waiting_since_s + _LINGER_S - time.monotonic()
+            # A second batch at the same time is worth its fixed cost if it is large.
+            is_busy = any(self._writing) and self._waiting.size < _CONCURRENT_BYTES
+            if remaining_s <= 0 and not is_busy:
                 break
-            await asyncio.sleep(min(remaining_s, 0.01))
+            await asyncio.sleep(0.01 if is_busy else min(remaining_s, 0.01))
         return True
 
-    def _write_batch(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+    def _load(self) -> None:
+        try:
+            self._inserter.load()
+        except (StoreError, OSError) as error:  # each batch tries again
+            _log.warning("the index of stored ids could not be opened: %s", error)
+
+    def _write_batch(self, lane: int, batch: Sequence[_Waiting]) -> list[Outcome]:
         """Write a batch. Only a request that the engine cannot parse is final; every other failure may be retried."""
         try:
-            return list(self._write(batch))
+            return list(self._inserter.store(lane, [waiting.request for waiting in batch]))
         except StoreError as error:
             if error.code == ENGINE_ABORTED:
                 raise  # no later statement can succeed: the process ends
             cause = f"engine code {error.code}"
         except Exception as error:  # noqa: BLE001  # the writer must survive every batch, and every request must complete
             cause = type(error).__name__
-        if self._can_parse(batch):
+        if self._can_parse(lane, batch):
             _log.warning("a batch of %d requests could not be stored: %s", len(batch), cause)
             return [STORE_FAILED] * len(batch)
         unreadable = self._normalize(batch)
         readable = [waiting for waiting in batch if waiting not in unreadable]
-        if not unreadable and not self._can_parse(readable):
-            unreadable = self._unparsable(readable)
+        if not unreadable and not self._can_parse(lane, readable):
+            unreadable = self._unparsable(lane, readable)
             readable = [waiting for waiting in batch if waiting not in unreadable]
-        outcomes = iter(self._write_batch(readable) if readable else ())
+        outcomes = iter(self._write_batch(lane, readable) if readable else ())
         return [UNREADABLE if waiting in unreadable else next(outcomes) for waiting in batch]
 
     def _normalize(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
@@ -189,45 +225,14 @@ class BatchWriter:
                 waiting.spans = found or waiting.spans
         return unreadable
 
-    def _unparsable(self, batch: Sequence[_Waiting]) -> set[_Waiting]:
+    def _unparsable(self, lane: int, batch: Sequence[_Waiting]) -> set[_Waiting]:
         """The requests that the engine cannot parse."""
-        if self._can_parse(batch):
+        if self._can_parse(lane, batch):
             return set()
         if len(batch) == 1:
             return set(batch)
         middle = len(batch) // 2
-        return self._unparsable(batch[:middle]) | self._unparsable(batch[middle:])
+        return self._unparsable(lane, batch[:middle]) | self._unparsable(lane, batch[middle:])
 
-    def _can_parse(self, batch: Sequence[_Waiting]) -> bool:
-        return self._database.can_parse(_pieces(batch, range(len(batch))), statement.LAYOUT)
-
-    def _write(self, batch: Sequence[_Waiting]) -> list[RejectedSpans]:
-        requests = list(itertools.islice(self._requests, len(batch)))
-        latest_ms = now_ms() + MAX_CLOCK_SKEW_MS
-        sql = statement.insert(
-            duplicate_window.condition((waiting.account_id, waiting.spans.ranges) for waiting in batch),
-            latest_ms=latest_ms,
-            usage_detail=any(waiting.usage_detail for waiting in batch),
-            requests=len(batch),
-        )
-        self._database.insert(sql, _pieces(batch, requests), statement.LAYOUT)
-        return self._rejected(requests)
-
-    def _rejected(self, requests: Sequence[int]) -> list[RejectedSpans]:
-        rows = self._database.read_as_writer(
-            f"SELECT request, reason, spans FROM {REJECTED} WHERE request BETWEEN {{first:UInt64}} AND {{last:UInt64}}",
-            {"first": requests[0], "last": requests[-1]},
-        )
-        found: dict[int, dict[str, int]] = defaultdict(dict)
-        for row in map(json.loads, rows):
-            counts = found[row["request"]]
-            counts[row["reason"]] = counts.get(row["reason"], 0) + row["spans"]
-        return [found.get(request, {}) for request in requests]
-
-
-def _pieces(batch: Sequence[_Waiting], requests: Sequence[int]) -> list[bytes]:
-    return [
-        piece
-        for request, waiting in zip(requests, batch, strict=True)
-        for piece in framed(waiting.account_id, request, waiting.spans.body, usage_detail=waiting.usage_detail)
-    ]
+    def _can_parse(self, lane: int, batch: Sequence[_Waiting]) -> bool:
+        return self._database.can_parse(lane, pieces([waiting.request for waiting in batch]), statement.LAYOUT)

@@ -1,4 +1,4 @@
-"""Generates the SQL statement that validates, deduplicates and stores the events of many requests.
+"""Generates the SQL statement that validates the events of many requests and converts them to rows.
 
 The statement is generated from the field table. Each attribute key is mapped to a numeric code, and each value is
 checked against the type, closed list, pattern and bounds of its field. A span that fails a check gets a reason of
@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Final
 
-from infraprism.backend.store.database import ENTRIES, Layout
+from infraprism.backend.store.database import ENTRIES, STAGED, Layout
 from infraprism.backend.store.quoting import array, literal
-from infraprism.backend.store.schema import INBOX, NULLABLE_FIELDS, STORED_FIELDS
+from infraprism.backend.store.schema import NULLABLE_FIELDS, STORED_FIELDS
 from infraprism.schema import fields
 from infraprism.schema.fields import FIELDS, Field
 from infraprism.schema.wire import SCOPE_NAME
@@ -39,7 +39,7 @@ REASONS: Final = {
 
 _MAX_MEMORY_BYTES: Final = 4 * 10**9
 _BLOCKS: Final = 8
-"""The number of blocks per batch, so that the checks run on all cores."""
+"""The number of blocks per batch: the intermediate columns of one block are in memory at a time."""
 
 _PLAIN: Final = tuple(field for field in FIELDS if field.kind != "tags")
 _REQUIRED: Final = tuple(f for f in _PLAIN if f.presence == "always" and f not in NULLABLE_FIELDS)
@@ -70,23 +70,25 @@ STRUCTURE: Final = (
 LAYOUT: Final = Layout(resources.files(__package__).joinpath("entry.proto"), "Entry", STRUCTURE)
 
 
-def insert(known: str, *, latest_ms: int, usage_detail: bool, requests: int) -> str:
-    """The statement for a batch of `requests` requests.
+def stage(*, latest_ms: int, usage_detail: bool, requests: int) -> str:
+    """The statement that checks a batch of `requests` requests, and keeps it in the table of a lane.
 
-    `known` is a condition on the events table that holds for every stored row that this batch may resend. It limits the
-    lookup to the time ranges of the batch. `latest_ms` is the latest start time that is accepted.
-    Without `usage_detail` the opt-in columns are omitted, as in most batches.
+    `latest_ms` is the latest start time that is accepted. Without `usage_detail` the opt-in columns are omitted, as in
+    most batches.
     """
-    names = ", ".join(field.name for field in _stored(usage_detail=usage_detail))
+    names = ", ".join(("request", "reason", "account", "id", "timestamp", *columns(usage_detail=usage_detail)))
     return f"""
-INSERT INTO {INBOX} (request, reason, account, id, timestamp, {names})
-SELECT request, reason, account, id, timestamp, {names}
+INSERT INTO {STAGED} ({names})
+SELECT {names}
 FROM ({_checked(latest_ms, usage_detail=usage_detail)})
-WHERE reason != '' OR (account, id) NOT IN (SELECT account, id FROM events WHERE {known})
-LIMIT 1 BY account, id, if(reason = '', 0, row)
 SETTINGS input_format_protobuf_oneof_presence = 1, short_circuit_function_evaluation = 'disable',
-    optimize_and_compare_chain = 0, max_memory_usage = {_MAX_MEMORY_BYTES}, max_partitions_per_insert_block = 0,
-    max_block_size = {max(1, requests // _BLOCKS)}"""
+    optimize_and_compare_chain = 0, max_memory_usage = {_MAX_MEMORY_BYTES}, max_threads = 1,
+    query_plan_merge_expressions = 0, max_block_size = {max(1, requests // _BLOCKS)}"""
+
+
+def columns(*, usage_detail: bool) -> list[str]:
+    """The columns of the fields that are stored."""
+    return [field.name for field in _stored(usage_detail=usage_detail)]
 
 
 def _checked(latest_ms: int, *, usage_detail: bool) -> str:
@@ -94,7 +96,7 @@ def _checked(latest_ms: int, *, usage_detail: bool) -> str:
     checks = _checks()
     return f"""
 SELECT
-    request, account, row,
+    request, account,
     multiIf({", ".join(f"fault_{i}, {literal(reason)}" for i, (reason, _) in enumerate(checks))}, '') AS reason,
     CAST(substring(SHA256(concat(trace_id, span_id)), 1, 16), 'FixedString(16)') AS id,
     fromUnixTimestamp64Milli(if(in_time, start_ms, 0), 'UTC') AS timestamp,
@@ -115,7 +117,7 @@ def _found(latest_ms: int, *, usage_detail: bool) -> str:
     return f"""
 SELECT *, {_lines(f"{_ARRAYS[field.kind]}[at_{field.name}] AS raw_{field.name}" for field in checked)}
 FROM (
-SELECT *, rowNumberInAllBlocks() + 1 AS row, start_ms BETWEEN {fields.EARLIEST_TIMESTAMP_MS} AND {latest_ms} AS in_time,
+SELECT *, start_ms BETWEEN {fields.EARLIEST_TIMESTAMP_MS} AND {latest_ms} AS in_time,
     arrayMap(key -> substring(key, {len(fields.TAG_PREFIX) + 1}),
         arrayFilter((key, code) -> code = {tag}, keys, codes)) AS tag_keys,
     arrayFilter((text, code) -> code = {tag}, strings, codes) AS tag_values,

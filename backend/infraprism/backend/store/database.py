@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
 
+from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.status import StoreStatus
 
 ENTRIES: Final = "entries_of_this_batch"
 """Placeholder in the SQL of an INSERT for the table function that reads its data."""
+STAGED: Final = "staged_rows_of_this_lane"
+"""Placeholder in the SQL of an INSERT for the table of its lane."""
 ENGINE_ABORTED: Final = 236
 """The engine's error code after a fatal error, for every further statement."""
 MAX_QUERY_S: Final = 30
@@ -42,23 +46,81 @@ class Layout:
     structure: str
 
 
+class StoredPart(NamedTuple):
+    """A part of the table of events. A merged part has the blocks and the partition of its sources."""
+
+    name: str
+    partition_id: str
+    first_block: int
+    last_block: int
+    rows: int
+
+    def contains(self, other: StoredPart) -> bool:
+        """Whether the other part is this one, or may be a source of it."""
+        return (
+            self.partition_id == other.partition_id
+            and self.first_block <= other.first_block
+            and other.last_block <= self.last_block
+        )
+
+
+class Staged(NamedTuple):
+    """What was staged: the identities of the accepted events, and the rejected spans by request and reason."""
+
+    identities: Identities
+    rejected: Sequence[tuple[int, str, int]]
+
+
 class Database(Protocol):
-    """Runs SQL; every method blocks, may be called from any thread, and raises StoreError."""
+    """Runs SQL; every method blocks, may be called from any thread, and raises StoreError.
 
-    def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
-        """Run an INSERT that reads `pieces` in place of `ENTRIES`. When it returns, the rows are durable.
+    Events are stored in three steps. Batches are staged in several lanes at the same time, and each lane is used by one
+    thread at a time. One batch at a time is inserted into the table, and its parts are verified.
+    """
 
-        `sql` ends with a SETTINGS clause.
+    @property
+    def lanes(self) -> int:
+        """The number of lanes."""
+
+    @property
+    def derived_directory(self) -> Path:
+        """A directory for files that are derived from the table and live as long as it."""
+
+    def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
+        """Run an INSERT into the table of a lane (`STAGED`), which is empty before. Nothing is stored.
+
+        It reads `pieces` in place of `ENTRIES`, and has a row for each of the `rows` spans. `sql` ends with a SETTINGS
+        clause.
+        """
+
+    def insert_staged(self, lane: int, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
+        """Insert the accepted events of a lane into the table of events, except those that it has, and empty the lane.
+
+        `recorded` has the start times under which events of these hashes may be stored: the table is read there.
+        Without `has_doubles` no two staged events are the same. When it returns, the rows are durable and verified. If
+        it fails, some of the rows may be stored.
+        """
+
+    def can_parse(self, lane: int, pieces: Sequence[bytes], layout: Layout) -> bool:
+        """Whether the engine can parse `pieces`. Nothing of the store is read or written."""
+
+    def table_id(self) -> str:
+        """The id of the table of events. Another table has another one."""
+
+    def stored_parts(self) -> list[StoredPart]:
+        """The parts of the table of events that queries read."""
+
+    def identities_of(self, part: StoredPart) -> Iterator[Identities]:
+        """The identities of the events of a part. Fewer than its rows if it was merged in the meantime."""
+
+    def on_load(self, loaded: Callable[[], None]) -> None:
+        """Call `loaded` whenever the table is loaded again without some of its parts, before the next INSERT.
+
+        After that the numbers of their blocks can be given out again.
         """
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
-
-    def read_as_writer(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """The same on the connection that inserts. It never waits for other readers."""
-
-    def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
-        """Whether the engine can parse `pieces`. Nothing of the store is read or written."""
 
     def status(self) -> StoreStatus:
         """Whether events can be stored now, and what is damaged. Runs no statement."""

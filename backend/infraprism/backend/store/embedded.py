@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +17,18 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
-from infraprism.backend.store.database import ENTRIES, MAX_QUERY_BYTES, MAX_QUERY_S, Layout, Parameter, StoreError
+from infraprism.backend.store.database import (
+    ENGINE_ABORTED,
+    MAX_QUERY_BYTES,
+    MAX_QUERY_S,
+    Layout,
+    Parameter,
+    Staged,
+    StoredPart,
+    StoreError,
+)
+from infraprism.backend.store.identities import Identities
+from infraprism.backend.store.lanes import HASH, Lane, identities
 from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.parts import DAMAGE_CODES, Part, covers, detached_directory, parts_in
 from infraprism.backend.store.quoting import literal
@@ -27,6 +37,9 @@ from infraprism.backend.store.scrub import Scrub
 from infraprism.backend.store.status import FreeSpace, StoreStatus
 
 _READERS: Final = 4
+LANES: Final = 2
+"""Batches that are staged at the same time."""
+_IDENTITIES_AT_ONCE: Final = 2**18
 _GUARD_INTERVAL_S: Final = 1.0
 _READ_ONLY: Final = "2"
 _READ_SETTINGS: Final = {
@@ -50,6 +63,8 @@ class EmbeddedDatabase:
 
     def __init__(self, directory: Path, reserve_bytes: int | None = None) -> None:
         self._directory = directory
+        self.derived_directory = directory / "stored_ids"
+        self._loaded: list[Callable[[], None]] = []
         schema.remove_definitions_of_ingest(directory)
         schema.keep_old_parts(directory)
         with _engine_errors():
@@ -61,8 +76,14 @@ class EmbeddedDatabase:
             self._space = FreeSpace(directory, reserve_bytes)
             self._guarding = _client(directory, {})
             self._guard = PartGuard(
-                self._writer, self._guarding, schema.EVENTS, exclusive=self._exclusive, is_short=self._space.is_low
+                self._writer,
+                self._guarding,
+                schema.EVENTS,
+                exclusive=self._exclusive,
+                is_short=self._space.is_low,
+                on_load=self._on_load,
             )
+            self._lanes = [Lane(_client(directory, {}), number) for number in range(LANES)]
             self._probing = _client(directory, _READ_SETTINGS | {"max_execution_time": "1"})
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
@@ -84,49 +105,88 @@ class EmbeddedDatabase:
         for thread in self._threads:
             thread.start()
 
-    def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
+    def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
+        with _engine_errors():
+            return self._lanes[lane].stage(f"{sql}, {_format_schema(layout)}", pieces, layout, rows)
+
+    def insert_staged(self, lane: int, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
+        """See Database."""
+        inserting = self._lanes[lane]
         try:
-            with _engine_errors():
-                self._insert(sql, pieces, layout)
+            self._insert(inserting, columns, recorded, has_doubles=has_doubles)
         except _BrokenInsertError:
             raise
         except StoreError as error:
             # The INSERT reads the table too, to find the events that are stored.
             if not self._finds_damage(error):
                 raise
-            with _engine_errors():
-                self._insert(sql, pieces, layout)
+            self._insert(inserting, columns, recorded, has_doubles=has_doubles)
+        with _engine_errors():
+            inserting.clear()
 
-    def _insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
-        with self._writing, pieces_as_file(pieces) as path:
-            source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
-            self._writer.command(f"{sql.replace(ENTRIES, source)}, {_format_schema(layout)}")
+    def _insert(self, lane: Lane, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
+        with self._writing, _engine_errors():
+            lane.insert(columns, recorded, has_doubles=has_doubles)
             try:
                 self._guard.verify_insert()
             except StoreError as error:
                 self._report.refresh()  # the table was loaded again
                 raise _BrokenInsertError(error.code) from None
 
-    def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
+    def can_parse(self, lane: int, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
-        with pieces_as_file(pieces) as path:
-            source = f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
-            settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
-            try:
-                self.read_as_writer(f"SELECT sum(ignore(*)) AS parsed FROM {source} SETTINGS {settings}", {})
-            except StoreError:
-                return False
+        try:
+            with _engine_errors():
+                self._lanes[lane].can_parse(pieces, layout, _format_schema(layout))
+        except StoreError as error:
+            if error.code == ENGINE_ABORTED:
+                raise
+            return False
         return True
+
+    def table_id(self) -> str:
+        """See Database."""
+        (row,) = self.read(
+            "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
+            {"table": schema.EVENTS},
+        )
+        return str(json.loads(row)["uuid"])
+
+    def stored_parts(self) -> list[StoredPart]:
+        """See Database."""
+        rows = self.read(
+            "SELECT name, partition_id, min_block_number, max_block_number, rows FROM system.parts"
+            " WHERE database = currentDatabase() AND table = {table:String} AND active",
+            {"table": schema.EVENTS},
+        )
+        return [StoredPart(*json.loads(row).values()) for row in rows]
+
+    def identities_of(self, part: StoredPart) -> Iterator[Identities]:
+        """See Database."""
+        for first in range(0, part.rows, _IDENTITIES_AT_ONCE):
+            sql = (
+                f"SELECT {HASH}, toUnixTimestamp64Milli(timestamp) FROM {schema.EVENTS} WHERE _part = {{part:String}}"
+                " AND _part_offset >= {first:UInt64} AND _part_offset < {end:UInt64}"
+            )
+            parameters: dict[str, Parameter] = {"part": part.name, "first": first, "end": first + _IDENTITIES_AT_ONCE}
+            yield identities(self._read_repeated(sql, parameters, "RowBinary"))
+
+    def on_load(self, loaded: Callable[[], None]) -> None:
+        """See Database."""
+        self._loaded.append(loaded)
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """See Database. A query that reads a damaged part is repeated once without it."""
+        return self._read_repeated(sql, parameters, "JSONEachRow").splitlines()
+
+    def _read_repeated(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
         try:
-            return self._read(sql, parameters)
+            return self._read(sql, parameters, form)
         except StoreError as error:
             if not self._finds_damage(error):
                 raise
-            return self._read(sql, parameters)
+            return self._read(sql, parameters, form)
 
     def probe(self) -> None:
         """See Database."""
@@ -146,20 +206,14 @@ class EmbeddedDatabase:
             self._report.refresh()
         return repaired
 
-    def _read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
         client = self._idle_readers.get()
         try:
             with _engine_errors():
-                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
+                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form)
         finally:
             self._idle_readers.put(client)
-        return found.splitlines()
-
-    def read_as_writer(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """See Database."""
-        with self._writing, _engine_errors():
-            found: bytes = self._writer.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
-        return found.splitlines()
+        return found
 
     def cancel_long_reads(self) -> None:
         """Cancel the reads that have run for more than a second; they raise StoreError."""
@@ -194,6 +248,8 @@ class EmbeddedDatabase:
             thread.join()
         for _ in range(_READERS):
             self._idle_readers.get().close()
+        for lane in self._lanes:
+            lane.close()
         for client in (self._probing, self._scrubbing, self._guarding):
             client.close()
         self._writer.close()
@@ -210,6 +266,15 @@ class EmbeddedDatabase:
                     self._report.refresh()
                 for reader in readers:
                     self._idle_readers.put(reader)
+
+    @property
+    def lanes(self) -> int:
+        """See Database."""
+        return len(self._lanes)
+
+    def _on_load(self) -> None:
+        for loaded in self._loaded:
+            loaded()
 
     def _move_aside(self, client: Client, parts: Sequence[Part]) -> None:
         self._guard.move_aside(client, parts)
@@ -261,37 +326,3 @@ def _engine_errors() -> Iterator[None]:
         yield
     except ClickHouseError as error:
         raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None
-
-
-@contextmanager
-def pieces_as_file(pieces: Sequence[bytes]) -> Iterator[str]:
-    """A path from which the engine can read the concatenated pieces. They are never written to a disk."""
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("infraprism-batch"), "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        with _pieces_as_pipe(pieces) as path:
-            yield path
-
-
-@contextmanager
-def _pieces_as_pipe(pieces: Sequence[bytes]) -> Iterator[str]:
-    """The same for platforms without memfd_create: a pipe that a thread fills while the engine reads."""
-    reading, writing = os.pipe()
-
-    def fill() -> None:
-        try:
-            with os.fdopen(writing, "wb") as file:
-                file.writelines(pieces)
-        except BrokenPipeError:
-            pass  # the engine stopped reading and raises its own error
-
-    with ThreadPoolExecutor(1) as pool:
-        filled: Future[None] = pool.submit(fill)
-        try:
-            yield f"/dev/fd/{reading}"
-        finally:
-            os.close(reading)
-            filled.result()

@@ -41,7 +41,8 @@ class PartGuard:
     """Guards the parts of one table.
 
     `exclusive` is a context manager: within it no other statement uses the table. `is_short` tells whether space is
-    short. `writer` is used by `verify_insert`; `client` by `tick`, which another thread may call at the same time.
+    short. `on_load` is called before the table is loaded again. `writer` is used by `verify_insert`; `client` by
+    `tick`, which another thread may call at the same time.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class PartGuard:
         *,
         exclusive: Callable[[], AbstractContextManager[object]],
         is_short: Callable[[], bool],
+        on_load: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
@@ -59,6 +61,7 @@ class PartGuard:
         self._table = table
         self._exclusive = exclusive
         self._is_short = is_short
+        self._on_load = on_load
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting_since: dict[str, float] = {}
@@ -157,6 +160,7 @@ class PartGuard:
             self._forget(client, part, target, acknowledged=acknowledged)
 
     def _attach(self, client: Client) -> None:
+        self._on_load()
         for _ in range(_ATTACH_ATTEMPTS):
             try:
                 client.command(f"ATTACH TABLE {self._table}")

@@ -15,10 +15,7 @@ EVENTS: Final = "events"
 SALVAGE: Final = "salvaged_part"
 """The table of a damaged part during its repair."""
 INGEST: Final = "ingest"
-"""The database of what an INSERT passes through. Its tables are in memory: no start and no INSERT writes them."""
-INBOX: Final = f"{INGEST}.inbox"
-REJECTED: Final = f"{INGEST}.rejected"
-_IN_MEMORY: Final = ("rejected", "inbox", "inbox_to_events", "inbox_to_rejected")
+"""The database of the staged batches. Its tables are in memory: no start and no INSERT writes them."""
 OLD_PARTS_LIFETIME_S: Final = 900
 """How long the sources of a merge are kept."""
 _SETTINGS: Final = {
@@ -46,6 +43,7 @@ NULLABLE_FIELDS: Final = frozenset({fields.INPUT_TOKENS, fields.OUTPUT_TOKENS, T
 
 _COLUMNS: Final = "/* columns of the field table */"
 _TABLE_SETTINGS: Final = "/* settings of stored tables */"
+_NAME: Final = "/* name */"
 """Placeholders in the SQL files."""
 _HIGH_CARDINALITY: Final = frozenset({fields.ENTITY_ID, fields.SESSION_ID})
 _MAX_UINT32: Final = 2**32 - 1
@@ -62,6 +60,11 @@ def statement(name: str) -> str:
         )
     settings = ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items())
     return sql.replace(_COLUMNS, ",\n    ".join(columns)).replace(_TABLE_SETTINGS, settings)
+
+
+def staged_table(name: str) -> str:
+    """The SQL that creates the table of a lane."""
+    return statement("staged").replace(_NAME, name)
 
 
 def column_type(field: Field) -> str:
@@ -100,8 +103,6 @@ def create(run: Callable[[str], object]) -> None:
     if changed:
         run(f"ALTER TABLE {EVENTS} MODIFY SETTING {', '.join(changed)}")
     run(f"CREATE DATABASE IF NOT EXISTS {INGEST} ENGINE = Memory")
-    for name in _IN_MEMORY:
-        run(statement(name))
 
 
 def keep_old_parts(directory: Path) -> None:

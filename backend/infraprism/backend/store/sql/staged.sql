@@ -1,5 +1,5 @@
--- Stores nothing: inserted rows are passed to the views. The columns of a rejected span never reach a table.
-CREATE TABLE IF NOT EXISTS ingest.inbox
+-- The checked spans of one batch: a row per span, with its reason if it is rejected. In memory: no start writes it.
+CREATE TABLE IF NOT EXISTS ingest./* name */
 (
     request UInt64,
     reason LowCardinality(String),
@@ -8,4 +8,4 @@ CREATE TABLE IF NOT EXISTS ingest.inbox
     timestamp DateTime64(3, 'UTC'),
     /* columns of the field table */
 )
-ENGINE = Null
+ENGINE = Memory

@@ -1,0 +1,105 @@
+"""Stores the events of a batch, each once: checks it in a lane, finds what is stored already, and inserts the rest."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from infraprism.backend.ingest import statement
+from infraprism.backend.ingest.clock_guard import now_ms
+from infraprism.backend.ingest.entry import framed
+from infraprism.backend.ingest.otlp_requests import EncodedSpans, TimeRanges
+from infraprism.backend.ingest.stored_ids import DamagedRunError, StoredIds
+from infraprism.backend.store import Database
+from infraprism.backend.store.database import Staged
+from infraprism.backend.store.identities import Identities
+from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
+
+BeforeInsert = Callable[[Sequence[tuple[str, TimeRanges]]], None]
+"""Called with the account ids and time ranges of the requests of a batch, before its events can be read."""
+
+
+class BatchRequest(NamedTuple):
+    """One request of a batch."""
+
+    account_id: str
+    usage_detail: bool
+    spans: EncodedSpans
+
+
+def pieces(batch: Sequence[BatchRequest]) -> list[bytes]:
+    """The requests as the engine reads them, numbered by their place."""
+    return [
+        piece
+        for place, one in enumerate(batch)
+        for piece in framed(one.account_id, place, one.spans.body, usage_detail=one.usage_detail)
+    ]
+
+
+class EventInserter:
+    """Stores batches. Several threads may store at the same time, each in its own lane.
+
+    Batches are checked at the same time, which is most of the work. One at a time is compared with what is stored and
+    inserted: of two concurrent inserts with the same event, neither would see it in the table.
+    """
+
+    def __init__(self, database: Database, before_insert: BeforeInsert) -> None:
+        self._database = database
+        self._before_insert = before_insert
+        self._ids = StoredIds(database.derived_directory, database)
+        self._inserting = threading.Lock()
+        database.on_load(self._ids.forget_parts)
+
+    def load(self) -> None:
+        """Open the index of stored ids, if it is not open. Raises StoreError, OSError."""
+        with self._inserting:
+            self._load()
+
+    def store(self, lane: int, batch: Sequence[BatchRequest]) -> list[dict[str, int]]:
+        """Store a batch. Returns the rejected spans of each request by reason. Raises StoreError, OSError.
+
+        If it fails, some of the events may be stored. They count once when the batch is sent again.
+        """
+        usage_detail = any(one.usage_detail for one in batch)
+        sql = statement.stage(latest_ms=now_ms() + MAX_CLOCK_SKEW_MS, usage_detail=usage_detail, requests=len(batch))
+        spans = sum(one.spans.number for one in batch)
+        staged = self._database.stage(lane, sql, pieces(batch), statement.LAYOUT, spans)
+        if staged.identities.number:
+            ordered = staged.identities.ordered()
+            has_doubles = bool((ordered.hashes[1:] == ordered.hashes[:-1]).any())
+            with self._inserting:
+                self._load()
+                recorded = self._recorded(ordered)
+                # Before the insert: if that fails halfway, the events are looked up when they are sent again.
+                self._ids.add(ordered)
+                self._before_insert([(one.account_id, one.spans.ranges) for one in batch])
+                columns = statement.columns(usage_detail=usage_detail)
+                self._database.insert_staged(lane, columns, recorded, has_doubles=has_doubles)
+                self._ids.on_inserted()
+        return _rejected(staged, len(batch))
+
+    def close(self) -> None:
+        """Close the index."""
+        with self._inserting:
+            self._ids.close()
+
+    def _load(self) -> None:
+        if not self._ids.is_loaded:
+            self._ids.load()
+
+    def _recorded(self, ordered: Identities) -> Identities:
+        try:
+            return self._ids.matching(ordered.hashes)
+        except DamagedRunError:
+            self._ids.discard()
+            self._load()
+            return self._ids.matching(ordered.hashes)
+
+
+def _rejected(staged: Staged, requests: int) -> list[dict[str, int]]:
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for request, reason, spans in staged.rejected:
+        found[request][reason] = spans
+    return [found.get(request, {}) for request in range(requests)]
