@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, cast
 
 import urllib3
 from starlette.requests import Request
@@ -19,8 +19,11 @@ from infraprism.backend.cluster import routing
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.ingest import wire_format
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
+from infraprism.backend.ingest.event_inserter import EventInserter
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, parse_protobuf
 from infraprism.backend.ingest.rejections import STORE_FAILED, TOO_LARGE, UNREADABLE, RejectedError
+from infraprism.backend.ingest.stored_ids import StoredIds
+from infraprism.backend.store.identities import NONE, Hashes, Identities
 
 PATH: Final = "/internal/v1/events"
 _ACCOUNT: Final = "x-infraprism-account"
@@ -32,6 +35,33 @@ _TIMEOUT: Final = urllib3.Timeout(connect=3, read=10)
 """As long as exporters wait for an answer by default."""
 
 
+class _NoIndex:
+    """Takes the place of the index of one table: each shard has its own index."""
+
+    is_loaded: Final = True
+
+    def matching(self, hashes: Hashes) -> Identities:
+        """No identities."""
+        del hashes
+        return NONE
+
+    def add(self, identities: Identities) -> None:
+        """Do nothing."""
+
+    def on_inserted(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Inserter(EventInserter):
+    def __init__(self, database: ClusterDatabase) -> None:
+        super().__init__(database, lambda _: None)
+        self._ids.close()
+        self._ids = cast(StoredIds, _NoIndex())
+
+
 class ClusterWriter(BatchWriter):
     """A writer that passes events to the owners of their shards. `secret` is known to the nodes of the cluster only.
 
@@ -41,6 +71,7 @@ class ClusterWriter(BatchWriter):
 
     def __init__(self, database: ClusterDatabase, secret: bytes) -> None:
         super().__init__(database)
+        self._inserter = _Inserter(database)
         self._cluster = database
         self._secret = secret.hex()
         self._http = urllib3.PoolManager(maxsize=_REQUESTS_AT_ONCE, block=True, retries=False, timeout=_TIMEOUT)

@@ -7,8 +7,9 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 from infraprism.backend.accounts import AccountsUnavailableError
@@ -19,12 +20,14 @@ from infraprism.backend.cluster.ownership import LeaseLostError
 from infraprism.backend.cluster.server import UNREACHABLE, Server
 from infraprism.backend.cluster.server_address import ServerAddress
 from infraprism.backend.cluster.staging import StagedEvents, Staging
-from infraprism.backend.store.database import Layout, Parameter, StoreError
+from infraprism.backend.store.database import Layout, Parameter, Staged, StoredPart, StoreError
+from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.status import StoreStatus
 
 _RENEWALS: Final = 4
 """Per duration of a lease."""
 _STATE_S: Final = 1.0
+_LANES: Final = 2
 _INSERTS_AT_ONCE: Final = 8
 _PROBE_S: Final = 1
 _FREE_SPACE: Final = "SELECT min(unreserved_space) AS free FROM system.disks"
@@ -40,18 +43,19 @@ class ClusterDatabase:
     A thread takes free shards, up to an equal share of the live nodes, and gives back what exceeds the share.
     """
 
-    def __init__(self, address: ServerAddress, leases: Leases, node: str) -> None:
+    def __init__(self, address: ServerAddress, leases: Leases, node: str, derived_directory: Path) -> None:
         """Raises ServerError, StoreError, AccountsUnavailableError."""
         self._is_cluster = address.cluster is not None
         self._leases = leases
         self._node = node
+        self.derived_directory = derived_directory
         self._server = Server(address)
         self._server.define(
             definitions.for_server(address.database)
             if address.cluster is None
             else definitions.for_cluster(address.database, address.cluster, leases.shards)
         )
-        self._staging = Staging(leases.shards)
+        self._lanes = [Staging(leases.shards, lane) for lane in range(_LANES)]
         self._owned: dict[int, OwnedShard] = {}
         self._numbers = itertools.count(1)
         self._writing = threading.Lock()
@@ -82,21 +86,37 @@ class ClusterDatabase:
         state = self._state.shards[shard]
         return state.address if state.is_held and state.node != self._node and state.address else None
 
-    def insert(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> None:
-        """See Database. Raises StoreError if one of the events belongs to a shard that this node does not own."""
+    @property
+    def lanes(self) -> int:
+        """See Database."""
+        return len(self._lanes)
+
+    def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
+        """See Database."""
+        return self._lanes[lane].stage(sql, pieces, layout, rows)
+
+    def insert_staged(self, lane: int, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
+        """See Database. Each shard has its own index of stored ids.
+
+        Raises StoreError if one of the events belongs to a shard that this node does not own.
+        """
+        del columns, recorded, has_doubles
+        staging = self._lanes[lane]
         with self._writing:
-            staged = self._staging.stage(sql, pieces, layout)
-            owned = [(shard, self._owned.get(shard), events) for shard, events in staged.items()]
-            stores = [self._inserts.submit(self._store, shard, one, events) for shard, one, events in owned]
+            stores = [
+                self._inserts.submit(self._store, shard, staging, events)
+                for shard, events in staging.by_shard().items()
+            ]
             failures = [error for stored in stores if (error := stored.result()) is not None]
         if failures:
             raise failures[0]
 
-    def _store(self, shard: int, owned: OwnedShard | None, events: StagedEvents) -> StoreError | None:
+    def _store(self, shard: int, staging: Staging, events: StagedEvents) -> StoreError | None:
+        owned = self._owned.get(shard)
         if owned is None:
             return StoreError(_NOT_OWNED)
         try:
-            owned.store(events)
+            owned.store(staging, events)
         except StoreError as error:
             self._drop(shard, owned)
             return error
@@ -161,7 +181,6 @@ class ClusterDatabase:
                 f"{self._node}/{next(self._numbers)}",
                 self._leases,
                 self._server.connection(),
-                self._staging,
                 shards=len(state.shards),
                 is_cluster=self._is_cluster,
             )
@@ -179,9 +198,9 @@ class ClusterDatabase:
             for shard in list(self._owned)[:surplus]:
                 self._leases.give_back(shard, self._owned.pop(shard).holder)
 
-    def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
+    def can_parse(self, lane: int, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
-        return self._staging.can_parse(pieces, layout)
+        return self._lanes[lane].can_parse(pieces, layout)
 
     def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
         """See Database. A host that does not answer is replaced by the next one."""
@@ -192,10 +211,21 @@ class ClusterDatabase:
                 raise
             return self._server.connection().read(sql, parameters)
 
-    def read_as_writer(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """See Database. The result of the last batch is in the memory of this process."""
-        with self._writing:
-            return self._staging.read(sql, parameters)
+    def table_id(self) -> str:
+        """See Database. The index of a table is not used: each shard has its own."""
+        return ""
+
+    def stored_parts(self) -> list[StoredPart]:
+        """See Database."""
+        return []
+
+    def identities_of(self, part: StoredPart) -> Iterator[Identities]:
+        """See Database."""
+        del part
+        return iter(())
+
+    def on_load(self, loaded: Callable[[], None]) -> None:
+        """See Database. The table is never loaded again."""
 
     def cancel_long_reads(self) -> None:
         """Reads end by the time limit of a query."""
@@ -225,4 +255,5 @@ class ClusterDatabase:
             )
         self._leases.close()
         self._server.close()
-        self._staging.close()
+        for lane in self._lanes:
+            lane.close()

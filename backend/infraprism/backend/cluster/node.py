@@ -47,7 +47,7 @@ def start(
     node = secrets.token_hex(8)
     try:
         leases = Leases(settings.accounts, node, own, settings.shards, settings.lease_s)
-        database = ClusterDatabase(address, leases, node)
+        database = ClusterDatabase(address, leases, node, settings.data_dir / "stored_ids")
     except ServerError as error:
         raise StartupError(str(error)) from None
     except StoreError as error:

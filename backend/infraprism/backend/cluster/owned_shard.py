@@ -27,7 +27,8 @@ from infraprism.backend.cluster.ownership import (
     Unstored,
 )
 from infraprism.backend.cluster.server import Connection
-from infraprism.backend.cluster.staging import COLUMNS, HASH, STRUCTURE, StagedEvents, Staging
+from infraprism.backend.cluster.staging import COLUMNS, STRUCTURE, StagedEvents, Staging
+from infraprism.backend.store.lanes import HASH
 from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.schema import EVENTS
 
@@ -69,7 +70,6 @@ class OwnedShard:
         holder: str,
         leases: Leases,
         connection: Connection,
-        staging: Staging,
         *,
         shards: int,
         is_cluster: bool,
@@ -79,19 +79,20 @@ class OwnedShard:
         self._ownership: Ownership[StagedEvents] = Ownership(shard, holder)
         self._leases = leases
         self._connection = connection
-        self._staging = staging
         self._is_cluster = is_cluster
         self._table = definitions.LOCAL_EVENTS if is_cluster else EVENTS
         self._is_of_shard = f"{definitions.shard_of(shards)} = {shard}"
         self._clock_s = clock_s
         self._has_failed = False
+        self._staging: Staging | None = None
 
     def take(self) -> None:
         """Become the owner. Raises LeaseLostError, StoreError, AccountsUnavailableError."""
         self._run(self._ownership.take())
 
-    def store(self, events: StagedEvents) -> None:
-        """Store events, each once. Raises as `take`."""
+    def store(self, staging: Staging, events: StagedEvents) -> None:
+        """Store staged events, each once. Raises as `take`."""
+        self._staging = staging
         self._run(self._ownership.store(events))
 
     def _run(self, steps: Steps) -> None:
@@ -140,9 +141,14 @@ class OwnedShard:
         self._connection.command(
             f"INSERT INTO {self._table} ({names}) SELECT {names} FROM input({literal(STRUCTURE)})"
             f" WHERE {self._begins_in_time()} FORMAT Native",
-            data=self._staging.rows_of(command.batch, command.month),
+            data=self._staged.rows_of(command.batch, command.month),
             settings=self._settings(command.token),
         )
+
+    @property
+    def _staged(self) -> Staging:
+        assert self._staging is not None
+        return self._staging
 
     def _begins_in_time(self) -> str:
         deadline = int(self._clock_s()) + INSERT_DEADLINE_S
@@ -171,7 +177,7 @@ class OwnedShard:
     def _stored(self, rows: Any, starts_ms: Times) -> Any:
         """The numbers of the rows that the table has with these start times, each once."""
         places = ExternalData(
-            file_name="places", data=self._staging.places_of(rows, starts_ms), fmt="RowBinary", structure=_PLACES
+            file_name="places", data=self._staged.places_of(rows, starts_ms), fmt="RowBinary", structure=_PLACES
         )
         time_of = "fromUnixTimestamp64Milli(start_ms, 'UTC')"
         data = self._connection.binary(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,12 +15,10 @@ from numpy.typing import NDArray
 from infraprism.backend.cluster import definitions
 from infraprism.backend.cluster.known_ids import Hashes, Times
 from infraprism.backend.store import schema
-from infraprism.backend.store.database import ENTRIES, Layout, Parameter, StoreError
-from infraprism.backend.store.embedded import pieces_as_file
+from infraprism.backend.store.database import ENGINE_ABORTED, Layout, Staged, StoreError
+from infraprism.backend.store.lanes import HASH, Lane, pieces_as_file
 from infraprism.backend.store.quoting import literal
 
-HASH: Final = "cityHash64(account, id)"
-_NUMBERED: Final = f"{schema.INGEST}.numbered"
 _ROW: Final = np.dtype([("row", "<u8"), ("shard", "<u2"), ("month", "<u4"), ("hash", "<u8"), ("start_ms", "<i8")])
 _PLACE: Final = np.dtype([("row", "<u8"), ("start_ms", "<i8")])
 _ONE_BLOCK: Final = "SETTINGS max_threads = 1, max_block_size = 10000000"
@@ -57,41 +56,40 @@ class StagedEvents:
 
 
 class Staging:
-    """The engine. One batch at a time; `rows_of` and `places_of` may be called by several threads.
+    """A lane of the engine. One batch at a time; `rows_of` and `places_of` may be called by several threads.
 
     Raises StoreError.
     """
 
-    def __init__(self, shards: int) -> None:
+    def __init__(self, shards: int, lane: int) -> None:
         self._client = clickhouse_connect.get_client(interface="chdb")
-        statements = [
-            f"CREATE DATABASE IF NOT EXISTS {schema.INGEST} ENGINE = Memory",
-            _in_memory("default.events", STRUCTURE),
-            _in_memory(_NUMBERED, f"row UInt64, shard UInt16, month UInt32, {STRUCTURE}"),
-            *(schema.statement(name) for name in ("rejected", "inbox", "inbox_to_events", "inbox_to_rejected")),
-        ]
-        for statement in statements:
-            self._client.command(statement)
+        self._client.command(f"CREATE DATABASE IF NOT EXISTS {schema.INGEST} ENGINE = Memory")
+        self._lane = Lane(self._client, lane)
+        self._table = f"{schema.INGEST}.numbered_{lane}"
+        self._client.command(
+            f"CREATE TABLE {self._table} (row UInt64, shard UInt16, month UInt32, {STRUCTURE}) ENGINE = Memory"
+        )
         names = ", ".join(COLUMNS)
         self._number = (
-            f"INSERT INTO {_NUMBERED} SELECT rowNumberInAllBlocks(), {definitions.shard_of(shards)},"
-            f" toYYYYMM(timestamp), {names} FROM default.events {_ONE_BLOCK}"
+            f"INSERT INTO {self._table} SELECT rowNumberInAllBlocks(), {definitions.shard_of(shards)},"
+            f" toYYYYMM(timestamp), {names} FROM (SELECT {names} FROM {schema.INGEST}.staged_{lane} WHERE reason = ''"
+            f" LIMIT 1 BY account, id) {_ONE_BLOCK}"
         )
 
-    def stage(self, sql: str, pieces: Sequence[bytes], layout: Layout) -> Mapping[int, StagedEvents]:
-        """Check a batch. Returns its accepted events by shard, each once."""
-        try:
-            for table in ("default.events", _NUMBERED):
-                self._client.command(f"TRUNCATE TABLE {table}")
-            with pieces_as_file(pieces) as path:
-                self._client.command(f"{sql.replace(ENTRIES, _source(path, layout))}, {_format_schema(layout)}")
+    def stage(self, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
+        """See Database."""
+        with _engine_errors():
+            return self._lane.stage(f"{sql}, {_format_schema(layout)}", pieces, layout, rows)
+
+    def by_shard(self) -> Mapping[int, StagedEvents]:
+        """The accepted events by shard, each once."""
+        with _engine_errors():
+            self._client.command(f"TRUNCATE TABLE {self._table}")
             self._client.command(self._number)
             data = self._client.raw_query(
-                f"SELECT row, shard, month, {HASH}, toUnixTimestamp64Milli(timestamp) FROM {_NUMBERED}",
+                f"SELECT row, shard, month, {HASH}, toUnixTimestamp64Milli(timestamp) FROM {self._table}",
                 fmt="RowBinary",
             )
-        except ClickHouseError as error:
-            raise StoreError(getattr(error, "code", None) or 0) from None
         found = np.frombuffer(data, _ROW)
         return {int(shard): _events(found[found["shard"] == shard]) for shard in np.unique(found["shard"])}
 
@@ -100,7 +98,7 @@ class Staging:
         rows = events.rows[events.month_of == month]
         with pieces_as_file([rows.tobytes()]) as path:
             return self._raw(
-                f"SELECT {', '.join(COLUMNS)} FROM {_NUMBERED} WHERE month = {month} AND row IN"
+                f"SELECT {', '.join(COLUMNS)} FROM {self._table} WHERE month = {month} AND row IN"
                 f" (SELECT row FROM file({literal(path)}, 'RowBinary', 'row UInt64')) {_ONE_BLOCK}",
                 "Native",
             )
@@ -111,38 +109,37 @@ class Staging:
         places["row"], places["start_ms"] = rows, starts_ms
         with pieces_as_file([places.tobytes()]) as path:
             return self._raw(
-                f"SELECT row, account, place.start_ms, id FROM {_NUMBERED} INNER JOIN"
+                f"SELECT row, account, place.start_ms, id FROM {self._table} INNER JOIN"
                 f" file({literal(path)}, 'RowBinary', 'row UInt64, start_ms Int64') AS place USING row",
                 "RowBinary",
             )
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """The rows of a SELECT on this engine, each as one JSON object."""
-        return self._raw(sql, "JSONEachRow", parameters).splitlines()
-
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
-        with pieces_as_file(pieces) as path:
-            settings = f"input_format_protobuf_oneof_presence = 1, {_format_schema(layout)}"
-            try:
-                self._raw(f"SELECT sum(ignore(*)) FROM {_source(path, layout)} SETTINGS {settings}", "RowBinary")
-            except StoreError:
-                return False
+        try:
+            with _engine_errors():
+                self._lane.can_parse(pieces, layout, _format_schema(layout))
+        except StoreError as error:
+            if error.code == ENGINE_ABORTED:
+                raise
+            return False
         return True
 
-    def _raw(self, sql: str, form: str, parameters: Mapping[str, Parameter] | None = None) -> bytes:
-        try:
-            return self._client.raw_query(sql, parameters=dict(parameters or {}), fmt=form)
-        except ClickHouseError as error:
-            raise StoreError(getattr(error, "code", None) or 0) from None
+    def _raw(self, sql: str, form: str) -> bytes:
+        with _engine_errors():
+            return self._client.raw_query(sql, fmt=form)
 
     def close(self) -> None:
-        """Close the engine."""
+        """Close the lane."""
         self._client.close()
 
 
-def _in_memory(name: str, structure: str) -> str:
-    return f"CREATE TABLE IF NOT EXISTS {name} ({structure}) ENGINE = Memory"
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClickHouseError as error:
+        raise StoreError(getattr(error, "code", None) or 0) from None
 
 
 def _events(found: NDArray[np.void]) -> StagedEvents:
@@ -152,10 +149,6 @@ def _events(found: NDArray[np.void]) -> StagedEvents:
         found["hash"].astype(np.uint64),
         found["start_ms"].astype(np.int64),
     )
-
-
-def _source(path: str, layout: Layout) -> str:
-    return f"file({literal(path)}, 'Protobuf', {literal(layout.structure)})"
 
 
 def _format_schema(layout: Layout) -> str:
