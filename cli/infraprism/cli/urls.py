@@ -10,7 +10,8 @@ from typing import Final, NoReturn
 
 STORE: Final = "store"
 ACCOUNTS: Final = "accounts"
-_VARIABLES: Final = {STORE: "INFRAPRISM_STORE", ACCOUNTS: "INFRAPRISM_ACCOUNTS"}
+TO: Final = "to"
+_VARIABLES: Final = {TO: "INFRAPRISM_STORE", STORE: "INFRAPRISM_STORE", ACCOUNTS: "INFRAPRISM_ACCOUNTS"}
 _HELP: Final = {
     STORE: "a ClickHouse server: clickhouse://user:password@host:8443/database (default: INFRAPRISM_STORE, or the data"
     " directory)",

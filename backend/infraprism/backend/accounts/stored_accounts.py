@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, Table, insert, select, update
 
 from infraprism.backend.accounts.database import AccountsDatabase
 from infraprism.backend.accounts.records import Account, Key, key_id
@@ -54,6 +54,13 @@ class StoredAccounts(AccountsDatabase):
         """Revoke a key."""
         hashes = [hashed for hashed, key in self._keys(revoked.account_id) if key.id == revoked.id]
         self.run(update(KEYS).where(KEYS.c.hash.in_(hashes), KEYS.c.revoked_at.is_(None)).values(revoked_at=revoked_at))
+
+    def everything(self) -> list[tuple[Table, list[dict[str, Any]]]]:
+        """All rows, by table, in an order in which they can be added to another database."""
+        return [
+            (table, [dict(zip(table.c.keys(), row, strict=True)) for row in self.rows(select(table))])
+            for table in (ACCOUNTS, KEYS, SECRETS)
+        ]
 
     def set_usage_detail(self, account_id: str, *, enabled: bool) -> None:
         """Set whether the opt-in fields are stored."""

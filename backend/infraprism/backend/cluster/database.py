@@ -28,6 +28,8 @@ _RENEWALS: Final = 4
 """Per duration of a lease."""
 _STATE_S: Final = 1.0
 _LANES: Final = 2
+_FIRST_LANE: Final = 100
+"""The numbers of the lanes: the embedded store of the same engine has others."""
 _INSERTS_AT_ONCE: Final = 8
 _PROBE_S: Final = 1
 _FREE_SPACE: Final = "SELECT min(unreserved_space) AS free FROM system.disks"
@@ -43,7 +45,14 @@ class ClusterDatabase:
     A thread takes free shards, up to an equal share of the live nodes, and gives back what exceeds the share.
     """
 
-    def __init__(self, address: ServerAddress, leases: Leases, node: str, derived_directory: Path) -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        leases: Leases,
+        node: str,
+        derived_directory: Path,
+        engine_directory: Path | None = None,
+    ) -> None:
         """Raises ServerError, StoreError, AccountsUnavailableError."""
         self._is_cluster = address.cluster is not None
         self._leases = leases
@@ -55,7 +64,9 @@ class ClusterDatabase:
             if address.cluster is None
             else definitions.for_cluster(address.database, address.cluster, leases.shards)
         )
-        self._lanes = [Staging(leases.shards, lane) for lane in range(_LANES)]
+        self._lanes = [
+            Staging(leases.shards, lane, engine_directory) for lane in range(_FIRST_LANE, _FIRST_LANE + _LANES)
+        ]
         self._owned: dict[int, OwnedShard] = {}
         self._numbers = itertools.count(1)
         self._writing = threading.Lock()
@@ -79,6 +90,11 @@ class ClusterDatabase:
         """The number of shards of the cluster."""
         return self._leases.shards
 
+    @property
+    def owns_all(self) -> bool:
+        """Whether this node owns every shard."""
+        return len(self._owned) == self.shards
+
     def owner(self, shard: int) -> str | None:
         """The address of the owner of a shard: empty for this node, None if there is none now."""
         if shard in self._owned:
@@ -101,12 +117,16 @@ class ClusterDatabase:
         Raises StoreError if one of the events belongs to a shard that this node does not own.
         """
         del columns, recorded, has_doubles
-        staging = self._lanes[lane]
+        self._insert(self._lanes[lane], None)
+
+    def copy(self, source: str) -> None:
+        """Insert the rows of a table in the engine of the lanes (SQL after FROM), except those that are stored."""
+        self._insert(self._lanes[0], source)
+
+    def _insert(self, staging: Staging, source: str | None) -> None:
         with self._writing:
-            stores = [
-                self._inserts.submit(self._store, shard, staging, events)
-                for shard, events in staging.by_shard().items()
-            ]
+            staged = staging.by_shard(source)
+            stores = [self._inserts.submit(self._store, shard, staging, events) for shard, events in staged.items()]
             failures = [error for stored in stores if (error := stored.result()) is not None]
         if failures:
             raise failures[0]

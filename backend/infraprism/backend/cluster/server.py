@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,8 @@ class Server:
     """Runs SQL on the server. Thread-safe. Raises ServerError if it cannot be used, later StoreError."""
 
     def __init__(self, address: ServerAddress) -> None:
+        # It logs each error, in addition to raising it.
+        logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
         self._address = address
         self._lock = threading.Lock()
         self._host = 0

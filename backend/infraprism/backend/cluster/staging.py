@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import clickhouse_connect
@@ -21,6 +22,7 @@ from infraprism.backend.store.quoting import literal
 
 _ROW: Final = np.dtype([("row", "<u8"), ("shard", "<u2"), ("month", "<u4"), ("hash", "<u8"), ("start_ms", "<i8")])
 _PLACE: Final = np.dtype([("row", "<u8"), ("start_ms", "<i8")])
+_SOURCE: Final = "/* source */"
 _ONE_BLOCK: Final = "SETTINGS max_threads = 1, max_block_size = 10000000"
 COLUMNS: Final = ("account", "id", "timestamp", *(field.name for field in schema.STORED_FIELDS))
 """The inserted columns."""
@@ -61,8 +63,10 @@ class Staging:
     Raises StoreError.
     """
 
-    def __init__(self, shards: int, lane: int) -> None:
-        self._client = clickhouse_connect.get_client(interface="chdb")
+    def __init__(self, shards: int, lane: int, directory: Path | None = None) -> None:
+        """Without `directory` the engine is in memory. A process can have one engine."""
+        path = str(directory.resolve()) if directory else ":memory:"
+        self._client = clickhouse_connect.get_client(interface="chdb", path=path)
         self._client.command(f"CREATE DATABASE IF NOT EXISTS {schema.INGEST} ENGINE = Memory")
         self._lane = Lane(self._client, lane)
         self._table = f"{schema.INGEST}.numbered_{lane}"
@@ -72,20 +76,20 @@ class Staging:
         names = ", ".join(COLUMNS)
         self._number = (
             f"INSERT INTO {self._table} SELECT rowNumberInAllBlocks(), {definitions.shard_of(shards)},"
-            f" toYYYYMM(timestamp), {names} FROM (SELECT {names} FROM {schema.INGEST}.staged_{lane} WHERE reason = ''"
-            f" LIMIT 1 BY account, id) {_ONE_BLOCK}"
+            f" toYYYYMM(timestamp), {names} FROM (SELECT {names} FROM {_SOURCE} LIMIT 1 BY account, id) {_ONE_BLOCK}"
         )
+        self._accepted = f"{schema.INGEST}.staged_{lane} WHERE reason = ''"
 
     def stage(self, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
         with _engine_errors():
             return self._lane.stage(f"{sql}, {_format_schema(layout)}", pieces, layout, rows)
 
-    def by_shard(self) -> Mapping[int, StagedEvents]:
-        """The accepted events by shard, each once."""
+    def by_shard(self, source: str | None = None) -> Mapping[int, StagedEvents]:
+        """The accepted events by shard, each once; or the rows of a table of events (SQL after FROM)."""
         with _engine_errors():
             self._client.command(f"TRUNCATE TABLE {self._table}")
-            self._client.command(self._number)
+            self._client.command(self._number.replace(_SOURCE, source or self._accepted))
             data = self._client.raw_query(
                 f"SELECT row, shard, month, {HASH}, toUnixTimestamp64Milli(timestamp) FROM {self._table}",
                 fmt="RowBinary",
