@@ -87,6 +87,14 @@ def test_an_old_server_is_refused(new_database: Callable[[], str], tmp_path: Pat
     assert "is ClickHouse 24.3.1.1: 25.8 or newer is needed" in error
 
 
+def test_a_cluster_that_the_server_does_not_know_is_refused(
+    front: ClickHouseFront, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    store = front.url(options="?secure=false&cluster=main")
+    error = startup_error(serve(tmp_path, "--store", store, "--accounts", new_database()))
+    assert "has no cluster of this name" in error
+
+
 def test_a_store_without_the_database_of_leases_is_refused(front: ClickHouseFront, tmp_path: Path) -> None:
     assert "--store needs --accounts postgresql://" in startup_error(serve(tmp_path, "--store", front.url()))
 
@@ -136,6 +144,7 @@ def test_an_address_has_hosts_user_and_database_and_hides_its_password() -> None
         "clickhouse://u:secret-1@a/calls?secure=maybe",
         "clickhouse://u:secret-1@a/calls?verify=false",
         "clickhouse://u:secret-1@[a/calls",
+        "clickhouse://u:secret-1@a,b/calls",
     ],
 )
 def test_a_wrong_address_is_refused_without_showing_its_password(text: str) -> None:

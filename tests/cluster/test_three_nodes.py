@@ -16,6 +16,7 @@ import pytest
 from tests.kit.backend import KEY, Backend, span
 from tests.kit.clickhouse_front import DATABASE, PASSWORD, USER, ClickHouseFront
 from tests.kit.events import START_NS, event
+from tests.kit.postgresql import PostgreSQL
 
 from infraprism.schema import Event
 
@@ -120,7 +121,9 @@ def stored_ids(front: ClickHouseFront) -> Counter[str]:
     return Counter(f"evt_{json.loads(row)['id']}" for row in rows.splitlines())
 
 
-def test_sent_is_stored_once_each_while_nodes_are_killed_and_paused(cluster: Cluster, front: ClickHouseFront) -> None:
+def test_sent_is_stored_once_each_while_nodes_and_servers_are_killed_and_paused(
+    cluster: Cluster, front: ClickHouseFront, postgresql_server: PostgreSQL
+) -> None:
     stop = threading.Event()
     clients = [Client(cluster, number, stop) for number in range(CLIENTS)]
     for client in clients:
@@ -129,6 +132,9 @@ def test_sent_is_stored_once_each_while_nodes_are_killed_and_paused(cluster: Clu
         for number in (0, 1, 2):
             cluster.kill(number)
             cluster.pause((number + 1) % 3, 2 * LEASE_S)
+        front.restart()
+        postgresql_server.stop()
+        postgresql_server.start()
     finally:
         stop.set()
         for client in clients:

@@ -206,9 +206,13 @@ class ClickHouseFront:
     """A running front. `version` replaces the version that it reports; `certificate` is a file with key and chain."""
 
     def __init__(self, directory: Path, port: int = 0, version: str = "", certificate: str = "") -> None:
-        self.directory = directory
+        self._arguments = (str(directory), version, certificate)
+        self._start(port)
+
+    def _start(self, port: int) -> None:
+        directory, version, certificate = self._arguments
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kit.clickhouse_front", str(directory), str(port), version, certificate],
+            [sys.executable, "-m", "tests.kit.clickhouse_front", directory, str(port), version, certificate],
             cwd=Path(__file__).resolve().parents[2],
             env=clean_environment(),
             stdout=subprocess.PIPE,
@@ -226,6 +230,11 @@ class ClickHouseFront:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def restart(self) -> None:
+        """End the process as a crash would, and start it again."""
+        self.stop()
+        self._start(self.port)
 
     def stop(self) -> None:
         """End the process as a crash would."""

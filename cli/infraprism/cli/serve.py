@@ -7,7 +7,7 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli.command import Subparsers, mebibytes, new_parser, port
+from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
@@ -45,6 +45,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--node-address", metavar="URL", help="where the other nodes reach this one (default: host name and --port)"
     )
+    parser.add_argument(
+        "--shards",
+        type=shards,
+        default=16,
+        metavar="N",
+        help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -61,5 +68,6 @@ def run(args: argparse.Namespace) -> int:
         store=url(args, STORE),
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
+        shards=args.shards,
     )
     return run_server(settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -74,21 +74,36 @@ class Migration:
         for (day, account), sums in here.items():
             if there.get((day, account)) != sums:
                 missing[day] = missing.get(day, 0) + int(sums["events"])
-        copied = 0
-        for done, (day, events) in enumerate(missing.items(), start=1):
+        days = copied = 0
+        for group in _groups(missing):
+            events = sum(missing[day] for day in group)
             parts = math.ceil(events / _ROWS_AT_ONCE)
             for part in range(parts):
                 self._target.copy(
-                    f"default.events WHERE toDate(timestamp, 'UTC') = '{day}' AND cityHash64(id) % {parts} = {part}"
+                    f"default.events WHERE toDate(timestamp, 'UTC') BETWEEN '{group[0]}' AND '{group[-1]}'"
+                    f" AND cityHash64(id) % {parts} = {part}"
                 )
-            copied += events
-            progress(Progress(done, len(missing), copied, sum(missing.values())))
+            days, copied = days + len(group), copied + events
+            progress(Progress(days, len(missing), copied, sum(missing.values())))
         there = _sums(self._target)
         return [
             Difference(account, day, int(sums["events"]), int(there.get((day, account), {"events": "0"})["events"]))
             for (day, account), sums in here.items()
             if there.get((day, account)) != sums
         ]
+
+
+def _groups(events_by_day: Mapping[str, int]) -> Iterator[list[str]]:
+    """Days of one month with at most `_ROWS_AT_ONCE` events together, or single days with more."""
+    group: list[str] = []
+    for day in events_by_day:
+        rows = sum(events_by_day[other] for other in (*group, day))
+        if group and (rows > _ROWS_AT_ONCE or day[:7] != group[0][:7]):
+            yield group
+            group = []
+        group.append(day)
+    if group:
+        yield group
 
 
 def _sums(database: Database) -> dict[tuple[str, str], dict[str, str]]:

@@ -58,10 +58,23 @@ class Server:
         cluster = f" ON CLUSTER '{self._address.cluster}'" if self._address.cluster else ""
         with self._setup_errors():
             client = self._connect()
+            self._check_cluster(client)
             client.command(f"CREATE DATABASE IF NOT EXISTS {self._address.database}{cluster}", use_database=False)
             for statement in statements:
                 client.command(statement, use_database=False)
             client.close()
+
+    def _check_cluster(self, client: Client) -> None:
+        if self._address.cluster is None:
+            return
+        sql = "SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {cluster:String}"
+        shards = int(str(client.command(sql, parameters={"cluster": self._address.cluster}, use_database=False)))
+        if shards != 1:
+            raise ServerError(
+                f"{self._address} has no cluster of this name: check ?cluster= and system.clusters"
+                if shards == 0
+                else f"the cluster of {self._address} has {shards} shards: one shard with replicas is supported"
+            )
 
     @contextmanager
     def _setup_errors(self) -> Iterator[None]:

@@ -63,6 +63,8 @@ def parse(text: str) -> ServerAddress:
         raise AddressError(f"the address has no user: {_FORM}")
     port = _SECURE_PORT if secure else _PLAIN_PORT
     found = tuple(_host(host, port) for host in hosts.split(","))
+    if len(found) > 1 and cluster is None:
+        raise AddressError("several hosts need ?cluster=NAME: without replication each would have other events")
     return ServerAddress(found, unquote(user), unquote(password), database, secure, cluster)
 
 
