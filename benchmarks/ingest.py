@@ -1,6 +1,7 @@
 """Cost of the OTLP receiver: events per second, latency of the acknowledgement, CPU time per event, and memory.
 
     python benchmarks/ingest.py [events] [--seconds 10] [--rounds 2] [--connections 64] [--only HTTP] [--against PATH]
+    python benchmarks/ingest.py --only bytes --stored 0 10000000 100000000
     python benchmarks/ingest.py third-party [...]
 
 `events` measures the exporter's requests: from bytes (everything after decompression, in one process), and over HTTP
@@ -10,6 +11,9 @@ the same call, which the server converts, deduplicates and prices.
 
 Each case sends for `--seconds`, to a new server in each round; `--seconds 45` shows what a server sustains. `--against`
 names another checkout with its environment in `.venv`: each round of a case measures it and this one in turn.
+
+`--stored` fills the store with as many other events of the last day, before the measurement from bytes. The start that
+reads their ids is not part of the figures; it is printed.
 
 The server and the client share the cores; an event counts when it is acknowledged, and at the end the server must have
 as many events. Wall time depends on the load of the machine, CPU time per event less so.
@@ -36,6 +40,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import clickhouse_connect
 import ingest_load
 from ingest_load import Load, Sent
 from ingest_requests import event_requests, renewed, third_party_requests
@@ -48,6 +53,7 @@ from infraprism.backend.store.embedded import EmbeddedDatabase
 _BATCH = 200
 """Requests that the measurement from bytes stores at a time."""
 _HANGS_S = 120
+_FILL_ROWS = 1_000_000
 
 
 class Side(NamedTuple):
@@ -58,13 +64,17 @@ class Side(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A row of the table. Of three spans `stored_of_three` become events. `from_bytes` needs no server."""
+    """A row of the table. Of three spans `stored_of_three` become events.
+
+    `from_bytes` needs no server; its store has `stored` other events at the start.
+    """
 
     name: str
     load: Load
     spans: int
     stored_of_three: int = 3
     from_bytes: bool = False
+    stored: int = 0
 
 
 class Figures(NamedTuple):
@@ -77,17 +87,40 @@ class Figures(NamedTuple):
     failures: Mapping[str, int] = MappingProxyType({})
 
 
-def from_bytes(python: str, seconds: float, spans: int) -> Figures:
+def from_bytes(python: str, case: Case) -> Figures:
     """Measure in a new process of the checkout that `python` belongs to."""
-    command = [python, __file__, "from-bytes", "--seconds", str(seconds), "--spans", str(spans)]
-    return Figures(*json.loads(subprocess.run(command, check=True, capture_output=True, timeout=600).stdout))
+    arguments = {"--seconds": case.load.seconds, "--spans": case.spans, "--stored": case.stored}
+    command = [python, __file__, "from-bytes", *(str(one) for pair in arguments.items() for one in pair)]
+    return Figures(*json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=3600).stdout))
 
 
-async def store_bytes(directory: Path, seconds: float, spans: int) -> Figures:
+def fill(database: EmbeddedDatabase, directory: Path, rows: int) -> None:
+    """Store events of the last day, and wait for the merges."""
+    client = clickhouse_connect.get_client(interface="chdb", path=str(directory.resolve()))
+    columns = "account, id, timestamp, model, provider, operation, input_tokens, output_tokens, entity_type, entity_id"
+    for first in range(0, rows, _FILL_ROWS):
+        client.command(
+            f"INSERT INTO events ({columns}) SELECT 'acc_1', randomString(16),"
+            " now64(3, 'UTC') - toIntervalMillisecond(rand32() % 86400000), 'gpt-4o', 'openai', 'chat', number % 700,"
+            f" number % 300, 'customer', concat('customer-', toString(number % 500))"
+            f" FROM numbers({min(_FILL_ROWS, rows - first)})"
+        )
+    while database.read("SELECT 1 FROM system.merges", {}):
+        time.sleep(1)
+    client.close()
+
+
+async def store_bytes(directory: Path, seconds: float, spans: int, stored: int) -> Figures:
     """Parse and store requests in batches for some seconds, in this process."""
     encoded = event_requests(_BATCH, spans)
     database = EmbeddedDatabase(directory)
+    fill(database, directory, stored)
+    start_s = time.perf_counter()
     writer = BatchWriter(database)
+    async with asyncio.timeout(3600):
+        await writer.store("acc_1", parse_protobuf(renewed(encoded[0])).events, usage_detail=False)
+    if stored:
+        print(f"{stored:,} events: start and first batch in {time.perf_counter() - start_s:.1f} s", file=sys.stderr)
     batches, used_cpu_s, used_s = 0, 0.0, 0.0
     while used_s < seconds:
         made = [renewed(body) for body in encoded]
@@ -102,8 +135,8 @@ async def store_bytes(directory: Path, seconds: float, spans: int) -> Figures:
         if batches > 1:  # the first one warms up
             used_s += time.perf_counter() - start_s
             used_cpu_s += cpu_s() - start_cpu_s
-    stored = database.read("SELECT count() AS n FROM events", {})[0]
-    assert stored == b'{"n":%d}' % (batches * _BATCH * spans), stored
+    found = database.read("SELECT count() AS n FROM events", {})[0]
+    assert found == b'{"n":%d}' % (stored + (batches * _BATCH + 1) * spans), found
     await writer.close()
     database.close()
     measured = (batches - 1) * _BATCH * spans
@@ -180,7 +213,10 @@ def cases(args: argparse.Namespace) -> list[Case]:
     large, small = event_requests(args.requests, args.spans), event_requests(args.requests, 1)
     connections, seconds = args.connections, args.seconds
     return [
-        Case("from bytes", Load((), 0, seconds), args.spans, from_bytes=True),
+        *(
+            Case(f"from bytes, {stored:,} stored", Load((), 0, seconds), args.spans, from_bytes=True, stored=stored)
+            for stored in args.stored
+        ),
         Case(f"HTTP, {connections} connections", Load(large, connections, seconds), args.spans),
         Case(f"gRPC, {connections} connections", Load(large, connections, seconds, over_grpc=True), args.spans),
         Case("HTTP, 1 connection", Load(large, 1, seconds), args.spans),
@@ -194,12 +230,13 @@ def main() -> None:
     for name, default in (("rounds", 2), ("requests", 60), ("spans", 512), ("connections", 64)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--stored", type=int, nargs="+", default=[0], help="measure from bytes with as many events")
     parser.add_argument("--only", default="", help="measure the cases that contain this text")
     parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout")
     args = parser.parse_args()
     if args.what == "from-bytes":
         with tempfile.TemporaryDirectory() as directory:
-            print(json.dumps(asyncio.run(store_bytes(Path(directory), args.seconds, args.spans))[:3]))
+            print(json.dumps(asyncio.run(store_bytes(Path(directory), args.seconds, args.spans, args.stored[0]))[:3]))
         return
     sides = [Side("", sys.executable)]
     if args.against:
@@ -215,11 +252,7 @@ def main() -> None:
         measured: dict[Side, list[Figures]] = {side: [] for side in sides}
         for _ in range(args.rounds):
             for side in sides:
-                found = (
-                    from_bytes(side.python, args.seconds, case.spans)
-                    if case.from_bytes
-                    else from_server(side.python, case)
-                )
+                found = from_bytes(side.python, case) if case.from_bytes else from_server(side.python, case)
                 measured[side].append(found)
         for side, rounds in measured.items():
             row(side.name + case.name, rounds)

@@ -36,6 +36,24 @@ def test_an_event_twice_in_one_request_counts_once(backend: Backend, new_event: 
     assert len(backend.events(account)) == 1
 
 
+def test_an_event_with_another_start_time_counts_once_and_the_first_one_stays(
+    backend: Backend, new_event: NewEvent, account: str
+) -> None:
+    made = [new_event() for _ in range(30)]
+    moved = [
+        one._replace(timestamp_ns=one.timestamp_ns - number * 86_400 * 10**9) for number, one in enumerate(made, 1)
+    ]
+    assert backend.export(*map(span, made), key=account).rejected == 0
+    before = backend.events(account)
+    assert backend.export(*map(span, moved[:10]), key=account).rejected == 0
+    assert backend.export(*map(span, [*moved[5:], *made]), key=account).rejected == 0
+    assert backend.events(account) == before
+    one = new_event()
+    both = one, one._replace(timestamp_ns=one.timestamp_ns - 10**9)
+    assert backend.export(*map(span, both), key=account).rejected == 0
+    assert len(backend.events(account)) == len(before) + 1
+
+
 def test_rejected_spans_with_the_same_ids_are_counted_individually(backend: Backend, new_event: NewEvent) -> None:
     invalid = span(new_event(), **{"infraprism.prompt": "x"})
     assert backend.export(invalid, invalid, invalid).rejected == 3
@@ -75,6 +93,15 @@ def test_accounts_are_isolated_and_do_not_deduplicate_each_other(backend: Backen
     ] == len([shared])
 
 
+def damage_the_index(directory: Path, files: int) -> None:
+    """Damage or remove files of the index of stored ids, which is derived from the events."""
+    for path in sorted(directory.glob("*"))[:files]:
+        if files == 2:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-9])
+
+
 def test_acknowledged_events_survive_sigkill_under_load_and_a_full_resend_counts_once(tmp_path: Path) -> None:
     acknowledged: set[int] = set()
     sent: set[int] = set()
@@ -93,7 +120,8 @@ def test_acknowledged_events_survive_sigkill_under_load_and_a_full_resend_counts
             with lock:
                 acknowledged.update(numbers)
 
-    for round_number in range(1, 3):
+    for round_number in range(1, 4):
+        damage_the_index(tmp_path / "data" / "store" / "stored_ids", round_number)
         with Backend(tmp_path / "data") as backend, ThreadPoolExecutor(4) as pool:
             senders = [pool.submit(load, backend, round_number * 10**8 + sender * 10**7 + 1) for sender in range(4)]
             before = len(acknowledged)
@@ -115,8 +143,11 @@ def test_acknowledged_events_survive_sigkill_under_load_and_a_full_resend_counts
             cursor = {"cursor": page["pagination"]["next_cursor"]}
         assert set(stored.values()) == {1}
         assert {event(number).id for number in acknowledged} <= set(stored)
-        ordered = sorted(sent)
-        for start in range(0, len(ordered), 500):
-            backend.export(*(span(event(number)) for number in ordered[start : start + 500]))
+        # All again in other batches, half of them with another start time.
+        order = random.Random(1).sample(sorted(sent), len(sent))
+        for start in range(0, len(order), 500):
+            chosen = [event(number) for number in order[start : start + 500]]
+            moved = [one._replace(timestamp_ns=one.timestamp_ns - 3600 * 10**9) for one in chosen[::2]]
+            backend.export(*map(span, [*moved, *chosen[1::2]]))
         total = backend.get("/v1/events", limit=1).json["pagination"]["total"]
         assert total == len(sent)

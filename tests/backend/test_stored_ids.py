@@ -19,6 +19,7 @@ from infraprism.backend.store.identities import NONE, Identities, joined, matchi
 
 START_MS = 1_790_000_000_000
 RUN_NUMBER = 8
+FILTER_BYTES = 2**20
 _numbers = st.integers(0, 2**64 - 1)
 
 
@@ -205,7 +206,7 @@ def test_the_index_of_another_table_is_not_used(tmp_path: Path) -> None:
 @given(st.lists(_numbers, max_size=2000), st.lists(_numbers, max_size=50))
 def test_a_filter_finds_every_hash_that_was_added(hashes: list[int], others: list[int]) -> None:
     ordered = np.sort(np.array(hashes, np.uint64))
-    words = bloom_filter.empty(len(hashes))
+    words = bloom_filter.empty(len(hashes), FILTER_BYTES)
     bloom_filter.add(words, ordered)
     asked = np.sort(np.array([*hashes, *others], np.uint64))
     assert set(hashes) <= set(bloom_filter.found(words, asked, bloom_filter.masks(asked)).tolist())
@@ -213,10 +214,21 @@ def test_a_filter_finds_every_hash_that_was_added(hashes: list[int], others: lis
 
 def test_a_filter_finds_few_hashes_that_were_not_added() -> None:
     chance = np.random.default_rng(1)
-    words = bloom_filter.empty(200_000)
+    words = bloom_filter.empty(200_000, FILTER_BYTES)
     bloom_filter.add(words, np.sort(chance.integers(0, 2**64 - 1, 200_000, np.uint64)))
     others = chance.integers(0, 2**64 - 1, 200_000, np.uint64)
     assert len(bloom_filter.found(words, others, bloom_filter.masks(others))) < 600
+
+
+def test_a_filter_beyond_its_size_finds_more_hashes_by_mistake_and_all_that_were_added() -> None:
+    chance = np.random.default_rng(1)
+    hashes = np.sort(chance.integers(0, 2**64 - 1, 100_000, np.uint64))
+    words = bloom_filter.empty(100_000, 0)
+    assert words.nbytes <= 100_000
+    bloom_filter.add(words, hashes)
+    assert len(bloom_filter.found(words, hashes, bloom_filter.masks(hashes))) == 100_000
+    others = chance.integers(0, 2**64 - 1, 10_000, np.uint64)
+    assert len(bloom_filter.found(words, others, bloom_filter.masks(others))) < 5_000
 
 
 @given(st.lists(st.lists(_numbers, max_size=700), min_size=1, max_size=4), st.lists(_numbers, max_size=20))
@@ -225,9 +237,9 @@ def test_a_merged_run_has_the_identities_of_its_runs(lists: list[list[int]], oth
     with tempfile.TemporaryDirectory() as folder:
         runs = []
         for number, hashes in enumerate(lists):
-            run.write(Path(folder) / str(number), len(hashes), [identities(hashes).ordered()])
+            run.write(Path(folder) / str(number), len(hashes), [identities(hashes).ordered()], FILTER_BYTES)
             runs.append(run.Run(Path(folder) / str(number)))
-        run.write(Path(folder) / "merged", everything.number, run.merged(runs, everything.number))
+        run.write(Path(folder) / "merged", everything.number, run.merged(runs, everything.number), FILTER_BYTES)
         runs.append(run.Run(Path(folder) / "merged"))
         found = joined([NONE, *runs[-1]])
         assert found.hashes.tolist() == everything.hashes.tolist()
@@ -243,7 +255,7 @@ def test_a_merged_run_has_the_identities_of_its_runs(lists: list[list[int]], oth
 def test_equal_hashes_are_found_with_all_their_start_times(tmp_path: Path) -> None:
     times = np.arange(1000, dtype=np.int64) + START_MS
     same = Identities(np.full(1000, 5, np.uint64), times)
-    run.write(tmp_path / "run", 1002, [joined([identities([3]), same, identities([9])])])
+    run.write(tmp_path / "run", 1002, [joined([identities([3]), same, identities([9])])], FILTER_BYTES)
     opened = run.Run(tmp_path / "run")
     asked = np.array([4, 5, 6], np.uint64)
     assert set(opened.matching(asked, bloom_filter.masks(asked)).starts_ms.tolist()) == set(times.tolist())
@@ -260,7 +272,7 @@ def read_all(path: Path) -> None:
 
 def test_a_flipped_bit_of_a_run_is_found_when_it_is_opened_or_read(tmp_path: Path) -> None:
     ordered = identities([random.Random(2).getrandbits(64) for _ in range(500)]).ordered()
-    run.write(tmp_path / "run", 500, [ordered])
+    run.write(tmp_path / "run", 500, [ordered], FILTER_BYTES)
     content = (tmp_path / "run").read_bytes()
     # The rest of the header's page is not used.
     for place in (*range(0, 40, 3), *range(4096, len(content), 97)):

@@ -128,6 +128,21 @@ def test_a_part_that_is_damaged_while_the_server_runs_does_not_fail_queries_for_
         assert len(backend.events()) == 21
 
 
+def test_a_row_that_was_sent_again_with_another_start_time_is_not_restored(data: Path) -> None:
+    flip_a_bit(part_directories(data)[0] / "columns.txt")
+    moved = [event(number)._replace(timestamp_ns=event(number).timestamp_ns - 10**12) for number in range(1, 121)]
+    with Backend(data) as backend:
+        assert len(backend.events()) == 20
+        assert backend.export(*map(span, moved)).rejected == 0
+        assert len(backend.events()) == 120
+    assert infraprism("store", "repair", "--yes", "--data-dir", str(data)).returncode == 0
+    with Backend(data) as backend:
+        ids = [one["id"] for one in backend.events()]
+        assert (len(ids), len(set(ids))) == (120, 120)
+        assert backend.export(*map(span, moved)).rejected == 0
+        assert len(backend.events()) == 120
+
+
 def test_an_intact_store_has_no_findings_and_a_running_server_is_named(data: Path) -> None:
     checked = infraprism("store", "check", "--data-dir", str(data))
     assert (checked.returncode, checked.stdout) == (0, "All data is intact.\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -200,6 +202,8 @@ class EmbeddedDatabase:
 
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
+        # The inserted rows can get the block numbers of parts that are gone, which these files name.
+        remove_directory(self.derived_directory)
         with self._writing, _engine_errors():
             repaired = salvage.repair(self._writer, part, self._quarantine)
             self._guard.verify_insert()
@@ -301,6 +305,17 @@ class EmbeddedDatabase:
                         self._report.refresh()
             except (ClickHouseError, StoreError, OSError) as error:
                 _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a directory durably, if there is one. Raises OSError."""
+    if directory.exists():
+        shutil.rmtree(directory)
+        opened = os.open(directory.parent, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 class _BrokenInsertError(StoreError):

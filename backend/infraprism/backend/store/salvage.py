@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +33,8 @@ from infraprism.backend.store.parts import active_parts, detached_directory, row
 
 _CHUNK_ROWS: Final = 8192
 _MIN_CHUNK_ROWS: Final = 512
+_READABLE_IDS: Final = f"{schema.INGEST}.readable_ids"
+_STORED_IDS: Final = f"{schema.INGEST}.stored_ids"
 _UNLISTED: Final = frozenset(
     {
         CHECKSUMS,
@@ -65,12 +67,15 @@ def repair(client: Client, part: DamagedPart, quarantine: Path) -> RepairedPart:
         client.command(_create_table(client))
         try:
             rows = _copy_to_table(client, files, name) or rows
-            for start, end in _readable_ranges(client, rows):
+            ranges = list(_readable_ranges(client, rows))
+            _find_stored(client, ranges)
+            for start, end in ranges:
                 readable += _count(client, start, end)
                 restored += _insert(client, start, end)
         except (ClickHouseError, DamagedFileError, OSError):
             pass  # no more rows of it can be read
-        client.command(f"DROP TABLE IF EXISTS {schema.SALVAGE} SYNC")
+        for table in (f"{schema.SALVAGE} SYNC", _READABLE_IDS, _STORED_IDS):
+            client.command(f"DROP TABLE IF EXISTS {table}")
     lost = None if rows is None else rows - readable
     target = unused(quarantine, part.name)
     unreadable = replace(part, files=str(target), rows=lost, is_repaired=True)
@@ -160,16 +165,29 @@ def _count(client: Client, start: int, end: int) -> int:
     return int(found["rows"])
 
 
+def _find_stored(client: Client, ranges: Sequence[tuple[int, int]]) -> None:
+    """Find the events of the readable rows that the table has, also those with another start time.
+
+    One pass over the ids of the table: an event can have been sent again with another start time.
+    """
+    for table in (_READABLE_IDS, _STORED_IDS):
+        client.command(f"DROP TABLE IF EXISTS {table}")
+        client.command(f"CREATE TABLE {table} (account LowCardinality(String), id FixedString(16)) ENGINE = Memory")
+    for start, end in ranges:
+        client.command(
+            f"INSERT INTO {_READABLE_IDS} SELECT account, id FROM {schema.SALVAGE} WHERE {_range(start, end)}"
+        )
+    client.command(
+        f"INSERT INTO {_STORED_IDS} SELECT account, id FROM {schema.EVENTS}"
+        f" WHERE (account, id) IN (SELECT account, id FROM {_READABLE_IDS})"
+    )
+
+
 def _insert(client: Client, start: int, end: int) -> int:
     """Insert the rows that the table does not have. Returns their number."""
     names = "account, id, timestamp, " + ", ".join(field.name for field in schema.STORED_FIELDS)
     chunk = f"FROM {schema.SALVAGE} WHERE {_range(start, end)}"
-    stored = (
-        f"SELECT account, timestamp, id FROM {schema.EVENTS}"
-        f" WHERE timestamp BETWEEN (SELECT min(timestamp) {chunk}) AND (SELECT max(timestamp) {chunk})"
-        f" AND (account, timestamp, id) IN (SELECT account, timestamp, id {chunk})"
-    )
-    missing = f"{chunk} AND (account, timestamp, id) NOT IN ({stored})"
+    missing = f"{chunk} AND (account, id) NOT IN (SELECT account, id FROM {_STORED_IDS})"
     (found,) = rows_of(client, f"SELECT count() AS rows {missing}")
     if found["rows"]:
         client.command(f"INSERT INTO {schema.EVENTS} ({names}) SELECT {names} {missing}")

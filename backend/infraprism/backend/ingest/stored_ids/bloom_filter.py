@@ -19,15 +19,15 @@ Words = NDArray[np.uint64]
 """The first and the second words, in two rows."""
 
 BITS_PER_HASH: Final = 16
-MAX_BYTES: Final = 256 * 2**20
-"""Of one filter. Beyond it more hashes are found by mistake, which costs time only."""
+_MIN_BITS_PER_HASH: Final = 4
 _SALTS: Final = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
 """Odd constants of the split block Bloom filter in the Apache Parquet format (BloomFilter.md)."""
 
 
-def empty(number: int) -> Words:
-    """A filter for this number of hashes."""
-    size = min(max(16, number * BITS_PER_HASH // 8), MAX_BYTES)
+def empty(number: int, most_bytes: int) -> Words:
+    """A filter for this number of hashes, of about `most_bytes` at most. A small one finds more hashes by mistake."""
+    size = min(number * BITS_PER_HASH // 8, max(most_bytes, number * _MIN_BITS_PER_HASH // 8))
+    size = max(16, size)
     return np.zeros((2, -(-size // 16)), np.uint64)
 
 

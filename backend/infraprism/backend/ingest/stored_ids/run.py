@@ -1,4 +1,4 @@
-"""A run: a file of entries ordered by hash, with a Bloom filter and the first hash of each block.
+"""A run: a file of identities ordered by hash, with a Bloom filter and the first hash of each block.
 
     header (4096 bytes) | blocks of 4096 bytes | first hash of each block | Bloom filter
 
@@ -51,6 +51,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.number = 0
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._open()
@@ -73,12 +74,17 @@ class Run:
         self._first = np.frombuffer(rest, np.uint64, self._blocks)
         self._filter = np.frombuffer(rest, np.uint64, offset=8 * self._blocks).reshape(2, -1)
 
+    @property
+    def filter_bytes(self) -> int:
+        """The size of its filter in memory."""
+        return self._filter.nbytes
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
 
     def matching(self, hashes: Hashes, bits: Masks) -> Identities:
-        """The entries with one of these hashes, which are ordered. `bits` are their masks in a Bloom filter."""
+        """The identities with one of these hashes, which are ordered. `bits` are their masks in a Bloom filter."""
         wanted = bloom_filter.found(self._filter, hashes, bits)
         if not len(wanted):
             return NONE
@@ -90,12 +96,12 @@ class Run:
         return joined(found)
 
     def __iter__(self) -> Iterator[Identities]:
-        """All entries in their order, some at a time."""
+        """All identities in their order, some at a time."""
         for start in range(0, self._blocks, _AT_ONCE):
             yield self._entries(start, min(start + _AT_ONCE, self._blocks))
 
     def _entries(self, start: int, end: int) -> Identities:
-        """The entries of some blocks."""
+        """The identities of some blocks."""
         data = os.pread(self._file, _BLOCK_BYTES * (end - start), _BLOCK_BYTES * (1 + start))
         if len(data) != _BLOCK_BYTES * (end - start):
             raise DamagedRunError(self.path.name)
@@ -125,10 +131,13 @@ def _groups(first: NDArray[np.int64], last: NDArray[np.int64]) -> Iterator[tuple
         yield start, end, begin, place
 
 
-def write(path: Path, number: int, ordered: Iterable[Identities]) -> None:
-    """Write a run of `number` entries, and make it durable. Raises OSError; then there is no file of this name."""
+def write(path: Path, number: int, ordered: Iterable[Identities], filter_bytes: int) -> None:
+    """Write a run of `number` identities, with a filter of at most about `filter_bytes`, and make it durable.
+
+    Raises OSError; then there is no file of this name.
+    """
     temporary = path.with_suffix(".tmp")
-    words = bloom_filter.empty(number)
+    words = bloom_filter.empty(number, filter_bytes)
     first: list[Hashes] = []
     try:
         with temporary.open("wb") as file:
@@ -180,9 +189,9 @@ def _encoded(entries: Identities) -> NDArray[Any]:
 
 
 def merged(runs: Iterable[Iterable[Identities]], number: int) -> Iterator[Identities]:
-    """The entries of several runs in the order of their hashes. At most about 100,000 of them are in memory.
+    """The identities of several runs in the order of their hashes. Some of them are in memory at a time.
 
-    Hashes are evenly distributed; `number` is the number of all entries.
+    Hashes are evenly distributed; `number` is the number of all identities.
     """
     readers = [_Reader(iter(run)) for run in runs]
     slices = max(1, number // (_PER_BLOCK * _AT_ONCE))
@@ -192,14 +201,14 @@ def merged(runs: Iterable[Iterable[Identities]], number: int) -> Iterator[Identi
 
 
 class _Reader:
-    """Reads the entries of a run up to increasing bounds."""
+    """Reads the identities of a run up to increasing bounds."""
 
     def __init__(self, run: Iterator[Identities]) -> None:
         self._run = run
         self._waiting: Identities | None = NONE
 
     def until(self, bound: np.uint64 | None) -> Identities:
-        """The next entries with a hash below `bound`; without it all."""
+        """The next identities with a hash below `bound`; without it all."""
         found = []
         while self._waiting is not None:
             end = self._waiting.number if bound is None else int(np.searchsorted(self._waiting.hashes, bound, "left"))
