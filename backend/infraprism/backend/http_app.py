@@ -11,13 +11,13 @@ from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.api import costs, errors, events, health
 from infraprism.backend.api.authentication import AuthenticationMiddleware, authenticated_account
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
 
-FROM_NODE_PATH: Final = "/internal/v1/events"
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
     "only traces are accepted, at /v1/traces: an InfraPrism event is sent as a span, not as a log record or a metric"
