@@ -61,13 +61,14 @@ ATTRIBUTION: dict[str, Any] = {
 }
 PROTOBUF = "application/x-protobuf"
 _RUN = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from infraprism.backend.server import Settings, run
 options = dict(zip(("port", "grpc_port", "max_waiting_bytes"), map(int, sys.argv[3:])))
 if limits := json.loads(sys.argv[2]):  # a checkout to compare with may not have them
     from infraprism.backend.limits import Limits
     options["limits"] = Limits(**limits)
+options |= json.loads(os.environ.get("TEST_SETTINGS", "{}"))
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))
 """
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
@@ -100,7 +101,7 @@ class Answer(NamedTuple):
 class Backend:
     """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one.
 
-    `limits` are arguments of `Limits`; `files` is the limit of open files of the process.
+    `limits` are arguments of `Limits`, `settings` of `Settings`; `files` is the limit of open files of the process.
     """
 
     def __init__(
@@ -112,12 +113,21 @@ class Backend:
         limits: Mapping[str, float] | None = None,
         files: int | None = None,
         python: str = sys.executable,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.data_dir = data_dir
+        self._accounts = (settings or {}).get("accounts") or data_dir / "accounts.sqlite"
         self.key = key or ""
         self.lines: list[str] = []
         self.process = start(
-            data_dir, port, key=key, max_waiting_bytes=max_waiting_bytes, limits=limits, files=files, python=python
+            data_dir,
+            port,
+            key=key,
+            max_waiting_bytes=max_waiting_bytes,
+            limits=limits,
+            files=files,
+            python=python,
+            settings=settings,
         )
         self._wait_until_ready()
 
@@ -126,6 +136,7 @@ class Backend:
         """A backend in a process that the caller has started."""
         backend = cls.__new__(cls)
         backend.data_dir, backend.key, backend.lines, backend.process = data_dir, key, [], process
+        backend._accounts = data_dir / "accounts.sqlite"
         backend._wait_until_ready()
         return backend
 
@@ -156,7 +167,7 @@ class Backend:
 
     def add_account(self, **values: Any) -> str:
         """Create an account and return its key."""
-        accounts = Accounts(self.data_dir / "accounts.sqlite")
+        accounts = Accounts(self._accounts)
         try:
             return accounts.add_key(accounts.add(**values).id)
         finally:
@@ -212,10 +223,13 @@ def start(
     limits: Mapping[str, float] | None = None,
     files: int | None = None,
     python: str = sys.executable,
+    settings: Mapping[str, Any] | None = None,
 ) -> subprocess.Popen[str]:
     """Start the server process. `python` is the interpreter, and therefore the checkout, that runs it."""
     variables = {"INFRAPRISM_API_KEY": key, "INFRAPRISM_PRICES": prices and str(prices)}
     environment = clean_environment(**{name: value for name, value in variables.items() if value})
+    if settings:
+        environment["TEST_SETTINGS"] = json.dumps(settings)
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     options = (port, grpc_port, max_waiting_bytes)
     limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")

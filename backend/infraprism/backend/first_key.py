@@ -32,9 +32,17 @@ class FirstKey:
         self.to_show: str | None = None
 
     def prepare(self, accounts: Accounts) -> None:
-        """Create the account in a transaction that is not committed. Raises StartupError, sqlite3.Error, OSError."""
+        """Create the account in a transaction that is not committed.
+
+        Raises StartupError, AccountsUnavailableError, OSError.
+        """
         pending = self._file.read_text("ascii", errors="replace").strip() if self._file.exists() else ""
-        if not accounts.is_empty():
+        if accounts.is_empty():
+            accounts.begin()
+            self._is_new = accounts.is_empty()  # another node may have created an account since
+            if not self._is_new:
+                accounts.commit()
+        if not self._is_new:
             if pending and accounts.find_by_key(pending) is not None:
                 self.to_show = pending
             if self._from_environment and accounts.find_by_key(self._from_environment) is None:
@@ -47,8 +55,6 @@ class FirstKey:
                 f"{self._file.parent / ACCOUNTS_FILE} has no account, but events are stored: restore it from a backup,"
                 " or choose another --data-dir"
             )
-        self._is_new = True
-        accounts.begin()
         if self._from_environment:
             try:
                 accounts.add_with_key(self._from_environment)
@@ -62,7 +68,7 @@ class FirstKey:
             self.to_show = accounts.add_with_key(pending if pending.startswith(KEY_PREFIX) else new_key())
 
     def commit(self, accounts: Accounts) -> None:
-        """Keep the account. Raises sqlite3.Error, OSError."""
+        """Keep the account. Raises AccountsUnavailableError, OSError."""
         if not self._is_new:
             return
         if self.to_show:

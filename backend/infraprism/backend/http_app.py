@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
@@ -15,6 +15,7 @@ from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.limits import Limits
@@ -29,7 +30,11 @@ _ONLY_TRACES: Final = (
 
 
 class Services(NamedTuple):
-    """The dependencies of the application. `queries` runs blocking queries; `measured_rows` is what analytics read."""
+    """The dependencies of the application.
+
+    `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
+    node of the cluster.
+    """
 
     accounts: Accounts
     database: Database
@@ -38,6 +43,7 @@ class Services(NamedTuple):
     health: health.Health
     limits: Limits
     measured_rows: Source = measured_rows
+    from_node: Callable[[Request], Awaitable[Response]] | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -73,6 +79,8 @@ def _rest_application(services: Services) -> FastAPI:
     _add_otlp_routes(app)
     _add_rest_routes(app, services)
     openapi.install(app)
+    if services.from_node is not None:
+        app.add_route(FROM_NODE_PATH, services.from_node, methods=["POST"], include_in_schema=False)
     return app
 
 

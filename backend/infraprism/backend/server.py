@@ -7,14 +7,12 @@ import errno
 import logging
 import os
 import signal
-import sqlite3
 import sys
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, AccountsUnavailableError
 from infraprism.backend.first_key import FirstKey
 from infraprism.backend.preflight import (
     DataDirectory,
@@ -61,26 +59,26 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     data_directory = stack.enter_context(closing(DataDirectory(settings.data_dir)))
     listening = stack.enter_context(listen(settings.host, settings.port))
     check_port(settings.host, settings.grpc_port, "--grpc-port")
-    accounts = stack.enter_context(closing(_accounts(settings.data_dir)))
+    accounts = stack.enter_context(closing(_accounts(settings)))
     # Imported after the fast checks: importing the engine takes seconds.
     for name in _UNUSED_PACKAGES:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None: an import raises ModuleNotFoundError
     try:
         from infraprism.backend.serving import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server]'") from None
+        raise _missing_package(error) from None
     first_key = FirstKey(settings.data_dir, key)
     try:
         first_key.prepare(accounts)
-    except (sqlite3.Error, OSError) as error:
-        raise _damaged_accounts(settings.data_dir, error) from None
+    except (AccountsUnavailableError, OSError) as error:
+        raise _damaged_accounts(settings, error) from None
     async with serve(settings, accounts, listening) as serving:
         data_directory.keep()
         data_directory.tighten()
         try:
             first_key.commit(accounts)
-        except (sqlite3.Error, OSError) as error:
-            raise _damaged_accounts(settings.data_dir, error) from None
+        except (AccountsUnavailableError, OSError) as error:
+            raise _damaged_accounts(settings, error) from None
         if first_key.to_show:
             _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key.to_show}")
         first_key.was_shown()
@@ -108,19 +106,28 @@ def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
         stack.callback(signal.signal, number, signal.SIG_IGN)
 
 
-def _accounts(data_dir: Path) -> Accounts:
+def _accounts(settings: Settings) -> Accounts:
     try:
-        return Accounts(data_dir / ACCOUNTS_FILE)
-    except (sqlite3.Error, OSError) as error:
-        raise _damaged_accounts(data_dir, error) from None
+        return Accounts(settings.accounts or settings.data_dir / ACCOUNTS_FILE)
+    except ModuleNotFoundError as error:
+        raise _missing_package(error) from None
+    except (AccountsUnavailableError, OSError) as error:
+        raise _damaged_accounts(settings, error) from None
 
 
-def _damaged_accounts(data_dir: Path, error: Exception) -> StartupError:
+def _missing_package(error: ModuleNotFoundError) -> StartupError:
+    extra = "server,cluster" if error.name == "psycopg" else "server"
+    return StartupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[{extra}]'")
+
+
+def _damaged_accounts(settings: Settings, error: Exception) -> StartupError:
+    if settings.accounts is not None:
+        return StartupError(f"PostgreSQL (--accounts) cannot be used: {error}")
     if "disk is full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
-        return StartupError(f"{data_dir / ACCOUNTS_FILE} cannot be written: the disk is full, free some space")
+        return StartupError(f"{settings.data_dir / ACCOUNTS_FILE} cannot be written: the disk is full, free some space")
     return StartupError(
-        f"{data_dir / ACCOUNTS_FILE} cannot be used ({error}): restore it from a backup, or choose another --data-dir."
-        " Without it no key is valid"
+        f"{settings.data_dir / ACCOUNTS_FILE} cannot be used ({error}): restore it from a backup, or choose another"
+        " --data-dir. Without it no key is valid"
     )
 
 

@@ -18,6 +18,8 @@ from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.cluster import node
+from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
@@ -70,21 +72,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     async with AsyncExitStack() as stack:
-        try:
-            database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
-        except StoreError as error:
-            cause = write_error(settings.data_dir)
-            raise StartupError(
-                f"the database in {settings.data_dir} cannot be opened"
-                + (
-                    f" ({cause}): free space, or raise the quota"
-                    if cause
-                    else f" (engine code {error.code}): check the disk"
-                )
-                + ", or choose another --data-dir"
-            ) from None
-        stack.callback(database.close)
-        writer = BatchWriter(database, before_insert=database.aggregates.before_insert)
+        database: EmbeddedDatabase | ClusterDatabase
+        log: WriteAheadLog | None = None
+        measured = measured_rows
+        if settings.store is None:
+            database, writer = _embedded(settings, stack)
+            log = _log(settings, writer, database)
+            measured = partial(database.aggregates.relation, event_rows=measured_rows)
+        else:
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -93,46 +89,63 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
                 f"{settings.data_dir}/calls.sqlite cannot be opened ({error}): move it away and start again."
                 " It only recognises calls that are sent again; no event is lost"
             ) from None
-        log = await _log(settings, writer, database)
-        stack.push_async_callback(log.close)
+        if log is not None:
+            await log.start()
+            stack.push_async_callback(log.close)
         receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
         stack.push_async_callback(receiver.close)
-        queries = QueryPool(is_complete=log.is_applied)
+        queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
         health = Health(
             database,
-            lambda: writer.is_alive and log.is_alive,
+            lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges(),
+            log.gauges() if log else None,
         )
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        measured = partial(database.aggregates.relation, event_rows=measured_rows)
-        services = Services(accounts, database, receiver, queries, health, settings.limits, measured)
+        services = Services(
+            accounts, database, receiver, queries, health, settings.limits, measured, node.receiver_of(writer)
+        )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
-            await asyncio.wait(
-                [asyncio.ensure_future(ended()) for ended in (writer.ended, log.ended)],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            ends = (writer.ended, log.ended) if log else (writer.ended,)
+            await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
         yield Serving(addresses, writer_ended)
 
 
-async def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
-    """The log of small requests, after its events are stored. Raises StartupError."""
+def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
+    """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        log = WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
-    await log.start()
-    return log
+
+
+def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+    """The store in the data directory, and its writer. Raises StartupError."""
+    try:
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+    except StoreError as error:
+        cause = write_error(settings.data_dir)
+        raise StartupError(
+            f"the database in {settings.data_dir} cannot be opened"
+            + (
+                f" ({cause}): free space, or raise the quota"
+                if cause
+                else f" (engine code {error.code}): check the disk"
+            )
+            + ", or choose another --data-dir"
+        ) from None
+    stack.callback(database.close)
+    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
 
 
 class _Listeners:

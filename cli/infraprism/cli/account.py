@@ -49,7 +49,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Show or set. Raises Failure."""
-    with open_accounts(args.data_dir) as accounts:
+    with open_accounts(args) as accounts:
         account = selected_account(accounts, args.account)
         if args.action == "set":
             accounts.set_usage_detail(account.id, enabled=args.value == "on")

@@ -10,6 +10,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  #
 
 
 _LAST_PORT: Final = 65_535
+_MAX_SHARDS: Final = 1024
 
 
 class Command(Protocol):
@@ -46,4 +47,11 @@ def port(value: str) -> int:
     """The value of an option for a port."""
     if not (value.isascii() and value.isdigit()) or int(value) > _LAST_PORT:
         raise argparse.ArgumentTypeError(f"{value!r} is not a port")
+    return int(value)
+
+
+def shards(value: str) -> int:
+    """The value of an option for a number of shards."""
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= _MAX_SHARDS):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number from 1 to {_MAX_SHARDS}")
     return int(value)

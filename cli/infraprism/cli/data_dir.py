@@ -1,16 +1,16 @@
-"""The `--data-dir` option, and the accounts in that directory."""
+"""The `--data-dir` option, and the accounts in that directory or in PostgreSQL."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts
+from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts, AccountsUnavailableError
 from infraprism.cli.failure import Failure
+from infraprism.cli.urls import ACCOUNTS, add_url, hide_passwords, url
 
 
 def data_dir(text: str) -> Path:
@@ -42,13 +42,20 @@ def add_data_dir(parser: argparse.ArgumentParser, *, is_nested: bool = False) ->
 
 
 def add_account(parser: argparse.ArgumentParser) -> None:
-    """Add the option that selects the account."""
+    """Add the options that select the account and its database."""
+    add_url(parser, ACCOUNTS)
     parser.add_argument("--account", metavar="ID", help="the account, if the server has more than one: acc_...")
 
 
 @contextmanager
-def open_accounts(directory: Path) -> Iterator[Accounts]:
-    """The accounts of a data directory, also while a server uses it. Raises Failure."""
+def open_accounts(args: argparse.Namespace) -> Iterator[Accounts]:
+    """The accounts of `--accounts` or of the data directory, also while a server uses them. Raises Failure."""
+    hide_passwords(args)
+    if location := url(args, ACCOUNTS):
+        with _opened(location, "PostgreSQL (--accounts)", "") as accounts:
+            yield accounts
+        return
+    directory = args.data_dir
     file = directory.resolve() / ACCOUNTS_FILE
     if not file.is_file():
         raise Failure(
@@ -56,11 +63,19 @@ def open_accounts(directory: Path) -> Iterator[Accounts]:
         )
     if not os.access(file, os.W_OK):
         raise Failure(f"{file} cannot be written: run this command as the user of the server")
+    with _opened(file, str(file), ": check --data-dir") as accounts:
+        yield accounts
+
+
+@contextmanager
+def _opened(location: Path | str, name: str, advice: str) -> Iterator[Accounts]:
     try:
-        with closing(Accounts(file)) as accounts:
+        with closing(Accounts(location)) as accounts:
             yield accounts
-    except (sqlite3.Error, OSError) as error:
-        raise Failure(f"{file} cannot be used ({error}): check --data-dir") from None
+    except ModuleNotFoundError as error:
+        raise Failure(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server,cluster]'") from None
+    except (AccountsUnavailableError, OSError) as error:
+        raise Failure(f"{name} cannot be used ({error}){advice}") from None
 
 
 def selected_account(accounts: Accounts, account_id: str | None) -> Account:

@@ -60,7 +60,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """List, create or revoke. Raises Failure."""
-    with open_accounts(args.data_dir) as accounts:
+    with open_accounts(args) as accounts:
         args.run_action(args, accounts)
     return 0
 

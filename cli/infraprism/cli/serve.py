@@ -7,17 +7,22 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli.command import Subparsers, mebibytes, new_parser, port
+from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
+from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
 The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. OTLP over HTTP and the REST API
 share a port. Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
 
+Several servers with the same --store and --accounts are the nodes of a cluster (docs/scale.md).
+
 examples:
   infraprism serve
   infraprism serve --data-dir /var/lib/infraprism --host 0.0.0.0
-  infraprism serve --port 4318 --grpc-port 4317"""
+  infraprism serve --port 4318 --grpc-port 4317
+  infraprism serve --accounts postgresql://user:password@db/infraprism \\
+      --store clickhouse://user:password@ch:8443/calls --host 0.0.0.0 --node-address http://node-1:4318"""
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -35,17 +40,34 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="MIB",
         help="free space of the disk that stays unused (default: 1024, or 5 %% of a smaller disk)",
     )
+    add_url(parser, STORE)
+    add_url(parser, ACCOUNTS)
+    parser.add_argument(
+        "--node-address", metavar="URL", help="where the other nodes reach this one (default: host name and --port)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=shards,
+        default=16,
+        metavar="N",
+        help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the backend until it is stopped. It prints its own errors."""
+    hide_passwords(args)
     settings = Settings(
         data_dir=args.data_dir,
         host=args.host,
         port=args.port,
         grpc_port=args.grpc_port,
         reserve_bytes=None if args.reserve_mib is None else args.reserve_mib * 2**20,
+        store=url(args, STORE),
+        accounts=url(args, ACCOUNTS),
+        node_address=args.node_address,
+        shards=args.shards,
     )
     return run_server(settings)

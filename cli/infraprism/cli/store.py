@@ -1,4 +1,4 @@
-"""`infraprism store`: verifies stored events, repairs damaged parts and computes aggregates, without the server."""
+"""`infraprism store`: verifies, repairs and copies stored events, and computes aggregates, without the server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.failure import Failure
 from infraprism.cli.rest import Api
+from infraprism.cli.urls import ACCOUNTS, TO, add_url, hide_passwords, url
 from infraprism.schema import exact_json
 
 if TYPE_CHECKING:
+    from infraprism.backend.cluster.migration import Difference, Progress
     from infraprism.backend.store.damage import DamagedPart
     from infraprism.backend.store.embedded import EmbeddedDatabase
 
@@ -61,13 +63,19 @@ it finds them missing or damaged. It may be interrupted: the next start of a ser
 examples:
   infraprism store rebuild-aggregates
   infraprism store rebuild-aggregates --data-dir /var/lib/infraprism"""
+_MIGRATE: Final = """\
+Copies all events and accounts of the data directory to a ClickHouse server and to PostgreSQL. Nothing is removed here.
+Stop all servers that use either side first. It may be interrupted and run again: an event is copied once. At the end
+the number of events and the sums of cost, tokens and latency are compared for each account and day.
+Exit status 1 if they differ.
+
+examples:
+  infraprism store migrate --to clickhouse://user:password@ch:8443/calls --accounts postgresql://user:password@db/infraprism"""
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the command to the parser."""
-    parser = new_parser(
-        subparsers, "store", "verify and repair the stored events of a server, compute its aggregates", _EXAMPLES
-    )
+    parser = new_parser(subparsers, "store", "verify, repair and copy stored events, compute aggregates", _EXAMPLES)
     add_data_dir(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     checking = new_parser(actions, "check", "verify every file of the store", _CHECK)
@@ -75,6 +83,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     repairing.add_argument("--yes", action="store_true", help="repair; without it nothing is changed")
     repairing.add_argument("--delete", action="store_true", help="delete the damaged files of repaired parts")
     rebuilding = new_parser(actions, "rebuild-aggregates", "compute all sums again from the events", _REBUILD)
+    migrating = new_parser(actions, "migrate", "copy all events and accounts to a ClickHouse server", _MIGRATE)
+    migrating.add_argument(
+        f"--{TO}", metavar="URL", help="the ClickHouse server: clickhouse://user:password@host/database"
+    )
+    add_url(migrating, ACCOUNTS)
+    add_data_dir(migrating, is_nested=True)
+    migrating.set_defaults(run=run, run_action=_migrate)
     for action, run_action in ((checking, _check), (repairing, _repair), (rebuilding, _rebuild)):
         add_data_dir(action, is_nested=True)
         if action is not rebuilding:
@@ -177,6 +192,50 @@ def _repair(args: argparse.Namespace) -> int:
     if not waiting and not args.json:
         sys.stdout.write("Nothing to do.\n")
     return 0 if is_complete else 1
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    hide_passwords(args)
+    store, accounts = url(args, TO), url(args, ACCOUNTS)
+    if store is None or accounts is None:
+        raise Failure("give --to clickhouse://user:password@host:8443/database and --accounts postgresql://...")
+    with _opened(args.data_dir) as database:
+        differences = _copied(database, args.data_dir.resolve(), store, accounts)
+    for difference in differences:
+        sys.stdout.write(f"{difference}\n")
+    if not differences:
+        sys.stdout.write("All events are on the server: counts and sums of every account and day are equal.\n")
+    return 1 if differences else 0
+
+
+def _copied(database: EmbeddedDatabase, directory: Path, store: str, accounts: str) -> list[Difference]:
+    # Imported here: the other actions do not need these packages.
+    from infraprism.backend.accounts import ACCOUNTS_FILE, AccountsUnavailableError  # noqa: PLC0415
+    from infraprism.backend.cluster import migration  # noqa: PLC0415
+    from infraprism.backend.cluster.server import ServerError  # noqa: PLC0415
+    from infraprism.backend.cluster.server_address import AddressError  # noqa: PLC0415
+    from infraprism.backend.store import StoreError  # noqa: PLC0415
+
+    try:
+        number = migration.copy_accounts(directory / ACCOUNTS_FILE, accounts)
+        sys.stdout.write(f"{number} accounts are in PostgreSQL.\n")
+        with migration.opened(database, directory / "store", store, accounts) as opened:
+            return opened.run(_copying)
+    except AddressError as error:
+        raise Failure(f"--to: {error}") from None
+    except AccountsUnavailableError as error:
+        raise Failure(f"the accounts cannot be copied ({error}): check --accounts") from None
+    except (ServerError, migration.MigrationError) as error:
+        raise Failure(str(error)) from None
+    except StoreError as error:
+        raise Failure(f"the events could not be copied (code {error.code}): run the command again") from None
+
+
+def _copying(progress: Progress) -> None:
+    sys.stdout.write(
+        f"{progress.days} of {progress.all_days} days, {progress.events:,} of {progress.all_events:,} events\n"
+    )
+    sys.stdout.flush()
 
 
 def _show(damaged: tuple[DamagedPart, ...], *, as_json: bool) -> None:

@@ -162,6 +162,22 @@ SETTINGS: Final = (
         ("pricing", "backend"),
     ),
     Setting(
+        "INFRAPRISM_STORE",
+        "secret",
+        "",
+        "The ClickHouse server of `infraprism serve`: `clickhouse://user:password@host:8443/database`. Unset, events "
+        "are stored in the data directory. `--store` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_ACCOUNTS",
+        "secret",
+        "",
+        "The database of accounts and leases: `postgresql://user:password@host/database`. Unset, accounts are stored "
+        "in the data directory. `--accounts` wins over it.",
+        ("cli",),
+    ),
+    Setting(
         "INFRAPRISM_QUEUE_DIRECTORY",
         "directory",
         "/var/lib/otelcol/infraprism",

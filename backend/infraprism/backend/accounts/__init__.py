@@ -1,13 +1,7 @@
 """Accounts and their API keys."""
 
-from infraprism.backend.accounts.accounts import (
-    ACCOUNTS_FILE,
-    Account,
-    Accounts,
-    AccountsUnavailableError,
-    InvalidKeyError,
-    Key,
-)
+from infraprism.backend.accounts.accounts import ACCOUNTS_FILE, Accounts, InvalidKeyError
 from infraprism.backend.accounts.plans import PLANS
+from infraprism.backend.accounts.records import Account, AccountsUnavailableError, Key
 
 __all__ = ["ACCOUNTS_FILE", "PLANS", "Account", "Accounts", "AccountsUnavailableError", "InvalidKeyError", "Key"]

@@ -1,0 +1,192 @@
+"""The database of the accounts: one SQLite file, or PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Delete,
+    Engine,
+    Insert,
+    Row,
+    Select,
+    StaticPool,
+    Update,
+    create_engine,
+    make_url,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from infraprism.backend.accounts import tables
+from infraprism.backend.accounts.records import AccountsUnavailableError
+
+_POSTGRESQL: Final = "postgresql"
+_DRIVER: Final = "postgresql+psycopg"
+_CONNECT_TIMEOUT_S: Final = 10
+_SETUP_LOCK: Final = 5_201_314
+"""The key of the advisory lock under which tables are created: concurrent CREATE TABLE IF NOT EXISTS can fail."""
+
+Statement = Select[Any] | Insert | Update | Delete
+
+
+class AccountsDatabase:
+    """Runs statements, each in its own transaction unless `begin` was called. Thread-safe.
+
+    `location` is the path of a file, which gets mode 0600, or a URL `postgresql://user:password@host:port/database`.
+    Every method raises AccountsUnavailableError; the constructor also OSError.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self._lock = threading.RLock()
+        self._open: Connection | None = None
+        with errors():
+            self._engine = _sqlite_engine(location) if isinstance(location, Path) else postgresql_engine(location)
+            with self._engine.connect() as connection:
+                if self._is_postgresql:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_lock({_SETUP_LOCK})")
+                try:
+                    tables.create(connection)
+                finally:
+                    if self._is_postgresql:
+                        connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_SETUP_LOCK})")
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self._engine.dialect.name == _POSTGRESQL
+
+    def verify_file(self) -> None:
+        """Verify the pages of the SQLite file."""
+        if not self._is_postgresql:
+            with self._connection() as connection:
+                _verify(connection)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether `begin` was called."""
+        return self._open is not None
+
+    def begin(self) -> None:
+        """Start a transaction. Other processes that call this wait until it has ended."""
+        with self._lock, errors():
+            self._open = self._engine.connect()
+            self._open.exec_driver_sql("BEGIN" if self._is_postgresql else "BEGIN IMMEDIATE")
+            if self._is_postgresql:
+                self._open.exec_driver_sql("LOCK TABLE accounts IN EXCLUSIVE MODE")
+
+    def commit(self) -> None:
+        """Keep the changes since `begin`."""
+        self._end("COMMIT")
+
+    def roll_back(self) -> None:
+        """Discard the changes since `begin`."""
+        self._end("ROLLBACK")
+
+    def _end(self, sql: str) -> None:
+        with self._lock, errors():
+            assert self._open is not None
+            connection, self._open = self._open, None
+            try:
+                connection.exec_driver_sql(sql)
+            finally:
+                connection.close()
+
+    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of a SELECT."""
+        with self._connection() as connection:
+            return connection.execute(select).all()
+
+    def run(self, statement: Insert | Update | Delete) -> None:
+        """Run a statement that changes rows."""
+        with self._connection() as connection:
+            connection.execute(statement)
+
+    def insert_if_absent(self, table: Any, **values: Any) -> None:
+        """Insert a row, unless there is one with this primary key."""
+        insert = postgresql.insert if self._is_postgresql else sqlite.insert
+        self.run(insert(table).values(**values).on_conflict_do_nothing())
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with errors():
+            if self._is_postgresql and self._open is None:
+                with self._engine.connect() as connection:
+                    yield connection
+                return
+            with self._lock:
+                if self._open is not None:
+                    yield self._open
+                    return
+                with self._engine.connect() as connection:
+                    yield connection
+
+    def close(self) -> None:
+        """Close the database. A transaction that was begun is discarded."""
+        if self.in_transaction:
+            self.roll_back()
+        with self._lock:
+            self._engine.dispose()
+
+
+def postgresql_engine(url: str) -> Engine:
+    """An engine for a `postgresql://` URL. Its statements are transactions of their own.
+
+    Raises AccountsUnavailableError, which contains no part of the URL.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise AccountsUnavailableError("the URL is not postgresql://user:password@host:port/database") from None
+    if parsed.drivername not in (_POSTGRESQL, "postgres"):
+        raise AccountsUnavailableError("the URL does not begin with postgresql://")
+    return create_engine(
+        parsed.set(drivername=_DRIVER),
+        isolation_level="AUTOCOMMIT",
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "infraprism"},
+    )
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    path.touch(mode=0o600)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        isolation_level="AUTOCOMMIT",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+    )
+    with engine.connect() as connection:
+        _verify(connection)
+        # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
+        connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+    return engine
+
+
+def _verify(connection: Connection) -> None:
+    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+        raise AccountsUnavailableError("the file is damaged")
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Replace the errors of the driver and of SQLAlchemy by AccountsUnavailableError."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise AccountsUnavailableError(_cause(error)) from None
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise AccountsUnavailableError(str(error)) from None
+
+
+def _cause(error: DBAPIError) -> str:
+    """The first line of the driver's message. It has no password, and of the data at most the name of a constraint."""
+    lines = str(error.orig).splitlines() or [type(error.orig).__name__]
+    return lines[0]

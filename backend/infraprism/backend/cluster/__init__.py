@@ -1,0 +1,1 @@
+"""Several nodes that store events in one ClickHouse database, each event once."""
