@@ -189,6 +189,21 @@ def test_a_start_reads_only_the_parts_that_the_index_does_not_have(tmp_path: Pat
     again.close()
 
 
+def test_a_stop_does_not_wait_until_many_events_are_read(tmp_path: Path) -> None:
+    table = FakeTable()
+    table.insert(list(range(1000)))
+    ids = StoredIds(tmp_path, table, 100)
+    ids.cancel_load()
+    with pytest.raises(OSError, match="stops"):
+        ids.load()
+    ids.close()
+    few = StoredIds(tmp_path, table, 10_000)
+    few.cancel_load()
+    few.load()
+    assert few.matching(np.array([999], np.uint64)).number
+    few.close()
+
+
 def test_the_index_of_another_table_is_not_used(tmp_path: Path) -> None:
     table = FakeTable()
     for name in ("a table", "another"):

@@ -127,6 +127,7 @@ class BatchWriter:
         """Store all accepted requests, then stop."""
         self._closing = True
         self._arrived.set()
+        self._inserter.cancel_load()
         await asyncio.wait({self._task})
         await asyncio.to_thread(self._inserter.close)
         self._threads.shutdown()

@@ -80,6 +80,10 @@ class EventInserter:
                 self._ids.on_inserted()
         return _rejected(staged, len(batch))
 
+    def cancel_load(self) -> None:
+        """Do not wait until the index is built again. Batches that need it fail."""
+        self._ids.cancel_load()
+
     def close(self) -> None:
         """Close the index."""
         with self._inserting:

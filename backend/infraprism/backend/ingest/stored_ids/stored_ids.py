@@ -70,7 +70,7 @@ class _StoppedError(Exception):
 
 
 class StoredIds:
-    """The index of one table. One thread at a time may call its methods, except `forget_parts`.
+    """The index of one table. One thread at a time may call its methods, except `forget_parts` and `cancel_load`.
 
     The files are in `directory`, which belongs to the index alone. While `is_loaded` is false, `load` must be called
     before the others.
@@ -90,6 +90,7 @@ class StoredIds:
         self._table_id = ""
         self._epoch = 0
         self._is_due = False
+        self._is_cancelled = False
         self._next_name = 0
         self._stopping = False
         self._writes_fail = False
@@ -123,6 +124,8 @@ class StoredIds:
             for part in missing:
                 read = 0
                 for found in self._table.identities_of(part):
+                    if self._is_cancelled and rows >= self._run_number:
+                        raise OSError("the server stops")
                     read += found.number
                     self.add(found)
                     if self._number_in_memory() >= self._run_number:
@@ -170,6 +173,10 @@ class StoredIds:
         _log.warning("the index of stored ids is damaged: it is built again from the events")
         self.is_loaded = False
         self.forget_parts()
+
+    def cancel_load(self) -> None:
+        """End a `load` that reads many events; it raises OSError. Any thread may call it."""
+        self._is_cancelled = True
 
     def close(self) -> None:
         """Write the ids in memory, and close the files."""
