@@ -121,6 +121,12 @@ class AccountsDatabase:
                 with self._engine.connect() as connection:
                     yield connection
 
+    def verify_file(self) -> None:
+        """Verify the pages of a SQLite file. Nothing is done for PostgreSQL."""
+        if not self._is_postgresql:
+            with self._connection() as connection:
+                _verify(connection)
+
     def close(self) -> None:
         """Close the database. A transaction that was begun is discarded."""
         if self.in_transaction:
@@ -157,12 +163,16 @@ def _sqlite_engine(path: Path) -> Engine:
         connect_args={"check_same_thread": False},
     )
     with engine.connect() as connection:
-        if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-            raise AccountsUnavailableError("the file is damaged")
+        _verify(connection)
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
         connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     return engine
+
+
+def _verify(connection: Connection) -> None:
+    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+        raise AccountsUnavailableError("the file is damaged")
 
 
 @contextmanager
