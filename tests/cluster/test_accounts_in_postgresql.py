@@ -12,6 +12,7 @@ import pytest
 from tests.kit.postgresql import PASSWORD, PostgreSQL
 
 from infraprism.backend.accounts import Accounts, AccountsUnavailableError, InvalidKeyError
+from infraprism.backend.accounts.stored_accounts import StoredAccounts
 from infraprism.backend.first_key import FirstKey
 
 KEY = "ip-the-key-of-this-test-8Zq2"
@@ -144,3 +145,17 @@ def test_accounts_are_unavailable_while_the_server_is_stopped_and_found_again_af
             postgresql_server.start()
         assert PASSWORD not in caplog.text
         assert accounts.find_by_key(key) is not None
+
+
+def test_a_check_finds_a_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.sqlite"
+    with closing(StoredAccounts(file)) as stored:
+        stored.check(verify_file=True)
+        file.write_bytes(b"x" * len(file.read_bytes()))
+        with pytest.raises(AccountsUnavailableError):
+            stored.check(verify_file=True)
+
+
+def test_a_check_of_postgresql_reads_it(new_database: Callable[[], str]) -> None:
+    with closing(StoredAccounts(new_database())) as stored:
+        stored.check(verify_file=True)

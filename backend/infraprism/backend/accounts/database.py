@@ -127,6 +127,12 @@ class AccountsDatabase:
                 with self._engine.connect() as connection:
                     yield connection
 
+    def verify_file(self) -> None:
+        """Verify the pages of a SQLite file. Nothing is done for PostgreSQL."""
+        if not self._is_postgresql:
+            with self._connection() as connection:
+                _verify(connection)
+
     def close(self) -> None:
         """Close the database. A transaction that was begun is discarded."""
         if self.in_transaction:

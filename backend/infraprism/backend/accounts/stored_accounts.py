@@ -66,6 +66,12 @@ class StoredAccounts(AccountsDatabase):
         """Set whether the opt-in fields are stored."""
         self.run(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(usage_detail=int(enabled)))
 
+    def check(self, *, verify_file: bool) -> None:
+        """Read a key, and verify the pages of a SQLite file on request."""
+        if verify_file:
+            self.verify_file()
+        self.rows(select(KEYS.c.hash).join(ACCOUNTS, ACCOUNTS.c.id == KEYS.c.account_id).limit(1))
+
     def find(self, hashed: bytes) -> Account | None:
         """The account of a key that is not revoked."""
         rows = self.rows(

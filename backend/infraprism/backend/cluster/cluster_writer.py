@@ -30,6 +30,8 @@ _ACCOUNT: Final = "x-infraprism-account"
 _USAGE_DETAIL: Final = "x-infraprism-usage-detail"
 _MAX_BODY_BYTES: Final = 64 * 2**20
 """A request of at most 16 MiB, with its resources and scopes repeated for each shard."""
+MAX_RECEIVED_BYTES: Final = 256 * 2**20
+"""Of requests of other nodes that are not stored yet."""
 _REQUESTS_AT_ONCE: Final = 32
 _TIMEOUT: Final = urllib3.Timeout(connect=3, read=10)
 """As long as exporters wait for an answer by default."""
@@ -74,6 +76,7 @@ class ClusterWriter(BatchWriter):
         self._inserter = _Inserter(database)
         self._cluster = database
         self._secret = secret.hex()
+        self._received_bytes = 0
         self._http = urllib3.PoolManager(maxsize=_REQUESTS_AT_ONCE, block=True, retries=False, timeout=_TIMEOUT)
         self._requests_threads = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="infraprism-forward")
 
@@ -139,14 +142,20 @@ class ClusterWriter(BatchWriter):
         account_id = request.headers.get(_ACCOUNT, "")
         if not hmac.compare_digest(token.encode(), self._secret.encode()) or not account_id:
             return Response(status_code=401)
-        if int(request.headers.get("content-length", "0")) > _MAX_BODY_BYTES:
+        size = int(request.headers.get("content-length", "0"))
+        if size > _MAX_BODY_BYTES:
             return Response(status_code=TOO_LARGE.http_status)
+        if self._received_bytes + size > MAX_RECEIVED_BYTES:
+            return Response(status_code=STORE_FAILED.http_status)
+        self._received_bytes += size
         try:
             spans = (await asyncio.to_thread(parse_protobuf, await request.body())).events
             usage_detail = request.headers.get(_USAGE_DETAIL) == "1"
             rejected = await super().store(account_id, spans, usage_detail=usage_detail)
         except RejectedError as error:
             return Response(status_code=error.rejection.http_status)
+        finally:
+            self._received_bytes -= size
         return Response(json.dumps(dict(rejected)), media_type="application/json")
 
     async def close(self) -> None:

@@ -156,6 +156,8 @@ class ClusterDatabase:
 
     def _run_renewal(self) -> None:
         while not self._stopping.wait(self._leases.lease_s / _RENEWALS):
+            if self._failure is not None:
+                continue  # a node that cannot use the store must not keep shards from others
             try:
                 self._leases.renew()
             except AccountsUnavailableError as error:
@@ -169,10 +171,10 @@ class ClusterDatabase:
                 return
             try:
                 self._state = self._leases.state()
-                self._give_back_surplus()
-                self._take_shards()
                 (row,) = self._server.connection().read(_FREE_SPACE, {})
                 self._free_bytes = int(json.loads(row)["free"])
+                self._give_back_surplus()
+                self._take_shards()
                 self._failure = None
             except AccountsUnavailableError as error:
                 self._failed(f"PostgreSQL does not answer ({error})")
