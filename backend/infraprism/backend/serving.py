@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -29,6 +29,7 @@ from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
+from infraprism.backend.store.status import write_fault
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
@@ -102,6 +103,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             lambda: writer.is_alive and log.is_alive,
             (accounts.fault, recent_calls.fault),
             log.gauges(),
+            _limitations(settings, database),
         )
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
@@ -129,6 +131,23 @@ async def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDataba
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
     await log.start()
     return log
+
+
+def _limitations(settings: Settings, database: EmbeddedDatabase) -> Sequence[Callable[[], str | None]]:
+    """What returns why events are stored with limitations, or None."""
+
+    def log() -> str | None:
+        cause = write_fault(settings.data_dir / LOG_DIRECTORY)
+        return cause and f"the log cannot be written ({cause}): small requests are stored without it"
+
+    def index() -> str | None:
+        directory = database.derived_directory
+        cause = write_fault(directory) if directory.exists() else None  # it is created in the background
+        return (
+            cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
+        )
+
+    return log, index
 
 
 class _Listeners:
