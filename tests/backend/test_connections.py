@@ -181,3 +181,47 @@ def test_the_address_of_a_client_is_neither_logged_nor_stored(tmp_path: Path) ->
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if source.encode() in path.read_bytes()]
+
+
+def _chunked(body: bytes, size: int) -> bytes:
+    """A body in chunks, without its end."""
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/me"])
+def test_a_body_of_many_small_chunks_is_refused_before_its_end(hasty: Backend, path: str, *, has_key: bool) -> None:
+    """Each chunk takes as long as kilobytes of a large one, and other connections wait."""
+    key = f"authorization: Bearer {hasty.key}\r\n" if has_key else ""
+    body = request([span(event(number)) for number in range(2000, 2010)]).SerializeToString()
+    before = len(hasty.events())
+    with connect(hasty) as hostile:
+        headers = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\n{key}transfer-encoding: chunked\r\n"
+        hostile.sendall(headers.encode() + b"\r\n" + _chunked(body[:2000], 1))
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while received := hostile.recv(65_536):
+                answer += received
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"too many small chunks: send chunks of at least 256 bytes" in answer
+    assert len(hasty.events()) == before
+
+
+@pytest.mark.parametrize(("length", "size"), [(100, 8), (20_000, 300), (20_000, 7000)])
+def test_a_body_of_some_small_or_many_large_chunks_is_accepted(hasty: Backend, length: int, size: int) -> None:
+    spans = []
+    while len(body := request(spans).SerializeToString()) < length:
+        spans.append(span(event(3000 + len(spans))))
+    with connect(hasty) as connection:
+        headers = f"{HEADERS}authorization: Bearer {hasty.key}\r\ntransfer-encoding: chunked\r\n\r\n"
+        connection.sendall(headers.encode() + _chunked(body, size) + b"0\r\n\r\n")
+        assert response_status(connection) == 200
+
+
+def test_the_trailers_of_a_body_are_limited_like_headers(hasty: Backend) -> None:
+    headers = f"{HEADERS}authorization: Bearer {hasty.key}\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = request([span(event(4000))]).SerializeToString()
+    with connect(hasty) as hostile:
+        hostile.sendall(headers.encode() + _chunked(body, 1000) + b"0\r\n" + b"a: b\r\n" * 10_000 + b"\r\n")
+        assert hostile.recv(65_536).startswith(b"HTTP/1.1 400")

@@ -36,7 +36,11 @@ class Store:
 
     def __init__(self, probe: Callable[[], object] = lambda: None, reason: str | None = None) -> None:
         self.probe = probe
+        self.fault: str | None = None
         self._reason = reason
+
+    def write_fault(self) -> str | None:
+        return self.fault
 
     def status(self) -> StoreStatus:
         return StoreStatus(self._reason is None, self._reason, 10, 5, merges_stopped=False, damaged=(), scrub=None)
@@ -72,6 +76,35 @@ def test_a_store_that_cannot_be_read_or_written_is_not_ready() -> None:
         status, body = asyncio.run(found.ready())
         assert (status, body["status"], body["reason"]) == (503, "unavailable", reason)
         found.close()
+
+
+def test_a_table_that_cannot_be_written_is_not_ready_until_it_can() -> None:
+    store = Store()
+    found = health(store)
+    for fault, expected in ((None, 200), ("read-only", 503), (None, 200)):
+        store.fault = fault
+        status, body = asyncio.run(found.ready())
+        assert (status, body["reason"]) == (expected, fault)
+    found.close()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("log", "the log"), ("store/stored_ids", "the index of stored ids")])
+def test_a_directory_that_cannot_be_written_is_reported_although_events_are_stored(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with Backend(tmp_path / "data") as backend:
+        directory = tmp_path / "data" / name
+        assert backend.export(*map(span, events(50))).rejected == 0
+        assert backend.http("/readyz", None, {}).json["status"] == "ok"
+        moved = directory.rename(directory.with_name("moved"))
+        directory.write_bytes(b"no directory")
+        answer = backend.http("/readyz", None, {})
+        assert (answer.status, answer.json["status"]) == (200, "degraded")
+        assert answer.json["reason"].startswith(f"{reason} cannot be written (")
+        assert backend.export(*map(span, events(50, first=60))).rejected == 0
+        directory.unlink()
+        moved.rename(directory)
+        assert backend.http("/readyz", None, {}).json["status"] == "ok"
 
 
 def test_a_server_with_a_stopped_writer_is_neither_alive_nor_ready() -> None:

@@ -207,6 +207,34 @@ async def test_an_incomplete_record_at_the_end_is_ignored(tmp_path: Path) -> Non
 
 
 @in_event_loop
+async def test_an_incomplete_record_is_not_taken_for_damage_because_its_ids_look_like_a_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _left_by_a_killed_server(tmp_path / "log", 1)
+    (path,) = _log_files(tmp_path / "log")
+    content = path.read_bytes()
+    torn = encoded(record_of(event(2, trace_id=int.from_bytes(b"IPW1" * 4, "big"))))[:-1]
+    assert torn.count(b"IPW1") > 1
+    for length in range(len(torn)):
+        assert decoded(content + torn[:length]) == (decoded(content).records, 0)
+    path.write_bytes(content + torn)
+    store = StoreOfIds()
+    log = log_in(tmp_path / "log", store)
+    with caplog.at_level(logging.WARNING):
+        await log.start()
+    assert store.stored == {_id(1): 1}
+    assert not _aside(tmp_path / "log")
+    assert not caplog.records
+    await log.close()
+
+
+def test_a_record_of_which_the_length_is_damaged_is_not_taken_for_an_incomplete_one() -> None:
+    first, second = (encoded(record_of(event(number))) for number in (1, 2))
+    damaged = first[:4] + (2**16).to_bytes(4, "little") + first[8:]
+    assert decoded(damaged + second) == ([record_of(event(2))], len(first))
+
+
+@in_event_loop
 async def test_a_damaged_record_loses_no_other_and_its_file_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -315,12 +315,14 @@ def test_usage_detail_that_the_account_does_not_store_is_a_problem(client: int, 
     assert KEY not in output
 
 
-@pytest.mark.parametrize(("health", "level"), [("ok", "ok"), ("damaged_data", "ok"), ("unavailable", "problem")])
+@pytest.mark.parametrize(
+    ("health", "level"), [("ok", "ok"), ("damaged_data", "ok"), ("degraded", "warning"), ("unavailable", "problem")]
+)
 def test_a_server_that_cannot_store_or_read_is_a_problem(health: str, level: str) -> None:
     with server({"usage_detail": False}, {"status": health, "reason": "the disk is nearly full"}) as (url, _):
         status, found, _ = findings(INFRAPRISM_ENDPOINT=url, INFRAPRISM_API_KEY=KEY)
     assert found["server"]["level"] == level
-    assert ("the disk is nearly full" in found["server"]["finding"]) == (level == "problem")
+    assert ("the disk is nearly full" in found["server"]["finding"]) == (level != "ok")
     assert status == (level == "problem")
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 from tests.kit.backend import Backend, start
+from tests.kit.damage import part_directories
 from tests.kit.full_disk import (
     Filler,
     Sender,
@@ -21,6 +22,7 @@ from tests.kit.full_disk import (
     lift_quota,
     limit_file_size,
     quota,
+    read_only,
     remove_sources,
     start_on_full_disk,
     stored_ids,
@@ -120,6 +122,20 @@ def test_a_start_at_an_exhausted_quota_names_the_quota(tmp_path: Path, seed: int
         assert process.returncode == 1
         lift_quota(limited)
         _check(limited / "data", sender)
+
+
+def test_a_table_on_a_read_only_file_system_is_not_ready_and_recovers(tmp_path: Path, seed: int) -> None:
+    sender = Sender(random.Random(seed))
+    with _available(tmpfs(tmp_path / "disk")) as disk:
+        with Backend(disk / "data") as backend:
+            sender.send(backend)
+            with read_only(part_directories(disk / "data")[0].parent):
+                found = backend.http("/readyz", None, {})
+                assert (found.status, found.json["status"]) == (503, "unavailable")
+                assert "events table cannot be written" in found.json["reason"]
+                sender.send(backend)
+            assert backend.http("/readyz", None, {}).status == 200
+        _check(disk / "data", sender)
 
 
 def _send_for(sender: Sender, backend: Backend, seconds: float) -> None:

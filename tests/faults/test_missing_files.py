@@ -78,6 +78,47 @@ def test_a_part_without_its_directory_is_reported_until_that_is_confirmed(data: 
     assert infraprism("store", "check", "--data-dir", str(data)).returncode == 0
 
 
+def _as_file(part: Path) -> None:
+    shutil.rmtree(part)
+    part.write_bytes(b"not a part")
+
+
+def _as_link(part: Path) -> None:
+    shutil.rmtree(part)
+    part.symlink_to("nothing")
+
+
+@pytest.mark.parametrize("replace", [_as_file, _as_link])
+def test_a_file_with_the_name_of_a_part_is_moved_aside_and_the_part_is_reported(
+    data: Path, replace: Callable[[Path], None]
+) -> None:
+    part = part_directories(data)[0]
+    replace(part)
+    other = part.with_name("202609_99_99_0")
+    other.write_bytes(b"of no part")
+    with Backend(data) as backend:
+        assert len(backend.events()) == 20
+        found = {one["name"]: one for one in _ready(backend)["damaged_parts"]}
+        assert {name: one["rows"] for name, one in found.items()} == {part.name: 20, other.name: None}
+        assert found[part.name]["unknown"] == "a file has its name; its name says 2026-09"
+        assert backend.export(span(event(500))).rejected == 0
+        errors = backend.stop()[1]
+    assert f"{part.name} is no directory: it is moved to" in errors
+    assert "Exception" not in errors
+    assert (data / "quarantine" / other.name / other.name).read_bytes() == b"of no part"
+    assert infraprism("store", "repair", "--delete", "--data-dir", str(data)).returncode == 0
+    assert infraprism("store", "check", "--data-dir", str(data)).returncode == 0
+
+
+def test_a_file_in_place_of_the_directory_of_detached_parts_is_moved_aside(data: Path) -> None:
+    detached = part_directories(data)[0].parent / "detached"
+    shutil.rmtree(detached)
+    detached.write_bytes(b"a file")
+    with Backend(data) as backend:
+        assert len(backend.events()) == 40
+        assert "detached is no directory: it is moved to" in backend.stop()[1]
+
+
 def test_a_store_without_its_files_is_not_taken_for_an_empty_one(data: Path) -> None:
     shutil.rmtree(data / "store")
     with Backend(data) as backend:

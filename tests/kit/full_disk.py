@@ -42,6 +42,17 @@ def tmpfs(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """A directory that nothing can be written to."""
+    _run(["mount", "--bind", str(path), str(path)])
+    try:
+        _run(["mount", "-o", "remount,bind,ro", str(path)])
+        yield
+    finally:
+        _run(["umount", str(path)])
+
+
+@contextlib.contextmanager
 def quota(path: Path) -> Iterator[Path]:
     """A directory with a quota. The free space of its file system does not show the quota."""
     if shutil.which("mkfs.btrfs") is None:

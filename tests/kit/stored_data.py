@@ -28,7 +28,7 @@ def store_two_parts(data: Path) -> None:
     with Backend(data) as backend:
         for first in (1, 101):
             assert backend.export(*(span(event(number)) for number in range(first, first + 20))).rejected == 0
-            assert backend.events()  # the store has them: requests in the log can share a part
+            assert backend.events()  # waits until the log is applied, which would store both requests as one part
         deadline = time.monotonic() + 30
         while "_2_2_0" not in _inventory(data) and time.monotonic() < deadline:
             threading.Event().wait(0.05)

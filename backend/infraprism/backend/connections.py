@@ -1,6 +1,7 @@
 """The HTTP connections: how many there may be, and how long each may take to send a request or to read a response.
 
-uvicorn limits neither the time of the headers nor the number of connections that send none.
+uvicorn limits neither the time of the headers nor the number of connections that send none. What it reads at once takes
+up to a second if it has many small parts, and all other connections wait. Here a read is small while that is possible.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from infraprism.backend.limits import Limits
 
+_READ_BYTES: Final = 2**18
+"""What is read at once of a body of known length, which has no parts."""
+_SMALL_CHUNKS: Final = "the body has too many small chunks: send chunks of at least {} bytes"
+
 
 class Connections:
     """The open HTTP connections. If there are too many, the one that has waited longest for a request is closed."""
@@ -22,6 +27,8 @@ class Connections:
         self._limit = limits.http_connection_limit()
         self._open: set[HttpConnection] = set()
         self._waiting: dict[HttpConnection, None] = {}
+        self.buffer: Final = memoryview(bytearray(_READ_BYTES))
+        """For a read of any connection, which is processed before the next one."""
 
     def opened(self, connection: HttpConnection) -> bool:
         """Count a connection. Returns False if it must be closed, since all others are in use."""
@@ -52,7 +59,35 @@ class Connections:
             connection.end()
 
 
-class HttpConnection(H11Protocol):
+class _Parser(h11.Connection):
+    """Parses requests. A body in many small chunks is invalid: each costs as much as kilobytes of a large one."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(h11.SERVER, limits.header_bytes)
+        self._limits = limits
+        self._chunks = self._body_bytes = 0
+        self.reads_parts = True
+        """Whether the next bytes may have many parts: headers, chunks, or trailers."""
+        self.has_small_chunks = False
+
+    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        """See h11.Connection."""
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._body_bytes += len(event.data)
+            self._chunks += event.chunk_start
+            if self._chunks > self._limits.chunk_count + self._body_bytes // self._limits.chunk_bytes:
+                self.has_small_chunks = True
+                raise h11.RemoteProtocolError(_SMALL_CHUNKS)
+        elif isinstance(event, h11.Request):
+            self._chunks = self._body_bytes = 0
+            self.reads_parts = all(name != b"content-length" for name, _ in event.headers)
+        elif isinstance(event, h11.EndOfMessage):
+            self.reads_parts = True
+        return event
+
+
+class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's protocol with deadlines. An instance is made by the class that `protocol` returns."""
 
     _connections: Connections
@@ -60,6 +95,8 @@ class HttpConnection(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._limits: Final = self._connections.limits
+        self._parser: Final = _Parser(self._limits)
+        self.conn = self._parser
         self._request_deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
         self._discarded_bytes = 0
@@ -82,8 +119,16 @@ class HttpConnection(H11Protocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the size of a read is decided here
+        """See asyncio.BufferedProtocol."""
+        return self._connections.buffer[: self._limits.header_bytes if self._parser.reads_parts else _READ_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        self.data_received(bytes(self._connections.buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+        """Process bytes of the connection."""
         if self._is_answered() and self.conn.their_state is h11.SEND_BODY:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > self._limits.discarded_bytes:
@@ -108,9 +153,14 @@ class HttpConnection(H11Protocol):
         """See H11Protocol."""
         if self.cycle is not None and self.cycle.response_started:
             self.end()  # the invalid bytes follow in a body that was answered before its end
-        else:
-            super().send_400_response(msg)
-            self.pause_writing()
+            return
+        if self.cycle is not None:
+            # The application must not send another response.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        is_known = self._parser.has_small_chunks
+        super().send_400_response(_SMALL_CHUNKS.format(self._limits.chunk_bytes) if is_known else msg)
+        self.pause_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         """See H11Protocol."""

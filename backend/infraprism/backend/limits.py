@@ -30,6 +30,10 @@ class Limits:
     header_bytes: int = 16_384
     """The request line and all headers."""
     header_count: int = 100
+    chunk_count: int = 256
+    """Chunks of any size in a body with `Transfer-Encoding: chunked`."""
+    chunk_bytes: int = 256
+    """The average size of further chunks, at least."""
     body_timeout_s: float = 60.0
     chunk_timeout_s: float = 10.0
     """Between two chunks of a body."""

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -33,6 +33,7 @@ from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
+from infraprism.backend.store.status import write_fault
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
@@ -101,6 +102,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
             log.gauges() if log else None,
+            _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
         listeners = _Listeners(settings.limits)
@@ -146,6 +148,25 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
         ) from None
     stack.callback(database.close)
     return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+
+
+def _limitations(
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+) -> Sequence[Callable[[], str | None]]:
+    """What returns why events are stored with limitations, or None."""
+
+    def log() -> str | None:
+        cause = write_fault(settings.data_dir / LOG_DIRECTORY)
+        return cause and f"the log cannot be written ({cause}): small requests are stored without it"
+
+    def index() -> str | None:
+        directory = database.derived_directory
+        cause = write_fault(directory) if directory.exists() else None  # it is created in the background
+        return (
+            cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
+        )
+
+    return log, index
 
 
 class _Listeners:

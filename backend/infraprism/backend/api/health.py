@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, generate_latest
@@ -27,9 +27,9 @@ Gauges = Mapping[str, tuple[str, Callable[[], int]]]
 class Health:
     """The state of the server. `is_writing` tells whether the task that writes events is alive.
 
-    `faults` return why a file cannot be used, or None. They and `database.probe` run in a thread of its own, one at a
-    time, so that they never wait for readers. `log_gauges` are gauges of the log of small requests, by name: their
-    description, and what returns the value.
+    `faults` return why a file cannot be used, or None; `limitations` return why events are stored with limitations.
+    They and the probes of the database run in a thread of its own, one at a time, so that they never wait for readers.
+    `log_gauges` are gauges of the log of small requests, by name: their description, and what returns the value.
     """
 
     def __init__(
@@ -38,13 +38,15 @@ class Health:
         is_writing: Callable[[], bool],
         faults: Sequence[Callable[[], str | None]] = (),
         log_gauges: Gauges | None = None,
+        limitations: Sequence[Callable[[], str | None]] = (),
     ) -> None:
         self._database = database
         self._is_writing = is_writing
         self._faults = faults
         self._log_gauges = log_gauges or {}
+        self._limitations = limitations
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infraprism-health")
-        self._probe: asyncio.Future[str | None] | None = None
+        self._probe: asyncio.Future[_Probed] | None = None
 
     def close(self) -> None:
         """Stop the thread."""
@@ -61,10 +63,14 @@ class Health:
         status = self._database.status()
         reason = None if self._is_writing() else "the writer of events has stopped"
         reason = reason or status.reason
-        reason = reason or await self._fault()
+        probed = _Probed(reason) if reason else await self._probed()
+        reason = probed.fault
+        state = (
+            "unavailable" if reason else "damaged_data" if status.damaged else "degraded" if probed.limited else "ok"
+        )
         body = {
-            "status": "unavailable" if reason else "damaged_data" if status.damaged else "ok",
-            "reason": reason,
+            "status": state,
+            "reason": reason or probed.limited,
             "free_bytes": status.free_bytes,
             "reserve_bytes": status.reserve_bytes,
             "merges_stopped": status.merges_stopped,
@@ -83,23 +89,33 @@ class Health:
         parts = [{key: value for key, value in part.as_json().items() if key != "files"} for part in status.damaged]
         return {"damaged_parts": parts, "last_scrub": asdict(status.scrub) if status.scrub else None}
 
-    async def _fault(self) -> str | None:
-        """Why events cannot be read."""
+    async def _probed(self) -> _Probed:
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+            self._probe = asyncio.get_running_loop().run_in_executor(self._thread, self._read_and_write)
         # A probe that has not ended is shared by the following requests.
         done, _ = await asyncio.wait({self._probe}, timeout=_PROBE_TIMEOUT_S)
-        return self._probe.result() if done else _NOT_READ
+        return self._probe.result() if done else _Probed(_NOT_READ)
 
-    def _read(self) -> str | None:
+    def _read_and_write(self) -> _Probed:
         for _ in range(_PROBE_ATTEMPTS):
             try:
                 self._database.probe()
             except StoreError:
                 time.sleep(_RETRY_S)  # the table may be loaded again at this moment
             else:
-                return next((fault for found in self._faults if (fault := found())), None)
-        return _NOT_READ
+                return _Probed(_first((self._database.write_fault, *self._faults)), _first(self._limitations))
+        return _Probed(_NOT_READ)
+
+
+class _Probed(NamedTuple):
+    """Why events cannot be stored or read, and why they are stored with limitations; None if they are not."""
+
+    fault: str | None
+    limited: str | None = None
+
+
+def _first(found: Iterable[Callable[[], str | None]]) -> str | None:
+    return next((reason for read in found if (reason := read())), None)
 
 
 class _Metrics(Collector):

@@ -128,5 +128,8 @@ class Database(Protocol):
     def probe(self) -> None:
         """Read from the table of events, independent of other readers."""
 
+    def write_fault(self) -> str | None:
+        """Why the table of events cannot be written now, or None. Writes a file that has no name."""
+
     def close(self) -> None:
         """Wait for running statements, then close the files."""

@@ -48,7 +48,7 @@ from infraprism.backend.store.parts import (
 from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
-from infraprism.backend.store.status import FreeSpace, StoreStatus
+from infraprism.backend.store.status import FreeSpace, StoreStatus, write_fault
 
 _READERS: Final = 4
 LANES: Final = 2
@@ -123,8 +123,10 @@ class EmbeddedDatabase:
             for _ in range(_READERS):
                 self._idle_readers.put(_client(directory, _READ_SETTINGS))
             self._quarantine = directory.parent / QUARANTINE
+            detached = detached_directory(self._guarding, schema.EVENTS)
+            self._table_files = detached.parent
             self._report = DamageReport(
-                detached_directory(self._guarding, schema.EVENTS),
+                detached,
                 self._quarantine,
                 lambda name, rows: covers(self._guarding, schema.EVENTS, name, rows),
             )
@@ -236,6 +238,11 @@ class EmbeddedDatabase:
         """See Database."""
         with self._probe_lock, _engine_errors():
             self._probing.raw_query(f"SELECT account FROM {schema.EVENTS} LIMIT 1")
+
+    def write_fault(self) -> str | None:
+        """See Database."""
+        cause = write_fault(self._table_files)
+        return cause and f"the directory of the events table cannot be written ({cause})"
 
     def verify_all(self, progress: Callable[[int, int], None]) -> None:
         """Verify all parts now, and move damaged ones aside. `progress` gets the verified parts and their number."""

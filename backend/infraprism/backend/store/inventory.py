@@ -23,7 +23,8 @@ from infraprism.backend.store.parts import Part
 INVENTORY: Final = "inventory.json"
 """The name of the file in the data directory."""
 _DEFINITIONS: Final = Path("metadata", "default")
-_FORMAT_VERSIONS: Final = "store/*/*/format_version.txt"
+_TABLES: Final = "store/*/*"
+_FORMAT_VERSIONS: Final = f"{_TABLES}/format_version.txt"
 _DETACHED: Final = "detached"
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Inventory:
         Raises OSError.
         """
         recorded = self._read()
+        self._move_files_aside(recorded.get("parts", {}))
         for path, target in recorded.get("links", {}).items():
             link = self._store / path
             if not os.path.lexists(link):
@@ -58,7 +60,22 @@ class Inventory:
                 _log.warning("%s was damaged and is restored", file)
         for path, parts in recorded.get("parts", {}).items():
             for name, rows in _missing(self._store / path, self._store.parent / QUARANTINE, parts):
-                self._report(name, rows)
+                self._report(name, rows, "its directory is missing")
+
+    def _move_files_aside(self, parts: Mapping[str, Mapping[str, int]]) -> None:
+        """Move files that have the name of a directory of the engine: with one it opens no table."""
+        for table in self._store.glob(_TABLES):
+            for path in table.iterdir() if table.is_dir() else ():
+                if path.is_dir():
+                    continue
+                if path.name == _DETACHED:
+                    moved = path.rename(unused(table, f"{_DETACHED}.file"))
+                    _log.warning("%s is no directory: it is moved to %s", path, moved)
+                elif (name := parsed_name(path.name)) and not name.prefix:
+                    rows = parts.get(str(table.relative_to(self._store)), {}).get(name.name)
+                    files = self._report(name, rows, "a file has its name")
+                    path.rename(files / path.name)
+                    _log.warning("%s is no directory: it is moved to %s", path, files)
 
     def read_definitions(self) -> None:
         """Read the definitions of the tables, after the engine has opened the store."""
@@ -95,16 +112,20 @@ class Inventory:
         found: dict[str, Any] = json.loads(content)
         return found
 
-    def _report(self, name: PartName, rows: int) -> None:
-        """Report a missing part like one of which no row could be restored, until that is deleted."""
+    def _report(self, name: PartName, rows: int | None, reason: str) -> Path:
+        """Report a missing part like one of which no row could be restored, until that is deleted.
+
+        Returns the directory of the report.
+        """
         quarantine = self._store.parent / QUARANTINE
         quarantine.mkdir(mode=0o700, exist_ok=True)
         files = unused(quarantine, name.name)
         files.mkdir(mode=0o700)
         month = f"{name.partition_id[:4]}-{name.partition_id[4:]}"
-        unknown = f"its directory is missing; its name says {month}"
+        unknown = f"{reason}; its name says {month}"
         part = DamagedPart(name.name, str(files), rows, None, None, unknown, is_repaired=True)
         _write(files / REPORT, json.dumps(asdict(part)))
+        return files
 
 
 def _missing(table: Path, quarantine: Path, recorded: Mapping[str, int]) -> Iterator[tuple[PartName, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from infraprism.backend.store.damage import DamagedPart, ScrubResult
 
 _MAX_RESERVE_BYTES: Final = 2**30
+_PROBE_BYTES: Final = 4096
 _RESERVED_SHARE: Final = 0.05
 _RESUME_FACTOR: Final = 1.1
 """Events are accepted again above this multiple of the reserve, so that it does not change with every request."""
@@ -57,3 +59,13 @@ class FreeSpace:
         factor = _RESUME_FACTOR if self._is_low else 1
         self._is_low = self.free_bytes() < self.reserve_bytes * factor
         return self._is_low
+
+
+def write_fault(directory: Path) -> str | None:
+    """Why no file can be written to a directory now, or None. It is not synchronised, since that can take seconds."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error.strerror
+    return None

@@ -75,6 +75,9 @@ def _health(api: Api) -> Iterator[Finding]:
     if state.get("status") == "unavailable":
         advice = "Free space on the disk of its --data-dir, and read the log of `infraprism serve`."
         yield Finding("problem", "server", f"cannot store or read events now: {_line(state.get('reason'))}", advice)
+    elif state.get("status") == "degraded":
+        advice = "Check the permissions and the disk of its --data-dir."
+        yield Finding("warning", "server", f"stores and reads events, but {_line(state.get('reason'))}", advice)
     else:
         yield Finding("ok", "server", "stores and reads events")
     damaged = state.get("damaged_parts")

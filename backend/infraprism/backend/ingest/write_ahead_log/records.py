@@ -36,7 +36,7 @@ class Record(NamedTuple):
 class Content(NamedTuple):
     """What was read from a file. `damaged_bytes` belong to no record with a correct checksum.
 
-    An incomplete record at the end is not counted: writing it failed, and it was not acknowledged.
+    An incomplete record at the end is not counted: writing it was interrupted, and it was not acknowledged.
     """
 
     records: list[Record]
@@ -60,12 +60,19 @@ def decoded(data: bytes) -> Content:
             record, position = found
             records.append(record)
             continue
-        following = data.find(_MARK, position + 1)
-        end = len(data) if following < 0 else following
-        if following >= 0 or not _is_incomplete(data, position):
+        end = _next_record(data, position + 1)
+        if end < len(data) or not _is_incomplete(data, position):
             damaged += end - position
         position = end
     return Content(records, damaged)
+
+
+def _next_record(data: bytes, start: int) -> int:
+    """The position of the next valid record, or the end. The ids in a span can have the bytes of a mark."""
+    position = data.find(_MARK, start)
+    while position >= 0 and _record_at(data, position) is None:
+        position = data.find(_MARK, position + 1)
+    return len(data) if position < 0 else position
 
 
 def _record_at(data: bytes, position: int) -> tuple[Record, int] | None:
@@ -88,6 +95,7 @@ def _record_at(data: bytes, position: int) -> tuple[Record, int] | None:
 
 
 def _is_incomplete(data: bytes, position: int) -> bool:
+    """Whether a record starts here and the file ends before it does."""
     start = position + _HEADER.size
     if start > len(data):
         return True
