@@ -151,7 +151,7 @@ class Accounts:
     def fault(self) -> str | None:
         """Why keys cannot be read now, or None."""
         try:
-            self._stored.check(is_suspect=self._state.reason is not None)
+            self._stored.check(verify_file=self._state.reason is not None)
         except AccountsUnavailableError as error:
             self._state.failed(error)
         else:

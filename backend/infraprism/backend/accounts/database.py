@@ -62,12 +62,6 @@ class AccountsDatabase:
     def _is_postgresql(self) -> bool:
         return self._engine.dialect.name == _POSTGRESQL
 
-    def verify_file(self) -> None:
-        """Verify the pages of the SQLite file."""
-        if not self._is_postgresql:
-            with self._connection() as connection:
-                _verify(connection)
-
     @property
     def in_transaction(self) -> bool:
         """Whether `begin` was called."""

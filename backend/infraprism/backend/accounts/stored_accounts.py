@@ -83,12 +83,6 @@ class StoredAccounts(AccountsDatabase):
             return None
         return _account(rows[0])
 
-    def check(self, *, is_suspect: bool) -> None:
-        """Read as `find` does. A file that `is_suspect` is verified before."""
-        if is_suspect:
-            self.verify_file()
-        self.rows(select(KEYS.c.hash).join(ACCOUNTS, ACCOUNTS.c.id == KEYS.c.account_id).limit(1))
-
 
 def _account(row: Row[Any]) -> Account:
     return Account(row.id, row.email, row.name, row.company, row.plan, bool(row.usage_detail), row.created_at)
