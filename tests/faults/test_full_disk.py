@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from typing import Final
 import pytest
 from tests.kit.backend import Backend, start
 from tests.kit.damage import part_directories
+from tests.kit.fault_cases import selected
 from tests.kit.full_disk import (
     Filler,
     Sender,
@@ -37,6 +39,14 @@ _GUARD_S: Final = 4.0
 pytestmark = pytest.mark.parametrize("seed", range(SEEDS))
 SIZES: Final = {"large": (10, 50, 100), "small": (1, 2)}
 """Events per request. Small requests are acknowledged by the log."""
+_ENDINGS: Final = selected(
+    list(itertools.product(("sigterm", "sigkill", "restart on the full disk"), SIZES)),
+    [("sigterm", "large"), ("sigkill", "small"), ("restart on the full disk", "large")],
+)
+_LIMITED: Final = selected(
+    list(itertools.product((signal.SIGTERM, signal.SIGKILL), SIZES)),
+    [(signal.SIGTERM, "small"), (signal.SIGKILL, "large")],
+)
 
 
 @contextlib.contextmanager
@@ -51,8 +61,7 @@ def _available(disk: AbstractContextManager[Path]) -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("ending", ["sigterm", "sigkill", "restart on the full disk"])
+@pytest.mark.parametrize(("ending", "size"), _ENDINGS)
 def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, ending: str, size: str, seed: int) -> None:
     chance = random.Random(f"disk {ending} {seed}")
     with _available(tmpfs(tmp_path / "disk")) as disk:
@@ -77,8 +86,7 @@ def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, endi
         _check(data_dir, sender)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("end", "size"), _LIMITED)
 def test_acknowledged_events_are_kept_at_a_file_size_limit(
     tmp_path: Path, end: signal.Signals, size: str, seed: int
 ) -> None:
@@ -92,8 +100,7 @@ def test_acknowledged_events_are_kept_at_a_file_size_limit(
     _check(tmp_path / "data", sender)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("end", "size"), _LIMITED)
 def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Signals, size: str, seed: int) -> None:
     sender = Sender(random.Random(f"quota {end} {seed}"), SIZES[size])
     with _available(quota(tmp_path / "disk")) as limited:
