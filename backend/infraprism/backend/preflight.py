@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from platform import machine
@@ -17,7 +16,6 @@ from typing import Final
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _LOCK: Final = "lock"
-_PROBE_BYTES: Final = 65_536
 
 
 class StartupError(Exception):
@@ -49,18 +47,6 @@ def check_cpu() -> None:
     flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "avx2")
     if "avx2" not in flags.split():
         raise StartupError("this CPU has no AVX2, which the embedded database needs: run the server on a newer machine")
-
-
-def write_error(directory: Path) -> str | None:
-    """Why a file cannot be written to a directory now, or None. Free space alone does not show a quota."""
-    try:
-        with tempfile.TemporaryFile(dir=directory) as file:
-            file.write(bytes(_PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error.strerror
-    return None
 
 
 def absolute(path: Path) -> Path:

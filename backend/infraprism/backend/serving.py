@@ -28,7 +28,7 @@ from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.limits import Limits, raise_file_limit
-from infraprism.backend.preflight import StartupError, write_error
+from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -136,7 +136,7 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
     except StoreError as error:
-        cause = write_error(settings.data_dir)
+        cause = write_fault(settings.data_dir)
         raise StartupError(
             f"the database in {settings.data_dir} cannot be opened"
             + (

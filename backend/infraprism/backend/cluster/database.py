@@ -256,6 +256,10 @@ class ClusterDatabase:
         """See Database."""
         return StoreStatus(self._failure is None, self._failure, self._free_bytes, 0, merges_stopped=False)
 
+    def write_fault(self) -> str | None:
+        """See Database. Nothing is written to the server: `status` has the failure of the last INSERT."""
+        return self._failure
+
     def probe(self) -> None:
         """See Database."""
         self._server.connection().read("SELECT account FROM events LIMIT 1", {}, timeout_s=_PROBE_S)
