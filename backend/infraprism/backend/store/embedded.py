@@ -145,6 +145,8 @@ class EmbeddedDatabase:
             if error.code == ENGINE_ABORTED:
                 raise
             return False
+        except OSError:
+            return True  # the batch cannot be passed to the engine, as with a limit of the file size
         return True
 
     def table_id(self) -> str:
