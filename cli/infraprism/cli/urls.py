@@ -1,4 +1,4 @@
-"""The options `--store` and `--accounts`: URLs whose passwords are kept out of the list of processes."""
+"""The options `--store` and `--accounts`: URLs, with passwords that are kept out of the list of processes."""
 
 from __future__ import annotations
 
