@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import runpy
 import signal
 import sqlite3
@@ -25,6 +26,8 @@ from tests.kit.command import clean_environment
 ROOT: Final = Path(__file__).parents[2]
 _CHANGES: Final = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
 _ONLY_READS: Final = ("SELECT", "EXISTS", "CHECK", "PRAGMA")
+_IN_MEMORY: Final = re.compile(r"\s*(DROP TABLE IF EXISTS|CREATE TABLE|INSERT INTO) ingest\.")
+"""Statements that change only a table in memory."""
 _CUT: Final = "cut before: "
 _MAX_STEPS: Final = 500
 
@@ -57,9 +60,14 @@ def cut(number: int, *arguments: str, first: str = "", **environment: str) -> Ru
     return Run(steps[0], ran.returncode, ran.stdout)
 
 
-def each_cut(prepare: Callable[[], tuple[str, ...]], first: str = "", **environment: str) -> Iterator[Run]:
-    """Cut a command before each of its steps. `prepare` restores its data and returns its arguments."""
-    for number in range(1, _MAX_STEPS):
+def each_cut(
+    prepare: Callable[[], tuple[str, ...]], first: str = "", stride: int = 1, **environment: str
+) -> Iterator[Run]:
+    """Cut a command before each of its steps, or before each `stride`-th. `prepare` restores its data.
+
+    It returns the arguments of the command.
+    """
+    for number in range(1, _MAX_STEPS, stride):
         ran = cut(number, *prepare(), first=first, **environment)
         if ran.step is None:
             return
@@ -81,7 +89,7 @@ class _Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_statement(self, sql: str) -> None:
-        if not sql.lstrip().upper().startswith(_ONLY_READS):
+        if not sql.lstrip().upper().startswith(_ONLY_READS) and not _IN_MEMORY.match(sql):
             self.next(sql)
 
     def on_audit_event(self, event: str, arguments: tuple[Any, ...]) -> None:
