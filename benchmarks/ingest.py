@@ -116,7 +116,8 @@ async def store_bytes(directory: Path, seconds: float, spans: int, stored: int) 
     database = EmbeddedDatabase(directory)
     fill(database, directory, stored)
     start_s = time.perf_counter()
-    writer = BatchWriter(database)
+    aggregates = getattr(database, "aggregates", None)  # an earlier version has none
+    writer = BatchWriter(database, **({"before_insert": aggregates.before_insert} if aggregates else {}))
     async with asyncio.timeout(3600):
         await writer.store("acc_1", parse_protobuf(renewed(encoded[0])).events, usage_detail=False)
     if stored:
@@ -240,7 +241,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "from-bytes":
         with tempfile.TemporaryDirectory() as directory:
-            print(json.dumps(asyncio.run(store_bytes(Path(directory), args.seconds, args.spans, args.stored[0]))[:3]))
+            print(
+                json.dumps(
+                    asyncio.run(store_bytes(Path(directory) / "store", args.seconds, args.spans, args.stored[0]))[:3]
+                )
+            )
         return
     sides = [Side("", sys.executable)]
     if args.against:
