@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sqlite3
@@ -21,6 +20,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
+from infraprism.backend.store.background import Background
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
@@ -54,7 +54,6 @@ _READERS: Final = 4
 LANES: Final = 2
 """Batches that are staged at the same time."""
 _IDENTITIES_AT_ONCE: Final = 2**18
-_GUARD_INTERVAL_S: Final = 1.0
 AGGREGATES_FILE: Final = "aggregates.sqlite"
 _READ_ONLY: Final = "2"
 _READ_SETTINGS: Final = {
@@ -65,8 +64,6 @@ _READ_SETTINGS: Final = {
     "output_format_json_quote_64bit_integers": "0",
     "output_format_json_quote_decimals": "0",
 }
-
-_log = logging.getLogger(__name__)
 
 
 class EmbeddedDatabase:
@@ -131,18 +128,14 @@ class EmbeddedDatabase:
                 lambda name, rows: covers(self._guarding, schema.EVENTS, name, rows),
             )
             self._report.refresh()
-            self._stopping = threading.Event()
+            self._background = Background()
             self._scrubbing = _client(directory, {"max_threads": "1"})
-            self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._stopping.wait)
+            self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
             self._scrub.quick_check()
-        self._threads = [
-            threading.Thread(target=self._run_guard, name="infraprism-parts", daemon=True),
-            threading.Thread(target=self._run_scrub, name="infraprism-scrub", daemon=True),
-        ]
+        self._background.repeat("parts", self._guard_parts)
+        self._background.repeat("verification", self._verify_when_due)
         if computes_aggregates:
-            self._threads.append(threading.Thread(target=self._run_aggregates, name="infraprism-sums", daemon=True))
-        for thread in self._threads:
-            thread.start()
+            self._background.repeat("aggregates", self._compute_aggregates)
 
     def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
@@ -295,9 +288,7 @@ class EmbeddedDatabase:
 
     def close(self) -> None:
         """See Database."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._background.stop()
         with suppress(ClickHouseError):
             if self._guard.is_attached:
                 self._inventory.update(active_parts(self._guarding, schema.EVENTS))
@@ -341,31 +332,22 @@ class EmbeddedDatabase:
         """Whether a statement failed because of a damaged part that is no longer read now."""
         return error.code in DAMAGE_CODES and self._scrub.find_damage(error.parts)
 
-    def _run_scrub(self) -> None:
-        while not self._stopping.wait(_GUARD_INTERVAL_S):
-            try:
-                if self._guard.is_attached:
-                    self._scrub.run_if_due()
-            except (ClickHouseError, StoreError, OSError) as error:
-                _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+    def _verify_when_due(self) -> None:
+        if self._guard.is_attached:
+            self._scrub.run_if_due()
 
-    def _run_aggregates(self) -> None:
-        rest_s: float | None = None
-        while not self._stopping.wait(_GUARD_INTERVAL_S if rest_s is None else rest_s):
-            rest_s = self.aggregates.work() if self._guard.is_attached else None
+    def _compute_aggregates(self) -> float | None:
+        return self.aggregates.work() if self._guard.is_attached else None
 
-    def _run_guard(self) -> None:
-        while not self._stopping.wait(_GUARD_INTERVAL_S):
-            try:
-                if self._guard.attach():
-                    self._guard.tick()
-                    if self._guard.verified is not None:
-                        self._inventory.update(self._guard.verified)
-                    if self._report.has_changed():
-                        with self._writing:
-                            self._report.refresh()
-            except (ClickHouseError, StoreError, OSError) as error:
-                _log.warning("the parts of the store could not be verified: %s", type(error).__name__)
+    def _guard_parts(self) -> None:
+        if not self._guard.attach():
+            return
+        self._guard.tick()
+        if self._guard.verified is not None:
+            self._inventory.update(self._guard.verified)
+        if self._report.has_changed():
+            with self._writing:
+                self._report.refresh()
 
 
 def remove_directory(directory: Path) -> None:
