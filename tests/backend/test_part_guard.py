@@ -40,6 +40,7 @@ def guard_of(
         "events",
         exclusive=nullcontext,
         is_short=is_short,
+        on_load=lambda: None,
         clock=clock or Clock(),
         rest=lambda _: None,
     )
