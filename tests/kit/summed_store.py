@@ -114,6 +114,8 @@ class SummedStore:
     def _sums(self, request: MeasuredRows, relation: Relation) -> list[dict[str, Any]]:
         keys = ["time", *request.dimensions, *(["tag_value"] if request.tag_key is not None else [])]
         sums = [f"sum(rows.{name}) AS {name}" for name in _SUMS]
+        if request.with_times:
+            sums += ["min(rows.first_time) AS first_time", "max(rows.last_time) AS last_time"]
         sums.append("toString(mapSort(mapFilter((bucket, number) -> number > 0, sumMap(rows.latency)))) AS latency")
         sql = f"SELECT {', '.join((*keys, *sums))} FROM {relation.sql} AS rows GROUP BY {', '.join(keys)} ORDER BY ALL"
         found = self.events.raw_query(
@@ -138,7 +140,14 @@ def every_cube() -> list[MeasuredRows]:
         key = "feature" if cube.is_by_tag else None
         zone = "UTC" if cube.unit == "day" else "Europe/Berlin"
         found.append(
-            MeasuredRows(ACCOUNTS[0], dimensions=cube.dimensions, tag_key=key, time_unit="day", time_zone=zone)
+            MeasuredRows(
+                ACCOUNTS[0],
+                dimensions=cube.dimensions,
+                tag_key=key,
+                time_unit="day",
+                time_zone=zone,
+                with_times=key is None,
+            )
         )
     return found
 
@@ -169,6 +178,7 @@ def _random_request(chooser: random.Random) -> MeasuredRows:
         parameters={"wanted": "gpt-4o"},
         time_unit=chooser.choice(("none", "quarter_hour", "day")),
         time_zone=chooser.choice(_ZONES),
+        with_times=chooser.random() < 0.5,
     )
 
 

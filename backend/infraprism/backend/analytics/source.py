@@ -48,7 +48,8 @@ def measured_rows(request: MeasuredRows) -> Relation:
         parameters["rows_end_ms"] = request.end_ms
     if request.time_unit == "day":
         parameters["rows_time_zone"] = request.time_zone
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in (columns | _MEASURES).items())
+    measures = _MEASURES | ({"first_time": "timestamp", "last_time": "timestamp"} if request.with_times else {})
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in (columns | measures).items())
     conditions = " AND ".join((*where, *request.conditions, *request.event_conditions))
     return Relation(f"(SELECT {selected} FROM {schema.EVENTS} AS events WHERE {conditions})", parameters)
 

@@ -51,9 +51,20 @@ class Reader:
     account_id: str
 
     def rows(
-        self, query: Filters, period: Period, by: Grouping, unit: TimeUnit | None = None, more: tuple[str, ...] = ()
+        self,
+        query: Filters,
+        period: Period | None,
+        by: Grouping,
+        unit: TimeUnit | None = None,
+        more: tuple[str, ...] = (),
+        *,
+        with_times: bool = False,
     ) -> Relation:
-        """The measured rows of a period that the filters select, with the dimensions of a grouping and `more`."""
+        """The measured rows of a period that the filters select, with the dimensions of a grouping and `more`.
+
+        Without a period the dates of the filters apply, or none. Raises ApiError.
+        """
+        first_ms, end_ms = query.bounds_ms() if period is None else (period.first_ms, period.end_ms)
         selection = query.selection()
         tag_keys = by.tag_keys or (tuple(selection.tags) if len(selection.tags) == 1 else ())
         columns = dict(zip(tag_keys, ("tag_value", "other_tag_value"), strict=False))
@@ -69,8 +80,8 @@ class Reader:
         return self.source(
             MeasuredRows(
                 self.account_id,
-                period.first_ms,
-                period.end_ms,
+                first_ms,
+                end_ms,
                 tuple(dict.fromkeys((*by.dimensions, *filtered, *more))),
                 tag_keys[0] if tag_keys else None,
                 tag_keys[1] if len(tag_keys) > 1 else None,
@@ -79,6 +90,7 @@ class Reader:
                 parameters,
                 unit or by.time_unit,
                 query.time_zone,
+                with_times,
             )
         )
 

@@ -14,6 +14,7 @@ A relation has one row per call, or one per set of calls with equal dimensions. 
 | `total_cost` | Nullable(Decimal(76, 18)) | exact sum of the priced calls; NULL if no call is priced |
 | `latency_ms` | UInt64 | sum over all calls |
 | `latency` | Map(Int16, UInt64) | calls per latency bucket, see `latency_bucket` |
+| `first_time`, `last_time` | DateTime64(3, 'UTC') | of the first and the last call. Only `with_times` |
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class MeasuredRows:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     time_unit: TimeUnit = "none"
     time_zone: str = "UTC"
+    with_times: bool = False
 
 
 @dataclass(frozen=True)

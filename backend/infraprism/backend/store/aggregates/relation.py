@@ -64,9 +64,10 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
 
 def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
     """By unit: the cubes that have the dimensions. For a tag: the cube by tag, and that of all calls."""
-    if request.event_conditions or request.other_tag_key is not None:
-        return {}
     is_by_tag = request.tag_key is not None
+    # The times of the calls without a tag are not those of all calls and of the calls with it.
+    if request.event_conditions or request.other_tag_key is not None or (is_by_tag and request.with_times):
+        return {}
     found: dict[Unit, tuple[Cube, ...]] = {}
     for unit in _units(request):
         fitting = [cube for cube in CUBES if cube.unit == unit and set(request.dimensions) <= set(cube.dimensions)]
@@ -152,7 +153,11 @@ def _in_range(first_ms: int | None, end_ms: int | None) -> str:
 
 def _names(request: MeasuredRows) -> list[str]:
     tags = ["tag_value"] if request.tag_key is not None else []
-    return ["time", *request.dimensions, *tags, *MEASURES]
+    return ["time", *request.dimensions, *tags, *MEASURES, *_times(request)]
+
+
+def _times(request: MeasuredRows) -> list[str]:
+    return ["first_time", "last_time"] if request.with_times else []
 
 
 def _stored_rows(
@@ -209,7 +214,8 @@ def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_val
     columns = {"time": time, **{name: f"stored.{name}" for name in request.dimensions}}
     if tag_value is not None:
         columns["tag_value"] = tag_value
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **MEASURES}.items())
+    measures = {**MEASURES, **{name: f"stored.{name}" for name in _times(request)}}
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **measures}.items())
     return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
 
 
