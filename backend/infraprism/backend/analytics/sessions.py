@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from infraprism.backend.analytics.sums import select
 from infraprism.backend.store import Database
+from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -42,8 +43,7 @@ MODEL: Final = {
 }
 SESSION_SORTS: Final = ("last_event", "first_event", "total_cost", "total_events", "failed_events", "unpriced_events")
 MODEL_SORTS: Final = ("total_cost", "total_events", "failed_events", "unpriced_events", "first_seen", "last_seen")
-_SESSION_KEYS: Final = ("session_id",)
-_MODEL_KEYS: Final = ("model", "provider")
+_LIMIT: Final = "LIMIT {page_limit:UInt64} OFFSET {page_offset:UInt64}"
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,52 @@ class Page:
     limit: int
     offset: int
 
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of a LIMIT."""
+        return {"page_limit": self.limit, "page_offset": self.offset}
+
+    def pagination(self, rows: int, total: int) -> dict[str, Any]:
+        """The `pagination` of a page with `rows` of `total`."""
+        return {"total": total, "limit": self.limit, "offset": self.offset, "has_more": self.offset + rows < total}
+
 
 Rows = tuple[list[bytes], dict[str, Any]]
 """The rows of a page as JSON, and its `pagination`."""
 
 
 def sessions(database: Database, relation: Relation, page: Page) -> Rows:
-    """A page of sessions. Events without a session belong to none."""
-    return _page(database, relation, SESSION, _SESSION_KEYS, page)
+    """A page of sessions. Events without a session belong to none.
+
+    The sessions of the page are found first, by the column of the order alone: few columns of all events are read.
+    """
+    found = database.read(
+        f"SELECT m.session_id AS session_id, {SESSION[page.sort]} AS sorted, count() OVER () AS total"
+        f" FROM {relation.sql} AS m WHERE m.session_id != '' GROUP BY session_id"
+        f" ORDER BY sorted {page.direction.upper()} NULLS LAST, session_id {_LIMIT}",
+        {**relation.parameters, **page.parameters},
+    )
+    listed = [json.loads(row) for row in found]
+    if not listed:
+        return [], page.pagination(0, _total(database, relation, ("session_id",)) if page.offset else 0)
+    rows = database.read(
+        f"SELECT {select(SESSION)} FROM {relation.sql} AS m WHERE m.session_id IN {{page_sessions:Array(String)}}"
+        f" GROUP BY m.session_id ORDER BY {page.sort} {page.direction.upper()} NULLS LAST, session_id",
+        {**relation.parameters, "page_sessions": [row["session_id"] for row in listed]},
+    )
+    return rows, page.pagination(len(rows), listed[0]["total"])
 
 
 def models(database: Database, relation: Relation, page: Page) -> Rows:
     """A page of models and their providers."""
-    return _page(database, relation, MODEL, _MODEL_KEYS, page)
+    keys = ("model", "provider")
+    rows = database.read(
+        f"SELECT {select(MODEL)} FROM {relation.sql} AS m WHERE m.model != '' AND m.provider != ''"
+        " GROUP BY m.model, m.provider"
+        f" ORDER BY {page.sort} {page.direction.upper()} NULLS LAST, {', '.join(keys)} {_LIMIT}",
+        {**relation.parameters, **page.parameters},
+    )
+    return rows, page.pagination(len(rows), _total(database, relation, keys))
 
 
 def session(database: Database, relation: Relation) -> dict[str, Any] | None:
@@ -86,18 +119,11 @@ def session(database: Database, relation: Relation) -> dict[str, Any] | None:
     return {**found, "by_model": [exact_json.loads(row) for row in by_model]}
 
 
-def _page(database: Database, relation: Relation, columns: dict[str, str], keys: tuple[str, ...], page: Page) -> Rows:
+def _total(database: Database, relation: Relation, keys: tuple[str, ...]) -> int:
+    """The number of sessions or models."""
     named = ", ".join(f"m.{key}" for key in keys)
     present = " AND ".join(f"m.{key} != ''" for key in keys)
-    (counted,) = database.read(
+    (row,) = database.read(
         f"SELECT uniqExact({named}) AS total FROM {relation.sql} AS m WHERE {present}", relation.parameters
     )
-    total = json.loads(counted)["total"]
-    rows = database.read(
-        f"SELECT {select(columns)} FROM {relation.sql} AS m WHERE {present} GROUP BY {named}"
-        f" ORDER BY {page.sort} {page.direction.upper()} NULLS LAST, {', '.join(keys)}"
-        " LIMIT {page_limit:UInt64} OFFSET {page_offset:UInt64}",
-        {**relation.parameters, "page_limit": page.limit, "page_offset": page.offset},
-    )
-    more = page.offset + len(rows) < total
-    return rows, {"total": total, "limit": page.limit, "offset": page.offset, "has_more": more}
+    return int(json.loads(row)["total"])

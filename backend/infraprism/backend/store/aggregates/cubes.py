@@ -38,8 +38,11 @@ _CALL: Final = ("model", "provider", "operation", "service_tier", "success", "er
 _ENTITY: Final = ("entity_type", "entity_id")
 CUBES: Final = (
     Cube(1, "day", _CALL),
+    Cube(8, "day", _ENTITY),
     Cube(2, "day", (*_ENTITY, *_OUTCOME)),
+    Cube(9, "day", (*_ENTITY, "model", "provider", "operation")),
     Cube(3, "day", (*_ENTITY, *_CALL)),
+    Cube(10, "day", (), is_by_tag=True),
     Cube(4, "day", _OUTCOME, is_by_tag=True),
     Cube(5, "quarter_hour", _CALL),
     Cube(6, "quarter_hour", (*_ENTITY, *_OUTCOME)),
