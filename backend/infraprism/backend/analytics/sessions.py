@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,9 @@ MODEL: Final = {
 }
 SESSION_SORTS: Final = ("last_event", "first_event", "total_cost", "total_events", "failed_events", "unpriced_events")
 MODEL_SORTS: Final = ("total_cost", "total_events", "failed_events", "unpriced_events", "first_seen", "last_seen")
+_QUARTER_HOUR_MS: Final = 900_000
+_MAX_QUARTER_HOURS: Final = 3_000
+"""In one statement: beyond it all events of the period are read."""
 _LIMIT: Final = "LIMIT {page_limit:UInt64} OFFSET {page_offset:UInt64}"
 
 
@@ -69,22 +73,25 @@ Rows = tuple[list[bytes], dict[str, Any]]
 """The rows of a page as JSON, and its `pagination`."""
 
 
-def sessions(database: Database, relation: Relation, page: Page) -> Rows:
+def sessions(database: Database, by_session: Relation, relation: Relation, page: Page) -> Rows:
     """A page of sessions. Events without a session belong to none.
 
-    The sessions of the page are found first, by the column of the order alone: few columns of all events are read.
+    The sessions of the page are found first, in `by_session`, which needs no other dimension. The other columns are
+    read from `relation`, within the times of these sessions.
     """
     found = database.read(
-        f"SELECT m.session_id AS session_id, {SESSION[page.sort]} AS sorted, count() OVER () AS total"
-        f" FROM {relation.sql} AS m WHERE m.session_id != '' GROUP BY session_id"
+        f"SELECT m.session_id AS session_id, {SESSION[page.sort]} AS sorted, count() OVER () AS total,"
+        " toUnixTimestamp64Milli(min(m.first_time)) AS first_ms, toUnixTimestamp64Milli(max(m.last_time)) AS last_ms"
+        f" FROM {by_session.sql} AS m WHERE m.session_id != '' GROUP BY session_id"
         f" ORDER BY sorted {page.direction.upper()} NULLS LAST, session_id {_LIMIT}",
-        {**relation.parameters, **page.parameters},
+        {**by_session.parameters, **page.parameters},
     )
     listed = [json.loads(row) for row in found]
     if not listed:
-        return [], page.pagination(0, _total(database, relation, ("session_id",)) if page.offset else 0)
+        return [], page.pagination(0, _total(database, by_session, ("session_id",)) if page.offset else 0)
     rows = database.read(
-        f"SELECT {select(SESSION)} FROM {relation.sql} AS m WHERE m.session_id IN {{page_sessions:Array(String)}}"
+        f"SELECT {select(SESSION)} FROM {relation.sql} AS m"
+        f" WHERE m.session_id IN {{page_sessions:Array(String)}}{_within(listed)}"
         f" GROUP BY m.session_id ORDER BY {page.sort} {page.direction.upper()} NULLS LAST, session_id",
         {**relation.parameters, "page_sessions": [row["session_id"] for row in listed]},
     )
@@ -117,6 +124,17 @@ def session(database: Database, relation: Relation) -> dict[str, Any] | None:
     )
     found: dict[str, Any] = exact_json.loads(rows[0])
     return {**found, "by_model": [exact_json.loads(row) for row in by_model]}
+
+
+def _within(sessions: Iterable[dict[str, Any]]) -> str:
+    """The condition that the primary key of events needs, to read only the times of these sessions."""
+    found: set[int] = set()
+    for row in sessions:
+        found.update(range(row["first_ms"] // _QUARTER_HOUR_MS, row["last_ms"] // _QUARTER_HOUR_MS + 1))
+        if len(found) > _MAX_QUARTER_HOURS:
+            return ""
+    times = ", ".join(f"toDateTime({place * _QUARTER_HOUR_MS // 1000}, 'UTC')" for place in sorted(found))
+    return f" AND toStartOfFifteenMinutes(m.first_time) IN ({times})"
 
 
 def _total(database: Database, relation: Relation, keys: tuple[str, ...]) -> int:

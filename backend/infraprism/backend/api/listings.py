@@ -73,7 +73,8 @@ def list_sessions(reader: Reader, query: SessionQuery) -> bytes:
     """A page of sessions as JSON: `{data, pagination, period, time_zone}`. Raises ApiError."""
     period = query.covered()
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
-    rows, pagination = sessions.sessions(reader.database, _session_rows(reader, query, period), page)
+    by_session = reader.rows(query, period, Grouping(("session",)), with_times=True)
+    rows, pagination = sessions.sessions(reader.database, by_session, _session_rows(reader, query, period), page)
     return _listed(rows, pagination=pagination, period=period.texts, time_zone=query.time_zone)
 
 

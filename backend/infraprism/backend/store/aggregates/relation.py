@@ -68,6 +68,8 @@ def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
     # The times of the calls without a tag are not those of all calls and of the calls with it.
     if request.event_conditions or request.other_tag_key is not None or (is_by_tag and request.with_times):
         return {}
+    if any("session_id" in condition for condition in request.conditions):
+        return {}  # the events have an index of sessions
     found: dict[Unit, tuple[Cube, ...]] = {}
     for unit in _units(request):
         fitting = [cube for cube in CUBES if cube.unit == unit and set(request.dimensions) <= set(cube.dimensions)]
