@@ -26,6 +26,7 @@ def sums(request):
     rows = measured_rows(request)
     tags = (("tag_value", request.tag_key), ("other_tag_value", request.other_tag_key))
     columns = ("time", *request.dimensions, *(name for name, key in tags if key))
+    columns += ("tag_key", "tag_value") if request.every_tag else ()
     keys = ", ".join(f"r.{name}" for name in columns)
     named = ", ".join(f"sum(r.{name}) AS {name}" for name in SUMS)
     if request.with_times:
@@ -100,7 +101,7 @@ def test_sums_of_calls_give_the_response_of_single_calls(
         assert answers[0].body == answers[1].body, (group_by, filters)
 
 
-@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/models", "/v1/tags"])
 def test_lists_from_sums_of_calls_are_those_of_single_calls(backends: tuple[Backend, Backend], path: str) -> None:
     for filters in FILTERS:
         answers = [one.get(path, **DATES, **filters) for one in backends]

@@ -130,14 +130,9 @@ class Filters(BaseModel):
         start, end = self.period()
         return start and milliseconds(start.first), end and milliseconds(end.last) + 1
 
-    def conditions(
-        self, account_id: str, bounds_ms: tuple[int | None, int | None] | None = None
-    ) -> tuple[str, dict[str, Parameter]]:
-        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError.
-
-        `bounds_ms` replaces the dates by a first millisecond (inclusive) and an end (exclusive).
-        """
-        first_ms, end_ms = bounds_ms or self.bounds_ms()
+    def conditions(self, account_id: str) -> tuple[str, dict[str, Parameter]]:
+        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError."""
+        first_ms, end_ms = self.bounds_ms()
         selected = self.selection()
         parts = ["account = {account:String}", *selected.by_dimension.values()]
         parts += [tag.on_events for tag in selected.tags.values()]

@@ -118,7 +118,7 @@ def list_values(reader: Reader, query: ValueQuery) -> bytes:
 def list_tags(reader: Reader, query: TagQuery) -> bytes:
     """The keys of tags as JSON: `{data, has_more, period, time_zone}`. Raises ApiError."""
     period = query.covered()
-    found = values.tags(reader.database, reader.events(query, period), query.limit)
+    found = values.tags(reader.database, reader.rows(query, period, Grouping(), every_tag=True), query.limit)
     return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
 
 

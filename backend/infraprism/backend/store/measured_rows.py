@@ -8,6 +8,7 @@ A relation has one row per call, or one per set of calls with equal dimensions. 
 | each of `MeasuredRows.dimensions` | as in the table `events` | absent strings are empty |
 | `tag_value` | Nullable(String) | the value of `tag_key`; NULL if not set. Only with a `tag_key` |
 | `other_tag_value` | Nullable(String) | the same of `other_tag_key` |
+| `tag_key`, `tag_value` | String | only with `every_tag`: a row of a call for each of its tags |
 | `calls`, `failed_calls`, `unpriced_calls`, `unpriced_failed_calls` | UInt64 | numbers of calls |
 | each of `TOKEN_FIELDS` | Nullable(UInt64) | sum of the calls with a value; NULL if no call has one |
 | `calls_without_` and each of `TOKEN_FIELDS` | UInt64 | the calls without a value |
@@ -71,6 +72,7 @@ class MeasuredRows:
     time_unit: TimeUnit = "none"
     time_zone: str = "UTC"
     with_times: bool = False
+    every_tag: bool = False
 
 
 @dataclass(frozen=True)

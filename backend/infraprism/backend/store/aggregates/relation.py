@@ -19,6 +19,7 @@ _DAY_MS: Final = 86_400_000
 _QUARTER_HOUR_MS: Final = 900_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UTC: Final = frozenset({"UTC", "Etc/UTC"})
+_TAG: Final = ["tag_key", "tag_value"]
 _MAX_RANGES: Final = 64
 """Of the events. Beyond it the days between them are read from the events as well."""
 
@@ -75,7 +76,9 @@ def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
         fitting = [cube for cube in CUBES if cube.unit == unit and set(request.dimensions) <= set(cube.dimensions)]
         tagged = [cube for cube in fitting if cube.is_by_tag]
         plain = [cube for cube in fitting if not cube.is_by_tag]
-        if plain and (tagged or not is_by_tag):
+        if request.every_tag and tagged:
+            found[unit] = (tagged[0],)
+        elif plain and not request.every_tag and (tagged or not is_by_tag):
             found[unit] = (tagged[0], plain[0]) if is_by_tag else (plain[0],)
     return found
 
@@ -95,13 +98,17 @@ def _covered(
     is_whole = (first_ms, end_ms) == (start_ms, start_ms + _DAY_MS)
     for unit, cubes in chosen.items():
         has_cubes = all(cube.number in item.cubes for cube in cubes)
-        if has_cubes and (request.tag_key is None or request.tag_key not in item.unsummed_keys.get(unit, ())):
+        if has_cubes and not _lacks_tags(request, item.unsummed_keys.get(unit, ())):
             if unit == "day" and is_whole:
                 return _Covered(item, unit, first_ms, end_ms)
             first, end = -(-first_ms // _QUARTER_HOUR_MS), end_ms // _QUARTER_HOUR_MS
             if unit == "quarter_hour" and first < end:
                 return _Covered(item, unit, first * _QUARTER_HOUR_MS, end * _QUARTER_HOUR_MS)
     return None
+
+
+def _lacks_tags(request: MeasuredRows, unsummed: Sequence[str]) -> bool:
+    return bool(unsummed) if request.every_tag else request.tag_key in unsummed
 
 
 def _limited(
@@ -154,7 +161,7 @@ def _in_range(first_ms: int | None, end_ms: int | None) -> str:
 
 
 def _names(request: MeasuredRows) -> list[str]:
-    tags = ["tag_value"] if request.tag_key is not None else []
+    tags = ["tag_value"] if request.tag_key is not None else _TAG * request.every_tag
     return ["time", *request.dimensions, *tags, *MEASURES, *_times(request)]
 
 
@@ -176,6 +183,8 @@ def _stored_rows(
         where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
         where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
     name, time = table(unit, epoch), _time(request)
+    if request.every_tag:
+        return _measured(request, name, f"stored.cube = {cubes[0].number} AND {where}", time)
     if request.tag_key is None:
         return _measured(request, name, f"stored.cube = {cubes[0].number} AND stored.tag_key = '' AND {where}", time)
     tagged, plain = cubes
@@ -213,7 +222,7 @@ def _difference(dimensions: Sequence[str], every: str, tagged: str, time: str) -
 
 
 def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_value: str | None = None) -> str:
-    columns = {"time": time, **{name: f"stored.{name}" for name in request.dimensions}}
+    columns = {"time": time, **{name: f"stored.{name}" for name in (*request.dimensions, *(_TAG * request.every_tag))}}
     if tag_value is not None:
         columns["tag_value"] = tag_value
     measures = {**MEASURES, **{name: f"stored.{name}" for name in _times(request)}}
