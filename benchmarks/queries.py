@@ -5,8 +5,8 @@
 For each number of events (in millions), generates a store with one large account and 2 million events of 200 others,
 computes the aggregates, and prints the CPU time and the disk space that they need. Then each query is measured: `new`
 reads aggregates where the days have them, `events` reads every event; both are the same SQL over measured rows, in
-turns in one run, and their results are compared. Of the event pages, `events` is without skip indexes. The query
-condition cache is off: it makes the second run of the same query fast.
+turns in one run, and their results are compared. Lists are responses of the REST API. The query condition cache is off:
+it makes the second run of the same query fast.
 
 `--store` keeps the generated stores in a directory and uses those that are there.
 """
@@ -22,18 +22,23 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 import query_events
 
-from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.accounts import Account
+from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api import events, listings
+from infraprism.backend.api.periods import Reader
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
-ACCOUNT = "acc_large"
+ACCOUNT = Account("acc_large", None, None, None, "free", usage_detail=True, created_at="")
 _DAY_MS = 86_400_000
 _SUMS = (
     "sum(calls) AS calls, sum(failed_calls) AS failed_calls, sum(unpriced_calls) AS unpriced_calls, sum(total_cost) AS"
@@ -41,6 +46,19 @@ _SUMS = (
 )
 _LATENCY = "sum(calls) AS calls, mapSort(mapFilter((bucket, number) -> number > 0, sumMap(latency))) AS latency"
 _UNCACHED = "use_query_condition_cache = 0"
+
+
+class _Uncached:
+    """The database without its query condition cache."""
+
+    def __init__(self, database: EmbeddedDatabase) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        return self._database.read(f"{sql} SETTINGS {_UNCACHED}", parameters)
 
 
 class Measured:
@@ -56,7 +74,7 @@ class Measured:
         self.end_ms = query_events.now_ms()
         if is_new:
             client = clickhouse_connect.get_client(interface="chdb", path=str(directory / "store"))
-            query_events.generate(client.command, ACCOUNT, int(millions * 1e6), 2_000_000, self.end_ms)
+            query_events.generate(client.command, ACCOUNT.id, int(millions * 1e6), 2_000_000, self.end_ms)
             client.command("OPTIMIZE TABLE events FINAL")
             client.close()
         (row,) = self.read("SELECT toUnixTimestamp64Milli(max(timestamp)) AS last FROM events", {})
@@ -109,18 +127,14 @@ class Measured:
             lambda: run(lambda: measured_rows(request)),
         )
 
-    def compare_page(self, name: str, where: str) -> None:
-        """Measure a first page of events, and the number of all events with these filters."""
-
-        def run(settings: str) -> list[bytes]:
-            condition = f"account = '{ACCOUNT}' AND {where}"
-            page = f"SELECT * FROM events WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT 101"
-            return [
-                *self.read(f"SELECT count() AS number FROM events WHERE {condition} SETTINGS {settings}", {}),
-                *self.read(f"{page} SETTINGS {settings}", {}),
-            ]
-
-        self._print(name, lambda: run(_UNCACHED), lambda: run(f"{_UNCACHED}, use_skip_indexes = 0"))
+    def compare_list(self, name: str, answer: Callable[[Reader], bytes]) -> None:
+        """Measure a response of the REST API."""
+        sources: tuple[Source, ...] = (
+            partial(self.database.aggregates.relation, event_rows=measured_rows),
+            measured_rows,
+        )
+        new, old = (Reader(_Uncached(self.database), source, ACCOUNT.id) for source in sources)
+        self._print(name, lambda: [answer(new)], lambda: [answer(old)])
 
     def _print(self, name: str, new: Callable[[], list[bytes]], old: Callable[[], list[bytes]]) -> None:
         times: dict[str, list[float]] = {"new": [], "old": []}
@@ -154,7 +168,7 @@ def _share(times: list[float], share: float) -> float:
 def _measure(measured: Measured) -> None:
     print(f"{'':44} {'new p50':>8} {'p95':>8} {'CPU':>8} {'events p50':>10} {'CPU':>8}   ms")
     end_ms = -(-measured.end_ms // _DAY_MS) * _DAY_MS
-    whole = MeasuredRows(ACCOUNT, end_ms - 90 * _DAY_MS, end_ms)
+    whole = MeasuredRows(ACCOUNT.id, end_ms - 90 * _DAY_MS, end_ms)
     entity = ("entity_type", "entity_id")
     one = {"wanted": "entity-7"}
     requests = {
@@ -188,19 +202,40 @@ def _measure(measured: Measured) -> None:
         measured.compare(f"latency {name}", requests[name], _LATENCY)
     (row,) = measured.read(
         "SELECT session_id, tags['release'] AS release FROM events WHERE account = {account:String} LIMIT 1",
-        {"account": ACCOUNT},
+        {"account": ACCOUNT.id},
     )
     session = json.loads(row)["session_id"]
-    for name, where in {
-        "first page of all events": "true",
-        "first page of a session": f"session_id = '{session}'",
-        "first page of a tag that no event has": "mapContains(tags, 'feature') AND tags['feature'] = 'none'",
-        "first page of a tag": "mapContains(tags, 'feature') AND tags['feature'] = 'feature-3'",
-        "first page of an entity": "entity_type = 'team' AND entity_id = 'entity-7'",
-        "first page of an entity without events": "entity_type = 'team' AND entity_id = 'none'",
-        "first page of a model, failed": "model = 'gpt-4o' AND NOT success",
+    dates = {"start_date": _text(whole.first_ms), "end_date": _text(end_ms - 1)}
+    for name, filters in {
+        "all events": {},
+        "a session": {"session_id": [session]},
+        "a tag that no event has": {"tags": ["feature:none"]},
+        "a tag": {"tags": ["feature:feature-3"]},
+        "two tags": {"tags": ["feature:feature-3,env:dev"]},
+        "an entity": {"entity_type": ["team"], "entity_id": ["entity-7"]},
+        "an entity without events": {"entity_id": ["none"]},
+        "a model, failed": {"model": ["gpt-4o"], "success": False},
     }.items():
-        measured.compare_page(name, where)
+        page = events.EventQuery.model_validate({**dates, **filters})
+        measured.compare_list(
+            f"first page of {name}", lambda reader, page=page: events.page(reader, ACCOUNT, page, b"key")
+        )
+    measured.compare_list("/v1/entities", lambda reader: events.entities(reader, events.EntityQuery()))
+    models = listings.ModelQuery.model_validate(dates)
+    measured.compare_list("/v1/models", lambda reader: listings.list_models(reader, models))
+    values = listings.ValueQuery.model_validate({**dates, "field": "entity_id"})
+    measured.compare_list("/v1/values of entities", lambda reader: listings.list_values(reader, values))
+    tags = listings.TagQuery.model_validate(dates)
+    measured.compare_list("/v1/tags", lambda reader: listings.list_tags(reader, tags))
+    for sort in ("last_event", "total_cost"):
+        found = listings.SessionQuery.model_validate({**dates, "sort": sort})
+        measured.compare_list(
+            f"/v1/sessions by {sort}", lambda reader, found=found: listings.list_sessions(reader, found)
+        )
+
+
+def _text(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
 def main() -> None:

@@ -166,6 +166,18 @@ def test_a_finalised_day_has_every_cube_of_days(tmp_path: Path) -> None:
             store.aggregates.finalise(date(2026, 3, 30))
 
 
+def test_a_finalised_day_has_no_sums_by_session(tmp_path: Path) -> None:
+    sessions = MeasuredRows(ACCOUNTS[0], FIRST_MS, FIRST_MS + DAY_MS, ("session_id",))
+    with SummedStore(tmp_path, rows_share=10) as store:
+        store.insert(1, 300)
+        store.wait()
+        assert store.uses_aggregates(sessions)
+        store.aggregates.finalise(date(2026, 3, 30))
+        assert not store.uses_aggregates(sessions)
+        assert store.uses_aggregates(MeasuredRows(ACCOUNTS[0], dimensions=("entity_id",)))
+        store.check()
+
+
 def test_nothing_is_computed_while_space_is_short(tmp_path: Path) -> None:
     with SummedStore(tmp_path) as store:
         store.insert(1, 300)

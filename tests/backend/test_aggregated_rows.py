@@ -14,7 +14,6 @@ from tests.kit.random_calls import random_calls
 
 _SERVER_THAT_READS_SUMS = """
 import sys
-from functools import partial
 from pathlib import Path
 from infraprism.backend import serving
 from infraprism.backend.analytics.source import measured_rows
@@ -27,13 +26,17 @@ def sums(request):
     rows = measured_rows(request)
     tags = (("tag_value", request.tag_key), ("other_tag_value", request.other_tag_key))
     columns = ("time", *request.dimensions, *(name for name, key in tags if key))
+    columns += ("tag_key", "tag_value") if request.every_tag else ()
     keys = ", ".join(f"r.{name}" for name in columns)
     named = ", ".join(f"sum(r.{name}) AS {name}" for name in SUMS)
+    if request.with_times:
+        named += ", min(r.first_time) AS first_time, max(r.last_time) AS last_time"
     return Relation(
         f"(SELECT {keys}, {named}, sumMap(r.latency) AS latency FROM {rows.sql} AS r GROUP BY {keys})", rows.parameters
     )
 
-serving.Services = partial(serving.Services, measured_rows=sums)
+Services = serving.Services
+serving.Services = lambda *values: Services(*values)._replace(measured_rows=sums)
 from infraprism.backend.server import Settings, run
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))
 """
@@ -96,6 +99,29 @@ def test_sums_of_calls_give_the_response_of_single_calls(
         answers = [one.get(path, **parameters, **grouping, **filters) for one in backends]
         assert [answer.status for answer in answers] == [200, 200], (group_by, filters)
         assert answers[0].body == answers[1].body, (group_by, filters)
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/models", "/v1/tags"])
+def test_lists_from_sums_of_calls_are_those_of_single_calls(backends: tuple[Backend, Backend], path: str) -> None:
+    for filters in FILTERS:
+        answers = [one.get(path, **DATES, **filters) for one in backends]
+        assert answers[0].body == answers[1].body, filters
+        assert answers[0].status == 200
+        assert answers[0].json["data"]
+
+
+def test_the_number_of_events_from_sums_of_calls_is_that_of_the_events(backends: tuple[Backend, Backend]) -> None:
+    for filters in FILTERS:
+        totals = [one.get("/v1/events", **DATES, **filters, limit="1000").json for one in backends]
+        assert [found["pagination"]["total"] for found in totals] == [len(found["data"]) for found in totals], filters
+
+
+def test_entities_from_sums_of_calls_are_those_of_single_calls(backends: tuple[Backend, Backend]) -> None:
+    for parameters in ({}, {"type": "customer"}, {"limit": "1", "offset": "1"}):
+        answers = [one.get("/v1/entities", **parameters) for one in backends]
+        assert answers[0].body == answers[1].body, parameters
+        assert answers[0].status == 200
+        assert answers[0].json["data"]
 
 
 def test_the_values_of_a_field_are_those_of_single_calls(backends: tuple[Backend, Backend]) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -103,7 +104,7 @@ class SummedStore:
 
     def check(self, seed: int = 0, *, every: bool = True) -> None:
         """Compare the answers of the cubes (of one of them without `every`) and of random requests with the events."""
-        cubes = every_cube() if every else [every_cube()[seed % len(CUBES)]]
+        cubes = every_cube() if every else [every_cube()[seed % len(every_cube())]]
         for request in (*cubes, *random_requests(seed, 3)):
             assert self.rows(request) == self.event_rows(request), request
 
@@ -113,7 +114,10 @@ class SummedStore:
 
     def _sums(self, request: MeasuredRows, relation: Relation) -> list[dict[str, Any]]:
         keys = ["time", *request.dimensions, *(["tag_value"] if request.tag_key is not None else [])]
+        keys += ["tag_key", "tag_value"] if request.every_tag else []
         sums = [f"sum(rows.{name}) AS {name}" for name in _SUMS]
+        if request.with_times:
+            sums += ["min(rows.first_time) AS first_time", "max(rows.last_time) AS last_time"]
         sums.append("toString(mapSort(mapFilter((bucket, number) -> number > 0, sumMap(rows.latency)))) AS latency")
         sql = f"SELECT {', '.join((*keys, *sums))} FROM {relation.sql} AS rows GROUP BY {', '.join(keys)} ORDER BY ALL"
         found = self.events.raw_query(
@@ -138,9 +142,17 @@ def every_cube() -> list[MeasuredRows]:
         key = "feature" if cube.is_by_tag else None
         zone = "UTC" if cube.unit == "day" else "Europe/Berlin"
         found.append(
-            MeasuredRows(ACCOUNTS[0], dimensions=cube.dimensions, tag_key=key, time_unit="day", time_zone=zone)
+            MeasuredRows(
+                ACCOUNTS[0],
+                dimensions=cube.dimensions,
+                tag_key=key,
+                time_unit="day",
+                time_zone=zone,
+                with_times=key is None,
+            )
         )
-    return found
+    tags = MeasuredRows(ACCOUNTS[0], time_unit="day", every_tag=True)
+    return [*found, tags, replace(tags, time_zone="Europe/Berlin")]
 
 
 def random_requests(seed: int, number: int) -> list[MeasuredRows]:
@@ -169,6 +181,8 @@ def _random_request(chooser: random.Random) -> MeasuredRows:
         parameters={"wanted": "gpt-4o"},
         time_unit=chooser.choice(("none", "quarter_hour", "day")),
         time_zone=chooser.choice(_ZONES),
+        with_times=chooser.random() < 0.5,
+        every_tag=tag_key is None and chooser.random() < 0.3,
     )
 
 

@@ -113,7 +113,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await respond(account, lambda: events.page(services.database, account, query, cursor_key))
+        return await respond_with(account, lambda reader: events.page(reader, account, query, cursor_key))
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:
@@ -123,7 +123,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/entities")
     async def list_entities(account: Caller, query: Annotated[events.EntityQuery, Query()]) -> Response:
         """The entities that events are attributed to, highest cost first."""
-        return await respond(account, lambda: events.entities(services.database, account, query))
+        return await respond_with(account, lambda reader: events.entities(reader, query))
 
     add_analytics_routes(app, respond_with)
     add_listing_routes(app, respond_with)

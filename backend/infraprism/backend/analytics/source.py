@@ -39,6 +39,10 @@ def measured_rows(request: MeasuredRows) -> Relation:
         if key is not None:
             columns[column] = _tag_value(f"{{rows_{column}:String}}")
             parameters[f"rows_{column}"] = key
+    table = f"{schema.EVENTS} AS events"
+    if request.every_tag:
+        table += " ARRAY JOIN CAST(events.tags, 'Array(Tuple(String, String))') AS tag"
+        columns |= {"tag_key": "tag.1", "tag_value": "tag.2"}
     where = ["account = {rows_account:String}"]
     if request.first_ms is not None:
         where.append("timestamp >= fromUnixTimestamp64Milli({rows_first_ms:Int64}, 'UTC')")
@@ -48,9 +52,10 @@ def measured_rows(request: MeasuredRows) -> Relation:
         parameters["rows_end_ms"] = request.end_ms
     if request.time_unit == "day":
         parameters["rows_time_zone"] = request.time_zone
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in (columns | _MEASURES).items())
+    measures = _MEASURES | ({"first_time": "timestamp", "last_time": "timestamp"} if request.with_times else {})
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in (columns | measures).items())
     conditions = " AND ".join((*where, *request.conditions, *request.event_conditions))
-    return Relation(f"(SELECT {selected} FROM {schema.EVENTS} AS events WHERE {conditions})", parameters)
+    return Relation(f"(SELECT {selected} FROM {table} WHERE {conditions})", parameters)
 
 
 def _tag_value(key: str) -> str:

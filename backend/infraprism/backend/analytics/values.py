@@ -30,11 +30,10 @@ def values(database: Database, relation: Relation, column: str, prefix: str, lim
     )
 
 
-def tags(database: Database, events: Relation, limit: int) -> list[bytes]:
+def tags(database: Database, relation: Relation, limit: int) -> list[bytes]:
     """The keys of tags, the most frequent first, with the number of their values, as JSON. One more than the limit."""
     return database.read(
-        "SELECT tag.1 AS key, uniqExact(tag.2) AS values, count() AS total_events"
-        f" FROM (SELECT arrayJoin(CAST(e.tags, 'Array(Tuple(String, String))')) AS tag FROM {events.sql} AS e)"
-        " GROUP BY key ORDER BY total_events DESC, key LIMIT {count:UInt64}",
-        {**events.parameters, "count": limit + 1},
+        "SELECT m.tag_key AS key, uniqExact(m.tag_value) AS values, sum(m.calls) AS total_events"
+        f" FROM {relation.sql} AS m GROUP BY key ORDER BY total_events DESC, key LIMIT {{count:UInt64}}",
+        {**relation.parameters, "count": limit + 1},
     )

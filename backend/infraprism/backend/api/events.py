@@ -10,11 +10,13 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from infraprism.backend.accounts import Account
+from infraprism.backend.analytics.grouping import Grouping
 from infraprism.backend.analytics.time_zones import milliseconds
 from infraprism.backend.api import columns
 from infraprism.backend.api.cursor import Cursor, fingerprint
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import Filters, one_of
+from infraprism.backend.api.periods import Reader
 from infraprism.backend.store import Database
 from infraprism.schema import fields
 
@@ -41,7 +43,7 @@ class EntityQuery(BaseModel):
     offset: Offset = 0
 
 
-def page(database: Database, account: Account, query: EventQuery, cursor_key: bytes) -> bytes:
+def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes) -> bytes:
     """A page of events as JSON.
 
     `pagination` is `{total, limit, offset, has_more, next_cursor}`. With a cursor, `total` is that of the first page.
@@ -60,8 +62,10 @@ def page(database: Database, account: Account, query: EventQuery, cursor_key: by
         )
         values |= {"after_ms": cursor.timestamp_ms, "after_id": cursor.id_hex}
     else:
-        total = int(database.read(f"SELECT count() AS total FROM events WHERE {where}", values)[0][9:-1])
-    rows = database.read(
+        counted = reader.rows(query, None, Grouping())
+        (row,) = reader.database.read(f"SELECT sum(m.calls) AS total FROM {counted.sql} AS m", counted.parameters)
+        total = json.loads(row)["total"]
+    rows = reader.database.read(
         f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM"
         f" (SELECT *, total_tokens FROM events WHERE {where}{after} ORDER BY timestamp DESC, id DESC"
         " LIMIT {count:UInt64} OFFSET {skipped:UInt64}) AS events ORDER BY events.timestamp DESC, events.id DESC",
@@ -93,21 +97,22 @@ def one(database: Database, account: Account, event_id: str) -> bytes:
     raise ApiError(404, "not_found", "no event of this account has this id")
 
 
-def entities(database: Database, account: Account, query: EntityQuery) -> bytes:
+def entities(reader: Reader, query: EntityQuery) -> bytes:
     """A page of entities as JSON, highest cost first."""
-    where = "account = {account:String} AND entity_type " + ("= {type:String}" if query.type else "!= ''")
-    values = {"account": account.id, "type": query.type or ""}
-    total = int(
-        database.read(f"SELECT uniqExact(entity_type, entity_id) AS total FROM events WHERE {where}", values)[0][9:-1]
+    filters = Filters(entity_type=[query.type] if query.type else [])
+    relation = reader.rows(filters, None, Grouping(("entity",)), with_times=True)
+    measured = f"FROM {relation.sql} AS m WHERE m.entity_type != ''"
+    (row,) = reader.database.read(
+        f"SELECT uniqExact(m.entity_type, m.entity_id) AS total {measured}", relation.parameters
     )
-    rows = database.read(
-        "SELECT events.entity_type AS entity_type, events.entity_id AS entity_id, min(events.timestamp) AS first_seen,"
-        " max(events.timestamp) AS last_seen, count() AS total_events,"
-        " sum(toDecimal256(events.cost_usd, 18)) AS total_cost, countIf(events.cost_usd IS NULL) AS unpriced_events,"
-        " countIf(NOT events.success) AS failed_events"
-        f" FROM events WHERE {where} GROUP BY ALL ORDER BY total_cost DESC NULLS LAST, entity_type, entity_id"
+    total = json.loads(row)["total"]
+    rows = reader.database.read(
+        "SELECT m.entity_type AS entity_type, m.entity_id AS entity_id, min(m.first_time) AS first_seen,"
+        " max(m.last_time) AS last_seen, sum(m.calls) AS total_events, sum(m.total_cost) AS total_cost,"
+        " sum(m.unpriced_calls) AS unpriced_events, sum(m.failed_calls) AS failed_events"
+        f" {measured} GROUP BY ALL ORDER BY total_cost DESC NULLS LAST, entity_type, entity_id"
         " LIMIT {count:UInt64} OFFSET {skipped:UInt64}",
-        {**values, "count": query.limit, "skipped": query.offset},
+        {**relation.parameters, "count": query.limit, "skipped": query.offset},
     )
     more = query.offset + len(rows) < total
     pagination = {"total": total, "limit": query.limit, "offset": query.offset, "has_more": more}

@@ -125,21 +125,19 @@ class Filters(BaseModel):
             raise ApiError(400, "invalid_parameter", f"end_date: {end.text} is before start_date {start.text}")
         return start, end
 
-    def conditions(
-        self, account_id: str, bounds_ms: tuple[int | None, int | None] | None = None
-    ) -> tuple[str, dict[str, Parameter]]:
-        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError.
+    def bounds_ms(self) -> tuple[int | None, int | None]:
+        """The first millisecond of the dates, and the one after the last. Raises ApiError."""
+        start, end = self.period()
+        return start and milliseconds(start.first), end and milliseconds(end.last) + 1
 
-        `bounds_ms` replaces the dates by a first millisecond (inclusive) and an end (exclusive).
-        """
-        if bounds_ms is None:
-            start, end = self.period()
-            bounds_ms = (start and milliseconds(start.first), end and milliseconds(end.last) + 1)
+    def conditions(self, account_id: str) -> tuple[str, dict[str, Parameter]]:
+        """The SQL condition on the events of an account, and its bound parameters. Raises ApiError."""
+        first_ms, end_ms = self.bounds_ms()
         selected = self.selection()
         parts = ["account = {account:String}", *selected.by_dimension.values()]
         parts += [tag.on_events for tag in selected.tags.values()]
         values: dict[str, Parameter] = {"account": account_id, **selected.parameters}
-        for name, sign, bound_ms in (("first_ms", ">=", bounds_ms[0]), ("end_ms", "<", bounds_ms[1])):
+        for name, sign, bound_ms in (("first_ms", ">=", first_ms), ("end_ms", "<", end_ms)):
             if bound_ms is not None:
                 parts.append(f"timestamp {sign} fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')")
                 values[name] = bound_ms

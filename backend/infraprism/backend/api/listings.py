@@ -9,11 +9,13 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from infraprism.backend.analytics import list_prices, sessions, values
-from infraprism.backend.analytics.grouping import tag_of
+from infraprism.backend.analytics.grouping import Grouping, tag_of
+from infraprism.backend.analytics.periods import Period
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.events import Limit
 from infraprism.backend.api.filters import Filters, Text, one_of
 from infraprism.backend.api.periods import Offset, Order, PeriodQuery, Reader
+from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 from infraprism.schema.fields import SESSION_ID, TAG_KEY
 
@@ -71,7 +73,8 @@ def list_sessions(reader: Reader, query: SessionQuery) -> bytes:
     """A page of sessions as JSON: `{data, pagination, period, time_zone}`. Raises ApiError."""
     period = query.covered()
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
-    rows, pagination = sessions.sessions(reader.database, reader.events(query, period), page)
+    by_session = reader.rows(query, period, Grouping(("session",)), with_times=True)
+    rows, pagination = sessions.sessions(reader.database, by_session, _session_rows(reader, query, period), page)
     return _listed(rows, pagination=pagination, period=period.texts, time_zone=query.time_zone)
 
 
@@ -79,7 +82,8 @@ def one_session(reader: Reader, session_id: str) -> bytes:
     """A session as JSON. Raises ApiError if it has no events."""
     found = None
     if SESSION_ID.regex.fullmatch(session_id):
-        found = sessions.session(reader.database, reader.events(Filters(session_id=[session_id])))
+        rows = _session_rows(reader, Filters(session_id=[session_id]), None, "provider")
+        found = sessions.session(reader.database, rows)
     if found is None:
         raise ApiError(404, "not_found", "no session of this account has this id")
     return exact_json.dumps(found).encode()
@@ -88,8 +92,9 @@ def one_session(reader: Reader, session_id: str) -> bytes:
 def list_models(reader: Reader, query: ModelQuery) -> bytes:
     """A page of models as JSON: `{data, pagination, period, time_zone}`. Raises ApiError."""
     start, end = query.period()
+    relation = reader.rows(query, None, Grouping(("model", "provider")), with_times=True)
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
-    rows, pagination = sessions.models(reader.database, reader.events(query), page)
+    rows, pagination = sessions.models(reader.database, relation, page)
     period = {"start": start and start.text, "end": end and end.text}
     today = int(time.time()) // _DAY_S
     priced = []
@@ -113,8 +118,13 @@ def list_values(reader: Reader, query: ValueQuery) -> bytes:
 def list_tags(reader: Reader, query: TagQuery) -> bytes:
     """The keys of tags as JSON: `{data, has_more, period, time_zone}`. Raises ApiError."""
     period = query.covered()
-    found = values.tags(reader.database, reader.events(query, period), query.limit)
+    found = values.tags(reader.database, reader.rows(query, period, Grouping(), every_tag=True), query.limit)
     return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
+
+
+def _session_rows(reader: Reader, query: Filters, period: Period | None, *more: str) -> Relation:
+    dimensions = ("entity_type", "entity_id", "model", *more)
+    return reader.rows(query, period, Grouping(("session",)), more=dimensions, with_times=True)
 
 
 def _cut(rows: list[bytes], limit: int, **more: object) -> bytes:

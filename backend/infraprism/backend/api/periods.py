@@ -51,11 +51,24 @@ class Reader:
     account_id: str
 
     def rows(
-        self, query: Filters, period: Period, by: Grouping, unit: TimeUnit | None = None, more: tuple[str, ...] = ()
+        self,
+        query: Filters,
+        period: Period | None,
+        by: Grouping,
+        unit: TimeUnit | None = None,
+        more: tuple[str, ...] = (),
+        *,
+        with_times: bool = False,
+        every_tag: bool = False,
     ) -> Relation:
-        """The measured rows of a period that the filters select, with the dimensions of a grouping and `more`."""
+        """The measured rows of a period that the filters select, with the dimensions of a grouping and `more`.
+
+        Without a period the dates of the filters apply, or none. Raises ApiError.
+        """
+        first_ms, end_ms = query.bounds_ms() if period is None else (period.first_ms, period.end_ms)
         selection = query.selection()
-        tag_keys = by.tag_keys or (tuple(selection.tags) if len(selection.tags) == 1 else ())
+        is_by_tag = len(selection.tags) == 1 and not every_tag
+        tag_keys = by.tag_keys or (tuple(selection.tags) if is_by_tag else ())
         columns = dict(zip(tag_keys, ("tag_value", "other_tag_value"), strict=False))
         filtered = [column for name in selection.by_dimension for column in DIMENSIONS.get(name, (name,))]
         conditions = list(selection.by_dimension.values())
@@ -69,8 +82,8 @@ class Reader:
         return self.source(
             MeasuredRows(
                 self.account_id,
-                period.first_ms,
-                period.end_ms,
+                first_ms,
+                end_ms,
                 tuple(dict.fromkeys((*by.dimensions, *filtered, *more))),
                 tag_keys[0] if tag_keys else None,
                 tag_keys[1] if len(tag_keys) > 1 else None,
@@ -79,18 +92,14 @@ class Reader:
                 parameters,
                 unit or by.time_unit,
                 query.time_zone,
+                with_times,
+                every_tag,
             )
         )
 
     def of_single_calls(self) -> Reader:
         """The same, with one measured row per call."""
         return replace(self, source=measured_rows)
-
-    def events(self, query: Filters, period: Period | None = None) -> Relation:
-        """The events that the filters select, with all columns; of a period instead of their dates, if it is given."""
-        bounds_ms = None if period is None else (period.first_ms, period.end_ms)
-        where, parameters = query.conditions(self.account_id, bounds_ms)
-        return Relation(f"(SELECT *, total_tokens FROM events WHERE {where})", parameters)
 
     def read(self, sql: str, relation: Relation, query: Filters, **parameters: Parameter) -> list[bytes]:
         """The rows of a statement on a relation."""

@@ -8,12 +8,14 @@ A relation has one row per call, or one per set of calls with equal dimensions. 
 | each of `MeasuredRows.dimensions` | as in the table `events` | absent strings are empty |
 | `tag_value` | Nullable(String) | the value of `tag_key`; NULL if not set. Only with a `tag_key` |
 | `other_tag_value` | Nullable(String) | the same of `other_tag_key` |
+| `tag_key`, `tag_value` | String | only with `every_tag`: a row of a call for each of its tags |
 | `calls`, `failed_calls`, `unpriced_calls`, `unpriced_failed_calls` | UInt64 | numbers of calls |
 | each of `TOKEN_FIELDS` | Nullable(UInt64) | sum of the calls with a value; NULL if no call has one |
 | `calls_without_` and each of `TOKEN_FIELDS` | UInt64 | the calls without a value |
 | `total_cost` | Nullable(Decimal(76, 18)) | exact sum of the priced calls; NULL if no call is priced |
 | `latency_ms` | UInt64 | sum over all calls |
 | `latency` | Map(Int16, UInt64) | calls per latency bucket, see `latency_bucket` |
+| `first_time`, `last_time` | DateTime64(3, 'UTC') | of the first and the last call. Only `with_times` |
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ class MeasuredRows:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     time_unit: TimeUnit = "none"
     time_zone: str = "UTC"
+    with_times: bool = False
+    every_tag: bool = False
 
 
 @dataclass(frozen=True)

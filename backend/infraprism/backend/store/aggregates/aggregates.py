@@ -309,11 +309,12 @@ class Aggregates:
         ]
 
     def _complete_days(self) -> set[Day]:
-        cubes = {cube.number for cube in CUBES if cube.unit == "day"}
+        cubes = {cube.number for cube in CUBES if cube.unit == "day" and cube.is_kept}
+        others = {cube.number for cube in CUBES if not cube.is_kept}
         return {
             found.day
             for found in self._changes.all_published()
-            if cubes <= found.cubes and not found.unsummed_keys.get("day")
+            if cubes <= found.cubes and not others & found.cubes and not found.unsummed_keys.get("day")
         }
 
     def _delete_withdrawn(self) -> None:

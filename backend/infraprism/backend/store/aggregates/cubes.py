@@ -24,13 +24,15 @@ UNITS: Final[tuple[Unit, ...]] = ("day", "quarter_hour")
 class Cube:
     """Sums by `dimensions` and time. `number` identifies its rows in the table of its unit, for ever.
 
-    With `is_by_tag` a call counts once per tag, under its key and value; calls without tags are not in the cube.
+    With `is_by_tag` a call counts once per tag, under its key and value; calls without tags are not in the cube. Only
+    with `is_kept` its rows outlive the events: sessions do not.
     """
 
     number: int
     unit: Unit
     dimensions: tuple[str, ...]
     is_by_tag: bool = False
+    is_kept: bool = True
 
 
 _OUTCOME: Final = ("success", "cost_status")
@@ -38,16 +40,20 @@ _CALL: Final = ("model", "provider", "operation", "service_tier", "success", "er
 _ENTITY: Final = ("entity_type", "entity_id")
 CUBES: Final = (
     Cube(1, "day", _CALL),
+    Cube(8, "day", _ENTITY),
     Cube(2, "day", (*_ENTITY, *_OUTCOME)),
+    Cube(9, "day", (*_ENTITY, "model", "provider", "operation")),
     Cube(3, "day", (*_ENTITY, *_CALL)),
+    Cube(11, "day", ("session_id", *_ENTITY), is_kept=False),
+    Cube(10, "day", (), is_by_tag=True),
     Cube(4, "day", _OUTCOME, is_by_tag=True),
     Cube(5, "quarter_hour", _CALL),
     Cube(6, "quarter_hour", (*_ENTITY, *_OUTCOME)),
     Cube(7, "quarter_hour", _OUTCOME, is_by_tag=True),
 )
-"""Those of a unit from the smallest to the largest. Rows that outlive the events have no session and no event id."""
+"""Those of a unit from the smallest to the largest."""
 
-_CUBE_FIELDS: Final = tuple(field for field in FIELDS if field.name in {*_ENTITY, *_CALL})
+_CUBE_FIELDS: Final = tuple(field for field in FIELDS if field.name in {"session_id", *_ENTITY, *_CALL})
 DIMENSIONS: Final[Mapping[str, str]] = {field.name: schema.column_type(field) for field in _CUBE_FIELDS}
 """The columns of dimensions, and their types."""
 _TOKENS: Final = tuple(field for field in FIELDS if field.name in TOKEN_FIELDS)

@@ -19,6 +19,7 @@ _DAY_MS: Final = 86_400_000
 _QUARTER_HOUR_MS: Final = 900_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UTC: Final = frozenset({"UTC", "Etc/UTC"})
+_TAG: Final = ["tag_key", "tag_value"]
 _MAX_RANGES: Final = 64
 """Of the events. Beyond it the days between them are read from the events as well."""
 
@@ -64,15 +65,20 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
 
 def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
     """By unit: the cubes that have the dimensions. For a tag: the cube by tag, and that of all calls."""
-    if request.event_conditions or request.other_tag_key is not None:
-        return {}
     is_by_tag = request.tag_key is not None
+    # The times of the calls without a tag are not those of all calls and of the calls with it.
+    if request.event_conditions or request.other_tag_key is not None or (is_by_tag and request.with_times):
+        return {}
+    if any("session_id" in condition for condition in request.conditions):
+        return {}  # the events have an index of sessions
     found: dict[Unit, tuple[Cube, ...]] = {}
     for unit in _units(request):
         fitting = [cube for cube in CUBES if cube.unit == unit and set(request.dimensions) <= set(cube.dimensions)]
         tagged = [cube for cube in fitting if cube.is_by_tag]
         plain = [cube for cube in fitting if not cube.is_by_tag]
-        if plain and (tagged or not is_by_tag):
+        if request.every_tag and tagged:
+            found[unit] = (tagged[0],)
+        elif plain and not request.every_tag and (tagged or not is_by_tag):
             found[unit] = (tagged[0], plain[0]) if is_by_tag else (plain[0],)
     return found
 
@@ -92,13 +98,17 @@ def _covered(
     is_whole = (first_ms, end_ms) == (start_ms, start_ms + _DAY_MS)
     for unit, cubes in chosen.items():
         has_cubes = all(cube.number in item.cubes for cube in cubes)
-        if has_cubes and (request.tag_key is None or request.tag_key not in item.unsummed_keys.get(unit, ())):
+        if has_cubes and not _lacks_tags(request, item.unsummed_keys.get(unit, ())):
             if unit == "day" and is_whole:
                 return _Covered(item, unit, first_ms, end_ms)
             first, end = -(-first_ms // _QUARTER_HOUR_MS), end_ms // _QUARTER_HOUR_MS
             if unit == "quarter_hour" and first < end:
                 return _Covered(item, unit, first * _QUARTER_HOUR_MS, end * _QUARTER_HOUR_MS)
     return None
+
+
+def _lacks_tags(request: MeasuredRows, unsummed: Sequence[str]) -> bool:
+    return bool(unsummed) if request.every_tag else request.tag_key in unsummed
 
 
 def _limited(
@@ -151,8 +161,12 @@ def _in_range(first_ms: int | None, end_ms: int | None) -> str:
 
 
 def _names(request: MeasuredRows) -> list[str]:
-    tags = ["tag_value"] if request.tag_key is not None else []
-    return ["time", *request.dimensions, *tags, *MEASURES]
+    tags = ["tag_value"] if request.tag_key is not None else _TAG * request.every_tag
+    return ["time", *request.dimensions, *tags, *MEASURES, *_times(request)]
+
+
+def _times(request: MeasuredRows) -> list[str]:
+    return ["first_time", "last_time"] if request.with_times else []
 
 
 def _stored_rows(
@@ -169,6 +183,8 @@ def _stored_rows(
         where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
         where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
     name, time = table(unit, epoch), _time(request)
+    if request.every_tag:
+        return _measured(request, name, f"stored.cube = {cubes[0].number} AND {where}", time)
     if request.tag_key is None:
         return _measured(request, name, f"stored.cube = {cubes[0].number} AND stored.tag_key = '' AND {where}", time)
     tagged, plain = cubes
@@ -206,10 +222,11 @@ def _difference(dimensions: Sequence[str], every: str, tagged: str, time: str) -
 
 
 def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_value: str | None = None) -> str:
-    columns = {"time": time, **{name: f"stored.{name}" for name in request.dimensions}}
+    columns = {"time": time, **{name: f"stored.{name}" for name in (*request.dimensions, *(_TAG * request.every_tag))}}
     if tag_value is not None:
         columns["tag_value"] = tag_value
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **MEASURES}.items())
+    measures = {**MEASURES, **{name: f"stored.{name}" for name in _times(request)}}
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in {**columns, **measures}.items())
     return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
 
 

@@ -145,9 +145,11 @@ class Tables:
                     calls[day] = int(row["calls"])
                 for cube in cubes:
                     limit = max(MIN_KEY_ROWS * is_by_tag, int(row["calls"]) * self._rows_share)
-                    is_kept = (complete and cube.unit == "day") or int(row[f"cube_{cube.number}"]) <= limit
+                    is_all = complete and cube.unit == "day"
+                    is_kept = cube.is_kept if is_all else int(row[f"cube_{cube.number}"]) <= limit
                     if is_by_tag and not is_kept:
-                        unsummed[day][cube.unit].append(row["tag_key"])
+                        # Of no cube of the unit.
+                        unsummed[day][cube.unit] = sorted({*unsummed[day][cube.unit], row["tag_key"]})
                     elif not is_by_tag and is_kept:
                         stored[day].add(cube.number)
         # A key that no call of the day has is in the cubes by tag as well: with no calls.
