@@ -92,7 +92,6 @@ class EmbeddedDatabase:
             self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
-            self._inventory.read_definitions()
             self._space = FreeSpace(directory, reserve_bytes)
             self._computing = threading.Lock()
             self._summing = _client(directory, {})
@@ -122,6 +121,7 @@ class EmbeddedDatabase:
             self._quarantine = directory.parent / QUARANTINE
             detached = detached_directory(self._guarding, schema.EVENTS)
             self._table_files = detached.parent
+            self._inventory.read_definition(schema.EVENTS, self._table_files)
             self._report = DamageReport(
                 detached,
                 self._quarantine,

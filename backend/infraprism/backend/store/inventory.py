@@ -24,7 +24,7 @@ INVENTORY: Final = "inventory.json"
 """The name of the file in the data directory."""
 _DEFINITIONS: Final = Path("metadata", "default")
 _TABLES: Final = "store/*/*"
-_FORMAT_VERSIONS: Final = f"{_TABLES}/format_version.txt"
+_FORMAT_VERSION: Final = "format_version.txt"
 _DETACHED: Final = "detached"
 
 _log = logging.getLogger(__name__)
@@ -77,10 +77,10 @@ class Inventory:
                     path.rename(files / path.name)
                     _log.warning("%s is no directory: it is moved to %s", path, files)
 
-    def read_definitions(self) -> None:
-        """Read the definitions of the tables, after the engine has opened the store."""
+    def read_definition(self, table: str, files_of_table: Path) -> None:
+        """Read the definition of a table, after the engine has opened the store. Derived tables are not recorded."""
         link = self._store / _DEFINITIONS
-        files = [*link.resolve().glob("*.sql"), *self._store.glob(_FORMAT_VERSIONS)]
+        files = [link.resolve() / f"{table}.sql", files_of_table / _FORMAT_VERSION]
         root = self._store.resolve()
         self._definitions = {
             "links": {str(_DEFINITIONS): str(link.readlink())} if link.is_symlink() else {},
