@@ -58,7 +58,8 @@ def test_shards_are_shared_between_nodes_and_given_back_at_the_end(settings: dic
             wait_until(lambda: second.export_requests(everything).status == 200)
             assert first.export_requests(everything).rejected == 0
             assert len(first.events()) == len(second.events()) == 100
-            assert second.stop()[0] == 0
+            code, errors = second.stop()
+        assert code == 0, errors
         wait_until(lambda: owners(settings) == [SHARDS])
         assert first.export_requests(everything).rejected == 0
         assert len(first.events()) == 100

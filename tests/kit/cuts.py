@@ -113,7 +113,8 @@ def _count_sqlite(steps: _Steps) -> None:
             self.set_trace_callback(steps.on_statement)
 
     connect = sqlite3.connect
-    sqlite3.connect = lambda *arguments, **named: connect(*arguments, factory=Connection, **named)  # type: ignore[assignment]
+    for module in (sqlite3, sqlite3.dbapi2):  # SQLAlchemy uses the second
+        module.connect = lambda *arguments, **named: connect(*arguments, factory=Connection, **named)  # type: ignore[attr-defined]
 
 
 def _count_engine(steps: _Steps) -> None:

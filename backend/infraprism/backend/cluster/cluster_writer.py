@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, cast
+from typing import Final
 
 import urllib3
 from starlette.requests import Request
@@ -22,7 +22,6 @@ from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
 from infraprism.backend.ingest.event_inserter import EventInserter
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, parse_protobuf
 from infraprism.backend.ingest.rejections import STORE_FAILED, TOO_LARGE, UNREADABLE, RejectedError
-from infraprism.backend.ingest.stored_ids import StoredIds
 from infraprism.backend.store.identities import NONE, Hashes, Identities
 
 PATH: Final = "/internal/v1/events"
@@ -40,12 +39,24 @@ _TIMEOUT: Final = urllib3.Timeout(connect=3, read=10)
 class _NoIndex:
     """Takes the place of the index of one table: each shard has its own index."""
 
-    is_loaded: Final = True
+    @property
+    def is_loaded(self) -> bool:
+        """Always."""
+        return True
 
     def matching(self, hashes: Hashes) -> Identities:
         """No identities."""
         del hashes
         return NONE
+
+    def load(self) -> None:
+        """Do nothing."""
+
+    def cancel_load(self) -> None:
+        """Do nothing."""
+
+    def discard(self) -> None:
+        """Do nothing."""
 
     def add(self, identities: Identities) -> None:
         """Do nothing."""
@@ -61,7 +72,7 @@ class _Inserter(EventInserter):
     def __init__(self, database: ClusterDatabase) -> None:
         super().__init__(database, lambda _: None)
         self._ids.close()
-        self._ids = cast(StoredIds, _NoIndex())
+        self._ids = _NoIndex()
 
 
 class ClusterWriter(BatchWriter):

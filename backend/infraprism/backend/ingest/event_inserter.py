@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from infraprism.backend.ingest import statement
 from infraprism.backend.ingest.clock_guard import now_ms
@@ -14,7 +14,7 @@ from infraprism.backend.ingest.otlp_requests import EncodedSpans, TimeRanges
 from infraprism.backend.ingest.stored_ids import DamagedRunError, StoredIds
 from infraprism.backend.store import Database
 from infraprism.backend.store.database import Staged
-from infraprism.backend.store.identities import Identities
+from infraprism.backend.store.identities import Hashes, Identities
 from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
 BeforeInsert = Callable[[Sequence[tuple[str, TimeRanges]]], None]
@@ -38,6 +38,35 @@ def pieces(batch: Sequence[BatchRequest]) -> list[bytes]:
     ]
 
 
+class Index(Protocol):
+    """The part of StoredIds that is needed here."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the index can be used."""
+
+    def load(self) -> None:
+        """See StoredIds."""
+
+    def cancel_load(self) -> None:
+        """See StoredIds."""
+
+    def matching(self, hashes: Hashes) -> Identities:
+        """See StoredIds."""
+
+    def add(self, identities: Identities) -> None:
+        """See StoredIds."""
+
+    def on_inserted(self) -> None:
+        """See StoredIds."""
+
+    def discard(self) -> None:
+        """See StoredIds."""
+
+    def close(self) -> None:
+        """See StoredIds."""
+
+
 class EventInserter:
     """Stores batches. Several threads may store at the same time, each in its own lane.
 
@@ -48,9 +77,10 @@ class EventInserter:
     def __init__(self, database: Database, before_insert: BeforeInsert) -> None:
         self._database = database
         self._before_insert = before_insert
-        self._ids = StoredIds(database.derived_directory, database)
+        ids = StoredIds(database.derived_directory, database)
+        self._ids: Index = ids
         self._inserting = threading.Lock()
-        database.on_load(self._ids.forget_parts)
+        database.on_load(ids.forget_parts)
 
     def load(self) -> None:
         """Open the index of stored ids, if it is not open. Raises StoreError, OSError."""
