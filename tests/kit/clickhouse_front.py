@@ -18,7 +18,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -118,9 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = self.version.encode() + content[content.index(b"\t") :]
         return content, form
 
-    def _parts(
-        self, body: bytes, parameters: Mapping[str, str]
-    ) -> tuple[str, bytes, dict[str, tuple[str, str, bytes]]]:
+    def _parts(self, body: bytes, parameters: dict[str, str]) -> tuple[str, bytes, dict[str, tuple[str, str, bytes]]]:
         """The SQL, the data of an INSERT, and the external tables."""
         if "multipart" in self.headers.get("content-type", ""):
             head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()
@@ -132,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
                 assert isinstance(content, bytes)
                 if name == "query":
                     sql = content.decode()
+                elif name.startswith("param_"):  # the client sends long parameters in the body
+                    parameters[name] = content.decode()
                 else:
                     tables[name] = (parameters[f"{name}_structure"], parameters[f"{name}_format"], content)
             return sql, b"", tables
