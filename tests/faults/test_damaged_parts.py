@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -21,7 +20,7 @@ from tests.kit.command import infraprism
 from tests.kit.damage import PART_FILES, flip_a_bit, part_directories, truncate
 from tests.kit.events import event
 from tests.kit.fault_cases import selected
-from tests.kit.full_disk import Filler, UnavailableError, tmpfs
+from tests.kit.full_disk import Filler, available, tmpfs
 from tests.kit.stored_data import copied, store_two_parts
 
 
@@ -108,13 +107,7 @@ def test_a_repair_that_is_killed_at_any_time_can_be_repeated(data: Path, seed: i
 def test_a_repair_on_a_full_disk_loses_nothing_and_can_be_repeated(
     stored: Path, tmp_path: Path, left_bytes: int
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        try:
-            disk = stack.enter_context(tmpfs(tmp_path / "disk"))
-        except UnavailableError as error:
-            if os.environ.get("FAULTS_REQUIRED"):
-                raise
-            pytest.skip(str(error))
+    with available(tmpfs(tmp_path / "disk")) as disk:
         data = copied(stored, disk / "data")
         flip_a_bit(part_directories(data)[0] / "columns.txt")
         filler = Filler(disk, random.Random(0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import re
@@ -13,7 +12,7 @@ from typing import Final
 import pytest
 from tests.kit.backend import Backend, start
 from tests.kit.command import infraprism
-from tests.kit.full_disk import Filler, UnavailableError, tmpfs
+from tests.kit.full_disk import Filler, available, tmpfs
 
 from infraprism.backend.accounts import Accounts
 
@@ -46,13 +45,7 @@ def test_a_killed_first_start_leaves_no_key_that_was_not_shown_and_none_that_is_
 
 @pytest.mark.parametrize("left_bytes", [0, 30_000])
 def test_a_first_start_on_a_full_disk_says_so_and_can_be_repeated(tmp_path: Path, left_bytes: int) -> None:
-    with contextlib.ExitStack() as stack:
-        try:
-            disk = stack.enter_context(tmpfs(tmp_path / "disk"))
-        except UnavailableError as error:
-            if os.environ.get("FAULTS_REQUIRED"):
-                raise
-            pytest.skip(str(error))
+    with available(tmpfs(tmp_path / "disk")) as disk:
         filler = Filler(disk, random.Random(0))
         filler.fill(left_bytes)
         ran = infraprism("serve", "--data-dir", str(disk / "data"), "--port", "0", "--grpc-port", "0")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import random
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +17,7 @@ from tests.kit.fault_cases import selected
 from tests.kit.full_disk import (
     Filler,
     Sender,
-    UnavailableError,
+    available,
     lift_quota,
     limit_file_size,
     quota,
@@ -49,22 +46,10 @@ _LIMITED: Final = selected(
 )
 
 
-@contextlib.contextmanager
-def _available(disk: AbstractContextManager[Path]) -> Iterator[Path]:
-    with contextlib.ExitStack() as stack:
-        try:
-            path = stack.enter_context(disk)
-        except UnavailableError as error:
-            if os.environ.get("FAULTS_REQUIRED"):
-                raise
-            pytest.skip(str(error))
-        yield path
-
-
 @pytest.mark.parametrize(("ending", "size"), _ENDINGS)
 def test_acknowledged_events_are_kept_when_the_disk_is_full(tmp_path: Path, ending: str, size: str, seed: int) -> None:
     chance = random.Random(f"disk {ending} {seed}")
-    with _available(tmpfs(tmp_path / "disk")) as disk:
+    with available(tmpfs(tmp_path / "disk")) as disk:
         data_dir, sender = disk / "data", Sender(chance, SIZES[size])
         backend = Backend(data_dir)
         filler = Filler(disk, chance)
@@ -103,7 +88,7 @@ def test_acknowledged_events_are_kept_at_a_file_size_limit(
 @pytest.mark.parametrize(("end", "size"), _LIMITED)
 def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Signals, size: str, seed: int) -> None:
     sender = Sender(random.Random(f"quota {end} {seed}"), SIZES[size])
-    with _available(quota(tmp_path / "disk")) as limited:
+    with available(quota(tmp_path / "disk")) as limited:
         backend = Backend(limited / "data")
         filler = Filler(limited, sender.chance)
         filler.start()
@@ -118,7 +103,7 @@ def test_acknowledged_events_are_kept_at_a_quota(tmp_path: Path, end: signal.Sig
 
 def test_a_start_at_an_exhausted_quota_names_the_quota(tmp_path: Path, seed: int) -> None:
     sender = Sender(random.Random(seed))
-    with _available(quota(tmp_path / "disk")) as limited:
+    with available(quota(tmp_path / "disk")) as limited:
         with Backend(limited / "data") as backend:
             sender.send(backend)
         filler = Filler(limited, sender.chance)
@@ -133,7 +118,7 @@ def test_a_start_at_an_exhausted_quota_names_the_quota(tmp_path: Path, seed: int
 
 def test_a_table_on_a_read_only_file_system_is_not_ready_and_recovers(tmp_path: Path, seed: int) -> None:
     sender = Sender(random.Random(seed))
-    with _available(tmpfs(tmp_path / "disk")) as disk:
+    with available(tmpfs(tmp_path / "disk")) as disk:
         with Backend(disk / "data") as backend:
             sender.send(backend)
             with read_only(part_directories(disk / "data")[0].parent):

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit.backend import Backend, span, start
 from tests.kit.events import event
@@ -32,6 +33,19 @@ _PART: Final = re.compile(r"(?P<partition>\w+)_(?P<first>\d+)_(?P<last>\d+)_(?P<
 
 class UnavailableError(Exception):
     """This machine cannot make such a disk. The message says what is missing."""
+
+
+@contextlib.contextmanager
+def available(disk: contextlib.AbstractContextManager[Path]) -> Iterator[Path]:
+    """The path of a disk. Where the machine cannot make it the test is skipped, with FAULTS_REQUIRED it fails."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(disk)
+        except UnavailableError as error:
+            if os.environ.get("FAULTS_REQUIRED"):
+                raise
+            pytest.skip(str(error))
+        yield path
 
 
 @contextlib.contextmanager

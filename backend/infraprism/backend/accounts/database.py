@@ -34,8 +34,6 @@ _CONNECT_TIMEOUT_S: Final = 10
 _SETUP_LOCK: Final = 5_201_314
 """The key of the advisory lock under which tables are created: concurrent CREATE TABLE IF NOT EXISTS can fail."""
 
-Statement = Select[Any] | Insert | Update | Delete
-
 
 class AccountsDatabase:
     """Runs statements, each in its own transaction unless `begin` was called. Thread-safe.
