@@ -80,8 +80,9 @@ def test_acknowledged_events_are_kept_at_a_file_size_limit(
     limit_file_size(backend)
     _send_for(sender, backend, 2 * SECONDS)
     _, errors = backend.stop(end)
-    # A merge was larger than the limit, or what the log collects in a second.
-    assert ("sources were restored" if size == "large" else "the log cannot be written") in errors
+    # Small requests reach the limit in a merge, or in what the log collects in a second.
+    reported = ("sources were restored",) if size == "large" else ("sources were restored", "the log cannot be written")
+    assert any(text in errors for text in reported)
     _check(tmp_path / "data", sender)
 
 

@@ -43,6 +43,9 @@ PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 _IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 START_TIMEOUT_S = 300.0
 """Long enough for many pipelines on a busy machine; a collector that cannot start ends at once."""
+_PORT_ATTEMPTS = 3
+_PORT_IN_USE = "address already in use"
+_END_OF_LOG = 3000
 Config = dict[str, Any]
 
 
@@ -76,22 +79,25 @@ class Collector:
     ) -> None:
         self.folder = folder
         self.queue = folder / "queue"
-        self.grpc_port, self.http_port, self.health_port, self.metrics_port = (free_port() for _ in range(4))
+        self._choose_ports()
         self._log = folder / "collector.log"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         files = [CONFIG] if config is None else [self._write("config.yaml", config)]
-        files += [self._write("ports.yaml", self._ports())]
+        files += [folder / "ports.yaml"]
         if overlay is not None:
             files += [self._write("overlay.yaml", overlay)]
         self._command = [str(binary()), *(f"--config={file}" for file in files)]
+        self._was_ready = False
         self.environment = {
             **os.environ,
             "INFRAPRISM_ENDPOINT": endpoint,
             "INFRAPRISM_API_KEY": "ip-test",
             "INFRAPRISM_QUEUE_DIRECTORY": str(self.queue),
-            "INFRAPRISM_HEALTH_ENDPOINT": f"127.0.0.1:{self.health_port}",
         }
+
+    def _choose_ports(self) -> None:
+        self.grpc_port, self.http_port, self.health_port, self.metrics_port = (free_port() for _ in range(4))
 
     def _write(self, name: str, config: Config) -> Path:
         path = self.folder / name
@@ -117,17 +123,29 @@ class Collector:
         self.stop()
 
     def start(self) -> None:
-        """Start the process and wait until it is ready."""
+        """Start the process and wait until it is ready. If another process took a port, the first start chooses others."""
+        for _ in range(_PORT_ATTEMPTS):
+            if self._starts():
+                self._was_ready = True
+                return
+            if self._was_ready or _PORT_IN_USE not in self.log()[-_END_OF_LOG:]:
+                break
+            self._choose_ports()
+        raise AssertionError(f"the collector did not start:\n{self.log()[-_END_OF_LOG:]}")
+
+    def _starts(self) -> bool:
+        self._write("ports.yaml", self._ports())
+        self.environment["INFRAPRISM_HEALTH_ENDPOINT"] = f"127.0.0.1:{self.health_port}"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self.environment, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(requests.ConnectionError):
                 if requests.get(f"http://127.0.0.1:{self.health_port}", timeout=5).ok:
-                    return
+                    return True
             time.sleep(0.05)
         self.kill()
-        raise AssertionError(f"the collector did not start:\n{self.log()[-3000:]}")
+        return False
 
     def stop(self) -> None:
         """End it in an orderly way; what is in the queue stays there."""
