@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from tests.kit.postgresql import PASSWORD, PostgreSQL
 
-from infraprism.backend.accounts import Accounts, AccountsUnavailableError, InvalidKeyError
+from infraprism.backend.accounts import Accounts, InvalidKeyError
 from infraprism.backend.accounts.stored_accounts import StoredAccounts
 from infraprism.backend.first_key import FirstKey
+from infraprism.backend.relational import DatabaseUnavailableError
 
 KEY = "ip-the-key-of-this-test-8Zq2"
 
@@ -79,7 +80,7 @@ def test_an_invalid_key_creates_no_account(accounts: Accounts) -> None:
     with pytest.raises(InvalidKeyError):
         accounts.add_with_key("ip-aaaaaaaaaaaaa")
     accounts.add_with_key(KEY)
-    with pytest.raises(AccountsUnavailableError):
+    with pytest.raises(DatabaseUnavailableError):
         accounts.add_with_key(KEY)
     assert len(accounts.all()) == 1
 
@@ -124,7 +125,7 @@ def test_two_nodes_that_start_first_at_the_same_time_create_one_account(
 def test_an_error_names_the_cause_and_never_the_password(
     postgresql_server: PostgreSQL, change: Callable[[str], str]
 ) -> None:
-    with pytest.raises(AccountsUnavailableError) as failure:
+    with pytest.raises(DatabaseUnavailableError) as failure:
         Accounts(change(postgresql_server.url()))
     assert str(failure.value)
     assert "\n" not in str(failure.value)
@@ -139,7 +140,7 @@ def test_accounts_are_unavailable_while_the_server_is_stopped_and_found_again_af
         key = accounts.add_with_key()
         postgresql_server.stop()
         try:
-            with caplog.at_level(logging.ERROR), pytest.raises(AccountsUnavailableError):
+            with caplog.at_level(logging.ERROR), pytest.raises(DatabaseUnavailableError):
                 accounts.find_by_key(key)
         finally:
             postgresql_server.start()
@@ -152,7 +153,7 @@ def test_a_check_finds_a_damaged_file(tmp_path: Path) -> None:
     with closing(StoredAccounts(file)) as stored:
         stored.check(verify_file=True)
         file.write_bytes(b"x" * len(file.read_bytes()))
-        with pytest.raises(AccountsUnavailableError):
+        with pytest.raises(DatabaseUnavailableError):
             stored.check(verify_file=True)
 
 

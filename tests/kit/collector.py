@@ -123,7 +123,7 @@ class Collector:
         self.stop()
 
     def start(self) -> None:
-        """Start the process and wait until it is ready. If another process took a port, the first start chooses others."""
+        """Start the process and wait until it is ready. The first start chooses other ports if one was taken."""
         for _ in range(_PORT_ATTEMPTS):
             if self._starts():
                 self._was_ready = True

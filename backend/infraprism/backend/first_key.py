@@ -34,7 +34,7 @@ class FirstKey:
     def prepare(self, accounts: Accounts) -> None:
         """Create the account in a transaction that is not committed.
 
-        Raises StartupError, AccountsUnavailableError, OSError.
+        Raises StartupError, DatabaseUnavailableError, OSError.
         """
         pending = self._file.read_text("ascii", errors="replace").strip() if self._file.exists() else ""
         if accounts.is_empty():
@@ -68,7 +68,7 @@ class FirstKey:
             self.to_show = accounts.add_with_key(pending if pending.startswith(KEY_PREFIX) else new_key())
 
     def commit(self, accounts: Accounts) -> None:
-        """Keep the account. Raises AccountsUnavailableError, OSError."""
+        """Keep the account. Raises DatabaseUnavailableError, OSError."""
         if not self._is_new:
             return
         if self.to_show:

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
-from infraprism.backend.api.analytics_routes import Caller, add_analytics_routes, add_listing_routes
-from infraprism.backend.api.authentication import AuthenticationMiddleware
+from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
+from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Final
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, AccountsUnavailableError
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts
 from infraprism.backend.first_key import FirstKey
 from infraprism.backend.preflight import (
     DataDirectory,
@@ -23,6 +23,7 @@ from infraprism.backend.preflight import (
     check_prices,
     listen,
 )
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.settings import Settings
 
 __all__ = ["Settings", "run"]
@@ -70,14 +71,14 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     first_key = FirstKey(settings.data_dir, key)
     try:
         first_key.prepare(accounts)
-    except (AccountsUnavailableError, OSError) as error:
+    except (DatabaseUnavailableError, OSError) as error:
         raise _damaged_accounts(settings, error) from None
     async with serve(settings, accounts, listening) as serving:
         data_directory.keep()
         data_directory.tighten()
         try:
             first_key.commit(accounts)
-        except (AccountsUnavailableError, OSError) as error:
+        except (DatabaseUnavailableError, OSError) as error:
             raise _damaged_accounts(settings, error) from None
         if first_key.to_show:
             _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key.to_show}")
@@ -111,7 +112,7 @@ def _accounts(settings: Settings) -> Accounts:
         return Accounts(settings.accounts or settings.data_dir / ACCOUNTS_FILE)
     except ModuleNotFoundError as error:
         raise _missing_package(error) from None
-    except (AccountsUnavailableError, OSError) as error:
+    except (DatabaseUnavailableError, OSError) as error:
         raise _damaged_accounts(settings, error) from None
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts, AccountsUnavailableError
+from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.cli.failure import Failure
 from infraprism.cli.urls import ACCOUNTS, add_url, hide_passwords, url
 
@@ -74,7 +75,7 @@ def _opened(location: Path | str, name: str, advice: str) -> Iterator[Accounts]:
             yield accounts
     except ModuleNotFoundError as error:
         raise Failure(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server,cluster]'") from None
-    except (AccountsUnavailableError, OSError) as error:
+    except (DatabaseUnavailableError, OSError) as error:
         raise Failure(f"{name} cannot be used ({error}){advice}") from None
 
 

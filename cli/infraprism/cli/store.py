@@ -210,10 +210,11 @@ def _migrate(args: argparse.Namespace) -> int:
 
 def _copied(database: EmbeddedDatabase, directory: Path, store: str, accounts: str) -> list[Difference]:
     # Imported here: the other actions do not need these packages.
-    from infraprism.backend.accounts import ACCOUNTS_FILE, AccountsUnavailableError  # noqa: PLC0415
+    from infraprism.backend.accounts import ACCOUNTS_FILE  # noqa: PLC0415
     from infraprism.backend.cluster import migration  # noqa: PLC0415
     from infraprism.backend.cluster.server import ServerError  # noqa: PLC0415
     from infraprism.backend.cluster.server_address import AddressError  # noqa: PLC0415
+    from infraprism.backend.relational import DatabaseUnavailableError  # noqa: PLC0415
     from infraprism.backend.store import StoreError  # noqa: PLC0415
 
     try:
@@ -223,7 +224,7 @@ def _copied(database: EmbeddedDatabase, directory: Path, store: str, accounts: s
             return opened.run(_copying)
     except AddressError as error:
         raise Failure(f"--to: {error}") from None
-    except AccountsUnavailableError as error:
+    except DatabaseUnavailableError as error:
         raise Failure(f"the accounts cannot be copied ({error}): check --accounts") from None
     except (ServerError, migration.MigrationError) as error:
         raise Failure(str(error)) from None

@@ -12,7 +12,8 @@ from typing import Final
 
 from infraprism.backend.accounts.key_strength import is_refused
 from infraprism.backend.accounts.plans import SELF_HOSTED
-from infraprism.backend.accounts.records import Account, AccountsUnavailableError, Key, hash_of
+from infraprism.backend.accounts.records import Account, Key, hash_of
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.sqlite_file import FileState
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
@@ -35,7 +36,7 @@ class Accounts:
     """The accounts in a file with mode 0600, or in PostgreSQL. Thread-safe, and usable by several processes at once.
 
     `location` is the path of the file, or a URL `postgresql://user:password@host:port/database`. Every method raises
-    AccountsUnavailableError; the constructor also OSError and, without the packages of the server, ModuleNotFoundError.
+    DatabaseUnavailableError; the constructor also OSError and, without the packages of the server, ModuleNotFoundError.
     """
 
     def __init__(self, location: Path | str) -> None:
@@ -130,7 +131,7 @@ class Accounts:
     def find_by_key(self, key: str) -> Account | None:
         """The account of a key that is not revoked, or None. Results are cached for two seconds.
 
-        Raises AccountsUnavailableError.
+        Raises DatabaseUnavailableError.
         """
         if not _KEY.fullmatch(key):
             return None
@@ -139,7 +140,7 @@ class Accounts:
         if account is None or time.monotonic() - at > _CACHE_S:
             try:
                 account = self._stored.find(hashed)
-            except AccountsUnavailableError as error:
+            except DatabaseUnavailableError as error:
                 self._state.failed(error)
                 raise
             if account is not None:
@@ -152,7 +153,7 @@ class Accounts:
         """Why keys cannot be read now, or None."""
         try:
             self._stored.check(verify_file=self._state.reason is not None)
-        except AccountsUnavailableError as error:
+        except DatabaseUnavailableError as error:
             self._state.failed(error)
         else:
             self._state.works()

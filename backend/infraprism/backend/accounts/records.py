@@ -1,4 +1,4 @@
-"""Accounts and API keys as stored, and the error of a database that cannot be used."""
+"""Accounts and API keys as stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from typing import Final
 
 ID_PREFIX: Final = "key_"
 _ID_DIGITS: Final = 12
-
-
-class AccountsUnavailableError(Exception):
-    """The database of the accounts cannot be used. The message is the cause, without values of the data."""
 
 
 @dataclass(frozen=True, slots=True)

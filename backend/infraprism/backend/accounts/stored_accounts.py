@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Row, Table, insert, select, update
 
-from infraprism.backend.accounts.database import AccountsDatabase
 from infraprism.backend.accounts.records import Account, Key, key_id
 from infraprism.backend.accounts.tables import ACCOUNTS, KEYS, SECRETS
+from infraprism.backend.relational.database import RelationalDatabase
 
 
-class StoredAccounts(AccountsDatabase):
-    """The accounts at a location (see AccountsDatabase)."""
+class StoredAccounts(RelationalDatabase):
+    """The accounts at a location (see RelationalDatabase)."""
 
     def secret(self, name: str, new: bytes) -> bytes:
         """The secret of a name; `new` if there is none yet."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, Connection, ForeignKey, Integer, LargeBinary, MetaData, Table, Text, inspect
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, Table, Text
 
-METADATA: Final = MetaData()
+from infraprism.backend.relational.metadata import METADATA
 
 ACCOUNTS: Final = Table(
     "accounts",
@@ -40,10 +40,3 @@ SECRETS: Final = Table(
     Column("value", LargeBinary, nullable=False),
 )
 """Random keys of this installation, such as the one that signs pagination cursors."""
-
-
-def create(connection: Connection) -> None:
-    """Create what is missing, also in a database of an earlier version."""
-    METADATA.create_all(connection)
-    if all(column["name"] != "revoked_at" for column in inspect(connection).get_columns("keys")):
-        connection.exec_driver_sql("ALTER TABLE keys ADD COLUMN revoked_at TEXT")

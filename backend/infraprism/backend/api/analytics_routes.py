@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Response
+from fastapi import FastAPI, Query, Response
 
 from infraprism.backend.accounts import Account
 from infraprism.backend.api import changes, costs, distributions, forecasts, listings, quality, timeseries
-from infraprism.backend.api.authentication import authenticated_account
+from infraprism.backend.api.authentication import Caller
 from infraprism.backend.api.periods import Reader
 
-Caller = Annotated[Account, Depends(authenticated_account)]
 Respond = Callable[[Account, Callable[[Reader], bytes]], Awaitable[Response]]
 """Runs a query of an account on a query thread."""
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
+from fastapi import Depends
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infraprism.backend.accounts import Account, Accounts, AccountsUnavailableError
+from infraprism.backend.accounts import Account, Accounts, Key
 from infraprism.backend.accounts.accounts import bearer_token, only_header
 from infraprism.backend.api.errors import error_response
 from infraprism.backend.api.rate_limit import RateLimit
+from infraprism.backend.relational import DatabaseUnavailableError
 
 _OTLP_PATHS: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 
@@ -35,9 +37,10 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
             return
         header = only_header(Headers(scope=scope).getlist("authorization"))
+        key = bearer_token(header)
         try:
-            account = self._accounts.find_by_key(bearer_token(header))
-        except AccountsUnavailableError:
+            account = self._accounts.find_by_key(key)
+        except DatabaseUnavailableError:
             response = error_response(503, "store_unavailable", "the accounts cannot be read: try again later")
             await response(scope, receive, send)
             return
@@ -65,7 +68,7 @@ class AuthenticationMiddleware:
             response.headers["retry-after"] = str(quota.retry_after_s)
             await response(scope, receive, send_with_quota)
             return
-        scope.setdefault("state", {})["account"] = account
+        scope.setdefault("state", {}).update(account=account, actor=Key.id_of(key))
         await self._app(scope, receive, send_with_quota)
 
 
@@ -73,3 +76,16 @@ def authenticated_account(request: Request) -> Account:
     """The account of a request that passed the middleware."""
     account: Account = request.state.account
     return account
+
+
+def _actor(request: Request) -> str:
+    actor: str = request.state.actor
+    return actor
+
+
+Caller = Annotated[Account, Depends(authenticated_account)]
+"""The account of a request that reads."""
+AdminCaller = Annotated[Account, Depends(authenticated_account)]
+"""The account of a request that changes the account or its data."""
+Actor = Annotated[str, Depends(_actor)]
+"""The id of the key of a request, for the audit log."""

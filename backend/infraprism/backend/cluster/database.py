@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from infraprism.backend.accounts import AccountsUnavailableError
 from infraprism.backend.cluster import definitions
 from infraprism.backend.cluster.leases import ClusterState, Leases
 from infraprism.backend.cluster.owned_shard import OwnedShard
@@ -20,6 +19,7 @@ from infraprism.backend.cluster.ownership import LeaseLostError
 from infraprism.backend.cluster.server import UNREACHABLE, Server
 from infraprism.backend.cluster.server_address import ServerAddress
 from infraprism.backend.cluster.staging import StagedEvents, Staging
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store.database import Layout, Parameter, Staged, StoredPart, StoreError
 from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.status import StoreStatus
@@ -53,7 +53,7 @@ class ClusterDatabase:
         derived_directory: Path,
         engine_directory: Path | None = None,
     ) -> None:
-        """Raises ServerError, StoreError, AccountsUnavailableError."""
+        """Raises ServerError, StoreError, DatabaseUnavailableError."""
         self._is_cluster = address.cluster is not None
         self._leases = leases
         self._node = node
@@ -140,7 +140,7 @@ class ClusterDatabase:
         except StoreError as error:
             self._drop(shard, owned)
             return error
-        except (LeaseLostError, AccountsUnavailableError) as error:
+        except (LeaseLostError, DatabaseUnavailableError) as error:
             _log.warning("shard %d is given up: %s", shard, str(error) or "another node owns it")
             self._drop(shard, owned)
             return StoreError(_NOT_OWNED)
@@ -160,7 +160,7 @@ class ClusterDatabase:
                 continue  # a node that cannot use the store must not keep shards from others
             try:
                 self._leases.renew()
-            except AccountsUnavailableError as error:
+            except DatabaseUnavailableError as error:
                 _log.warning("the leases of the shards could not be renewed: %s", error)
 
     def _run_ownership(self) -> None:
@@ -176,7 +176,7 @@ class ClusterDatabase:
                 self._give_back_surplus()
                 self._take_shards()
                 self._failure = None
-            except AccountsUnavailableError as error:
+            except DatabaseUnavailableError as error:
                 self._failed(f"PostgreSQL does not answer ({error})")
             except StoreError as error:
                 self._failed(f"ClickHouse does not answer (code {error.code})")
@@ -275,7 +275,7 @@ class ClusterDatabase:
             for shard, owned in self._owned.items():
                 self._leases.give_back(shard, owned.holder)
             self._leases.leave()
-        except AccountsUnavailableError as error:
+        except DatabaseUnavailableError as error:
             _log.warning(
                 "the shards could not be given back (%s): other nodes take them in %d s", error, self._leases.lease_s
             )

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import CursorResult, Engine, text
 
-from infraprism.backend.accounts.database import errors, postgresql_engine
 from infraprism.backend.cluster.ownership import Acquire, Advance, Lease
+from infraprism.backend.relational.database import errors, postgresql_engine
 
 _SETUP_LOCK: Final = 5_201_315
 _TABLES: Final = (
@@ -55,7 +55,7 @@ class Leases:
 
     A lease that is not renewed ends after `lease_s`. Nothing depends on its length but how long a shard has no owner.
 
-    Every method raises AccountsUnavailableError. Thread-safe.
+    Every method raises DatabaseUnavailableError. Thread-safe.
     """
 
     def __init__(self, url: str, node: str, address: str, shards: int, lease_s: int) -> None:

@@ -116,7 +116,7 @@ def _sums(database: Database) -> dict[tuple[str, str], dict[str, str]]:
 def copy_accounts(file: Path, url: str) -> int:
     """Add the accounts, keys and secrets of a file to PostgreSQL, except those that it has. Returns the accounts here.
 
-    Raises AccountsUnavailableError, OSError.
+    Raises DatabaseUnavailableError, OSError.
     """
     with closing(StoredAccounts(file)) as here, closing(StoredAccounts(url)) as there:
         for table, rows in here.everything():
@@ -129,7 +129,7 @@ def copy_accounts(file: Path, url: str) -> int:
 def opened(source: EmbeddedDatabase, directory: Path, store: str, accounts: str) -> Iterator[Migration]:
     """A migration of the store in a directory.
 
-    Raises MigrationError, AddressError, ServerError, StoreError, AccountsUnavailableError.
+    Raises MigrationError, AddressError, ServerError, StoreError, DatabaseUnavailableError.
     """
     address = server_address.parse(store)
     node = secrets.token_hex(8)

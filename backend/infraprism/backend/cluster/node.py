@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infraprism.backend.accounts import Accounts, AccountsUnavailableError
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.cluster import server_address
 from infraprism.backend.cluster.cluster_writer import ClusterWriter
 from infraprism.backend.cluster.database import ClusterDatabase
@@ -20,6 +20,7 @@ from infraprism.backend.cluster.server import ServerError
 from infraprism.backend.cluster.server_address import AddressError, ServerAddress
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.settings import Settings
 from infraprism.backend.store import StoreError
 
@@ -52,7 +53,7 @@ def start(
         raise StartupError(str(error)) from None
     except StoreError as error:
         raise StartupError(f"{address} cannot be used (code {error.code})") from None
-    except AccountsUnavailableError as error:
+    except DatabaseUnavailableError as error:
         raise StartupError(f"PostgreSQL (--accounts) cannot be used: {error}") from None
     stack.callback(database.close)
     return database, ClusterWriter(database, accounts.secret("cluster"))

@@ -87,7 +87,7 @@ class OwnedShard:
         self._staging: Staging | None = None
 
     def take(self) -> None:
-        """Become the owner. Raises LeaseLostError, StoreError, AccountsUnavailableError."""
+        """Become the owner. Raises LeaseLostError, StoreError, DatabaseUnavailableError."""
         self._run(self._ownership.take())
 
     def store(self, staging: Staging, events: StagedEvents) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from infraprism.backend.accounts import Account, Accounts, AccountsUnavailableError
+from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.accounts.accounts import bearer_token
 from infraprism.backend.ingest import checked_events
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
@@ -20,6 +20,7 @@ from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest,
 from infraprism.backend.ingest.rejections import BUSY, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.records import Record
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
@@ -58,7 +59,7 @@ class Receiver:
         """The account of an Authorization header. Raises RejectedError."""
         try:
             account = self._accounts.find_by_key(bearer_token(authorization))
-        except AccountsUnavailableError:
+        except DatabaseUnavailableError:
             raise RejectedError(STORE_FAILED) from None
         if account is None:
             raise RejectedError(UNAUTHENTICATED)

@@ -1,11 +1,11 @@
-"""The database of the accounts: one SQLite file, or PostgreSQL."""
+"""One SQLite file, or PostgreSQL, through SQLAlchemy."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,16 @@ from sqlalchemy import (
     StaticPool,
     Update,
     create_engine,
+    func,
     make_url,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from infraprism.backend.accounts import tables
-from infraprism.backend.accounts.records import AccountsUnavailableError
+from infraprism.backend.relational.errors import DatabaseUnavailableError
+from infraprism.backend.relational.migrations import upgrade
+from infraprism.backend.relational.migrations.upgrade import NewerDatabaseError
 
 _POSTGRESQL: Final = "postgresql"
 _DRIVER: Final = "postgresql+psycopg"
@@ -35,11 +38,11 @@ _SETUP_LOCK: Final = 5_201_314
 """The key of the advisory lock under which tables are created: concurrent CREATE TABLE IF NOT EXISTS can fail."""
 
 
-class AccountsDatabase:
+class RelationalDatabase:
     """Runs statements, each in its own transaction unless `begin` was called. Thread-safe.
 
     `location` is the path of a file, which gets mode 0600, or a URL `postgresql://user:password@host:port/database`.
-    Every method raises AccountsUnavailableError; the constructor also OSError.
+    Every method raises DatabaseUnavailableError; the constructor also OSError.
     """
 
     def __init__(self, location: Path | str) -> None:
@@ -48,13 +51,15 @@ class AccountsDatabase:
         with errors():
             self._engine = _sqlite_engine(location) if isinstance(location, Path) else postgresql_engine(location)
             with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN" if self._is_postgresql else "BEGIN IMMEDIATE")
                 if self._is_postgresql:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_lock({_SETUP_LOCK})")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})")
                 try:
-                    tables.create(connection)
-                finally:
-                    if self._is_postgresql:
-                        connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_SETUP_LOCK})")
+                    upgrade(connection)
+                except BaseException:
+                    connection.exec_driver_sql("ROLLBACK")
+                    raise
+                connection.exec_driver_sql("COMMIT")
 
     @property
     def _is_postgresql(self) -> bool:
@@ -90,10 +95,37 @@ class AccountsDatabase:
             finally:
                 connection.close()
 
-    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction on a connection of its own, or the one of `begin`. It is discarded if the block raises."""
+        with ExitStack() as stack:
+            stack.enter_context(errors())
+            if not self._is_postgresql:
+                stack.enter_context(self._lock)
+            if self._open is not None:
+                yield self._open
+                return
+            connection = stack.enter_context(self._engine.connect())
+            connection.exec_driver_sql("BEGIN" if self._is_postgresql else "BEGIN IMMEDIATE")
+            if not self._is_postgresql:  # the only connection
+                self._open = connection
+                stack.callback(setattr, self, "_open", None)
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Wait until no other transaction has the lock of this name, and keep it until the transaction ends."""
+        if self._is_postgresql:  # a transaction of SQLite excludes all others
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+    def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of a SELECT."""
         with self._connection() as connection:
-            return connection.execute(select).all()
+            return connection.execute(query).all()
 
     def run(self, statement: Insert | Update | Delete) -> None:
         """Run a statement that changes rows."""
@@ -136,14 +168,14 @@ class AccountsDatabase:
 def postgresql_engine(url: str) -> Engine:
     """An engine for a `postgresql://` URL. Its statements are transactions of their own.
 
-    Raises AccountsUnavailableError, which contains no part of the URL.
+    Raises DatabaseUnavailableError, which contains no part of the URL.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise AccountsUnavailableError("the URL is not postgresql://user:password@host:port/database") from None
+        raise DatabaseUnavailableError("the URL is not postgresql://user:password@host:port/database") from None
     if parsed.drivername not in (_POSTGRESQL, "postgres"):
-        raise AccountsUnavailableError("the URL does not begin with postgresql://")
+        raise DatabaseUnavailableError("the URL does not begin with postgresql://")
     return create_engine(
         parsed.set(drivername=_DRIVER),
         isolation_level="AUTOCOMMIT",
@@ -170,18 +202,20 @@ def _sqlite_engine(path: Path) -> Engine:
 
 def _verify(connection: Connection) -> None:
     if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-        raise AccountsUnavailableError("the file is damaged")
+        raise DatabaseUnavailableError("the file is damaged")
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Replace the errors of the driver and of SQLAlchemy by AccountsUnavailableError."""
+    """Replace the errors of the driver and of SQLAlchemy by DatabaseUnavailableError."""
     try:
         yield
+    except NewerDatabaseError:
+        raise DatabaseUnavailableError("a newer version of InfraPrism has upgraded it: install that version") from None
     except DBAPIError as error:
-        raise AccountsUnavailableError(_cause(error)) from None
+        raise DatabaseUnavailableError(_cause(error)) from None
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise AccountsUnavailableError(str(error)) from None
+        raise DatabaseUnavailableError(str(error)) from None
 
 
 def _cause(error: DBAPIError) -> str:
