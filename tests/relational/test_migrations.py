@@ -20,8 +20,9 @@ from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.relational import DatabaseUnavailableError, migrations
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.relational.metadata import METADATA
+from infraprism.backend.retention import Retention
 
-assert AuditLog  # imports its table
+_IMPORTED = (AuditLog, Retention)  # with their tables
 _FIRST_VERSION = """
     CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,
         usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;

@@ -29,6 +29,7 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.retention import Retention
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -75,6 +76,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
+        retention = Retention(accounts.database, settings.clock)
         measured = measured_rows
         if settings.store is None:
             database, writer = _embedded(settings, stack)
@@ -109,7 +111,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
-            accounts, database, receiver, queries, health, settings.limits, measured, node.receiver_of(writer)
+            accounts,
+            database,
+            receiver,
+            queries,
+            health,
+            settings.limits,
+            measured,
+            node.receiver_of(writer),
+            retention,
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
