@@ -30,6 +30,7 @@ from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Se
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.retention import Retention
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -76,6 +77,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
+        retention = Retention(accounts.database, settings.clock)
         measured = measured_rows
         if settings.store is None:
             database, writer = _embedded(settings, stack)
@@ -106,10 +108,10 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
-        jobs, kinds = Jobs(accounts.database), _kinds()
+        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
-        runner = JobRunner(jobs, kinds)
+        runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits)
@@ -124,6 +126,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             settings.limits,
             measured,
             node.receiver_of(writer),
+            retention,
             jobs,
             kinds,
         )
