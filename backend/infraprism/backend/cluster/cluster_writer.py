@@ -19,7 +19,6 @@ from infraprism.backend.cluster import routing
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.ingest import wire_format
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
-from infraprism.backend.ingest.event_inserter import EventInserter
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, parse_protobuf
 from infraprism.backend.ingest.rejections import STORE_FAILED, TOO_LARGE, UNREADABLE, RejectedError
 from infraprism.backend.store.identities import NONE, Hashes, Identities
@@ -68,13 +67,6 @@ class _NoIndex:
         """Do nothing."""
 
 
-class _Inserter(EventInserter):
-    def __init__(self, database: ClusterDatabase) -> None:
-        super().__init__(database, lambda _: None)
-        self._ids.close()
-        self._ids = _NoIndex()
-
-
 class ClusterWriter(BatchWriter):
     """A writer that passes events to the owners of their shards. `secret` is known to the nodes of the cluster only.
 
@@ -83,8 +75,7 @@ class ClusterWriter(BatchWriter):
     """
 
     def __init__(self, database: ClusterDatabase, secret: bytes) -> None:
-        super().__init__(database)
-        self._inserter = _Inserter(database)
+        super().__init__(database, ids=_NoIndex())
         self._cluster = database
         self._secret = secret.hex()
         self._received_bytes = 0

@@ -13,7 +13,7 @@ from typing import Final
 
 from infraprism.backend.ingest import statement
 from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
-from infraprism.backend.ingest.event_inserter import BatchRequest, BeforeInsert, EventInserter, pieces
+from infraprism.backend.ingest.event_inserter import BatchRequest, BeforeInsert, EventInserter, Index, pieces
 from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import (
@@ -63,7 +63,7 @@ class BatchWriter:
     """The only writer of the store.
 
     It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
-    one at a time, before the events of a batch can be read.
+    one at a time, before the events of a batch can be read. `ids` is the index of stored ids, see EventInserter.
     """
 
     def __init__(
@@ -71,9 +71,10 @@ class BatchWriter:
         database: Database,
         clock_ms: Callable[[], int] = now_ms,
         before_insert: BeforeInsert = lambda _: None,
+        ids: Index | None = None,
     ) -> None:
         self._database = database
-        self._inserter = EventInserter(database, before_insert)
+        self._inserter = EventInserter(database, before_insert, ids)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0

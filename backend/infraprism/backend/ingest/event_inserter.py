@@ -71,16 +71,15 @@ class EventInserter:
     """Stores batches. Several threads may store at the same time, each in its own lane.
 
     Batches are checked at the same time, which is most of the work. One at a time is compared with what is stored and
-    inserted: of two concurrent inserts with the same event, neither would see it in the table.
+    inserted: of two concurrent inserts with the same event, neither would see it in the table. `ids` is the index of
+    stored ids; by default one of the ids in the table, in the database's directory for derived files.
     """
 
-    def __init__(self, database: Database, before_insert: BeforeInsert) -> None:
+    def __init__(self, database: Database, before_insert: BeforeInsert, ids: Index | None = None) -> None:
         self._database = database
         self._before_insert = before_insert
-        ids = StoredIds(database.derived_directory, database)
-        self._ids: Index = ids
+        self._ids = ids or _index_of(database)
         self._inserting = threading.Lock()
-        database.on_load(ids.forget_parts)
 
     def load(self) -> None:
         """Open the index of stored ids, if it is not open. Raises StoreError, OSError."""
@@ -130,6 +129,12 @@ class EventInserter:
             self._ids.discard()
             self._load()
             return self._ids.matching(ordered.hashes)
+
+
+def _index_of(database: Database) -> Index:
+    ids = StoredIds(database.derived_directory, database)
+    database.on_load(ids.forget_parts)
+    return ids
 
 
 def _rejected(staged: Staged, requests: int) -> list[dict[str, int]]:

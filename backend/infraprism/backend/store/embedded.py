@@ -45,7 +45,7 @@ from infraprism.backend.store.parts import (
     covers,
     detached_directory,
 )
-from infraprism.backend.store.quoting import literal
+from infraprism.backend.store.quoting import NO_SETTINGS, events_filter, literal
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
 from infraprism.backend.store.status import FreeSpace, StoreStatus, write_fault
@@ -223,19 +223,21 @@ class EmbeddedDatabase:
         """See Database."""
         self._loaded.append(loaded)
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+    def read(self, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> list[bytes]:
         """See Database. A query that reads a damaged part of the events is repeated once without it."""
-        return self._read_repeated(sql, parameters, "JSONEachRow").splitlines()
+        return self._read_repeated(sql, parameters, "JSONEachRow", events_filter(events)).splitlines()
 
-    def _read_repeated(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
+    def _read_repeated(
+        self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str] = NO_SETTINGS
+    ) -> bytes:
         try:
-            return self._read(sql, parameters, form)
+            return self._read(sql, parameters, form, settings)
         except StoreError as error:
             if self.aggregates.has_expired(sql, error):
                 raise RelationExpiredError(error.code) from None
             if not self._finds_damage(error):
                 raise
-            return self._read(sql, parameters, form)
+            return self._read(sql, parameters, form, settings)
 
     def probe(self) -> None:
         """See Database."""
@@ -289,11 +291,11 @@ class EmbeddedDatabase:
                 should_stop=should_stop,
             )
 
-    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
+    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()
         try:
             with engine_errors():
-                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form)
+                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=dict(settings))
         finally:
             self._idle_readers.put(client)
         return found
