@@ -24,6 +24,7 @@ from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
@@ -80,11 +81,11 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         retention = Retention(accounts.database, settings.clock)
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack)
+            database, writer = _embedded(settings, stack, retention.cutoff_ms)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
         else:
-            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -96,7 +97,9 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         if log is not None:
             await log.start()
             stack.push_async_callback(log.close)
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
+        receiver = Receiver(
+            accounts, writer, recent_calls, settings.max_waiting_bytes, log, cutoff_ms=retention.cutoff_ms
+        )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
@@ -155,7 +158,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
@@ -171,7 +174,7 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+    return database, BatchWriter(database, before_insert=database.aggregates.before_insert, cutoff_ms=cutoff_ms)
 
 
 def _limitations(
