@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
@@ -13,11 +14,13 @@ from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
+from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.retention import Retention
@@ -34,7 +37,8 @@ class Services(NamedTuple):
     """The dependencies of the application.
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
-    node of the cluster. Without `retention` no event expires.
+    node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
+    kinds that this server runs.
     """
 
     accounts: Accounts
@@ -46,6 +50,8 @@ class Services(NamedTuple):
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
     retention: Retention | None = None
+    jobs: Jobs | None = None
+    kinds: Mapping[str, Kind] = MappingProxyType({})
 
 
 def application(services: Services) -> ASGIApp:
@@ -130,3 +136,5 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    if services.jobs is not None:
+        add_job_routes(app, services.jobs, services.kinds)

@@ -28,6 +28,7 @@ from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
+from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.retention import Retention
@@ -110,6 +111,12 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
+        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
+        if settings.accounts is None:  # no other server can use the file
+            jobs.release_leases()
+        runner = JobRunner(jobs, kinds, settings.clock)
+        runner.start()
+        stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
@@ -123,6 +130,8 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             measured,
             node.receiver_of(writer),
             retention,
+            jobs,
+            kinds,
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -133,6 +142,11 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
         yield Serving(addresses, writer_ended)
+
+
+def _kinds() -> dict[str, Kind]:
+    """The kinds of jobs that this server runs, by name."""
+    return {}
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
