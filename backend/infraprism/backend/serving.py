@@ -7,6 +7,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -32,9 +33,11 @@ from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.retention import Retention
+from infraprism.backend.retention.expiry import Expiry, LostSumsError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.status import write_fault
 
@@ -84,6 +87,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             database, writer = _embedded(settings, stack, retention.cutoff_ms)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
+            _start_expiry(database, retention, settings)
         else:
             database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
@@ -175,6 +179,19 @@ def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> t
         ) from None
     stack.callback(database.close)
     return database, BatchWriter(database, before_insert=database.aggregates.before_insert, cutoff_ms=cutoff_ms)
+
+
+def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:
+    """Delete expired events in the background. Raises StartupError."""
+    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic)
+    try:
+        expiry.check()
+    except LostSumsError:
+        raise StartupError(
+            f"{settings.data_dir / FINALISED_FILE} does not have the days whose events were deleted: restore it from"
+            " a backup. Without it their sums cannot be read"
+        ) from None
+    database.maintain("retention", expiry.work)
 
 
 def _limitations(

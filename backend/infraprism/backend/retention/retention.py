@@ -21,6 +21,11 @@ _CACHE_SIZE: Final = 65_536
 MAX_DAYS: Final = 36_500
 
 
+_PERIODS: Final = select(
+    ACCOUNTS.c.id, ACCOUNTS.c.plan, ACCOUNT_RETENTION.c.days, ACCOUNT_RETENTION.c.deleted_before_day
+).select_from(ACCOUNTS.outerjoin(ACCOUNT_RETENTION, ACCOUNT_RETENTION.c.account_id == ACCOUNTS.c.id))
+
+
 class Retention:
     """The periods of the accounts of a database. Thread-safe.
 
@@ -64,9 +69,25 @@ class Retention:
         is_later = ACCOUNT_RETENTION.c.deleted_before_day < before_ms // DAY_MS
         self._set(account_id, update(ACCOUNT_RETENTION).where(is_later).values(deleted_before_day=before_ms // DAY_MS))
 
-    def account_ids(self) -> list[str]:
-        """The accounts."""
-        return [row.id for row in self._database.rows(select(ACCOUNTS.c.id))]
+    def all_cutoffs_ms(self) -> dict[str, int]:
+        """The cutoffs of all accounts that have one. An account with a plan that is not known is left out."""
+        today = int(self.clock() * 1000) // DAY_MS
+        found: dict[str, int] = {}
+        for row in self._database.rows(_PERIODS):
+            if row.days is not None or row.plan in PLAN_DAYS:
+                days, deleted_before_ms = _read(row)
+                cutoff_ms = deleted_before_ms if days is None else max((today - days) * DAY_MS, deleted_before_ms)
+                if cutoff_ms > 0:
+                    found[row.id] = cutoff_ms
+        return found
+
+    def all_deleted_before_ms(self) -> dict[str, int]:
+        """The times before which events were deleted, of all accounts that had some."""
+        return {
+            row.account_id: row.deleted_before_day * DAY_MS
+            for row in self._database.rows(select(ACCOUNT_RETENTION))
+            if row.deleted_before_day
+        }
 
     def _set(self, account_id: str, change: Update) -> None:
         with self._database.transaction() as connection:
@@ -81,11 +102,7 @@ class Retention:
         cached = self._cache.get(account_id)
         if cached is not None and now_s - cached[0] <= _CACHE_S:
             return cached[1:]
-        rows = self._database.rows(
-            select(ACCOUNTS.c.plan, ACCOUNT_RETENTION.c.days, ACCOUNT_RETENTION.c.deleted_before_day)
-            .select_from(ACCOUNTS.outerjoin(ACCOUNT_RETENTION, ACCOUNT_RETENTION.c.account_id == ACCOUNTS.c.id))
-            .where(ACCOUNTS.c.id == account_id)
-        )
+        rows = self._database.rows(_PERIODS.where(ACCOUNTS.c.id == account_id))
         days, deleted_before_ms = _read(rows[0]) if rows else (None, 0)
         if len(self._cache) >= _CACHE_SIZE:
             self._cache.clear()

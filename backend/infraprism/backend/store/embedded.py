@@ -291,6 +291,22 @@ class EmbeddedDatabase:
                 should_stop=should_stop,
             )
 
+    def delete_expired(self, before_ms: Mapping[str, int], should_stop: Callable[[], bool]) -> int:
+        """Delete the events of accounts before a time of each. Their days are finalised. Returns their number.
+
+        Raises StoreError, DeletionStoppedError, OSError.
+        """
+        with engine_errors():
+            return self._deletion.run_expired(before_ms, should_stop)
+
+    def maintain(self, name: str, task: Callable[[], float | None]) -> None:
+        """Repeat a task in a thread of its own until `close`, see Background.repeat."""
+        self._background.repeat(name, task)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._background.wait(0)
+
     def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()
         try:
