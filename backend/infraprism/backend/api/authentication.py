@@ -56,12 +56,12 @@ class AuthenticationMiddleware:
         async def send_with_quota(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["X-RateLimit-Limit"] = str(quota.limit)
-                headers["X-RateLimit-Remaining"] = str(max(quota.remaining, 0))
+                headers["X-RateLimit-Limit"] = quota.limit_text
+                headers["X-RateLimit-Remaining"] = quota.remaining_text
                 headers["X-RateLimit-Reset"] = str(quota.reset_s)
             await send(message)
 
-        if quota.remaining < 0:
+        if quota.is_exceeded:
             response = error_response(
                 429, "rate_limited", f"the plan allows {quota.limit} requests a minute: wait for X-RateLimit-Reset"
             )
