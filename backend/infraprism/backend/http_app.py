@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
+from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.periods import Reader
@@ -105,11 +106,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond_with(account: Account, query: Callable[[Reader], bytes]) -> Response:
         return await respond(account, lambda: query(Reader(services.database, services.measured_rows, account.id)))
 
-    @app.get("/v1/me")
-    async def me(account: Caller) -> dict[str, str | bool | None]:
-        """The account of the key. Values that are not set are null."""
-        return {name: getattr(account, name) for name in Account.__slots__}
-
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
@@ -125,5 +121,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond_with(account, lambda reader: events.entities(reader, query))
 
+    add_account_routes(app, services.accounts)
     add_analytics_routes(app, respond_with)
     add_listing_routes(app, respond_with)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from infraprism.backend.accounts import Account
-from infraprism.backend.accounts.plans import limits
 
 _MINUTE_S: Final = 60
 _UNLIMITED: Final = "unlimited"
@@ -56,6 +55,6 @@ class RateLimit:
         if minute != self._minute:
             self._minute, self._requests = minute, {}
         requests = self._requests[account.id] = self._requests.get(account.id, 0) + 1
-        limit = limits(account.plan).requests_per_minute
+        limit = account.limits.requests_per_minute
         reset_s = (minute + 1) * _MINUTE_S
         return Quota(limit, None if limit is None else limit - requests, reset_s, reset_s - now_s)
