@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
@@ -14,11 +15,13 @@ from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
+from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
 from infraprism.backend.store import Database
@@ -34,7 +37,7 @@ class Services(NamedTuple):
     """The dependencies of the application.
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
-    node of the cluster.
+    node of the cluster. `jobs` are the jobs of all accounts, and `kinds` the kinds that this server runs.
     """
 
     accounts: Accounts
@@ -45,6 +48,8 @@ class Services(NamedTuple):
     limits: Limits
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
+    jobs: Jobs | None = None
+    kinds: Mapping[str, Kind] = MappingProxyType({})
 
 
 def application(services: Services) -> ASGIApp:
@@ -124,3 +129,5 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_account_routes(app, services.accounts)
     add_analytics_routes(app, respond_with)
     add_listing_routes(app, respond_with)
+    if services.jobs is not None:
+        add_job_routes(app, services.jobs, services.kinds)

@@ -27,6 +27,7 @@ from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
+from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
@@ -105,11 +106,26 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
+        jobs, kinds = Jobs(accounts.database), _kinds()
+        if settings.accounts is None:  # no other server can use the file
+            jobs.release_leases()
+        runner = JobRunner(jobs, kinds)
+        runner.start()
+        stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
-            accounts, database, receiver, queries, health, settings.limits, measured, node.receiver_of(writer)
+            accounts,
+            database,
+            receiver,
+            queries,
+            health,
+            settings.limits,
+            measured,
+            node.receiver_of(writer),
+            jobs,
+            kinds,
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -120,6 +136,11 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
         yield Serving(addresses, writer_ended)
+
+
+def _kinds() -> dict[str, Kind]:
+    """The kinds of jobs that this server runs, by name."""
+    return {}
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:

@@ -21,7 +21,9 @@ Schema = dict[str, Any]
 _STATUSES: Final = {
     "400": "Invalid or unknown parameter; the message names it",
     "401": "No valid key",
-    "404": "No such event or session in this account",
+    "404": "No such object in this account",
+    "409": "It conflicts with another request or job; the message names it",
+    "507": "The disk has no space for it",
     "429": "Too many requests a minute, or too many queries in progress",
     "503": "The query needs too much time or memory, or the store is unavailable",
 }
@@ -175,19 +177,30 @@ OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.nam
 """Properties that a body has only with the parameters or the account that they depend on."""
 
 
+def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The documented responses of a route with these errors. Every route has 400, 401, 429 and 503."""
+    return {
+        status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
+        **{
+            code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
+            for code in sorted({400, 401, 429, 503, *errors})
+        },
+    }
+
+
 def install(app: FastAPI) -> None:
     """Describe the responses in the OpenAPI document of the application."""
     generate: Callable[[], Schema] = app.openapi
 
     def described() -> Schema:
         document = generate()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)  # FastAPI's own; an invalid parameter is a 400
         for path, schema in RESPONSES.items():
-            responses = document["paths"][path]["get"]["responses"]
-            responses.pop("422", None)  # FastAPI's own; an invalid parameter is a 400
-            responses["200"] = {"description": "OK", "content": {_JSON: {"schema": schema}}}
-            for status, description in _STATUSES.items():
-                if status != "404" or path in _BY_ID:
-                    responses[status] = {"description": description, "content": {_JSON: {"schema": _ERROR}}}
+            errors = (404,) if path in _BY_ID else ()
+            documented = document["paths"][path]["get"]["responses"]
+            documented.update({str(status): one for status, one in responses(200, schema, *errors).items()})
         return document
 
     app.openapi = described  # type: ignore[method-assign]  # as FastAPI documents it
