@@ -12,9 +12,11 @@ from infraprism.backend.accounts import Account, Accounts
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
+from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
@@ -127,3 +129,4 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     add_analytics_routes(app, respond_with)
     add_listing_routes(app, respond_with)
+    add_audit_routes(app, AuditLog(services.accounts.database))

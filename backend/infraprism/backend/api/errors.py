@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
@@ -46,6 +47,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreError, _store)
+    app.add_exception_handler(DatabaseUnavailableError, _accounts)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
@@ -81,6 +83,11 @@ async def _http(_: Request, error: Exception) -> Response:
     response = error_response(error.status_code, code, message)
     response.headers.update(error.headers or {})  # Allow
     return response
+
+
+async def _accounts(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DatabaseUnavailableError)
+    return error_response(503, "store_unavailable", "the accounts cannot be read or written: try again later")
 
 
 async def _store(_: Request, error: Exception) -> Response:
