@@ -14,6 +14,7 @@ from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
@@ -35,7 +36,7 @@ class Services(NamedTuple):
     """The dependencies of the application.
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
-    node of the cluster.
+    node of the cluster; `client_addresses` finds the address that limits logins.
     """
 
     accounts: Accounts
@@ -46,6 +47,7 @@ class Services(NamedTuple):
     limits: Limits
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
+    client_addresses: ClientAddresses = ClientAddresses()
 
 
 def application(services: Services) -> ASGIApp:
