@@ -14,10 +14,13 @@ from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
+from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
@@ -38,6 +41,7 @@ class Services(NamedTuple):
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. `jobs` are the jobs of all accounts, and `kinds` the kinds that this server runs.
+    `client_addresses` finds the address that limits logins.
     """
 
     accounts: Accounts
@@ -50,6 +54,7 @@ class Services(NamedTuple):
     from_node: Callable[[Request], Awaitable[Response]] | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    client_addresses: ClientAddresses = ClientAddresses()
 
 
 def application(services: Services) -> ASGIApp:
@@ -131,3 +136,4 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_listing_routes(app, respond_with)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    add_audit_routes(app, AuditLog(services.accounts.database))

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Final
 
+from infraprism.cli.audit_log import recorded
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
 
@@ -52,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     with open_accounts(args) as accounts:
         account = selected_account(accounts, args.account)
         if args.action == "set":
-            accounts.set_usage_detail(account.id, enabled=args.value == "on")
+            with recorded(accounts) as record:
+                accounts.set_usage_detail(account.id, enabled=args.value == "on")
+                record(account.id, "setting.changed", "usage_detail")
             account = selected_account(accounts, account.id)
         sys.stdout.write(f"{account.id}: usage-detail is {'on' if account.usage_detail else 'off'}\n")
     return 0

@@ -7,6 +7,7 @@ import sys
 from typing import Final
 
 from infraprism.backend.accounts import Account, Accounts, Key
+from infraprism.cli.audit_log import recorded
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
 from infraprism.cli.failure import Failure
@@ -79,15 +80,18 @@ def _list(args: argparse.Namespace, accounts: Accounts) -> None:
 
 def _create(args: argparse.Namespace, accounts: Accounts) -> None:
     account = selected_account(accounts, args.account)
-    sys.stdout.write(
-        f"An API key was created. It is shown only once:\n  export INFRAPRISM_API_KEY={accounts.add_key(account.id)}\n"
-    )
+    with recorded(accounts) as record:
+        key = accounts.add_key(account.id)
+        record(account.id, "key.created", Key.id_of(key))
+    sys.stdout.write(f"An API key was created. It is shown only once:\n  export INFRAPRISM_API_KEY={key}\n")
 
 
 def _revoke(args: argparse.Namespace, accounts: Accounts) -> None:
     every = accounts.all() if args.account is None else [selected_account(accounts, args.account)]
     key = _found(accounts, every, args.key)
-    accounts.revoke_key(key)
+    with recorded(accounts) as record:
+        accounts.revoke_key(key)
+        record(key.account_id, "key.revoked", key.id)
     sys.stdout.write(f"{key.id} ({key.prefix}...) is revoked; a running server rejects it within 5 seconds.\n")
     if all(other.revoked_at for other in accounts.keys(key.account_id)):
         sys.stdout.write(f"{key.account_id} has no key left: `infraprism keys create` creates one.\n")

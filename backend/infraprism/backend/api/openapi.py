@@ -170,6 +170,13 @@ RESPONSES: Final[dict[str, Schema]] = {
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
+    "/v1/audit": _object(
+        data=_array(
+            _object(**_all(_TEXT, "account_id", "actor", "action", "object", "hash"), number=_COUNT, time=_TIME)
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_after=_MAYBE_COUNT),
+        head=_nullable(_object(number=_COUNT, hash=_TEXT)),
+    ),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
