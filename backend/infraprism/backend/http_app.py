@@ -10,16 +10,20 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.audit_routes import add_audit_routes
+from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.job_routes import add_job_routes
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.api.session_cookie import SessionCookie
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
@@ -41,7 +45,7 @@ class Services(NamedTuple):
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. `jobs` are the jobs of all accounts, and `kinds` the kinds that this server runs.
-    `client_addresses` finds the address that limits logins.
+    `client_addresses` finds the address that limits logins. `base_url` is where browsers reach the server.
     """
 
     accounts: Accounts
@@ -50,11 +54,14 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    logins: Logins
+    login_pool: LoginPool
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
+    base_url: str = ""
 
 
 def application(services: Services) -> ASGIApp:
@@ -131,7 +138,9 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond_with(account, lambda reader: events.entities(reader, query))
 
-    add_account_routes(app, services.accounts)
+    add_account_routes(app, services.accounts, services.logins)
+    cookie = SessionCookie(services.base_url)
+    add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond_with)
     add_listing_routes(app, respond_with)
     if services.jobs is not None:

@@ -14,6 +14,7 @@ from infraprism.backend.accounts.errors import RefusedError
 from infraprism.backend.accounts.permissions import OWNER, ROLES, Principal, Role
 from infraprism.backend.accounts.records import Member
 from infraprism.backend.accounts.tables import MEMBERS
+from infraprism.backend.audit.actions import Action
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.relational.database import RelationalDatabase
 
@@ -84,31 +85,30 @@ class Members:
         self._audit.append(account_id, actor, "member.added", member.id, connection=connection)
         return member
 
-    def rename(self, account_id: str, principal: Principal, member_id: str, name: str) -> Member:
-        """Change the name of a member. A member may change the own name."""
-        with self._database.transaction() as connection:
-            member = self._found(connection, account_id, member_id)
-            if principal.id != member_id:
-                principal.require_power_over(member.role)
-            connection.execute(update(MEMBERS).where(MEMBERS.c.id == member_id).values(name=people.name(name)))
-            self._audit.append(account_id, principal.id, "setting.changed", member_id, connection=connection)
-            return self._found(connection, account_id, member_id)
-
-    def set_role(self, account_id: str, principal: Principal, member_id: str, role: Role) -> Member:
-        """Change the role of a member. The last owner keeps it."""
+    def change(
+        self,
+        account_id: str,
+        principal: Principal,
+        member_id: str,
+        *,
+        name: str | None = None,
+        role: Role | None = None,
+    ) -> Member:
+        """Change the name, the role, or both. A member may change the own name. The last owner keeps the role."""
         with self._database.transaction() as connection:
             self._lock(connection, account_id)
             member = self._found(connection, account_id, member_id)
-            principal.require_power_over(member.role)
-            principal.require_power_over(_role(role))
-            if member.role == role:
-                return member
-            self._keep_an_owner(connection, member)
-            connection.execute(update(MEMBERS).where(MEMBERS.c.id == member_id).values(role=role))
-            self._audit.append(account_id, principal.id, "member.role_changed", member_id, connection=connection)
+            if role is not None or principal.id != member_id:
+                principal.require_power_over(member.role)
+            if name is not None:
+                self._write(connection, principal, member, "setting.changed", name=people.name(name))
+            if role is not None and role != member.role:
+                principal.require_power_over(_role(role))
+                self._keep_an_owner(connection, member)
+                self._write(connection, principal, member, "member.role_changed", role=role)
             return self._found(connection, account_id, member_id)
 
-    def remove(self, account_id: str, principal: Principal, member_id: str) -> None:
+    def remove(self, account_id: str, principal: Principal, member_id: str) -> Member:
         """Remove a member with all sessions and links. The last owner stays."""
         with self._database.transaction() as connection:
             self._lock(connection, account_id)
@@ -117,6 +117,13 @@ class Members:
             self._keep_an_owner(connection, member)
             connection.execute(delete(MEMBERS).where(MEMBERS.c.id == member_id))
             self._audit.append(account_id, principal.id, "member.removed", member_id, connection=connection)
+            return member
+
+    def _write(
+        self, connection: Connection, principal: Principal, member: Member, action: Action, **values: str
+    ) -> None:
+        connection.execute(update(MEMBERS).where(MEMBERS.c.id == member.id).values(**values))
+        self._audit.append(member.account_id, principal.id, action, member.id, connection=connection)
 
     def _lock(self, connection: Connection, account_id: str) -> None:
         """Two owners must not remove each other at the same time."""

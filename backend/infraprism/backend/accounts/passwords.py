@@ -15,6 +15,8 @@ MAX_BYTES: Final = 72
 """bcrypt reads no more. A longer password is refused instead of hashed first: what is stored is a plain bcrypt hash."""
 _MIN_DIFFERENT: Final = 5
 _ROUNDS: Final = 12
+_OF_NO_PASSWORD: Final = "." * 53
+"""The salt and the hash that passwords of unknown members are compared with."""
 
 
 class Passwords:
@@ -25,7 +27,7 @@ class Passwords:
 
     def __init__(self, rounds: int = _ROUNDS) -> None:
         self._rounds = rounds
-        self._unknown = self.hashed("no member has this password")
+        self._unknown = f"$2b${rounds:02}${_OF_NO_PASSWORD}"
 
     def hashed(self, password: str) -> str:
         """The hash of a password that `check` accepts."""

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 _STATUSES: Final = {
     "400": "Invalid or unknown parameter; the message names it",
     "401": "No valid key",
+    "403": "The key lacks the scope that the message names",
     "404": "No such object in this account",
     "409": "It conflicts with another request or job; the message names it",
     "507": "The disk has no space for it",
@@ -185,12 +186,12 @@ OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.nam
 
 
 def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The documented responses of a route with these errors. Every route has 400, 401, 429 and 503."""
+    """The documented responses of a route with these errors. Every route has 400, 401, 403, 429 and 503."""
     return {
         status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
         **{
             code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
-            for code in sorted({400, 401, 429, 503, *errors})
+            for code in sorted({400, 401, 403, 429, 503, *errors})
         },
     }
 
