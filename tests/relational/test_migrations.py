@@ -73,7 +73,8 @@ def test_a_database_of_a_newer_version_is_refused_and_kept(tmp_path: Path) -> No
     file = tmp_path / "accounts.sqlite"
     RelationalDatabase(file).close()
     with closing(sqlite3.connect(file)) as newer:
-        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+        newer.execute("DELETE FROM alembic_version")
+        newer.execute("INSERT INTO alembic_version VALUES ('9999')")
         newer.commit()
     before = file.read_bytes()
     with pytest.raises(DatabaseUnavailableError, match="newer version"):

@@ -21,6 +21,7 @@ from infraprism.backend.api.authentication import AuthenticationMiddleware, Call
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.login_pool import LoginPool
+from infraprism.backend.api.pages import add_pages
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.api.session_cookie import SessionCookie
@@ -30,7 +31,7 @@ from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
-from infraprism.backend.request_framing import RequestFramingMiddleware
+from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.store import Database
 
 _EXPORT_PATH: Final = "/v1/traces"
@@ -91,11 +92,13 @@ class _Application:
 def _rest_application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
     _add_otlp_routes(app)
     _add_rest_routes(app, services)
+    add_pages(app)
     openapi.install(app)
     if services.from_node is not None:
         app.add_route(FROM_NODE_PATH, services.from_node, methods=["POST"], include_in_schema=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from infraprism.backend.accounts import PLANS, Account, Accounts, permissions
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """End with status 2 for a value that no account can have."""
-    allowed = {"usage-detail": _SWITCH, "plan": PLANS}.get(args.setting)
+    values: dict[str, Iterable[str]] = {"usage-detail": _SWITCH, "plan": PLANS}
+    allowed = values.get(args.setting)
     if allowed is not None and args.value not in allowed:
         args.parser.error(f"argument VALUE: one of {', '.join(allowed)}")
     if args.setting != "plan" and (args.requests_per_minute is not None or args.retention_days is not None):

@@ -118,9 +118,9 @@ def _changes(accounts: Accounts) -> Keys:
 def _list(args: argparse.Namespace, accounts: Accounts) -> None:
     keys = [key for account in _accounts(args, accounts) for key in accounts.keys(account.id)]
     if args.json:
-        names = "id prefix account_id name scope_names created_at last_used_on expires_at revoked_at".split()
+        names = ("id", "prefix", "account_id", "name", "created_at", "last_used_on", "expires_at", "revoked_at")
         for key in keys:
-            fields = {name.replace("scope_names", "scopes"): getattr(key, name) for name in names}
+            fields = {**{name: getattr(key, name) for name in names}, "scopes": key.scope_names}
             sys.stdout.write(exact_json.dumps(fields) + "\n")
         return
     headings = ("id", "key", "name", "scopes", "account", "created", "last used", "expires", "revoked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -106,24 +106,25 @@ class AuthRoutes:
 
 
 def add_auth_routes(app: FastAPI, routes: AuthRoutes) -> None:
-    """Add the routes."""
+    """Add the routes. They serve the pages of this server: docs/accounts.md lists them, not the OpenAPI document."""
+    router = APIRouter(include_in_schema=False)
     checked = [Depends(routes.cookie.check_origin)]
     logins, pool, cookie = routes.logins, routes.pool, routes.cookie
 
-    @app.post("/auth/setup", status_code=201, dependencies=checked)
+    @router.post("/auth/setup", status_code=201, dependencies=checked)
     async def setup(request: Request, body: SetupBody) -> Response:
         """Create an owner with a setup link, and log in."""
         replaces = cookie.token(request)
         return routes.opened(request, await pool.run(lambda: logins.setup(**body.model_dump(), replaces=replaces)), 201)
 
-    @app.post("/auth/accept-invitation", status_code=201, dependencies=checked)
+    @router.post("/auth/accept-invitation", status_code=201, dependencies=checked)
     async def accept_invitation(request: Request, body: InvitationBody) -> Response:
         """Set the first password with an invitation, and log in."""
         replaces = cookie.token(request)
         session = await pool.run(lambda: logins.accept_invitation(**body.model_dump(), replaces=replaces))
         return routes.opened(request, session, 201)
 
-    @app.post("/auth/login", dependencies=checked)
+    @router.post("/auth/login", dependencies=checked)
     async def login(request: Request, body: LoginBody) -> Response:
         """Log in. The session of the cookie ends, and a new one begins."""
         address, replaces = routes.addresses.of(request), cookie.token(request)
@@ -132,20 +133,20 @@ def add_auth_routes(app: FastAPI, routes: AuthRoutes) -> None:
         )
         return routes.opened(request, session)
 
-    @app.post("/auth/verify-email", status_code=204, dependencies=checked)
+    @router.post("/auth/verify-email", status_code=204, dependencies=checked)
     async def verify_email(body: TokenBody) -> Response:
         """Record that the email of a member is correct, with a link that was mailed."""
         await pool.run(lambda: logins.verify_email(body.token))
         return Response(status_code=204, headers=_HEADERS)
 
-    @app.post("/auth/request-password-reset", status_code=202, dependencies=checked)
+    @router.post("/auth/request-password-reset", status_code=202, dependencies=checked)
     async def request_password_reset(request: Request, body: EmailBody) -> Response:
         """Mail a link, if a member has the email. The response is the same for every email."""
         address = routes.addresses.of(request)
         logins.request_password_reset(body.email, address)
         return JSONResponse({}, 202, _HEADERS)
 
-    @app.post("/auth/reset-password", status_code=204, dependencies=checked)
+    @router.post("/auth/reset-password", status_code=204, dependencies=checked)
     async def reset_password(request: Request, body: ResetBody) -> Response:
         """Set a password with a link. All sessions of the member end."""
         await pool.run(lambda: logins.reset_password(body.token, body.password))
@@ -153,14 +154,15 @@ def add_auth_routes(app: FastAPI, routes: AuthRoutes) -> None:
         cookie.delete(request, response)
         return response
 
-    _add_session_routes(app, routes, checked)
-    _add_page_of_a_link(app)  # last: its path also matches others
+    _add_session_routes(router, routes, checked)
+    _add_page_of_a_link(router)  # last: its path also matches others
+    app.include_router(router)
 
 
-def _add_session_routes(app: FastAPI, routes: AuthRoutes, checked: list[Any]) -> None:
+def _add_session_routes(router: APIRouter, routes: AuthRoutes, checked: list[Any]) -> None:
     logins, cookie, pool = routes.logins, routes.cookie, routes.pool
 
-    @app.post("/auth/logout", status_code=204, dependencies=checked)
+    @router.post("/auth/logout", status_code=204, dependencies=checked)
     async def logout(request: Request) -> Response:
         """End the session of the cookie."""
         token = cookie.token(request)
@@ -170,7 +172,7 @@ def _add_session_routes(app: FastAPI, routes: AuthRoutes, checked: list[Any]) ->
         cookie.delete(request, response)
         return response
 
-    @app.post("/auth/change-password", dependencies=checked)
+    @router.post("/auth/change-password", dependencies=checked)
     async def change_password(request: Request, body: PasswordBody) -> Response:
         """Change the password of the logged-in member. All sessions end, and a new one begins."""
 
@@ -180,27 +182,27 @@ def _add_session_routes(app: FastAPI, routes: AuthRoutes, checked: list[Any]) ->
 
         return routes.opened(request, await pool.run(change))
 
-    @app.get("/auth/sessions/current")
+    @router.get("/auth/sessions/current")
     def get_session(request: Request) -> Response:
         """The logged-in member."""
         session, member = routes.current(request)
         return JSONResponse({"session": session._asdict(), "member": _described(member)}, 200, _HEADERS)
 
-    @app.get("/auth/sessions")
+    @router.get("/auth/sessions")
     def list_sessions(request: Request) -> Response:
         """The sessions of the logged-in member, oldest first."""
         session, member = routes.current(request)
         listed = [{**one._asdict(), "is_current": one.id == session.id} for one in logins.sessions.all(member.id)]
         return JSONResponse({"data": listed}, 200, _HEADERS)
 
-    @app.delete("/auth/sessions/{session_id}", status_code=204, dependencies=checked)
+    @router.delete("/auth/sessions/{session_id}", status_code=204, dependencies=checked)
     def revoke_session(request: Request, session_id: str) -> Response:
         """End a session of the logged-in member."""
         _, member = routes.current(request)
         logins.revoke_session(member, session_id)
         return Response(status_code=204, headers=_HEADERS)
 
-    @app.delete("/auth/sessions", status_code=204, dependencies=checked)
+    @router.delete("/auth/sessions", status_code=204, dependencies=checked)
     def revoke_all_sessions(request: Request) -> Response:
         """End all sessions of the logged-in member."""
         _, member = routes.current(request)
@@ -210,8 +212,8 @@ def _add_session_routes(app: FastAPI, routes: AuthRoutes, checked: list[Any]) ->
         return response
 
 
-def _add_page_of_a_link(app: FastAPI) -> None:
-    @app.get("/auth/{kind}", include_in_schema=False)
+def _add_page_of_a_link(router: APIRouter) -> None:
+    @router.get("/auth/{kind}")
     def explain(kind: str) -> Response:
         """What a link of a kind is for. It is not used by this request."""
         if kind not in LIFETIME_S:

@@ -61,7 +61,7 @@ class SessionCookie:
         if not is_own or headers.get("sec-fetch-site", "none") not in _SAME_SITE:
             raise ApiError(403, "forbidden", "the request comes from a page of another site")
         if request.method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-            raise ApiError(415, "invalid_request", f"send content-type {_JSON}")
+            raise ApiError(415, "unsupported_media_type", f"send content-type {_JSON}")
 
     def _is_own(self, origins: list[str], request: Request) -> bool:
         """Whether the header Origin is absent, as from a program, or names this server."""
