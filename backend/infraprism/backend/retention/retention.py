@@ -9,10 +9,9 @@ from typing import Any, Final
 from sqlalchemy import Row, Update, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from infraprism.backend.accounts import plans
 from infraprism.backend.accounts.tables import ACCOUNTS
-from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
-from infraprism.backend.retention.plan_periods import PLAN_DAYS
 from infraprism.backend.retention.tables import ACCOUNT_RETENTION
 
 DAY_MS: Final = 86_400_000
@@ -22,7 +21,11 @@ MAX_DAYS: Final = 36_500
 
 
 _PERIODS: Final = select(
-    ACCOUNTS.c.id, ACCOUNTS.c.plan, ACCOUNT_RETENTION.c.days, ACCOUNT_RETENTION.c.deleted_before_day
+    ACCOUNTS.c.id,
+    ACCOUNTS.c.plan,
+    ACCOUNTS.c.retention_days,
+    ACCOUNT_RETENTION.c.days,
+    ACCOUNT_RETENTION.c.deleted_before_day,
 ).select_from(ACCOUNTS.outerjoin(ACCOUNT_RETENTION, ACCOUNT_RETENTION.c.account_id == ACCOUNTS.c.id))
 
 
@@ -70,15 +73,14 @@ class Retention:
         self._set(account_id, update(ACCOUNT_RETENTION).where(is_later).values(deleted_before_day=before_ms // DAY_MS))
 
     def all_cutoffs_ms(self) -> dict[str, int]:
-        """The cutoffs of all accounts that have one. An account with a plan that is not known is left out."""
+        """The cutoffs of all accounts that have one."""
         today = int(self.clock() * 1000) // DAY_MS
         found: dict[str, int] = {}
         for row in self._database.rows(_PERIODS):
-            if row.days is not None or row.plan in PLAN_DAYS:
-                days, deleted_before_ms = _read(row)
-                cutoff_ms = deleted_before_ms if days is None else max((today - days) * DAY_MS, deleted_before_ms)
-                if cutoff_ms > 0:
-                    found[row.id] = cutoff_ms
+            days, deleted_before_ms = _read(row)
+            cutoff_ms = deleted_before_ms if days is None else max((today - days) * DAY_MS, deleted_before_ms)
+            if cutoff_ms > 0:
+                found[row.id] = cutoff_ms
         return found
 
     def all_deleted_before_ms(self) -> dict[str, int]:
@@ -111,8 +113,5 @@ class Retention:
 
 
 def _read(row: Row[Any]) -> tuple[int | None, int]:
-    if row.days is None and row.plan not in PLAN_DAYS:
-        # Neither shown nor deleted, until the version that knows the plan is started.
-        raise DatabaseUnavailableError("the plan of an account is not known to this version")
-    days = PLAN_DAYS[row.plan] if row.days is None else row.days
+    days = row.days or plans.limits(row.plan, retention_days=row.retention_days).retention_days
     return days, (row.deleted_before_day or 0) * DAY_MS
