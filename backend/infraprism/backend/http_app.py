@@ -14,6 +14,7 @@ from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
@@ -52,6 +53,7 @@ class Services(NamedTuple):
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    deletions: DeletionServices | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -136,5 +138,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)

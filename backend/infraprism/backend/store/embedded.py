@@ -20,7 +20,7 @@ from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.background import Background
-from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
+from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
     MAX_QUERY_BYTES,
@@ -290,6 +290,14 @@ class EmbeddedDatabase:
                 keep_sums=keep_sums,
                 should_stop=should_stop,
             )
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, at most until `close`. Returns whether that was called."""
+        return self._background.wait(seconds)
+
+    def discard_restored(self) -> int:
+        """Delete the damaged files of which all rows were restored. Returns the number of parts. Raises OSError."""
+        return discard_restored(self._quarantine)
 
     def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()

@@ -22,13 +22,15 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Started, Withdrawn
-from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, is_table
+from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, is_table, table
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, plan
+from infraprism.backend.store.aggregates.removal import remove_rows
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
+from infraprism.backend.store.quoting import literal
 
 MIN_CALLS: Final = 1_000
 """A day with fewer calls is read from the events."""
@@ -222,6 +224,30 @@ class Aggregates:
                     raise StoreError
             if waiting - self._complete_days():
                 raise StoreError
+
+    def unread_rows(self, account_id: str) -> float | None:
+        """Seconds since rows of an account were read last by new queries; None if it has no such rows.
+
+        Running queries may still read them.
+        """
+        found = [one.since_s for one in self._changes.withdrawn() if one.day.account == account_id]
+        return self._clock() - max(found) if found else None
+
+    def remove_unread_rows(self, account_id: str) -> None:
+        """Delete the rows of an account that no published day has, physically. Raises StoreError, OSError."""
+        with self._working, _store_errors():
+            self._prepare()
+            withdrawn = [one for one in self._changes.withdrawn() if one.day.account == account_id]
+            live = ", ".join(
+                f"(toDate('{one.day.date}'), {one.version})"
+                for one in self._changes.all_published()
+                if one.day.account == account_id
+            )
+            where = f"account = {literal(account_id)}" + (f" AND (day, version) NOT IN ({live})" if live else "")
+            with self._computing:
+                for unit in UNITS:
+                    remove_rows(self._tables.client, table(unit, self._changes.epoch), where)
+            self._changes.forget_withdrawn(withdrawn)
 
     def close(self) -> None:
         """Close the file."""
