@@ -18,6 +18,7 @@ from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
@@ -52,6 +53,7 @@ class Services(NamedTuple):
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    exports: ExportServices | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -138,3 +140,5 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_listing_routes(app, respond)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)

@@ -18,9 +18,11 @@ from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -108,7 +110,9 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
-        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
+        jobs = Jobs(accounts.database, settings.clock)
+        exports = _exports(settings, accounts, jobs, database, retention)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind}
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
@@ -129,6 +133,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             retention,
             jobs,
             kinds,
+            exports,
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -141,9 +146,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         yield Serving(addresses, writer_ended)
 
 
-def _kinds() -> dict[str, Kind]:
-    """The kinds of jobs that this server runs, by name."""
-    return {}
+def _exports(
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    database: EmbeddedDatabase | ClusterDatabase,
+    retention: Retention,
+) -> ExportServices:
+    files = ExportFiles(settings.data_dir)
+    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    audit = AuditLog(accounts.database, settings.clock)
+    key = accounts.secret("downloads")
+    return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
