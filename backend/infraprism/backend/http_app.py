@@ -19,6 +19,7 @@ from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
@@ -53,6 +54,7 @@ class Services(NamedTuple):
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    exports: ExportServices | None = None
     deletions: DeletionServices | None = None
 
 
@@ -142,3 +144,5 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)

@@ -19,6 +19,7 @@ from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
@@ -26,6 +27,7 @@ from infraprism.backend.deletions import Receipts, Refusals
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -75,7 +77,9 @@ class Serving(NamedTuple):
 
 
 @asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+async def serve(  # noqa: PLR0915  # the parts in their order
+    settings: Settings, accounts: Accounts, listening: socket.socket
+) -> AsyncIterator[Serving]:
     """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
     _prepare_process()
     async with AsyncExitStack() as stack:
@@ -121,10 +125,12 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
-        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
+        jobs = Jobs(accounts.database, settings.clock)
+        exports = _exports(settings, accounts, jobs, database, retention)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind}
         deletions = None
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log, receiver, settings.data_dir)
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
             deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
@@ -146,6 +152,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             retention,
             jobs,
             kinds,
+            exports,
             DeletionServices(deletions, Receipts(accounts.database)),
         )
         await listeners.start_http(services, listening)
@@ -165,9 +172,18 @@ def _prepare_process() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def _kinds() -> dict[str, Kind]:
-    """The kinds of jobs that this server runs, by name."""
-    return {}
+def _exports(
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    database: EmbeddedDatabase | ClusterDatabase,
+    retention: Retention,
+) -> ExportServices:
+    files = ExportFiles(settings.data_dir)
+    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    audit = AuditLog(accounts.database, settings.clock)
+    key = accounts.secret("downloads")
+    return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:

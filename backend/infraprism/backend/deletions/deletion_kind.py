@@ -120,6 +120,7 @@ class DeletionKind(Kind):
             "requested_at": _time(deletion.requested_ms),
             "completed_at": _time(completed_ms),
             "counts": {name: {"before": number, "after": after[name]} for name, number in before.items()},
+            "limits": [limit for holder in self._holders for limit in holder.limits(deletion, scope)],
             "not_in_backups_after": _time(completed_ms + BACKUP_DAYS * _DAY_MS),
         }
         with self._database.transaction() as connection:

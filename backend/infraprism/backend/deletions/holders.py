@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -12,7 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from infraprism.backend.deletions.deletions import Deletion
 from infraprism.backend.deletions.scope import Scope
-from infraprism.backend.jobs import JobContext
+from infraprism.backend.exports import EXPORT, ExportFiles
+from infraprism.backend.jobs import JobContext, Jobs
+from infraprism.backend.store.aggregates.permanent_removal import SumScope
 from infraprism.backend.store.database import MAX_QUERY_S, Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.schema import fields
@@ -20,6 +23,7 @@ from infraprism.schema import fields
 _POLL_S: Final = 0.2
 _READ_MARGIN_S: Final = 5.0
 _DAY_MS: Final = 86_400_000
+_EPOCH: Final = date(1970, 1, 1)
 _MILLISECOND_NS: Final = 1_000_000
 
 
@@ -34,8 +38,20 @@ class Holder(Protocol):
     def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:
         """Delete them. It may be interrupted at any point, and is then called again."""
 
+    def limits(self, deletion: Deletion, scope: Scope) -> list[str]:
+        """What cannot be deleted, in sentences without values of the scope."""
 
-class Events:
+
+class _Complete:
+    """A holder that deletes everything."""
+
+    @staticmethod
+    def limits(deletion: Deletion, scope: Scope) -> list[str]:  # noqa: ARG004
+        """See Holder."""
+        return []
+
+
+class Events(_Complete):
     """The events of the store."""
 
     name = "events"
@@ -67,7 +83,7 @@ class Events:
 
 
 class Sums:
-    """The sums of days and quarter-hours that have events. They are computed again from the events that are left."""
+    """The sums of days and quarter-hours. Days with events are computed again from the events that are left."""
 
     name = "sums"
 
@@ -76,24 +92,35 @@ class Sums:
         self._rest = rest
 
     def count(self, deletion: Deletion, scope: Scope) -> int:
-        """See Holder."""
+        """See Holder. The rows that name the scope; without an entity, a session or a tag: those of its whole days."""
         where, parameters = ["account = {account:String}"], {"account": deletion.account_id, **scope.parameters}
         match scope.kind:
             case "entity" | "session":
                 where += scope.conditions
             case "tag":
                 where += ["tag_key = {scope_0:String}", "tag_value = {scope_1:String}"]
-        if deletion.first_ms is not None:
-            where.append(f"day >= toDate({-(-deletion.first_ms // _DAY_MS)})")
-        if deletion.end_ms is not None:
-            where.append(f"day < toDate({deletion.end_ms // _DAY_MS})")
+        first, end = _whole_days(deletion)
+        if first is not None:
+            where.append(f"day >= toDate('{first}')")
+        if end is not None:
+            where.append(f"day < toDate('{end}')")
         tables = self._database.read("SELECT name FROM system.tables WHERE name LIKE 'sums_by_%'", {})
         names = [json.loads(row)["name"] for row in tables]
         return sum(_count(self._database, name, where, parameters) for name in names)
 
-    def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:  # noqa: ARG002
-        """See Holder. The days were withdrawn when their events were deleted."""
+    def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:
+        """See Holder. The days with events were withdrawn when these were deleted."""
         aggregates = self._database.aggregates
+        if scope.kind != "session":  # no permanent sum has one
+            pair = (scope.values[0], scope.values[1]) if len(scope.values) > 1 else None
+            aggregates.remove_finalised(
+                SumScope(
+                    deletion.account_id,
+                    *_whole_days(deletion),
+                    pair if scope.kind == "entity" else None,
+                    pair if scope.kind == "tag" else None,
+                )
+            )
         # Queries that were planned before read them.
         while (unread_s := aggregates.unread_rows(deletion.account_id)) is not None:
             if unread_s > MAX_QUERY_S + _READ_MARGIN_S:
@@ -102,8 +129,52 @@ class Sums:
             self._rest(_POLL_S)
         aggregates.remove_unread_rows(deletion.account_id)
 
+    def limits(self, deletion: Deletion, scope: Scope) -> list[str]:
+        """What is left in sums of which the events are deleted, since it cannot be left out exactly."""
+        before = self._database.aggregates.finalised_before(deletion.account_id)
+        first, _ = _whole_days(deletion)
+        if before is None or (first is not None and first >= before):
+            return []
+        days = f"of days before {before}, whose events are deleted by retention,"
+        found = {
+            "entity": [f"the sums by tag {days} include the calls of the entity; they do not name it"],
+            "session": [f"the sums {days} include the calls of the session; they do not name it"],
+            "tag": [f"the sums by model, entity and other tags {days} include the calls with the tag"],
+        }.get(scope.kind, [])
+        if deletion.first_ms is not None and deletion.first_ms % _DAY_MS:
+            found.append(f"the sums {days} include the calls of the first day: the scope is a part of it")
+        if deletion.end_ms is not None and deletion.end_ms % _DAY_MS:
+            found.append(f"the sums {days} include the calls of the last day, if the scope is a part of it")
+        return found
 
-class KeptRequests:
+
+def _whole_days(deletion: Deletion) -> tuple[date | None, date | None]:
+    """The days that are wholly within the bounds: the first, and the one after the last."""
+    first = None if deletion.first_ms is None else _EPOCH + timedelta(days=-(-deletion.first_ms // _DAY_MS))
+    end = None if deletion.end_ms is None else _EPOCH + timedelta(days=deletion.end_ms // _DAY_MS)
+    return first, end
+
+
+class Exports(_Complete):
+    """The exports of the account: the files may have events of the scope, and the jobs its identifiers."""
+
+    name = "exports"
+
+    def __init__(self, jobs: Jobs, files: ExportFiles) -> None:
+        self._jobs = jobs
+        self._files = files
+
+    def count(self, deletion: Deletion, scope: Scope) -> int:  # noqa: ARG002
+        """See Holder."""
+        return len(self._jobs.list(deletion.account_id, EXPORT))
+
+    def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:  # noqa: ARG002
+        """See Holder. Also those of other events: what a file has is not known."""
+        self._jobs.remove(deletion.account_id, EXPORT)
+        self._files.remove_account(deletion.account_id)
+
+
+class KeptRequests(_Complete):
     """Requests that the store has rejected after they were acknowledged, and copies of damaged files of the log."""
 
     name = "kept_requests"
@@ -168,7 +239,7 @@ def _matches(span: Span, deletion: Deletion, scope: Scope) -> bool:
     return True
 
 
-class RecentSpans:
+class RecentSpans(_Complete):
     """The recent calls by which spans that are sent again are recognised. They have no attribution."""
 
     name = "recent_calls"

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from infraprism.backend.deletions.holders import Events, Holder, KeptRequests, RecentSpans, Sums
+from infraprism.backend.deletions.holders import Events, Exports, Holder, KeptRequests, RecentSpans, Sums
+from infraprism.backend.exports import ExportFiles
 from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import ASIDE, LOG_DIRECTORY
+from infraprism.backend.jobs import Jobs
 from infraprism.backend.store.embedded import EmbeddedDatabase
 
 
@@ -18,7 +20,14 @@ class ServerStore:
     """What a deletion needs of a server. Made on the event loop of the server."""
 
     def __init__(
-        self, database: EmbeddedDatabase, writer: BatchWriter, log: WriteAheadLog, receiver: Receiver, data_dir: Path
+        self,
+        database: EmbeddedDatabase,
+        writer: BatchWriter,
+        *,
+        log: WriteAheadLog,
+        receiver: Receiver,
+        data_dir: Path,
+        jobs: Jobs,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._database = database
@@ -26,6 +35,7 @@ class ServerStore:
         self._log = log
         self._receiver = receiver
         self._data_dir = data_dir
+        self._jobs = jobs
 
     def wait_for_stored(self, account_id: str) -> bool:
         """See Store."""
@@ -42,6 +52,7 @@ class ServerStore:
         return (
             Events(self._database),
             Sums(self._database, self._database.rest),
+            Exports(self._jobs, ExportFiles(self._data_dir)),
             KeptRequests(self._data_dir / LOG_DIRECTORY / ASIDE),
             RecentSpans(self._forget_calls),
         )

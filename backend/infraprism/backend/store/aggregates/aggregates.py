@@ -26,6 +26,7 @@ from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Starte
 from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table, table
 from infraprism.backend.store.aggregates.finalisation import Finalisation
 from infraprism.backend.store.aggregates.finalised import FinalisedDays
+from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
 from infraprism.backend.store.aggregates.removal import remove_rows
@@ -88,6 +89,7 @@ class Aggregates:
         self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
         self._finalisation = Finalisation(self._changes, self._tables, computing)
+        self._permanent = PermanentRemoval(self._changes, self._tables, computing)
         self._computing = computing
         self._find_damage = find_damage
         self._is_short = is_short
@@ -97,6 +99,7 @@ class Aggregates:
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
+        self._replaced_s: dict[str, float] = {}
         self._opened_epoch = 0
         self._merges_stopped = False
         self._finalisation.verify()
@@ -254,6 +257,7 @@ class Aggregates:
         Running queries may still read them.
         """
         found = [one.since_s for one in self._changes.withdrawn() if one.day.account == account_id]
+        found += [at_s for account, at_s in self._replaced_s.items() if account == account_id]
         return self._clock() - max(found) if found else None
 
     def remove_unread_rows(self, account_id: str) -> None:
@@ -270,7 +274,20 @@ class Aggregates:
             with self._computing:
                 for unit in UNITS:
                     remove_rows(self._tables.client, table(unit, self._changes.epoch), where)
+            self._permanent.remove_unread(account_id)
             self._changes.forget_withdrawn(withdrawn)
+            self._replaced_s.pop(account_id, None)
+
+    def remove_finalised(self, scope: SumScope) -> bool:
+        """Leave the scope out of the permanent sums. Returns whether there was something. Raises StoreError, OSError.
+
+        The rows with it are deleted by `remove_unread_rows`, when no running query reads them.
+        """
+        with self._working, _store_errors():
+            is_changed = bool(self._permanent.replace(scope))
+            if is_changed:
+                self._replaced_s[scope.account] = self._clock()
+            return is_changed
 
     def close(self) -> None:
         """Close the file."""
