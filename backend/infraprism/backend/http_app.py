@@ -19,6 +19,7 @@ from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.pages import add_pages
@@ -27,6 +28,7 @@ from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.api.session_cookie import SessionCookie
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
@@ -66,6 +68,8 @@ class Services(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
+    exports: ExportServices | None = None
+    deletions: DeletionServices | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -150,6 +154,10 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
     add_audit_routes(app, AuditLog(services.accounts.database))
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)

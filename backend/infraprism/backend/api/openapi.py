@@ -35,6 +35,7 @@ _TOO_LARGE: Final = "The body is too large"
 _MORE_ERRORS: Final = {
     404: _NOT_FOUND,
     409: "It conflicts with another request or job; the message names it",
+    501: "This server cannot do it; the message says why",
     507: "The disk has no space for it",
 }
 _JSON: Final = "application/json"

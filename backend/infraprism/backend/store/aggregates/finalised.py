@@ -48,6 +48,7 @@ class FinalisedDays:
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if [row[0] for row in self._db.execute("PRAGMA quick_check(1)")] != ["ok"]:
             raise sqlite3.DatabaseError("the file is damaged")
         self._db.executescript(resources.files(__package__).joinpath("finalised.sql").read_text(encoding="utf-8"))
@@ -91,6 +92,19 @@ class FinalisedDays:
             self._db.executemany("INSERT INTO finalised VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("INSERT OR REPLACE INTO boundary VALUES (?, ?)", (account, _number(before)))
         self._before[account] = before
+
+    def replace(self, old: Iterable[Published], new: Iterable[Published]) -> None:
+        """Replace the sums of days, in one transaction. A day without new ones has no calls any more."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "DELETE FROM finalised WHERE account = ? AND day = ? AND version = ?",
+                [(one.day.account, _number(one.day.date), one.version) for one in old],
+            )
+            self._db.executemany(
+                "INSERT INTO finalised VALUES (?, ?, ?, ?, ?)",
+                [(one.day.account, _number(one.day.date), one.version, one.calls, one.rows["day"]) for one in new],
+            )
 
     def close(self) -> None:
         """Close the file."""

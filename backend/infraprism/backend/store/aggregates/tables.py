@@ -46,7 +46,7 @@ class Tables:
     """The tables of one epoch, used through one client. Methods raise ClickHouseError."""
 
     def __init__(self, client: Client, rows_share: float = ROWS_SHARE) -> None:
-        self._client = client
+        self._client = self.client = client
         self._rows_share = rows_share
 
     def open(self, epoch: int) -> None:
