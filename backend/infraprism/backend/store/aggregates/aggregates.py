@@ -25,6 +25,7 @@ from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Starte
 from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, is_table
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, plan
+from infraprism.backend.store.aggregates.reporting_zones import ReportingZones, ZoneOf, is_same_zone, utc
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
@@ -62,7 +63,8 @@ class Aggregates:
 
     `file` has the published days. `client` is used by computations only, within `computing`: the events can be read
     then. `find_damage` searches the events for the damage that a statement has met. `is_short` tells whether space is
-    short. `clock` returns monotonic seconds, `today` the UTC date.
+    short. `clock` returns monotonic seconds, `today` the UTC date. `zone_of` returns the time zone of an account, whose
+    days the aggregates by day have.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Aggregates:
         rows_share: float = ROWS_SHARE,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        zone_of: ZoneOf = utc,
     ) -> None:
         self._changes = Changes(PublishedDays(file))
         self._tables = Tables(client, rows_share)
@@ -86,6 +89,8 @@ class Aggregates:
         self._min_calls = min_calls
         self._clock = clock
         self._today = today
+        self._zones = ReportingZones(zone_of)
+        self._finalised = date.min
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
@@ -161,6 +166,8 @@ class Aggregates:
             with self._working:
                 if not self._prepare():
                     return None
+                if self._zones.is_due(started_s):
+                    self._withdraw_other_zones()
                 due = self._changes.due(started_s, self._today())
                 if not due:
                     self._delete_withdrawn()
@@ -176,6 +183,7 @@ class Aggregates:
         """Compute every day that no statement is changing now. Raises StoreError, sqlite3.Error, OSError."""
         with self._working, _store_errors():
             self._prepare()
+            self._withdraw_other_zones()
             total = len(due := self._due_now())
             while due:
                 progress(total - len(due), total)
@@ -199,6 +207,10 @@ class Aggregates:
         """The days that have aggregates, of all accounts."""
         return [found.day for found in self._changes.all_published()]
 
+    def published(self, account_id: str) -> list[Published]:
+        """The published days of an account, in their order. Raises sqlite3.Error."""
+        return list(self._changes.published(account_id, None, None)[1])
+
     @property
     def epoch(self) -> int:
         """The epoch of the tables."""
@@ -207,10 +219,13 @@ class Aggregates:
     def finalise(self, end: date) -> None:
         """Compute all days before `end` with every cube of days, before their events may be deleted.
 
-        Raises StoreError if a day cannot be published because its events change or the disk failed.
+        Raises StoreError if a day cannot be published because its events change or the disk failed. These days keep the
+        time zone that they have then.
         """
         with self._working, _store_errors():
             self._prepare()
+            self._withdraw_other_zones()
+            self._finalised = max(self._finalised, end)
             with self._computing:
                 counts = self._tables.event_counts()
             waiting = {day for day in counts if day.date < end} - self._complete_days()
@@ -270,6 +285,23 @@ class Aggregates:
         )
         self._changes.end_check(check)
 
+    def _withdraw_other_zones(self) -> None:
+        """Withdraw the days of another time zone than that of their account, if they can be computed from events."""
+        if not self._changes.is_checked:
+            return
+        now_s = self._clock()
+        for account, zone in self._zones.changed(self._changes.accounts(), now_s):
+            _, published = self._changes.published(account, None, None)
+            others = [
+                found
+                for found in published
+                if not is_same_zone(found.time_zone, zone) and found.day.date >= self._finalised
+            ]
+            if others:
+                with self._computing:
+                    counts = self._tables.event_counts(by_account(found.day for found in others))
+                self._changes.withdraw([found for found in others if counts.get(found.day) == found.calls], now_s)
+
     def _due_now(self) -> list[Started]:
         return self._changes.due(self._clock(), self._today(), every=True)
 
@@ -288,8 +320,9 @@ class Aggregates:
             days = {started.day: started for started in chosen}
             try:
                 with self._computing:
-                    found = list(self._tables.compute(list(days), epoch, version, complete=complete))
-            except (ClickHouseError, BrokenTableError):
+                    zone = self._zones.of(chosen[0].day.account)
+                    found = list(self._tables.compute(list(days), epoch, version, zone, complete=complete))
+            except (ClickHouseError, BrokenTableError, StoreError):
                 self._changes.abandon(days, version, self._clock())
                 raise
             results |= {days[published.day]: published for published in found}
