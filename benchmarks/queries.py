@@ -32,7 +32,7 @@ import query_events
 
 from infraprism.backend.accounts import Account
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import events, listings
+from infraprism.backend.api import costs, events, listings
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
@@ -230,6 +230,11 @@ def _measure(measured: Measured) -> None:
     measured.compare_list("/v1/values of entities", lambda reader: listings.list_values(reader, values))
     tags = listings.TagQuery.model_validate(dates)
     measured.compare_list("/v1/tags", lambda reader: listings.list_tags(reader, tags))
+    for group_by in ([], ["day"], ["entity"], ["model"]):
+        counted = costs.CostQuery.model_validate({**dates, "group_by": group_by, "total_sessions": True})
+        measured.compare_list(
+            f"total_sessions by {group_by}", lambda reader, counted=counted: costs.summary(reader, counted)
+        )
     for sort in ("last_event", "total_cost"):
         found = listings.SessionQuery.model_validate({**dates, "sort": sort})
         measured.compare_list(
