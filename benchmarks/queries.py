@@ -32,7 +32,7 @@ import query_events
 
 from infraprism.backend.accounts import Account
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import costs, events, listings
+from infraprism.backend.api import costs, distributions, events, listings
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
@@ -234,6 +234,11 @@ def _measure(measured: Measured) -> None:
         counted = costs.CostQuery.model_validate({**dates, "group_by": group_by, "total_sessions": True})
         measured.compare_list(
             f"total_sessions by {group_by}", lambda reader, counted=counted: costs.summary(reader, counted)
+        )
+    for of in ("cost_usd", "latency_ms"):
+        spread = distributions.DistributionQuery.model_validate({**dates, "of": of})
+        measured.compare_list(
+            f"distribution of {of} per event", lambda reader, spread=spread: distributions.values(reader, spread)
         )
     for sort in ("last_event", "total_cost"):
         found = listings.SessionQuery.model_validate({**dates, "sort": sort})
