@@ -108,18 +108,6 @@ def test_days_whose_events_are_gone_keep_their_zone(tmp_path: Path) -> None:
         assert zones == {27: "UTC", 28: "Europe/Berlin", 29: "Europe/Berlin", 30: "Europe/Berlin"}
 
 
-def test_a_finalised_day_keeps_its_zone(tmp_path: Path) -> None:
-    with SummedStore(tmp_path) as store:
-        store.insert(1, 500)
-        store.aggregates.finalise(date(2026, 3, 29))
-        store.zones[ACCOUNTS[0]] = "Europe/Berlin"
-        store.wait()
-        store.wait()
-        zones = {found.day.date.day: found.time_zone for found in store.aggregates.published(ACCOUNTS[0])}
-        assert zones == {27: "UTC", 28: "UTC", 29: "Europe/Berlin", 30: "Europe/Berlin"}
-        store.check()
-
-
 def test_a_zone_that_the_engine_does_not_know_counts_as_utc(tmp_path: Path) -> None:
     with SummedStore(tmp_path, zones={ACCOUNTS[0]: "Mars/Olympus"}) as store:
         store.insert(1, 300)

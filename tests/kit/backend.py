@@ -69,6 +69,8 @@ if limits := json.loads(sys.argv[2]):  # a checkout to compare with may not have
     from infraprism.backend.limits import Limits
     options["limits"] = Limits(**limits)
 options |= json.loads(os.environ.get("TEST_SETTINGS", "{}"))
+if clock_file := options.pop("clock_file", None):
+    options["clock"] = lambda: float(Path(clock_file).read_text())
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))
 """
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
@@ -101,7 +103,8 @@ class Answer(NamedTuple):
 class Backend:
     """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one.
 
-    `limits` are arguments of `Limits`, `settings` of `Settings`; `files` is the limit of open files of the process.
+    `limits` are arguments of `Limits`, `settings` of `Settings`, where `clock_file` is a file with the time in Unix
+    seconds; `files` is the limit of open files of the process.
     """
 
     def __init__(
@@ -194,6 +197,15 @@ class Backend:
         target = f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else path
         return self.http(target, None, {"authorization": f"Bearer {self.key if key is None else key}"})
 
+    def send(self, method: str, path: str, body: object = None, key: str | None = None, **headers: str) -> Answer:
+        """Send a REST request with any method. `body` is sent as JSON; bytes are sent as they are."""
+        sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        sent_headers = {"authorization": f"Bearer {self.key if key is None else key}"}
+        if sent is not None:
+            sent_headers["content-type"] = "application/json"
+        sent_headers |= {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.http(path, sent, sent_headers, method)
+
     def events(self, key: str | None = None, **parameters: Any) -> list[dict[str, Any]]:
         """The events of one page."""
         answer = self.get("/v1/events", key, **{"limit": 1000, **parameters})
@@ -201,9 +213,9 @@ class Backend:
         found: list[dict[str, Any]] = answer.json["data"]
         return found
 
-    def http(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send an HTTP request: POST with a body, GET without."""
-        sent = urllib.request.Request(self.url + path, data=body, headers=dict(headers))
+    def http(self, path: str, body: bytes | None, headers: Mapping[str, str], method: str | None = None) -> Answer:
+        """Send an HTTP request: POST with a body, GET without, unless a method is given."""
+        sent = urllib.request.Request(self.url + path, data=body, headers=dict(headers), method=method)
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sent, timeout=30) as answer:
                 return Answer(answer.status, answer.headers, answer.read())

@@ -24,11 +24,14 @@ from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
+from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.retention import Retention
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -75,13 +78,14 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
+        retention = Retention(accounts.database, settings.clock)
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack)
+            database, writer = _embedded(settings, stack, retention.cutoff_ms)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
         else:
-            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -93,7 +97,9 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         if log is not None:
             await log.start()
             stack.push_async_callback(log.close)
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
+        receiver = Receiver(
+            accounts, writer, recent_calls, settings.max_waiting_bytes, log, cutoff_ms=retention.cutoff_ms
+        )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
@@ -105,11 +111,27 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
+        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
+        if settings.accounts is None:  # no other server can use the file
+            jobs.release_leases()
+        runner = JobRunner(jobs, kinds, settings.clock)
+        runner.start()
+        stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
-            accounts, database, receiver, queries, health, settings.limits, measured, node.receiver_of(writer)
+            accounts,
+            database,
+            receiver,
+            queries,
+            health,
+            settings.limits,
+            measured,
+            node.receiver_of(writer),
+            retention,
+            jobs,
+            kinds,
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -122,6 +144,11 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         yield Serving(addresses, writer_ended)
 
 
+def _kinds() -> dict[str, Kind]:
+    """The kinds of jobs that this server runs, by name."""
+    return {}
+
+
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
@@ -131,7 +158,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
@@ -147,7 +174,7 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+    return database, BatchWriter(database, before_insert=database.aggregates.before_insert, cutoff_ms=cutoff_ms)
 
 
 def _limitations(

@@ -8,13 +8,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from infraprism.backend.accounts.key_strength import is_refused
 from infraprism.backend.accounts.plans import SELF_HOSTED
 from infraprism.backend.accounts.records import Account, Key, hash_of
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.sqlite_file import FileState
+
+if TYPE_CHECKING:
+    from infraprism.backend.relational.database import RelationalDatabase
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
 """The name of the file in the data directory."""
@@ -50,6 +53,11 @@ class Accounts:
             else FileState("PostgreSQL", "check the server of the accounts")
         )
         self._cache: dict[bytes, tuple[float, Account | None]] = {}
+
+    @property
+    def database(self) -> RelationalDatabase:
+        """The database of the accounts, which has other tables too."""
+        return self._stored
 
     def secret(self, name: str) -> bytes:
         """A random key of this installation, 32 bytes, created at first use."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, quoted
-from infraprism.backend.store import Database
-from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -83,7 +82,7 @@ class Earlier:
 
 
 def grouped(
-    database: Database,
+    database: Readable,
     current: Relation,
     previous: Earlier | None,
     *,

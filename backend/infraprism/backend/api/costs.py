@@ -71,7 +71,8 @@ def summary(reader: Reader, query: CostQuery) -> bytes:
         page=Page(_order(query, by), query.limit, query.offset),
         with_sessions=query.total_sessions,
     )
-    return _response_body(found, query, period, before, _models(reader, query, period) if query.model else None)
+    models = _models(reader, query, period) if query.model else None
+    return _response_body(reader, found, query, period, before, models=models)
 
 
 def _aligned(period: Period, before: Period, by: Grouping) -> dict[str, dict[str, str]]:
@@ -99,13 +100,13 @@ def _order(query: CostQuery, by: Grouping) -> str:
 
 
 def _response_body(
-    found: Found, query: CostQuery, period: Period, before: Period | None, models: list[str] | None
+    reader: Reader, found: Found, query: CostQuery, period: Period, before: Period | None, *, models: list[str] | None
 ) -> bytes:
     names = (*_SUMMED, sums.SESSIONS) if query.total_sessions else _SUMMED
     total: dict[str, Any] = {name: found.total[name] for name in names}
-    total |= {"period": period.texts, "time_zone": query.time_zone}
+    total |= {"period": reader.described(period), "time_zone": query.time_zone}
     if before is not None:
-        total["previous"] = {**found.total["previous"], "period": before.texts}
+        total["previous"] = {**found.total["previous"], "period": reader.described(before)}
     if models is not None:
         total["models"] = models
     more = b"true" if found.has_more else b"false"

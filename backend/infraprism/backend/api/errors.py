@@ -9,7 +9,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates import UnknownSumsError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
 _log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreError, _store)
+    app.add_exception_handler(DatabaseUnavailableError, _accounts)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
@@ -83,8 +86,20 @@ async def _http(_: Request, error: Exception) -> Response:
     return response
 
 
+async def _accounts(_: Request, error: Exception) -> Response:
+    del error
+    return error_response(503, "store_unavailable", "the accounts cannot be read: try again later")
+
+
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
+    if isinstance(error, UnknownSumsError):
+        return error_response(
+            503,
+            "sums_unknown",
+            f"the sums of {error.days} are damaged and their events are deleted: choose a period without these days,"
+            " or restore a backup",
+        )
     if error.code in _TOO_LARGE_CODES:
         # 503, since the load of other queries may have caused it.
         limits = f"{MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB"

@@ -21,7 +21,9 @@ Schema = dict[str, Any]
 _STATUSES: Final = {
     "400": "Invalid or unknown parameter; the message names it",
     "401": "No valid key",
-    "404": "No such event or session in this account",
+    "404": "No such object in this account",
+    "409": "It conflicts with another request or job; the message names it",
+    "507": "The disk has no space for it",
     "429": "Too many requests a minute, or too many queries in progress",
     "503": "The query needs too much time or memory, or the store is unavailable",
 }
@@ -56,7 +58,13 @@ _COST: Final = _nullable({"type": "number", "description": "US dollars, exact de
 _EXACT: Final[Schema] = {"type": "number", "description": "US dollars, exact decimal digits"}
 
 _ERROR: Final = _object(error=_object(code=_TEXT, message=_TEXT))
-_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT)
+_RETAINED: Final = {
+    "events_since": _TIME,
+    "earlier": {"enum": ["sums", "whole_days", "excluded"], "type": "string"},
+    "incomplete": _FLAG,
+}
+"""Only of a period that begins before the events of the account."""
+_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT, **_RETAINED)
 _ZONED: Final = {"period": _PERIOD, "time_zone": _TEXT}
 _ENTITY: Final = {"entity_type": _MAYBE_TEXT, "entity_id": _MAYBE_TEXT}
 _KEYS: Final = {
@@ -131,7 +139,7 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/me": _object(
         **_all(_MAYBE_TEXT, "email", "name", "company"), **_all(_TEXT, "id", "plan", "created_at"), usage_detail=_FLAG
     ),
-    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT}),
+    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT, "events_since": _TIME}),
     "/v1/events/{event_id}": _EVENT,
     "/v1/entities": _page(
         _object(
@@ -164,7 +172,7 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
     "/v1/models": _page(
         _object(**_MODEL, price=_nullable(_object(**_PRICE))),
-        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT),
+        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT, **_RETAINED),
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
@@ -172,9 +180,20 @@ RESPONSES: Final[dict[str, Schema]] = {
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
 OPTIONAL: Final = frozenset(
-    {*_KEYS, "total_sessions", "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
+    {*_KEYS, *_RETAINED, "total_sessions", "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
 )
 """Properties that a body has only with the parameters or the account that they depend on."""
+
+
+def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The documented responses of a route with these errors. Every route has 400, 401, 429 and 503."""
+    return {
+        status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
+        **{
+            code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
+            for code in sorted({400, 401, 429, 503, *errors})
+        },
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -183,13 +202,13 @@ def install(app: FastAPI) -> None:
 
     def described() -> Schema:
         document = generate()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)  # FastAPI's own; an invalid parameter is a 400
         for path, schema in RESPONSES.items():
-            responses = document["paths"][path]["get"]["responses"]
-            responses.pop("422", None)  # FastAPI's own; an invalid parameter is a 400
-            responses["200"] = {"description": "OK", "content": {_JSON: {"schema": schema}}}
-            for status, description in _STATUSES.items():
-                if status != "404" or path in _BY_ID:
-                    responses[status] = {"description": description, "content": {_JSON: {"schema": _ERROR}}}
+            errors = (404,) if path in _BY_ID else ()
+            documented = document["paths"][path]["get"]["responses"]
+            documented.update({str(status): one for status, one in responses(200, schema, *errors).items()})
         return document
 
     app.openapi = described  # type: ignore[method-assign]  # as FastAPI documents it

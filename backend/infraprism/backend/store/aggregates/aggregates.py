@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,15 +23,18 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Started, Withdrawn
-from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, is_table
+from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table, table
+from infraprism.backend.store.aggregates.finalisation import Finalisation
+from infraprism.backend.store.aggregates.finalised import FinalisedDays
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
-from infraprism.backend.store.aggregates.relation import EventRows, plan
+from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
 from infraprism.backend.store.aggregates.reporting_zones import ReportingZones, ZoneOf, is_same_zone, utc
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
 
+FINALISED_FILE: Final = "finalised.sqlite"
 MIN_CALLS: Final = 1_000
 """A day with fewer calls is read from the events."""
 _CALLS_AT_ONCE: Final = 300_000
@@ -58,13 +62,17 @@ class RelationExpiredError(StoreError):
     """The tables that a query was planned for were made anew: plan it again."""
 
 
+class NotAnsweredError(RelationExpiredError):
+    """The period has finalised days, and their sums do not answer the question."""
+
+
 class Aggregates:
     """The aggregates of one store.
 
-    `file` has the published days. `client` is used by computations only, within `computing`: the events can be read
-    then. `find_damage` searches the events for the damage that a statement has met. `is_short` tells whether space is
-    short. `clock` returns monotonic seconds, `today` the UTC date. `zone_of` returns the time zone of an account, whose
-    days the aggregates by day have.
+    `file` has the published days, and `FINALISED_FILE` in its directory the finalised ones. `client` is used by
+    computations only, within `computing`: the events can be read then. `find_damage` searches the events for the
+    damage that a statement has met. `is_short` tells whether space is short. `clock` returns monotonic seconds, `today`
+    the UTC date. `zone_of` returns the time zone of an account, whose days the aggregates by day have.
     """
 
     def __init__(
@@ -81,8 +89,9 @@ class Aggregates:
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
         zone_of: ZoneOf = utc,
     ) -> None:
-        self._changes = Changes(PublishedDays(file))
+        self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
+        self._finalisation = Finalisation(self._changes, self._tables, computing, zone_of)
         self._computing = computing
         self._find_damage = find_damage
         self._is_short = is_short
@@ -90,17 +99,17 @@ class Aggregates:
         self._clock = clock
         self._today = today
         self._zones = ReportingZones(zone_of)
-        self._finalised = date.min
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
         self._opened_epoch = 0
         self._merges_stopped = False
+        self._finalisation.verify()
 
     def before_insert(self, requests: Sequence[tuple[str, Ranges]]) -> None:
         """The events of these accounts and times may change, until `after_insert` on the same thread.
 
-        The days are marked durably. Raises sqlite3.Error, OSError.
+        The days are marked durably. Raises FinalisedDayError, sqlite3.Error, OSError.
         """
         self.after_insert()
         now_s = self._clock()
@@ -117,7 +126,12 @@ class Aggregates:
 
     @contextmanager
     def changing(self, account_id: str, first_ms: int, last_ms: int) -> Iterator[None]:
-        """Events of an account are changed within the block, by any statement. Raises sqlite3.Error, OSError."""
+        """Events of an account are changed within the block, by any statement. Raises sqlite3.Error, OSError.
+
+        Those of finalised days are not read: their sums stay as they are.
+        """
+        if (before := self._changes.finalised_before(account_id)) is not None:
+            first_ms = max(first_ms, _milliseconds(before))
         self.before_insert([(account_id, {0: (first_ms, last_ms)})])
         try:
             yield
@@ -133,11 +147,19 @@ class Aggregates:
         self._changes.uncheck()
 
     def relation(self, request: MeasuredRows, event_rows: EventRows) -> Relation:
-        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`."""
+        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`.
+
+        Raises UnknownSumsError. NotAnsweredError if the period has finalised days and their sums do not answer it.
+        """
         first = None if request.first_ms is None else _date(request.first_ms)
         end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
         try:
+            kept = self._changes.kept(request.account_id, first, end)
+            if kept is not None:
+                return with_kept(request, kept, partial(self.relation, event_rows=event_rows), event_rows)
             epoch, published = self._changes.published(request.account_id, first, end)
+        except NotFinalError:
+            raise NotAnsweredError from None
         except (sqlite3.Error, OSError) as error:
             _log.warning(
                 "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
@@ -149,6 +171,11 @@ class Aggregates:
         """Whether a query failed because its tables were made anew, or are damaged. They are made anew then."""
         epoch = self._changes.epoch
         names = [word for word in sql.replace("(", " ").split() if is_table(word)]
+        permanent = [name for name in names if name == table("day", PERMANENT)]
+        if permanent and error.code in DAMAGE_CODES:
+            self._finalisation.verify()
+            return True
+        names = [name for name in names if name not in permanent]
         if not names:
             return False
         if any(not name.endswith(f"_{epoch}") for name in names):
@@ -216,27 +243,23 @@ class Aggregates:
         """The epoch of the tables."""
         return self._changes.epoch
 
-    def finalise(self, end: date) -> None:
-        """Compute all days before `end` with every cube of days, before their events may be deleted.
+    def finalise(self, account: str, end: date, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Finalise all days of an account before a date, before their events may be deleted.
 
-        Raises StoreError if a day cannot be published because its events change or the disk failed. These days keep the
-        time zone that they have then.
+        From now on these days are read from their permanent sums only, and no event of them can be inserted. They keep
+        the time zone that the account has now. Raises StoreError if a day cannot be finalised because its events
+        change, the disk failed, or `should_stop` is true.
         """
         with self._working, _store_errors():
-            self._prepare()
-            self._withdraw_other_zones()
-            self._finalised = max(self._finalised, end)
-            with self._computing:
-                counts = self._tables.event_counts()
-            waiting = {day for day in counts if day.date < end} - self._complete_days()
-            now_s = self._clock()
-            self._changes.withdraw([found for found in self._changes.all_published() if found.day in waiting], now_s)
-            self._changes.add(waiting, now_s)
-            while due := [started for started in self._due_now() if started.day in waiting]:
-                if not self._compute(due, complete=True):
-                    raise StoreError
-            if waiting - self._complete_days():
-                raise StoreError
+            self._finalisation.finalise(account, end, should_stop)
+
+    def finalised_before(self, account: str) -> date | None:
+        """The days of an account before this one are finalised."""
+        return self._changes.finalised_before(account)
+
+    def verify_finalised(self) -> None:
+        """Verify the permanent sums. Raises nothing: days that are damaged are unknown from now on."""
+        self._finalisation.verify()
 
     def close(self) -> None:
         """Close the file."""
@@ -292,11 +315,7 @@ class Aggregates:
         now_s = self._clock()
         for account, zone in self._zones.changed(self._changes.accounts(), now_s):
             _, published = self._changes.published(account, None, None)
-            others = [
-                found
-                for found in published
-                if not is_same_zone(found.time_zone, zone) and found.day.date >= self._finalised
-            ]
+            others = [found for found in published if not is_same_zone(found.time_zone, zone)]
             if others:
                 with self._computing:
                     counts = self._tables.event_counts(by_account(found.day for found in others))
@@ -305,14 +324,14 @@ class Aggregates:
     def _due_now(self) -> list[Started]:
         return self._changes.due(self._clock(), self._today(), every=True)
 
-    def _compute(self, due: Sequence[Started], *, complete: bool = False) -> bool:
+    def _compute(self, due: Sequence[Started]) -> bool:
         """Compute some of these days. Returns whether one is done."""
         epoch = self._changes.epoch
         due = due[:_COUNTED_DAYS]
         with self._computing:
             counts = self._tables.event_counts(by_account(started.day for started in due))
         results: dict[Started, Published | None] = {
-            started: None for started in due if counts.get(started.day, 0) < self._min_calls and not complete
+            started: None for started in due if counts.get(started.day, 0) < self._min_calls
         }
         chosen = self._chosen([started for started in due if started not in results], counts)
         if chosen:
@@ -321,7 +340,7 @@ class Aggregates:
             try:
                 with self._computing:
                     zone = self._zones.of(chosen[0].day.account)
-                    found = list(self._tables.compute(list(days), epoch, version, zone, complete=complete))
+                    found = list(self._tables.compute(list(days), epoch, version, zone))
             except (ClickHouseError, BrokenTableError, StoreError):
                 self._changes.abandon(days, version, self._clock())
                 raise
@@ -340,15 +359,6 @@ class Aggregates:
             for place, (started, size) in enumerate(zip(due, sizes, strict=True))
             if started.day.account == due[0].day.account and (place == 0 or size <= _CALLS_AT_ONCE)
         ]
-
-    def _complete_days(self) -> set[Day]:
-        cubes = {cube.number for cube in CUBES if cube.unit == "day" and cube.is_kept}
-        others = {cube.number for cube in CUBES if not cube.is_kept}
-        return {
-            found.day
-            for found in self._changes.all_published()
-            if cubes <= found.cubes and not others & found.cubes and not found.unsummed_keys.get("day")
-        }
 
     def _delete_withdrawn(self) -> None:
         rows = self._changes.withdrawn()
@@ -390,6 +400,10 @@ def _store_errors() -> Iterator[None]:
 def _days(account: str, first_ms: int, last_ms: int) -> Iterator[Day]:
     for number in range(first_ms // _DAY_MS, last_ms // _DAY_MS + 1):
         yield Day(account, _EPOCH + timedelta(days=number))
+
+
+def _milliseconds(day: date) -> int:
+    return (day - _EPOCH).days * _DAY_MS
 
 
 def _date(time_ms: int) -> date:

@@ -71,7 +71,7 @@ def midnights(first: date, end: date, time_zone: str) -> str:
 
     The engine is asked, since it computes the rows: its database of zones may be another one than that of Python.
     """
-    start = f"{_midnight(first)} + toIntervalMinute(15 * number)"
+    start = f"{midnight(first)} + toIntervalMinute(15 * number)"
     return (
         f"SELECT DISTINCT toInt64(toUnixTimestamp(toStartOfDay({start}, {literal(time_zone)}))) AS start_s"
         f" FROM numbers({(end - first).days * 96})"
@@ -116,7 +116,7 @@ def condition(days: Days) -> str:
     parts = []
     for account, found in days.items():
         ranges = " OR ".join(
-            f"timestamp >= {_midnight(first)} AND timestamp < {_midnight(end)}" for first, end in runs(found)
+            f"timestamp >= {midnight(first)} AND timestamp < {midnight(end)}" for first, end in runs(found)
         )
         parts.append(f"account = {literal(account)} AND ({ranges})")
     return " OR ".join(f"({part})" for part in parts) or "false"
@@ -133,7 +133,8 @@ def runs(days: Iterable[date]) -> list[tuple[date, date]]:
     return found
 
 
-def _midnight(day: date) -> str:
+def midnight(day: date) -> str:
+    """The start of a UTC day."""
     return f"toDateTime64('{day} 00:00:00', 3, 'UTC')"
 
 
