@@ -322,14 +322,15 @@ class EmbeddedDatabase:
     def status(self) -> StoreStatus:
         """See Database."""
         reason = None
-        if self._space.is_low():
+        free_bytes, is_low = self._space.measure()
+        if is_low:
             reason = "the disk is nearly full"
         elif not self._guard.is_attached:
             reason = "the events table is being restored"
         return StoreStatus(
             reason is None,
             reason,
-            self._space.free_bytes(),
+            free_bytes,
             self._space.reserve_bytes,
             self._guard.merges_stopped,
             self._report.parts,
