@@ -36,7 +36,7 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*(span(event(number)) for number in range(1, 1_101))).rejected == 0
         backend.stop()
     ran = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))
-    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 days were computed from the events.\n")
+    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 day were computed from the events.\n")
     assert published_calls(data) == 1_100
     with Backend(data) as backend:
         in_use = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))

@@ -250,7 +250,8 @@ def _rebuild(args: argparse.Namespace) -> int:
             days = database.aggregates.rebuild(_computed)
         except (sqlite3.Error, OSError) as error:
             raise Failure(f"the aggregates cannot be stored ({error}): check the disk") from None
-    sys.stdout.write(f"The aggregates of {days} days were computed from the events.\n")
+    number = "1 day" if days == 1 else f"{days} days"
+    sys.stdout.write(f"The aggregates of {number} were computed from the events.\n")
     return 0
 
 

@@ -30,6 +30,7 @@ from infraprism.backend.store.aggregates.permanent_removal import PermanentRemov
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
 from infraprism.backend.store.aggregates.removal import remove_rows
+from infraprism.backend.store.aggregates.reporting_zones import ReportingZones, ZoneOf, is_same_zone, utc
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
@@ -64,13 +65,17 @@ class RelationExpiredError(StoreError):
     """The tables that a query was planned for were made anew: plan it again."""
 
 
+class NotAnsweredError(RelationExpiredError):
+    """The period has finalised days, and their sums do not answer the question."""
+
+
 class Aggregates:
     """The aggregates of one store.
 
     `file` has the published days, and `FINALISED_FILE` in its directory the finalised ones. `client` is used by
     computations only, within `computing`: the events can be read then. `find_damage` searches the events for the
     damage that a statement has met. `is_short` tells whether space is short. `clock` returns monotonic seconds, `today`
-    the UTC date.
+    the UTC date. `zone_of` returns the time zone of an account, whose days the aggregates by day have.
     """
 
     def __init__(
@@ -85,10 +90,11 @@ class Aggregates:
         rows_share: float = ROWS_SHARE,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        zone_of: ZoneOf = utc,
     ) -> None:
         self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
-        self._finalisation = Finalisation(self._changes, self._tables, computing)
+        self._finalisation = Finalisation(self._changes, self._tables, computing, zone_of)
         self._permanent = PermanentRemoval(self._changes, self._tables, computing)
         self._computing = computing
         self._find_damage = find_damage
@@ -96,6 +102,7 @@ class Aggregates:
         self._min_calls = min_calls
         self._clock = clock
         self._today = today
+        self._zones = ReportingZones(zone_of)
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
@@ -147,7 +154,7 @@ class Aggregates:
     def relation(self, request: MeasuredRows, event_rows: EventRows) -> Relation:
         """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`.
 
-        Raises UnknownSumsError. RelationExpiredError if the period has finalised days and their sums do not answer it.
+        Raises UnknownSumsError. NotAnsweredError if the period has finalised days and their sums do not answer it.
         """
         first = None if request.first_ms is None else _date(request.first_ms)
         end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
@@ -157,7 +164,7 @@ class Aggregates:
                 return with_kept(request, kept, partial(self.relation, event_rows=event_rows), event_rows)
             epoch, published = self._changes.published(request.account_id, first, end)
         except NotFinalError:
-            raise RelationExpiredError from None
+            raise NotAnsweredError from None
         except (sqlite3.Error, OSError) as error:
             _log.warning(
                 "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
@@ -191,6 +198,8 @@ class Aggregates:
             with self._working:
                 if not self._prepare():
                     return None
+                if self._zones.is_due(started_s):
+                    self._withdraw_other_zones()
                 due = self._changes.due(started_s, self._today())
                 if not due:
                     self._delete_withdrawn()
@@ -206,6 +215,7 @@ class Aggregates:
         """Compute every day that no statement is changing now. Raises StoreError, sqlite3.Error, OSError."""
         with self._working, _store_errors():
             self._prepare()
+            self._withdraw_other_zones()
             total = len(due := self._due_now())
             while due:
                 progress(total - len(due), total)
@@ -229,6 +239,10 @@ class Aggregates:
         """The days that have aggregates, of all accounts."""
         return [found.day for found in self._changes.all_published()]
 
+    def published(self, account_id: str) -> list[Published]:
+        """The published days of an account, in their order. Raises sqlite3.Error."""
+        return list(self._changes.published(account_id, None, None)[1])
+
     @property
     def epoch(self) -> int:
         """The epoch of the tables."""
@@ -237,8 +251,9 @@ class Aggregates:
     def finalise(self, account: str, end: date, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Finalise all days of an account before a date, before their events may be deleted.
 
-        From now on these days are read from their permanent sums only, and no event of them can be inserted. Raises
-        StoreError if a day cannot be finalised because its events change, the disk failed, or `should_stop` is true.
+        From now on these days are read from their permanent sums only, and no event of them can be inserted. They keep
+        the time zone that the account has now. Raises StoreError if a day cannot be finalised because its events
+        change, the disk failed, or `should_stop` is true.
         """
         with self._working, _store_errors():
             self._finalisation.finalise(account, end, should_stop)
@@ -336,6 +351,19 @@ class Aggregates:
         )
         self._changes.end_check(check)
 
+    def _withdraw_other_zones(self) -> None:
+        """Withdraw the days of another time zone than that of their account, if they can be computed from events."""
+        if not self._changes.is_checked:
+            return
+        now_s = self._clock()
+        for account, zone in self._zones.changed(self._changes.accounts(), now_s):
+            _, published = self._changes.published(account, None, None)
+            others = [found for found in published if not is_same_zone(found.time_zone, zone)]
+            if others:
+                with self._computing:
+                    counts = self._tables.event_counts(by_account(found.day for found in others))
+                self._changes.withdraw([found for found in others if counts.get(found.day) == found.calls], now_s)
+
     def _due_now(self) -> list[Started]:
         return self._changes.due(self._clock(), self._today(), every=True)
 
@@ -354,8 +382,9 @@ class Aggregates:
             days = {started.day: started for started in chosen}
             try:
                 with self._computing:
-                    found = list(self._tables.compute(list(days), epoch, version))
-            except (ClickHouseError, BrokenTableError):
+                    zone = self._zones.of(chosen[0].day.account)
+                    found = list(self._tables.compute(list(days), epoch, version, zone))
+            except (ClickHouseError, BrokenTableError, StoreError):
                 self._changes.abandon(days, version, self._clock())
                 raise
             results |= {days[published.day]: published for published in found}
