@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "audit",
     "events",
     "costs",
+    "export",
     "price",
     "preview",
     "doctor",
