@@ -42,6 +42,16 @@ class ServerStore:
         self._writer.wait_for_batches()
         return asyncio.run_coroutine_threadsafe(self._log.is_applied(account_id), self._loop).result()
 
+    def rest(self, seconds: float) -> bool:
+        """See Store."""
+        return self._database.rest(seconds)
+
+    def forget_account(self, account_id: str) -> None:
+        """See Store."""
+        self._database.aggregates.forget_account(account_id)
+        asyncio.run_coroutine_threadsafe(self._receiver.forget_account(account_id), self._loop).result()
+        self._writer.forget_ids()
+
     def damaged_parts(self) -> int:
         """See Store."""
         self._database.discard_restored()
