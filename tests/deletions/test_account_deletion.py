@@ -16,7 +16,7 @@ from tests.kit.deletions import deleted
 from tests.kit.events import event, events
 from tests.kit.raw_files import files_with
 
-from infraprism.backend.deletions import receipts
+from infraprism.backend import receipt_chain
 from infraprism.backend.deletions.account_deletion import account_tables
 from infraprism.backend.http_app import Services  # noqa: F401  # with all its tables
 from infraprism.backend.relational.metadata import METADATA
@@ -87,7 +87,7 @@ def test_a_deleted_account_is_gone_from_every_table_and_file_and_the_other_stays
         assert backend.get("/v1/me").status == 401
         assert backend.export(span(event(9_000))).status == 401
         receipt = found["receipt"]
-        assert receipts.verify([receipt], is_whole_chain=False) == 1
+        assert receipt_chain.verify([receipt], is_whole_chain=False) == 1
         assert receipt["counts"]["events"]["before"] >= 200
         assert receipt["counts"]["database.keys"] == {"before": 1, "after": 0}
         assert all(one["after"] == 0 for one in receipt["counts"].values())

@@ -29,6 +29,7 @@ from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -132,7 +133,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
+            held = HeldExports(jobs, exports.files)
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
             deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
             kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file

@@ -22,6 +22,8 @@ COMMANDS: Final = (
     "events",
     "costs",
     "export",
+    "delete",
+    "receipt",
     "price",
     "preview",
     "doctor",
