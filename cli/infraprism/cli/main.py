@@ -24,6 +24,8 @@ COMMANDS: Final = (
     "events",
     "costs",
     "export",
+    "delete",
+    "receipt",
     "price",
     "preview",
     "doctor",
