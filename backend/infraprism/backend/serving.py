@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
-from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
@@ -80,7 +80,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
         retention = Retention(accounts.database, settings.clock)
-        measured = measured_rows
+        measured: Source = measured_rows
         if settings.store is None:
             database, writer = _embedded(settings, stack)
             log = _log(settings, writer, database)
@@ -111,7 +111,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         )
         stack.callback(health.close)
         jobs = Jobs(accounts.database, settings.clock)
-        exports = _exports(settings, accounts, jobs, database, retention)
+        exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
@@ -151,10 +151,20 @@ def _exports(
     accounts: Accounts,
     jobs: Jobs,
     database: EmbeddedDatabase | ClusterDatabase,
+    *,
     retention: Retention,
+    source: Source,
 ) -> ExportServices:
     files = ExportFiles(settings.data_dir)
-    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    kind = ExportKind(
+        jobs,
+        database,
+        files,
+        retention.cutoff_ms,
+        accounts=accounts.database,
+        source=source,
+        clock=settings.clock,
+    )
     audit = AuditLog(accounts.database, settings.clock)
     key = accounts.secret("downloads")
     return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
