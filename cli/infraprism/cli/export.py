@@ -26,7 +26,9 @@ examples:
   infraprism export --archive --entity customer:acme-corp --output acme-corp.zip
 
 If the command is interrupted, run it again: it continues with the same export and the bytes that it has."""
-_POLL_S: Final = 0.5
+_FIRST_POLL_S: Final = 0.5
+_MAX_POLL_S: Final = 4.0
+"""The smallest plan allows 60 requests a minute."""
 _FORMATS: Final = ("csv", "json", "parquet")
 
 
@@ -107,10 +109,11 @@ def _created(api: Api, download: Download, request: dict[str, Any]) -> dict[str,
 
 def _ended(api: Api, export: dict[str, Any]) -> dict[str, Any]:
     """The export when its file is complete. Raises Failure."""
-    shown = ""
+    shown, pause_s = "", _FIRST_POLL_S
     while export["state"] in ("queued", "running"):
         shown = _show(_progress(export), shown)
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         export = api.get(f"/v1/exports/{export['id']}")
     _show("", shown)
     if export["state"] != "succeeded":
