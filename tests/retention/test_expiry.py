@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.kit.command import clean_environment
 from tests.kit.damage import flip_a_bit
 from tests.kit.summed_store import DAY_MS, DAYS, FIRST_MS, SummedStore
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.retention import Retention
 from infraprism.backend.retention.expiry import INTERVAL_S, QUERIES_END_S, Expiry, LostSumsError
@@ -52,6 +54,11 @@ class Deployment:
         self.retention = Retention(self._accounts.database, lambda: _NOW_S + self.day * DAY_MS / 1000)
         self.database = EmbeddedDatabase(data / "store", computes_aggregates=False)
         self.expiry = Expiry(self.database, self.retention, should_stop=lambda: False, clock=lambda: self.seconds)
+
+    def set_plan(self, account_id: str, plan: str, days: int | None = None) -> None:
+        change = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(plan=plan, retention_days=days)
+        self._accounts.database.run(change)
+        self.retention = Retention(self._accounts.database, self.retention.clock)  # without what is cached
 
     def expire(self) -> None:
         """Finalise, wait until no query reads the events, and delete them."""
@@ -164,11 +171,11 @@ def test_a_longer_period_restores_nothing_and_a_shorter_one_deletes(data: Path) 
         assert kept == [_day(2), _day(3)]
         since = FIRST_MS + 2 * DAY_MS
         free = deployment.ids["free"]
-        deployment.retention.set_days(free, 365)
+        deployment.set_plan(free, "scale")
         assert (deployment.retention.days(free), deployment.retention.cutoff_ms(free)) == (365, since)
         deployment.expire()
         assert deployment.stored("free") == kept
-        deployment.retention.set_days(free, 5)
+        deployment.set_plan(free, "enterprise", 3)
         assert deployment.retention.cutoff_ms(free) == since + 2 * DAY_MS
         deployment.expire()
         assert deployment.stored("free") == []

@@ -26,6 +26,7 @@ from infraprism.backend.api.pages import add_pages
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.api.session_cookie import SessionCookie
+from infraprism.backend.api.usage_routes import add_retention_routes, add_usage_routes
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.exports import ExportServices, add_export_routes
@@ -36,6 +37,8 @@ from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.middleware import UsageMiddleware
 
 _EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
@@ -70,6 +73,7 @@ class Services(NamedTuple):
     base_url: str = ""
     exports: ExportServices | None = None
     deletions: DeletionServices | None = None
+    usage: UsageData | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -100,6 +104,8 @@ def _rest_application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
     app.add_middleware(BodyLimitMiddleware)
+    if services.usage is not None:
+        app.add_middleware(UsageMiddleware, usage=services.usage)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
@@ -154,10 +160,19 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    audit = AuditLog(services.accounts.database)
+    _add_data_routes(app, services, audit)
     if services.deletions is not None:
         add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
-    add_audit_routes(app, AuditLog(services.accounts.database))
+    add_audit_routes(app, audit)
     if services.exports is not None:
         add_export_routes(app, services.exports, services.queries.run)
+
+
+def _add_data_routes(app: FastAPI, services: Services, audit: AuditLog) -> None:
+    if services.usage is not None:
+        add_usage_routes(app, services.usage, audit)
+    if services.retention is not None:
+        add_retention_routes(app, services.retention, audit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 import sqlite3
 import time
@@ -44,6 +45,8 @@ from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.mailer import NoMailer
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
+from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
 from infraprism.backend.retention.expiry import Expiry, LostSumsError
 from infraprism.backend.settings import Settings
@@ -52,6 +55,9 @@ from infraprism.backend.store import StoreError
 from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.status import write_fault
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.error_log import ErrorLog
+from infraprism.backend.usage_data.usage_data import USAGE_FILE
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
@@ -176,6 +182,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             exports=exports,
             deletions=deletions,
             base_url=base_url,
+            usage=_usage(settings, stack),
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
@@ -274,6 +281,24 @@ def _embedded(
     stack.callback(database.close)
     before_insert = database.aggregates.before_insert
     return database, BatchWriter(database, before_insert=before_insert, cutoff_ms=cutoff_ms, refusals=refusals)
+
+
+def _usage(settings: Settings, stack: AsyncExitStack) -> UsageData:
+    """The usage data, in a file of its own or with the accounts. Raises StartupError."""
+    location = settings.accounts or settings.data_dir / USAGE_FILE
+    try:
+        usage = UsageData(RelationalDatabase(location), settings.clock)
+    except (DatabaseUnavailableError, OSError) as error:
+        raise StartupError(
+            f"{'PostgreSQL (--accounts)' if settings.accounts else location} cannot be used ({error}): move it away and"
+            " start again. It only has usage data"
+        ) from None
+    usage.start()
+    stack.callback(usage.close)
+    log = ErrorLog(usage)
+    logging.getLogger("infraprism").addHandler(log)
+    stack.callback(logging.getLogger("infraprism").removeHandler, log)
+    return usage
 
 
 def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:

@@ -207,6 +207,26 @@ RESPONSES: Final[dict[str, Schema]] = {
         pagination=_object(limit=_COUNT, has_more=_FLAG, next_after=_MAYBE_COUNT),
         head=_nullable(_object(number=_COUNT, hash=_TEXT)),
     ),
+    "/v1/usage-data": _object(
+        data=_array(_object(**_all(_TEXT, "table", "what"), **_all(_COUNT, "period_days", "rows"), oldest=_MAYBE_TEXT)),
+        counts_page_views_and_features=_FLAG,
+        lost_records=_COUNT,
+    ),
+    "/v1/usage-data/requests": _object(
+        data=_array(
+            _object(
+                **_all(_TEXT, "key_id", "method", "route"),
+                **_all(_COUNT, "number", "status", "duration_ms"),
+                time=_TIME,
+            )
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_before=_MAYBE_COUNT),
+    ),
+    "/v1/retention": _object(
+        days=_MAYBE_COUNT,
+        events_since=_nullable(_TIME),
+        data=_array(_object(**_all(_TEXT, "table", "what", "period"))),
+    ),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""

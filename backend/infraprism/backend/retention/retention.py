@@ -57,12 +57,17 @@ class Retention:
         """The period of an account in days. None: no event expires."""
         return self._period(account_id)[0]
 
+    def plan_days(self, account_id: str) -> int | None:
+        """The period of the plan of an account in days. None: without limit."""
+        rows = self._database.rows(_PERIODS.where(ACCOUNTS.c.id == account_id))
+        return _plan_days(rows[0]) if rows else None
+
     def deleted_before_ms(self, account_id: str) -> int:
         """Events that start before it were deleted. 0: none were."""
         return self._period(account_id)[1]
 
     def set_days(self, account_id: str, days: int | None) -> None:
-        """Set the period of an account, or without `days` use that of its plan. Raises ValueError."""
+        """Set a period that is shorter than that of the plan, or without `days` use that. Raises ValueError."""
         if days is not None and not 1 <= days <= MAX_DAYS:
             raise ValueError(f"a period has 1 to {MAX_DAYS} days")
         self._set(account_id, update(ACCOUNT_RETENTION).values(days=days))
@@ -112,6 +117,10 @@ class Retention:
         return days, deleted_before_ms
 
 
+def _plan_days(row: Row[Any]) -> int | None:
+    return plans.limits(row.plan, retention_days=row.retention_days).retention_days
+
+
 def _read(row: Row[Any]) -> tuple[int | None, int]:
-    days = row.days or plans.limits(row.plan, retention_days=row.retention_days).retention_days
-    return days, (row.deleted_before_day or 0) * DAY_MS
+    allowed = [days for days in (row.days, _plan_days(row)) if days is not None]
+    return min(allowed, default=None), (row.deleted_before_day or 0) * DAY_MS
