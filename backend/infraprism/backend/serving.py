@@ -10,17 +10,21 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 
+from infraprism.backend import reloading
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
+from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -105,15 +109,27 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
-        listeners = _Listeners(settings.limits)
+        certificate = await reloading.certificate(settings, stack)
+        listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
-            accounts, database, receiver, queries, health, settings.limits, measured, node.receiver_of(writer)
+            accounts,
+            database,
+            receiver,
+            queries,
+            health,
+            settings.limits,
+            measured,
+            node.receiver_of(writer),
+            ClientAddresses(settings.client_address_header, settings.trusted_proxies),
         )
         await listeners.start_http(services, listening)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        scheme = "http" if certificate is None else "https"
+        addresses = (
+            f"OTLP/HTTP and REST on {scheme}://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        )
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
@@ -172,8 +188,9 @@ def _limitations(
 class _Listeners:
     """The gRPC and the HTTP listener. They stop at the same time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certificate: Certificate | None) -> None:
         self._limits = limits
+        self._certificate = certificate
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
@@ -181,7 +198,12 @@ class _Listeners:
         server = over_grpc.server(receiver, self._limits)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+            address = f"{host}:{settings.grpc_port}"
+            port: int = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.grpc_credentials())
+            )
         except RuntimeError:
             raise StartupError(
                 f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
@@ -193,10 +215,12 @@ class _Listeners:
     async def start_http(self, services: Services, listening: socket.socket) -> None:
         """Returns when requests are accepted."""
         connections = Connections(self._limits)
+        plain = protocol(connections)
+        made = plain if self._certificate is None else behind_handshakes(connections, self._certificate.context, plain)
         server = _HttpServer(
             uvicorn.Config(
                 application(services),
-                http=protocol(connections),
+                http=cast("type[asyncio.Protocol]", made),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -212,6 +236,7 @@ class _Listeners:
         task = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def stop() -> None:
+            connections.end_handshakes()
             server.should_exit = True
             await task
             connections.end_all()
