@@ -14,10 +14,12 @@ from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
@@ -52,6 +54,8 @@ class Services(NamedTuple):
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    exports: ExportServices | None = None
+    deletions: DeletionServices | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -136,5 +140,9 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)

@@ -62,6 +62,8 @@ async def _api_error(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return error_response(400, "invalid_parameter", "body: not valid JSON")
     name = str(first["loc"][-1]) if len(first["loc"]) > 1 else "parameters"
     if first["type"] == "extra_forbidden":
         return error_response(400, "unknown_parameter", f"{_parameter_name(name)}: no such parameter")

@@ -23,6 +23,7 @@ _STATUSES: Final = {
     "401": "No valid key",
     "404": "No such object in this account",
     "409": "It conflicts with another request or job; the message names it",
+    "501": "This server cannot do it; the message says why",
     "507": "The disk has no space for it",
     "429": "Too many requests a minute, or too many queries in progress",
     "503": "The query needs too much time or memory, or the store is unavailable",

@@ -251,6 +251,11 @@ class Changes:
                 del self._changed[day]
             return True
 
+    def replace_finalised(self, old: Sequence[Published], new: Sequence[Published]) -> None:
+        """Replace the sums of finalised days; those without new ones have no calls. Raises sqlite3.Error."""
+        with self._lock:
+            self._finalised.replace(old, new)
+
     def all_published(self) -> list[Published]:
         """All published days."""
         with self._lock:

@@ -16,6 +16,7 @@ from infraprism.backend.store.database import StoreError
 
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _ROW: Final = "SELECT account, day, version, calls, rows, time_zone, midnights FROM finalised"
+_INSERT: Final = "INSERT INTO finalised VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SHOWN: Final = 3
 
 
@@ -49,6 +50,7 @@ class FinalisedDays:
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if [row[0] for row in self._db.execute("PRAGMA quick_check(1)")] != ["ok"]:
             raise sqlite3.DatabaseError("the file is damaged")
         self._db.executescript(resources.files(__package__).joinpath("finalised.sql").read_text(encoding="utf-8"))
@@ -86,23 +88,21 @@ class FinalisedDays:
 
     def finalise(self, account: str, before: date, days: Iterable[Published]) -> None:
         """Finalise all days of an account before a date, of which these have events, in one transaction."""
-        rows = [
-            (
-                account,
-                _number(one.day.date),
-                one.version,
-                one.calls,
-                one.rows["day"],
-                one.time_zone,
-                json.dumps(one.midnights_s),
-            )
-            for one in days
-        ]
         with self._db:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT INTO finalised VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(_INSERT, map(_row, days))
             self._db.execute("INSERT OR REPLACE INTO boundary VALUES (?, ?)", (account, _number(before)))
         self._before[account] = before
+
+    def replace(self, old: Iterable[Published], new: Iterable[Published]) -> None:
+        """Replace the sums of days, in one transaction. A day without new ones has no calls any more."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "DELETE FROM finalised WHERE account = ? AND day = ? AND version = ?",
+                [(one.day.account, _number(one.day.date), one.version) for one in old],
+            )
+            self._db.executemany(_INSERT, map(_row, new))
 
     def close(self) -> None:
         """Close the file."""
@@ -115,6 +115,11 @@ def _number(day: date) -> int:
 
 def _date(number: int) -> date:
     return _EPOCH_DAY + timedelta(days=number)
+
+
+def _row(one: Published) -> tuple[str, int, int, int, int, str, str]:
+    midnights = json.dumps(one.midnights_s)
+    return one.day.account, _number(one.day.date), one.version, one.calls, one.rows["day"], one.time_zone, midnights
 
 
 def _published(row: tuple[str, int, int, int, int, str, str]) -> Published:

@@ -25,7 +25,7 @@ from infraprism.backend.store.aggregates.cubes import (
     table,
 )
 from infraprism.backend.store.aggregates.published import Day, Published
-from infraprism.backend.store.aggregates.reporting_zones import UTC_ZONE
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE
 from infraprism.backend.store.parts import active_parts, is_intact, rows_of
 from infraprism.backend.store.quoting import literal
 
@@ -49,7 +49,7 @@ class Tables:
     """The tables of one epoch, used through one client. Methods raise ClickHouseError."""
 
     def __init__(self, client: Client, rows_share: float = ROWS_SHARE) -> None:
-        self._client = client
+        self._client = self.client = client
         self._rows_share = rows_share
 
     def open(self, epoch: int) -> None:
