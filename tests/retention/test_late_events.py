@@ -57,7 +57,7 @@ def test_expired_events_are_rejected_with_a_reason_of_their_own(backend: TimedBa
 
 def test_expired_events_are_not_stored(backend: TimedBackend, key: str) -> None:
     assert backend.export(*(span(_last_expired(number)) for number in range(1, 4)), key=key).rejected == 3
-    backend.set_period(backend.account_id(key), 365)
+    backend.set_plan(backend.account_id(key), "scale")
     deadline = time.monotonic() + 20
     while backend.export(span(_last_expired(9)), key=key).rejected:  # a changed period counts after two seconds
         assert time.monotonic() < deadline

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,9 +17,11 @@ from typing import Final, NamedTuple
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster import node
@@ -38,16 +42,24 @@ from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Se
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
+from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
+from infraprism.backend.retention.expiry import Expiry, LostSumsError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.status import write_fault
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.error_log import ErrorLog
+from infraprism.backend.usage_data.usage_data import USAGE_FILE
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
 _BACKLOG: Final = 1024
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -70,10 +82,14 @@ class _HttpServer(uvicorn.Server):
 
 
 class Serving(NamedTuple):
-    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault.
+
+    `base_url` is where browsers reach it.
+    """
 
     addresses: str
     writer_ended: Callable[[], Awaitable[None]]
+    base_url: str
 
 
 @asynccontextmanager
@@ -92,6 +108,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
+            _start_expiry(database, retention, settings)
         else:
             database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
@@ -140,6 +157,9 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -147,23 +167,44 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             queries,
             health,
             settings.limits,
+            logins,
+            pool,
             measured,
             node.receiver_of(writer),
             retention,
             jobs,
             kinds,
-            exports,
-            DeletionServices(deletions, Receipts(accounts.database)),
+            exports=exports,
+            deletions=DeletionServices(deletions, Receipts(accounts.database)),
+            base_url=base_url,
+            usage=_usage(settings, stack),
         )
         await listeners.start_http(services, listening)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        host = _in_url(settings.host)
+        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
-        yield Serving(addresses, writer_ended)
+        yield Serving(addresses, writer_ended, base_url)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _base_url(settings: Settings, port: int) -> str:
+    """Where browsers reach the server."""
+    host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
+    return settings.public_url or f"http://{host}:{port}"
+
+
+def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+    accounts.uses.start()
+    pool = LoginPool()
+    stack.callback(pool.close)
+    return Logins(accounts, base_url=base_url, later=pool.later), pool
 
 
 def _prepare_process() -> None:
@@ -215,6 +256,37 @@ def _embedded(
     stack.callback(database.close)
     before_insert = database.aggregates.before_insert
     return database, BatchWriter(database, before_insert=before_insert, cutoff_ms=cutoff_ms, refusals=refusals)
+
+
+def _usage(settings: Settings, stack: AsyncExitStack) -> UsageData:
+    """The usage data, in a file of its own or with the accounts. Raises StartupError."""
+    location = settings.accounts or settings.data_dir / USAGE_FILE
+    try:
+        usage = UsageData(RelationalDatabase(location), settings.clock)
+    except (DatabaseUnavailableError, OSError) as error:
+        raise StartupError(
+            f"{'PostgreSQL (--accounts)' if settings.accounts else location} cannot be used ({error}): move it away and"
+            " start again. It only has usage data"
+        ) from None
+    usage.start()
+    stack.callback(usage.close)
+    log = ErrorLog(usage)
+    logging.getLogger("infraprism").addHandler(log)
+    stack.callback(logging.getLogger("infraprism").removeHandler, log)
+    return usage
+
+
+def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:
+    """Delete expired events in the background. Raises StartupError."""
+    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic)
+    try:
+        expiry.check()
+    except LostSumsError:
+        raise StartupError(
+            f"{settings.data_dir / FINALISED_FILE} does not have the days whose events were deleted: restore it from"
+            " a backup. Without it their sums cannot be read"
+        ) from None
+    database.maintain("retention", expiry.work)
 
 
 def _limitations(

@@ -50,6 +50,9 @@ def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes)
     `cursor_key` signs cursors.
     """
     where, values = query.conditions(account.id)
+    if reader.cutoff_ms is not None:
+        where += " AND timestamp >= fromUnixTimestamp64Milli({retained_ms:Int64}, 'UTC')"
+        values["retained_ms"] = reader.cutoff_ms
     of = fingerprint(account.id, query.model_dump_json(exclude={"limit", "offset", "cursor"}))
     after, offset = "", query.offset
     if query.cursor is not None:

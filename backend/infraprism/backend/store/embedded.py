@@ -312,6 +312,22 @@ class EmbeddedDatabase:
                 should_stop=should_stop,
             )
 
+    def delete_expired(self, before_ms: Mapping[str, int], should_stop: Callable[[], bool]) -> int:
+        """Delete the events of accounts before a time of each. Their days are finalised. Returns their number.
+
+        Raises StoreError, DeletionStoppedError, OSError.
+        """
+        with engine_errors():
+            return self._deletion.run_expired(before_ms, should_stop)
+
+    def maintain(self, name: str, task: Callable[[], float | None]) -> None:
+        """Repeat a task in a thread of its own until `close`, see Background.repeat."""
+        self._background.repeat(name, task)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._background.wait(0)
+
     def rest(self, seconds: float) -> bool:
         """Wait, at most until `close`. Returns whether that was called."""
         return self._background.wait(seconds)

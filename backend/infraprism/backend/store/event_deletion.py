@@ -102,6 +102,23 @@ class EventDeletion:
             where.append("timestamp < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')")
             bound["end_ms"] = end_ms
         statement = _Statement(account_id, f"({') AND ('.join(where)})", bound)
+        return self._run(statement, should_stop, keep_sums=keep_sums)
+
+    def run_expired(self, before_ms: Mapping[str, int], should_stop: Callable[[], bool]) -> int:
+        """Delete the events of many accounts before a time of each, which are finalised. Returns their number.
+
+        Raises like `run`.
+        """
+        accounts: dict[int, list[str]] = {}
+        for account_id, end_ms in before_ms.items():
+            accounts.setdefault(end_ms, []).append(account_id)
+        where = " OR ".join(
+            f"(account IN {array(found)} AND timestamp < fromUnixTimestamp64Milli({end_ms}, 'UTC'))"
+            for end_ms, found in sorted(accounts.items())
+        )
+        return self._run(_Statement("", f"({where})", {}), should_stop, keep_sums=True)
+
+    def _run(self, statement: _Statement, should_stop: Callable[[], bool], *, keep_sums: bool) -> int:
         deleted = 0
         with self._running, self._client() as client:
             self._finish(client, should_stop)
