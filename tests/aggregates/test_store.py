@@ -14,6 +14,8 @@ from tests.kit.damage import flip_a_bit, truncate
 from tests.kit.events import START_NS, event
 from tests.kit.summed_store import ACCOUNTS, DAY_MS, FIRST_MS, SummedStore, connect, every_cube
 
+from infraprism.backend.account_zones import AccountZones
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.store.aggregates import RelationExpiredError
 from infraprism.backend.store.aggregates.cubes import UNITS, table
@@ -47,6 +49,29 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*late).rejected == 0
         backend.stop(signal.SIGKILL)
     assert published_calls(data) == 0
+
+
+def test_days_are_computed_in_the_time_zone_of_their_account(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Backend(data) as backend:
+        key = backend.add_account(time_zone="Asia/Kolkata")
+        assert backend.export(*(span(event(number)) for number in range(1, 1_101)), key=key).rejected == 0
+        backend.stop()
+    assert infraprism("store", "rebuild-aggregates", "--data-dir", str(data)).returncode == 0
+    days = PublishedDays(data / AGGREGATES_FILE)
+    assert {day.time_zone for day in days.all()} == {"Asia/Kolkata"}
+    days.close()
+
+
+def test_zones_of_accounts_are_read_again_after_half_a_minute(tmp_path: Path) -> None:
+    now_s = [0.0]
+    accounts = Accounts(tmp_path / "accounts.sqlite")
+    zones = AccountZones(accounts.database, lambda: now_s[0])
+    unknown, found = zones.of("acc_unknown"), accounts.add(time_zone="Europe/Berlin").id
+    assert (unknown, zones.of(found)) == ("UTC", "UTC")
+    now_s[0] = 31
+    assert (zones.of("acc_unknown"), zones.of(found)) == ("UTC", "Europe/Berlin")
+    accounts.close()
 
 
 def test_help_of_the_command_names_what_it_deletes() -> None:

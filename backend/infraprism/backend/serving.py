@@ -17,11 +17,12 @@ from typing import Final, NamedTuple, cast
 import uvicorn
 
 from infraprism.backend import reloading
+from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
@@ -112,7 +113,9 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured: Source = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
+            database, writer = _embedded(
+                settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
+            )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
             _start_expiry(database, retention, settings)
@@ -269,11 +272,11 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
 
 
 def _embedded(
-    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals, zones: AccountZones
 ) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
-        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes, zone_of=zones.of)
     except StoreError as error:
         cause = write_fault(settings.data_dir)
         raise StartupError(

@@ -20,7 +20,7 @@ from infraprism.backend.retention.retained_events import WITH_EXPIRED, RetainedE
 from infraprism.backend.store import Database
 from infraprism.backend.store.aggregates import NotAnsweredError
 from infraprism.backend.store.aggregates.relation import is_permanent
-from infraprism.backend.store.aggregates.reporting_zones import UTC_ZONE, is_same_zone
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE, is_same_zone
 from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation, TimeUnit
 

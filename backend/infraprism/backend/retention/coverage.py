@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from infraprism.backend.analytics import time_zones
-from infraprism.backend.store.aggregates.reporting_zones import UTC_ZONE
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE
 
 Earlier = Literal["sums", "whole_days", "excluded"]
 """What an answer has of the time before the events: the sums of its days, those of its whole UTC days, or nothing."""

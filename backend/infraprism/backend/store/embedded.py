@@ -19,8 +19,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
-from infraprism.backend.store.aggregates.reporting_zones import ZoneOf, utc
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.background import Background
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (

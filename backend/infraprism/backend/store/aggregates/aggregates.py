@@ -24,14 +24,16 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Started, Withdrawn
 from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table, table
+from infraprism.backend.store.aggregates.days import date_of, days_of, milliseconds_of, store_errors
 from infraprism.backend.store.aggregates.finalisation import Finalisation
 from infraprism.backend.store.aggregates.finalised import FinalisedDays
 from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
 from infraprism.backend.store.aggregates.removal import remove_rows
-from infraprism.backend.store.aggregates.reporting_zones import ReportingZones, ZoneOf, is_same_zone, utc
+from infraprism.backend.store.aggregates.reporting_zones import ReportingZones
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
@@ -102,7 +104,7 @@ class Aggregates:
         self._min_calls = min_calls
         self._clock = clock
         self._today = today
-        self._zones = ReportingZones(zone_of)
+        self._zones = ReportingZones(self._changes, self._tables, computing, zone_of)
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
@@ -119,7 +121,7 @@ class Aggregates:
         self.after_insert()
         now_s = self._clock()
         days = sorted(
-            {day for account, ranges in requests for bounds in ranges.values() for day in _days(account, *bounds)}
+            {day for account, ranges in requests for bounds in ranges.values() for day in days_of(account, *bounds)}
         )
         self._changes.begin(days, now_s)
         self._running[threading.get_ident()] = days
@@ -136,7 +138,7 @@ class Aggregates:
         Those of finalised days are not read: their sums stay as they are.
         """
         if (before := self._changes.finalised_before(account_id)) is not None:
-            first_ms = max(first_ms, _milliseconds(before))
+            first_ms = max(first_ms, milliseconds_of(before))
         self.before_insert([(account_id, {0: (first_ms, last_ms)})])
         try:
             yield
@@ -156,8 +158,8 @@ class Aggregates:
 
         Raises UnknownSumsError. NotAnsweredError if the period has finalised days and their sums do not answer it.
         """
-        first = None if request.first_ms is None else _date(request.first_ms)
-        end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
+        first = None if request.first_ms is None else date_of(request.first_ms)
+        end = None if request.end_ms is None else date_of(request.end_ms - 1) + timedelta(days=1)
         try:
             kept = self._changes.kept(request.account_id, first, end)
             if kept is not None:
@@ -198,8 +200,7 @@ class Aggregates:
             with self._working:
                 if not self._prepare():
                     return None
-                if self._zones.is_due(started_s):
-                    self._withdraw_other_zones()
+                self._zones.withdraw_others(started_s)
                 due = self._changes.due(started_s, self._today())
                 if not due:
                     self._delete_withdrawn()
@@ -213,9 +214,9 @@ class Aggregates:
 
     def compute_all(self, progress: Progress = lambda _done, _all: None) -> None:
         """Compute every day that no statement is changing now. Raises StoreError, sqlite3.Error, OSError."""
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._prepare()
-            self._withdraw_other_zones()
+            self._zones.withdraw_others(self._clock(), at_once=True)
             total = len(due := self._due_now())
             while due:
                 progress(total - len(due), total)
@@ -255,7 +256,7 @@ class Aggregates:
         the time zone that the account has now. Raises StoreError if a day cannot be finalised because its events
         change, the disk failed, or `should_stop` is true.
         """
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._finalisation.finalise(account, end, should_stop)
 
     def finalised_before(self, account: str) -> date | None:
@@ -277,7 +278,7 @@ class Aggregates:
 
     def remove_unread_rows(self, account_id: str) -> None:
         """Delete the rows of an account that no published day has, physically. Raises StoreError, OSError."""
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._prepare()
             withdrawn = [one for one in self._changes.withdrawn() if one.day.account == account_id]
             live = ", ".join(
@@ -298,7 +299,7 @@ class Aggregates:
 
         The rows with it are deleted by `remove_unread_rows`, when no running query reads them.
         """
-        with self._working, _store_errors():
+        with self._working, store_errors():
             is_changed = bool(self._permanent.replace(scope))
             if is_changed:
                 self._replaced_s[scope.account] = self._clock()
@@ -355,19 +356,6 @@ class Aggregates:
             now_s - QUIET_S,
         )
         self._changes.end_check(check)
-
-    def _withdraw_other_zones(self) -> None:
-        """Withdraw the days of another time zone than that of their account, if they can be computed from events."""
-        if not self._changes.is_checked:
-            return
-        now_s = self._clock()
-        for account, zone in self._zones.changed(self._changes.accounts(), now_s):
-            _, published = self._changes.published(account, None, None)
-            others = [found for found in published if not is_same_zone(found.time_zone, zone)]
-            if others:
-                with self._computing:
-                    counts = self._tables.event_counts(by_account(found.day for found in others))
-                self._changes.withdraw([found for found in others if counts.get(found.day) == found.calls], now_s)
 
     def _due_now(self) -> list[Started]:
         return self._changes.due(self._clock(), self._today(), every=True)
@@ -433,26 +421,3 @@ class Aggregates:
                 self._find_damage(StoreError(code, parts_in(str(error))))
         except _ERRORS as another:
             _log.warning("aggregates could not be verified: %s", type(another).__name__)
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenTableError:
-        raise StoreError from None
-    except ClickHouseError as error:
-        raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None
-
-
-def _days(account: str, first_ms: int, last_ms: int) -> Iterator[Day]:
-    for number in range(first_ms // _DAY_MS, last_ms // _DAY_MS + 1):
-        yield Day(account, _EPOCH + timedelta(days=number))
-
-
-def _milliseconds(day: date) -> int:
-    return (day - _EPOCH).days * _DAY_MS
-
-
-def _date(time_ms: int) -> date:
-    return _EPOCH + timedelta(days=time_ms // _DAY_MS)

@@ -13,8 +13,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store.aggregates.changes import Changes
 from infraprism.backend.store.aggregates.cubes import PERMANENT
 from infraprism.backend.store.aggregates.published import Day, Published
-from infraprism.backend.store.aggregates.reporting_zones import ZoneOf
 from infraprism.backend.store.aggregates.tables import BrokenTableError, Tables
+from infraprism.backend.store.aggregates.zone_names import ZoneOf
 from infraprism.backend.store.database import StoreError
 
 _CALLS_AT_ONCE: Final = 300_000

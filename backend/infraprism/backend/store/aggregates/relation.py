@@ -10,7 +10,7 @@ from typing import Final
 from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, PERMANENT, STORED, Cube, Unit, table
 from infraprism.backend.store.aggregates.finalised import Kept
 from infraprism.backend.store.aggregates.published import Published
-from infraprism.backend.store.aggregates.reporting_zones import is_same_zone
+from infraprism.backend.store.aggregates.zone_names import is_same_zone
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Final
 
-UTC_ZONE: Final = "UTC"
-_UTC_NAMES: Final = frozenset({UTC_ZONE, "Etc/UTC"})
+from infraprism.backend.store.aggregates.changes import Changes
+from infraprism.backend.store.aggregates.tables import Tables, by_account
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, is_same_zone
+
 _CHECK_S: Final = 60.0
-ZoneOf = Callable[[str], str]
-"""The IANA name of the time zone of an account id. Raises StoreError if it is not known now."""
-
-
-def utc(_account_id: str) -> str:
-    """UTC, for every account."""
-    return UTC_ZONE
-
-
-def is_same_zone(one: str, other: str) -> bool:
-    """Whether two names are certainly names of the same zone."""
-    return one == other or {one, other} <= _UTC_NAMES
 
 
 class ReportingZones:
-    """Which accounts have a time zone that their published days were not compared with. Not thread-safe."""
+    """Finds the published days of another time zone than that of their account. Used by one thread at a time."""
 
-    def __init__(self, zone_of: ZoneOf) -> None:
+    def __init__(
+        self, changes: Changes, tables: Tables, computing: AbstractContextManager[object], zone_of: ZoneOf
+    ) -> None:
+        self._changes = changes
+        self._tables = tables
+        self._computing = computing
         self._zone_of = zone_of
         self._compared: dict[str, str] = {}
+        """The accounts of which all published days were compared with a zone."""
         self._due_s = float("-inf")
 
     def of(self, account_id: str) -> str:
@@ -37,15 +33,24 @@ class ReportingZones:
             self._compared.pop(account_id, None)
         return zone
 
-    def is_due(self, now_s: float) -> bool:
-        """Whether the zones have to be read again: once a minute."""
-        return now_s >= self._due_s
+    def withdraw_others(self, now_s: float, *, at_once: bool = False) -> None:
+        """Withdraw the days of another zone that can be computed from their events. Once a minute, or `at_once`.
 
-    def changed(self, account_ids: Iterable[str], now_s: float) -> Iterator[tuple[str, str]]:
-        """The accounts whose days have to be compared, and their zones. Raises StoreError."""
-        for account_id in account_ids:
-            zone = self.of(account_id)
-            if account_id not in self._compared:
-                yield account_id, zone
-                self._compared[account_id] = zone
+        Raises StoreError, ClickHouseError, sqlite3.Error.
+        """
+        if not self._changes.is_checked or (now_s < self._due_s and not at_once):
+            return
+        for account in self._changes.accounts():
+            zone = self.of(account)
+            if account not in self._compared:
+                self._withdraw_others_of(account, zone, now_s)
+                self._compared[account] = zone
         self._due_s = now_s + _CHECK_S
+
+    def _withdraw_others_of(self, account: str, zone: str, now_s: float) -> None:
+        _, published = self._changes.published(account, None, None)
+        others = [found for found in published if not is_same_zone(found.time_zone, zone)]
+        if others:
+            with self._computing:
+                counts = self._tables.event_counts(by_account(found.day for found in others))
+            self._changes.withdraw([found for found in others if counts.get(found.day) == found.calls], now_s)

@@ -25,7 +25,7 @@ from infraprism.backend.store.aggregates.cubes import (
     table,
 )
 from infraprism.backend.store.aggregates.published import Day, Published
-from infraprism.backend.store.aggregates.reporting_zones import UTC_ZONE
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE
 from infraprism.backend.store.parts import active_parts, is_intact, rows_of
 from infraprism.backend.store.quoting import literal
 
