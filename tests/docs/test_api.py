@@ -61,7 +61,7 @@ def test_the_curl_example_returns_costs_by_entity(backend: Backend) -> None:
 
 
 def test_the_table_of_paths_lists_every_path_of_the_server(backend: Backend) -> None:
-    listed = re.findall(r"^\| `(GET|POST) (\S+?)` \|", DOCS, re.MULTILINE)
+    listed = re.findall(r"^\| `(GET|POST|PATCH|DELETE) (\S+?)` \|", DOCS, re.MULTILINE)
     schema = json.loads(backend.http("/openapi.json", None, {}).body)
     served = {(method.upper(), path) for path, methods in schema["paths"].items() for method in methods}
     assert {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in listed if path != "/healthz"} >= {
@@ -69,5 +69,9 @@ def test_the_table_of_paths_lists_every_path_of_the_server(backend: Backend) -> 
     }
     for method, path in listed:
         needed = {"field": "model"} if path == "/v1/values" else {}
-        answer = None if method == "POST" else backend.get(path.replace("{id}", "evt_0"), **needed)
-        assert path == "/v1/traces" if answer is None else answer.status in (200, 404)
+        if method == "GET":
+            assert backend.get(path.replace("{id}", "evt_0"), **needed).status in (200, 404)
+        else:
+            assert (method, path) == ("POST", "/v1/traces") or (method, path.replace("{id}", "{}")) in {
+                (served_method, re.sub(r"\{\w+\}", "{}", served_path)) for served_method, served_path in served
+            }

@@ -25,7 +25,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit import otlp_canaries
 from tests.kit.command import clean_environment
 
-from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts import Accounts, permissions
+from infraprism.backend.accounts.members import Members
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.span_conversion.span_allowlist import SPAN_NAME
 from infraprism.schema import Event, wire
 
@@ -165,11 +167,15 @@ class Backend:
         self.lines += output.splitlines()
         return self.process.returncode, errors
 
-    def add_account(self, **values: Any) -> str:
-        """Create an account and return its key."""
+    def add_account(self, email: str | None = None, name: str | None = None, **values: Any) -> str:
+        """Create an account, with an owner if `email` is given, and return its key."""
         accounts = Accounts(self._accounts)
         try:
-            return accounts.add_key(accounts.add(**values).id)
+            account = accounts.add(**values)
+            if email is not None:
+                members = Members(accounts.database, AuditLog(accounts.database))
+                members.add(account.id, permissions.operator(), email=email, name=name, role="owner")
+            return accounts.add_key(account.id)
         finally:
             accounts.close()
 
@@ -194,6 +200,15 @@ class Backend:
         target = f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else path
         return self.http(target, None, {"authorization": f"Bearer {self.key if key is None else key}"})
 
+    def send(self, method: str, path: str, body: object = None, key: str | None = None, **headers: str) -> Answer:
+        """Send a REST request with any method. `body` is sent as JSON; bytes are sent as they are."""
+        sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        sent_headers = {"authorization": f"Bearer {self.key if key is None else key}"}
+        if sent is not None:
+            sent_headers["content-type"] = "application/json"
+        sent_headers |= {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.http(path, sent, sent_headers, method)
+
     def events(self, key: str | None = None, **parameters: Any) -> list[dict[str, Any]]:
         """The events of one page."""
         answer = self.get("/v1/events", key, **{"limit": 1000, **parameters})
@@ -201,9 +216,9 @@ class Backend:
         found: list[dict[str, Any]] = answer.json["data"]
         return found
 
-    def http(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send an HTTP request: POST with a body, GET without."""
-        sent = urllib.request.Request(self.url + path, data=body, headers=dict(headers))
+    def http(self, path: str, body: bytes | None, headers: Mapping[str, str], method: str | None = None) -> Answer:
+        """Send an HTTP request: POST with a body, GET without, unless a method is given."""
+        sent = urllib.request.Request(self.url + path, data=body, headers=dict(headers), method=method)
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sent, timeout=30) as answer:
                 return Answer(answer.status, answer.headers, answer.read())

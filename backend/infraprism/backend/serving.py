@@ -16,10 +16,13 @@ import uvicorn
 
 from infraprism.backend import reloading
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.health import Health
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.billing.configured import billing
 from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
@@ -31,7 +34,9 @@ from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
+from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
+from infraprism.backend.mail.configured import mailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
@@ -42,6 +47,7 @@ from infraprism.backend.store.status import write_fault
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
 _BACKLOG: Final = 1024
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -64,10 +70,14 @@ class _HttpServer(uvicorn.Server):
 
 
 class Serving(NamedTuple):
-    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault.
+
+    `base_url` is where browsers reach it.
+    """
 
     addresses: str
     writer_ended: Callable[[], Awaitable[None]]
+    base_url: str
 
 
 @asynccontextmanager
@@ -110,9 +120,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         )
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
+        jobs, kinds = Jobs(accounts.database), _kinds()
+        if settings.accounts is None:  # no other server can use the file
+            jobs.release_leases()
+        runner = JobRunner(jobs, kinds)
+        runner.start()
+        stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(settings, accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -120,22 +139,48 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             queries,
             health,
             settings.limits,
+            logins,
+            pool,
             measured,
             node.receiver_of(writer),
+            jobs,
+            kinds,
             ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            base_url,
+            await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
         await listeners.start_http(services, listening)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        host = _in_url(settings.host)
         scheme = "http" if certificate is None else "https"
-        addresses = (
-            f"OTLP/HTTP and REST on {scheme}://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
-        )
+        addresses = f"OTLP/HTTP and REST on {scheme}://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
-        yield Serving(addresses, writer_ended)
+        yield Serving(addresses, writer_ended, base_url)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _base_url(settings: Settings, port: int) -> str:
+    """Where browsers reach the server."""
+    host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
+
+
+def _logins(settings: Settings, accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+    accounts.uses.start()
+    pool = LoginPool()
+    stack.callback(pool.close)
+    return Logins(accounts, base_url=base_url, mailer=mailer(settings, stack), later=pool.later), pool
+
+
+def _kinds() -> dict[str, Kind]:
+    """The kinds of jobs that this server runs, by name."""
+    return {}
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "store",
     "keys",
     "account",
+    "members",
     "audit",
     "events",
     "costs",

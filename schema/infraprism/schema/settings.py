@@ -233,6 +233,35 @@ SETTINGS: Final = (
         ("cli",),
     ),
     Setting(
+        "INFRAPRISM_PUBLIC_URL",
+        "URL",
+        "",
+        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
+        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_KEY",
+        "secret",
+        "",
+        "The secret key of Stripe for `infraprism serve`. Unset, there is no billing.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_WEBHOOK_SECRET",
+        "secret",
+        "",
+        "The secret of the webhook endpoint `/billing/webhook` at Stripe.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_PRICES",
+        "choice",
+        "",
+        "The plan of each price at Stripe: `price_1=growth,price_2=scale`.",
+        ("cli",),
+    ),
+    Setting(
         "INFRAPRISM_QUEUE_DIRECTORY",
         "directory",
         "/var/lib/otelcol/infraprism",

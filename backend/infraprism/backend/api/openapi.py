@@ -32,6 +32,11 @@ _STATUSES: Final = {
 """The errors of every operation under /v1/."""
 _NOT_FOUND: Final = "No such object in this account"
 _TOO_LARGE: Final = "The body is too large"
+_MORE_ERRORS: Final = {
+    404: _NOT_FOUND,
+    409: "It conflicts with another request or job; the message names it",
+    507: "The disk has no space for it",
+}
 _JSON: Final = "application/json"
 _PROTOBUF: Final = "application/x-protobuf"
 _EXPORT_PATH: Final = "/v1/traces"
@@ -200,6 +205,14 @@ RESPONSES: Final[dict[str, Schema]] = {
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
 OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)})
 """Properties that a body has only with the parameters or the account that they depend on."""
+
+
+def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The documented responses of a route with these errors, apart from those that every route has."""
+    return {
+        status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
+        **{code: {"description": _MORE_ERRORS[code]} for code in errors},
+    }
 
 
 def install(app: FastAPI) -> None:

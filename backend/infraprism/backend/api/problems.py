@@ -25,6 +25,11 @@ PROBLEMS: Final = {
     "invalid_request": Problem("The request is not valid", "Correct the request as the detail says."),
     "unauthenticated": Problem("The request has no valid key", "Send `Authorization: Bearer ip-...`."),
     "forbidden": Problem("The key may not do this", "Use a key with the scope that the detail names."),
+    "invalid_login": Problem("The email or the password is wrong", "Correct them, or request a new password."),
+    "invalid_link": Problem("The link cannot be used", "Ask for a new link: it was used, replaced, or has expired."),
+    "too_many_attempts": Problem("Too many attempts to log in", "Retry after `Retry-After`."),
+    "overloaded": Problem("Too many logins at the same time", "Retry after `Retry-After`."),
+    "unsupported_media_type": Problem("The body is not JSON", "Send content-type application/json."),
     "not_found": Problem("It does not exist", "Check the path and the id. An id of another account is not found."),
     "method_not_allowed": Problem("The path does not support the method", "Use a method of the header `Allow`."),
     "conflict": Problem("The request conflicts with another", "Read the detail; wait until the other one has ended."),
@@ -34,6 +39,7 @@ PROBLEMS: Final = {
     "too_many_queries": Problem("Too many queries at the same time", "Retry after `Retry-After`."),
     "query_too_large": Problem("The query needs too much time or memory", "Narrow it, or retry after `Retry-After`."),
     "store_unavailable": Problem("The store is unavailable", "Retry later."),
+    "payment_unavailable": Problem("The payment service is unavailable", "Retry later."),
     "internal_error": Problem("The server has failed", "Retry later, and report it if it remains."),
 }
 """The problem types by code."""
