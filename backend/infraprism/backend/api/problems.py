@@ -40,6 +40,7 @@ PROBLEMS: Final = {
     "query_too_large": Problem("The query needs too much time or memory", "Narrow it, or retry after `Retry-After`."),
     "store_unavailable": Problem("The store is unavailable", "Retry later."),
     "payment_unavailable": Problem("The payment service is unavailable", "Retry later."),
+    "no_space": Problem("The disk of the server is nearly full", "Retry later; the operator must free space."),
     "internal_error": Problem("The server has failed", "Retry later, and report it if it remains."),
 }
 """The problem types by code."""
