@@ -17,6 +17,7 @@ from tests.kit.postgresql import postgresql
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.billing.tables import BILLING_CUSTOMERS
 from infraprism.backend.jobs import Jobs
 from infraprism.backend.relational import DatabaseUnavailableError, migrations
 from infraprism.backend.relational.database import RelationalDatabase
@@ -24,6 +25,7 @@ from infraprism.backend.relational.metadata import METADATA
 
 assert AuditLog  # imports its table, as Accounts does
 assert Jobs
+assert BILLING_CUSTOMERS is not None
 _FIRST_VERSION = """
     CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,
         usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +33,9 @@ from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.store import Database
+
+if TYPE_CHECKING:
+    from infraprism.backend.billing.billing import Billing
 
 _EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
@@ -63,6 +66,7 @@ class Services(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
+    billing: Billing | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -148,4 +152,8 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_listing_routes(app, respond_with)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.billing is not None:
+        from infraprism.backend.api.billing_routes import add_billing_routes  # noqa: PLC0415 - an extra package
+
+        add_billing_routes(app, services.billing, services.base_url)
     add_audit_routes(app, AuditLog(services.accounts.database))

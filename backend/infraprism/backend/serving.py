@@ -10,19 +10,24 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 
+from infraprism.backend import reloading
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.billing.configured import billing
+from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
+from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -31,6 +36,7 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
+from infraprism.backend.mail.configured import mailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
@@ -113,18 +119,19 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
+        certificate = await reloading.certificate(settings, stack)
         jobs, kinds = Jobs(accounts.database), _kinds()
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        listeners = _Listeners(settings.limits)
+        listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         port = listening.getsockname()[1]
         base_url = _base_url(settings, port)
-        logins, pool = _logins(accounts, base_url, stack)
+        logins, pool = _logins(settings, accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -138,11 +145,14 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             node.receiver_of(writer),
             jobs,
             kinds,
-            base_url=base_url,
+            ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            base_url,
+            await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
-        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
+        scheme = "http" if certificate is None else "https"
+        addresses = f"OTLP/HTTP and REST on {scheme}://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
@@ -158,14 +168,14 @@ def _in_url(host: str) -> str:
 def _base_url(settings: Settings, port: int) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"http://{host}:{port}"
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(settings: Settings, accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
     pool = LoginPool()
     stack.callback(pool.close)
-    return Logins(accounts, base_url=base_url, later=pool.later), pool
+    return Logins(accounts, base_url=base_url, mailer=mailer(settings, stack), later=pool.later), pool
 
 
 def _kinds() -> dict[str, Kind]:
@@ -223,8 +233,9 @@ def _limitations(
 class _Listeners:
     """The gRPC and the HTTP listener. They stop at the same time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certificate: Certificate | None) -> None:
         self._limits = limits
+        self._certificate = certificate
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
@@ -232,7 +243,12 @@ class _Listeners:
         server = over_grpc.server(receiver, self._limits)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+            address = f"{host}:{settings.grpc_port}"
+            port: int = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.grpc_credentials())
+            )
         except RuntimeError:
             raise StartupError(
                 f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
@@ -244,10 +260,12 @@ class _Listeners:
     async def start_http(self, services: Services, listening: socket.socket) -> None:
         """Returns when requests are accepted."""
         connections = Connections(self._limits)
+        plain = protocol(connections)
+        made = plain if self._certificate is None else behind_handshakes(connections, self._certificate.context, plain)
         server = _HttpServer(
             uvicorn.Config(
                 application(services),
-                http=protocol(connections),
+                http=cast("type[asyncio.Protocol]", made),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -263,6 +281,7 @@ class _Listeners:
         task = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def stop() -> None:
+            connections.end_handshakes()
             server.should_exit = True
             await task
             connections.end_all()

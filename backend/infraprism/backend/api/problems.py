@@ -39,6 +39,7 @@ PROBLEMS: Final = {
     "too_many_queries": Problem("Too many queries at the same time", "Retry after `Retry-After`."),
     "query_too_large": Problem("The query needs too much time or memory", "Narrow it, or retry after `Retry-After`."),
     "store_unavailable": Problem("The store is unavailable", "Retry later."),
+    "payment_unavailable": Problem("The payment service is unavailable", "Retry later."),
     "internal_error": Problem("The server has failed", "Retry later, and report it if it remains."),
 }
 """The problem types by code."""
