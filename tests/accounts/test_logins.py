@@ -224,3 +224,22 @@ def test_logins_are_audited_and_an_unknown_email_is_not(organisation: Organisati
 def test_no_password_is_stored_anywhere(organisation: Organisation) -> None:
     for row in organisation.accounts.database.rows(select(MEMBERS)):
         assert PASSWORD not in repr(row)
+
+
+def test_a_new_password_by_a_link_ends_the_limit_that_others_have_used_up(organisation: Organisation) -> None:
+    for _ in range(PER_EMAIL + 1):
+        attempt(organisation, "wrong")
+    assert attempt(organisation, PASSWORD) == "too_many_attempts"
+    _, token = organisation.logins.operator_link(organisation.viewer)
+    organisation.logins.reset_password(token, NEW)
+    assert attempt(organisation, NEW) == "in"
+
+
+def test_requests_for_a_new_password_are_limited_for_each_email(organisation: Organisation, mailbox: Mailbox) -> None:
+    mailbox.mails.clear()
+    for email in (EMAIL, "unknown@acme.example"):
+        for _ in range(3):
+            organisation.logins.request_password_reset(email)
+        error = refused(lambda email=email: organisation.logins.request_password_reset(email))
+        assert error.reason == "too_many_attempts"
+    assert len(mailbox.mails) == 3
