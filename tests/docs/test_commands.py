@@ -22,6 +22,8 @@ RUN_ELSEWHERE = {
     "infraprism costs --by entity": "tests/packaging/test_first_hour.py",
     "infraprism price": "tests/pricing/test_price_docs.py",
     "curl ": "tests/docs/test_api.py",
+    "infraprism keys ": "tests/cli/test_members.py",
+    "infraprism members ": "tests/cli/test_members.py",
     "make demo": "tests/cli/test_demo.py",
 }
 """The start of a command, and the file with the test that runs it."""

@@ -161,12 +161,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        listeners = _Listeners(settings.limits, certificate)
-        stack.push_async_callback(listeners.stop)
-        grpc_port = await listeners.start_grpc(settings, receiver)
         port = listening.getsockname()[1]
         base_url = _base_url(settings, port)
         logins, pool = _logins(settings, accounts, base_url, stack)
+        listeners = _Listeners(settings.limits, certificate)
+        stack.push_async_callback(listeners.stop)
+        grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
             accounts,
             database,
@@ -212,9 +212,10 @@ def _base_url(settings: Settings, port: int) -> str:
 
 def _logins(settings: Settings, accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
+    sender = mailer(settings, stack)
     pool = LoginPool()
-    stack.callback(pool.close)
-    return Logins(accounts, base_url=base_url, mailer=mailer(settings, stack), later=pool.later), pool
+    stack.callback(pool.close)  # before the mailer: what it still does may send a mail
+    return Logins(accounts, base_url=base_url, mailer=sender, later=pool.later), pool
 
 
 def _prepare_process() -> None:

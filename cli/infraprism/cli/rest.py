@@ -23,7 +23,12 @@ TIMEOUT_S: Final = 10.0
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
 _UNAVAILABLE: Final = 503
+
+
+class ForbiddenFailure(Failure):
+    """The key is valid and lacks the scope that the request needs."""
 
 
 class Api:
@@ -51,6 +56,8 @@ class Api:
         reason = "" if response.status_code == _OK else _reason(response)
         if response.status_code == _BAD_REQUEST and reason:
             raise Failure(_with_options(reason))
+        if response.status_code == _FORBIDDEN:
+            raise ForbiddenFailure(f"{self.endpoint} refuses the request{reason and f': {reason}'}")
         if response.status_code != _OK:
             raise Failure(f"{self.endpoint} responds with {response.status_code}{reason and f': {reason}'}")
         return _decoded(response, self.endpoint)
