@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import uvicorn
 
+from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
@@ -105,7 +106,9 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
+            database, writer = _embedded(
+                settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
+            )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
             _start_expiry(database, retention, settings)
@@ -237,11 +240,11 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
 
 
 def _embedded(
-    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals, zones: AccountZones
 ) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
-        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes, zone_of=zones.of)
     except StoreError as error:
         cause = write_fault(settings.data_dir)
         raise StartupError(

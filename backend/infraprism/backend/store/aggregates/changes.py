@@ -261,6 +261,11 @@ class Changes:
         with self._lock:
             return self._published.all()
 
+    def accounts(self) -> list[str]:
+        """The accounts with published days."""
+        with self._lock:
+            return self._published.accounts()
+
     def new_version(self) -> int:
         """A version that no row has."""
         with self._lock:
