@@ -140,7 +140,10 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     async def respond(account: Account, query: Callable[[Reader], bytes]) -> Response:
         def answer() -> bytes:
             cutoff_ms = None if services.retention is None else services.retention.cutoff_ms(account.id)
-            return query(Reader.of(services.database, services.measured_rows, account.id, cutoff_ms))
+            reader = Reader.of(
+                services.database, services.measured_rows, account.id, cutoff_ms, reporting_zone=account.time_zone
+            )
+            return query(reader)
 
         return Response(await services.queries.run(account.id, answer), media_type=_JSON)
 

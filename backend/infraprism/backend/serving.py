@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, cast
 import uvicorn
 
 from infraprism.backend import reloading
+from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
@@ -32,10 +33,12 @@ from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
@@ -47,6 +50,7 @@ from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Se
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.configured import mailer
+from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
@@ -111,7 +115,9 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
+            database, writer = _embedded(
+                settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
+            )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
             _start_expiry(database, retention, settings)
@@ -149,13 +155,16 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         )
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
+        mails = mailer(settings, stack)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
-        deletions = None
+        deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
-            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
+            held = HeldExports(jobs, exports.files)
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
+            kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
@@ -163,7 +172,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         stack.push_async_callback(asyncio.to_thread, runner.stop)
         port = listening.getsockname()[1]
         base_url = _base_url(settings, port)
-        logins, pool = _logins(settings, accounts, base_url, stack)
+        logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
@@ -182,7 +191,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             jobs,
             kinds,
             exports=exports,
-            deletions=DeletionServices(deletions, Receipts(accounts.database)),
+            deletions=deletions,
             base_url=base_url,
             usage=_usage(settings, stack),
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
@@ -210,18 +219,27 @@ def _base_url(settings: Settings, port: int) -> str:
     return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(settings: Settings, accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
-    sender = mailer(settings, stack)
     pool = LoginPool()
     stack.callback(pool.close)  # before the mailer: what it still does may send a mail
-    return Logins(accounts, base_url=base_url, mailer=sender, later=pool.later), pool
+    return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
 
 
 def _prepare_process() -> None:
     raise_file_limit()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _deletions(
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
+) -> tuple[DeletionServices, dict[str, Kind]]:
+    clock, database = settings.clock, accounts.database
+    deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
+    services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
+    return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
 
 def _exports(
@@ -248,11 +266,11 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
 
 
 def _embedded(
-    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals, zones: AccountZones
 ) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
-        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes, zone_of=zones.of)
     except StoreError as error:
         cause = write_fault(settings.data_dir)
         raise StartupError(
