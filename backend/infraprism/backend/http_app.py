@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,6 +40,9 @@ from infraprism.backend.store import Database
 from infraprism.backend.usage_data import UsageData
 from infraprism.backend.usage_data.middleware import UsageMiddleware
 
+if TYPE_CHECKING:
+    from infraprism.backend.billing.billing import Billing
+
 _EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
 _ONLY_TRACES: Final = (
@@ -71,6 +74,7 @@ class Services(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
+    billing: Billing | None = None
     exports: ExportServices | None = None
     deletions: DeletionServices | None = None
     usage: UsageData | None = None
@@ -169,6 +173,10 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.billing is not None:
+        from infraprism.backend.api.billing_routes import add_billing_routes  # noqa: PLC0415 - an extra package
+
+        add_billing_routes(app, services.billing, services.base_url)
     add_audit_routes(app, audit)
     if services.exports is not None:
         add_export_routes(app, services.exports, services.queries.run)

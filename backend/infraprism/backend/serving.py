@@ -27,6 +27,7 @@ from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.billing.configured import billing
 from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
@@ -48,7 +49,8 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
-from infraprism.backend.mail.mailer import NoMailer
+from infraprism.backend.mail.configured import mailer
+from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
@@ -152,6 +154,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
+        certificate = await reloading.certificate(settings, stack)
+        mails = mailer(settings, stack)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
@@ -159,20 +163,19 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = HeldExports(jobs, exports.files)
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
-            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
             kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        certificate = await reloading.certificate(settings, stack)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        port = listening.getsockname()[1]
-        base_url = _base_url(settings, port, "http" if certificate is None else "https")
-        logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -192,6 +195,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             base_url=base_url,
             usage=_usage(settings, stack),
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
@@ -209,17 +213,17 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int, scheme: str) -> str:
+def _base_url(settings: Settings, port: int) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"{scheme}://{host}:{port}"
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
     pool = LoginPool()
-    stack.callback(pool.close)
-    return Logins(accounts, base_url=base_url, later=pool.later), pool
+    stack.callback(pool.close)  # before the mailer: what it still does may send a mail
+    return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
 
 
 def _prepare_process() -> None:
@@ -229,11 +233,11 @@ def _prepare_process() -> None:
 
 
 def _deletions(
-    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
 ) -> tuple[DeletionServices, dict[str, Kind]]:
     clock, database = settings.clock, accounts.database
     deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
-    of_accounts = AccountDeletionKind(database, refusals, store, NoMailer(), clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
     services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
     return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 

@@ -23,6 +23,7 @@ class Settings:
     server uses TLS. `client_address_header` is the header in which it passes on the address of the client, if it is one
     of `trusted_proxies`, or if that is empty.
     `smtp` is the URL of the SMTP server, `mail_from` the sender of mails; without them no mail is sent.
+    `stripe_prices` is the plan of each price of Stripe: `price_1=growth,price_2=scale`.
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
     cluster; `lease_s` is how long a node that was killed keeps its shards. `public_url` is where browsers reach the
@@ -42,6 +43,9 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     smtp: str | None = field(default=None, repr=False)
     mail_from: str | None = None
+    stripe_key: str | None = field(default=None, repr=False)
+    stripe_webhook_secret: str | None = field(default=None, repr=False)
+    stripe_prices: str | None = None
     store: str | None = field(default=None, repr=False)
     accounts: str | None = field(default=None, repr=False)
     node_address: str | None = None

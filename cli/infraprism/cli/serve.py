@@ -11,7 +11,7 @@ from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shar
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.links import add_public_url
 from infraprism.cli.network import add_network_options, network_settings
-from infraprism.cli.third_parties import mail_settings
+from infraprism.cli.third_parties import third_party_settings
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
@@ -83,6 +83,6 @@ def run(args: argparse.Namespace) -> int:
         shards=args.shards,
         public_url=args.public_url,
         **network_settings(args),
-        **mail_settings(),
+        **third_party_settings(),
     )
     return run_server(settings)

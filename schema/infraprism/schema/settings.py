@@ -178,14 +178,6 @@ SETTINGS: Final = (
         ("cli",),
     ),
     Setting(
-        "INFRAPRISM_PUBLIC_URL",
-        "URL",
-        "",
-        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
-        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
-        ("cli",),
-    ),
-    Setting(
         "INFRAPRISM_TLS_CERT",
         "file",
         "",
@@ -238,6 +230,35 @@ SETTINGS: Final = (
         "address",
         "",
         "The sender of these mails, such as `noreply@example.com`. Required with `INFRAPRISM_SMTP`.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_PUBLIC_URL",
+        "URL",
+        "",
+        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
+        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_KEY",
+        "secret",
+        "",
+        "The secret key of Stripe for `infraprism serve`. Unset, there is no billing.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_WEBHOOK_SECRET",
+        "secret",
+        "",
+        "The secret of the webhook endpoint `/billing/webhook` at Stripe.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_PRICES",
+        "choice",
+        "",
+        "The plan of each price at Stripe: `price_1=growth,price_2=scale`.",
         ("cli",),
     ),
     Setting(
