@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.kit.clock import TimedBackend
 from tests.kit.command import infraprism
 from tests.kit.postgresql import postgresql
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
