@@ -12,19 +12,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 
+from infraprism.backend import reloading
 from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
@@ -36,6 +39,7 @@ from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.exports.held_exports import HeldExports
+from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -164,11 +168,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        listeners = _Listeners(settings.limits)
+        certificate = await reloading.certificate(settings, stack)
+        listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         port = listening.getsockname()[1]
-        base_url = _base_url(settings, port)
+        base_url = _base_url(settings, port, "http" if certificate is None else "https")
         logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
@@ -188,10 +193,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             deletions=deletions,
             base_url=base_url,
             usage=usage,
+            client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
-        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
+        scheme = "http" if certificate is None else "https"
+        addresses = f"OTLP/HTTP and REST on {scheme}://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
@@ -204,10 +211,10 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int) -> str:
+def _base_url(settings: Settings, port: int, scheme: str) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"http://{host}:{port}"
+    return settings.public_url or f"{scheme}://{host}:{port}"
 
 
 def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
@@ -341,8 +348,9 @@ def _limitations(
 class _Listeners:
     """The gRPC and the HTTP listener. They stop at the same time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certificate: Certificate | None) -> None:
         self._limits = limits
+        self._certificate = certificate
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
@@ -350,7 +358,12 @@ class _Listeners:
         server = over_grpc.server(receiver, self._limits)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+            address = f"{host}:{settings.grpc_port}"
+            port: int = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.grpc_credentials())
+            )
         except RuntimeError:
             raise StartupError(
                 f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
@@ -362,10 +375,12 @@ class _Listeners:
     async def start_http(self, services: Services, listening: socket.socket) -> None:
         """Returns when requests are accepted."""
         connections = Connections(self._limits)
+        plain = protocol(connections)
+        made = plain if self._certificate is None else behind_handshakes(connections, self._certificate.context, plain)
         server = _HttpServer(
             uvicorn.Config(
                 application(services),
-                http=protocol(connections),
+                http=cast("type[asyncio.Protocol]", made),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -381,6 +396,7 @@ class _Listeners:
         task = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def stop() -> None:
+            connections.end_handshakes()
             server.should_exit = True
             await task
             connections.end_all()
