@@ -37,6 +37,7 @@ from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDe
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
@@ -158,11 +159,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         mails = mailer(settings, stack)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
+        usage = _usage(settings, stack)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            held = HeldExports(jobs, exports.files)
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
+            held = (HeldExports(jobs, exports.files), UsageRecords(usage))
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
             deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
             kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
@@ -193,7 +195,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             exports=exports,
             deletions=deletions,
             base_url=base_url,
-            usage=_usage(settings, stack),
+            usage=usage,
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
             billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
