@@ -19,6 +19,7 @@ from infraprism.backend.preflight import (
     StartupError,
     absolute,
     check_cpu,
+    check_exposure,
     check_port,
     check_prices,
     listen,
@@ -53,6 +54,7 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     check_cpu()
     check_prices()
+    check_exposure(settings)
     key = os.environ.get(_KEY_VARIABLE, "").strip()
     settings = replace(settings, data_dir=absolute(settings.data_dir))
     stop = asyncio.Event()

@@ -12,27 +12,34 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 
+from infraprism.backend import reloading
 from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
-from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports.held_exports import HeldExports
+from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -42,6 +49,7 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
+from infraprism.backend.mail.mailer import NoMailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
@@ -104,7 +112,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         log: WriteAheadLog | None = None
         retention = Retention(accounts.database, settings.clock)
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
-        measured = measured_rows
+        measured: Source = measured_rows
         if settings.store is None:
             database, writer = _embedded(
                 settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
@@ -146,22 +154,26 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         )
         stack.callback(health.close)
         jobs = Jobs(accounts.database, settings.clock)
-        exports = _exports(settings, accounts, jobs, database, retention)
+        exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
+        usage = _usage(settings, stack)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
-        deletions = None
+        deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
-            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
+            held = (HeldExports(jobs, exports.files), UsageRecords(usage))
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
+            kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        listeners = _Listeners(settings.limits)
+        certificate = await reloading.certificate(settings, stack)
+        listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
         port = listening.getsockname()[1]
-        base_url = _base_url(settings, port)
+        base_url = _base_url(settings, port, "http" if certificate is None else "https")
         logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
@@ -178,13 +190,15 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             jobs,
             kinds,
             exports=exports,
-            deletions=DeletionServices(deletions, Receipts(accounts.database)),
+            deletions=deletions,
             base_url=base_url,
-            usage=_usage(settings, stack),
+            usage=usage,
+            client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
-        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
+        scheme = "http" if certificate is None else "https"
+        addresses = f"OTLP/HTTP and REST on {scheme}://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
@@ -197,10 +211,10 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int) -> str:
+def _base_url(settings: Settings, port: int, scheme: str) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"http://{host}:{port}"
+    return settings.public_url or f"{scheme}://{host}:{port}"
 
 
 def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
@@ -216,15 +230,35 @@ def _prepare_process() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
+def _deletions(
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore
+) -> tuple[DeletionServices, dict[str, Kind]]:
+    clock, database = settings.clock, accounts.database
+    deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, NoMailer(), clock=clock)
+    services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
+    return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
+
+
 def _exports(
     settings: Settings,
     accounts: Accounts,
     jobs: Jobs,
     database: EmbeddedDatabase | ClusterDatabase,
+    *,
     retention: Retention,
+    source: Source,
 ) -> ExportServices:
     files = ExportFiles(settings.data_dir)
-    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    kind = ExportKind(
+        jobs,
+        database,
+        files,
+        retention.cutoff_ms,
+        accounts=accounts.database,
+        source=source,
+        clock=settings.clock,
+    )
     audit = AuditLog(accounts.database, settings.clock)
     key = accounts.secret("downloads")
     return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
@@ -319,8 +353,9 @@ def _limitations(
 class _Listeners:
     """The gRPC and the HTTP listener. They stop at the same time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certificate: Certificate | None) -> None:
         self._limits = limits
+        self._certificate = certificate
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
@@ -328,7 +363,12 @@ class _Listeners:
         server = over_grpc.server(receiver, self._limits)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+            address = f"{host}:{settings.grpc_port}"
+            port: int = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.grpc_credentials())
+            )
         except RuntimeError:
             raise StartupError(
                 f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
@@ -340,10 +380,12 @@ class _Listeners:
     async def start_http(self, services: Services, listening: socket.socket) -> None:
         """Returns when requests are accepted."""
         connections = Connections(self._limits)
+        plain = protocol(connections)
+        made = plain if self._certificate is None else behind_handshakes(connections, self._certificate.context, plain)
         server = _HttpServer(
             uvicorn.Config(
                 application(services),
-                http=protocol(connections),
+                http=cast("type[asyncio.Protocol]", made),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -359,6 +401,7 @@ class _Listeners:
         task = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def stop() -> None:
+            connections.end_handshakes()
             server.should_exit = True
             await task
             connections.end_all()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infraprism.backend.limits import Limits
+from infraprism.backend.networks import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,10 @@ class Settings:
     are stored; beyond it requests are rejected with a retryable error (429, RESOURCE_EXHAUSTED).
     `reserve_bytes` of the disk stay free: below it requests are rejected with a retryable error (503, UNAVAILABLE).
     Without it the reserve is 1 GiB, or 5 % of a small disk.
+    `tls_cert` and `tls_key` are PEM files; with them both listeners use TLS. `behind_proxy`: a proxy in front of the
+    server uses TLS. `client_address_header` is the header in which it passes on the address of the client, if it is one
+    of `trusted_proxies`, or if that is empty.
+    `smtp` is the URL of the SMTP server, `mail_from` the sender of mails; without them no mail is sent.
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
     cluster; `lease_s` is how long a node that was killed keeps its shards. `public_url` is where browsers reach the
@@ -30,6 +35,13 @@ class Settings:
     grpc_port: int = 4317
     max_waiting_bytes: int = 256 * 2**20
     reserve_bytes: int | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    client_address_header: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    smtp: str | None = field(default=None, repr=False)
+    mail_from: str | None = None
     store: str | None = field(default=None, repr=False)
     accounts: str | None = field(default=None, repr=False)
     node_address: str | None = None

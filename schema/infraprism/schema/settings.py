@@ -186,6 +186,61 @@ SETTINGS: Final = (
         ("cli",),
     ),
     Setting(
+        "INFRAPRISM_TLS_CERT",
+        "file",
+        "",
+        "PEM file of the certificate of `infraprism serve`, with the intermediate certificates after it. `--tls-cert` "
+        "wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_TLS_KEY",
+        "file",
+        "",
+        "PEM file of the private key of that certificate, without a passphrase. `--tls-key` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BEHIND_PROXY",
+        "boolean",
+        "false",
+        "A proxy in front of `infraprism serve` uses TLS, so that it may listen on other addresses than the loopback "
+        "without TLS. The same as `--behind-proxy`.",
+        ("cli",),
+        unreadable="`infraprism serve` does not start",
+    ),
+    Setting(
+        "INFRAPRISM_CLIENT_ADDRESS_HEADER",
+        "choice",
+        "",
+        "The header in which that proxy passes on the address of the client, such as `CF-Connecting-IP`. It limits "
+        "logins, and is neither stored nor logged. `--client-address-header` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_TRUSTED_PROXIES",
+        "address",
+        "",
+        "The networks of proxies of which that header is used, such as `10.0.0.0/8, 2001:db8::/32`; empty: of every "
+        "connection. `--trusted-proxies` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_SMTP",
+        "secret",
+        "",
+        "The SMTP server of `infraprism serve`: `smtps://user:password@host:465`, or `smtp://user:password@host:587` "
+        "with STARTTLS. Unset, no mail is sent, and the operator gets the links from the commands.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_MAIL_FROM",
+        "address",
+        "",
+        "The sender of these mails, such as `noreply@example.com`. Required with `INFRAPRISM_SMTP`.",
+        ("cli",),
+    ),
+    Setting(
         "INFRAPRISM_QUEUE_DIRECTORY",
         "directory",
         "/var/lib/otelcol/infraprism",

@@ -1,0 +1,16 @@
+"""The settings of mail, from the environment only: they have passwords."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+
+def mail_settings(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The arguments of Settings."""
+
+    def value(name: str) -> str | None:
+        return environment.get(name, "").strip() or None
+
+    return {"smtp": value("INFRAPRISM_SMTP"), "mail_from": value("INFRAPRISM_MAIL_FROM")}
