@@ -152,7 +152,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
             log.gauges() | refusals.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            _limitations(settings, database, writer) if log else (),
         )
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
@@ -272,7 +272,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store and not writer.is_loading)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
@@ -331,7 +331,7 @@ def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Se
 
 
 def _limitations(
-    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase, writer: BatchWriter
 ) -> Sequence[Callable[[], str | None]]:
     """What returns why events are stored with limitations, or None."""
 
@@ -346,7 +346,12 @@ def _limitations(
             cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
         )
 
-    return log, index
+    def loading() -> str | None:
+        if not writer.is_loading:
+            return None
+        return "the index of stored ids is being read from the events: events are rejected with 503 until then"
+
+    return log, index, loading
 
 
 class _Listeners:
