@@ -18,6 +18,7 @@ from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.backups.start import backup_kind
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
@@ -98,15 +99,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
+        jobs, kinds = Jobs(accounts.database), _kinds()
+        backups = backup_kind(settings, database, accounts, jobs)
+        if backups is not None:
+            kinds[backups.name] = backups
         health = Health(
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            (log.gauges() if log else {}) | (backups.gauges() if backups else {}),
+            (*(_limitations(settings, database) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
-        jobs, kinds = Jobs(accounts.database), _kinds()
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds)

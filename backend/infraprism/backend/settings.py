@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class Settings:
     are stored; beyond it requests are rejected with a retryable error (429, RESOURCE_EXHAUSTED).
     `reserve_bytes` of the disk stay free: below it requests are rejected with a retryable error (503, UNAVAILABLE).
     Without it the reserve is 1 GiB, or 5 % of a small disk.
+    `backup_to` is the URL of the storage in which a backup is made every `backup_every_s` seconds, encrypted to
+    `backup_recipients` and kept for `backup_keep_days`.
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
     cluster; `lease_s` is how long a node that was killed keeps its shards.
@@ -32,4 +35,8 @@ class Settings:
     node_address: str | None = None
     shards: int = 16
     lease_s: int = 10
+    backup_to: str | None = None
+    backup_every_s: float = 86_400
+    backup_keep_days: int = 30
+    backup_recipients: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)

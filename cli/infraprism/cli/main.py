@@ -13,7 +13,19 @@ from typing import Final
 from infraprism.cli.command import Command
 from infraprism.cli.failure import Failure
 
-COMMANDS: Final = ("demo", "serve", "store", "keys", "account", "events", "costs", "price", "preview", "doctor")
+COMMANDS: Final = (
+    "demo",
+    "serve",
+    "store",
+    "backup",
+    "keys",
+    "account",
+    "events",
+    "costs",
+    "price",
+    "preview",
+    "doctor",
+)
 """The modules of the subcommands, each a `Command`, in the order of `--help`."""
 
 _INTERRUPTED: Final = 130

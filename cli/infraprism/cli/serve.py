@@ -7,6 +7,7 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
+from infraprism.cli import backup_options
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
@@ -52,6 +53,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
+    backup_options.add_schedule(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -59,6 +61,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the backend until it is stopped. It prints its own errors."""
     hide_passwords(args)
+    backup_to, backup_every_s = backup_options.schedule(args)
     settings = Settings(
         data_dir=args.data_dir,
         host=args.host,
@@ -69,5 +72,9 @@ def run(args: argparse.Namespace) -> int:
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
         shards=args.shards,
+        backup_to=backup_to,
+        backup_every_s=backup_every_s,
+        backup_keep_days=backup_options.kept_days(args),
+        backup_recipients=backup_options.recipients(args),
     )
     return run_server(settings)
