@@ -21,9 +21,9 @@ from infraprism.backend.jobs import Jobs
 from infraprism.backend.relational import DatabaseUnavailableError, migrations
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.relational.metadata import METADATA
+from infraprism.backend.retention import Retention
 
-assert AuditLog  # imports its table
-assert Jobs
+_IMPORTED = (AuditLog, Jobs, Retention)  # with their tables
 _FIRST_VERSION = """
     CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,
         usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;
@@ -73,7 +73,7 @@ def test_a_database_of_a_newer_version_is_refused_and_kept(tmp_path: Path) -> No
     file = tmp_path / "accounts.sqlite"
     RelationalDatabase(file).close()
     with closing(sqlite3.connect(file)) as newer:
-        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+        newer.executescript("DELETE FROM alembic_version; INSERT INTO alembic_version VALUES ('9999')")
         newer.commit()
     before = file.read_bytes()
     with pytest.raises(DatabaseUnavailableError, match="newer version"):

@@ -23,6 +23,7 @@ from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import RequestFramingMiddleware
+from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
 
 _EXPORT_PATH: Final = "/v1/traces"
@@ -36,7 +37,8 @@ class Services(NamedTuple):
     """The dependencies of the application.
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
-    node of the cluster. `jobs` are the jobs of all accounts, and `kinds` the kinds that this server runs.
+    node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
+    kinds that this server runs.
     """
 
     accounts: Accounts
@@ -47,6 +49,7 @@ class Services(NamedTuple):
     limits: Limits
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
+    retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
 
@@ -104,11 +107,12 @@ def _add_otlp_routes(app: FastAPI) -> None:
 def _add_rest_routes(app: FastAPI, services: Services) -> None:
     cursor_key = services.accounts.secret("cursor")
 
-    async def respond(account: Account, query: Callable[[], bytes]) -> Response:
-        return Response(await services.queries.run(account.id, query), media_type=_JSON)
+    async def respond(account: Account, query: Callable[[Reader], bytes]) -> Response:
+        def answer() -> bytes:
+            cutoff_ms = None if services.retention is None else services.retention.cutoff_ms(account.id)
+            return query(Reader.of(services.database, services.measured_rows, account.id, cutoff_ms))
 
-    async def respond_with(account: Account, query: Callable[[Reader], bytes]) -> Response:
-        return await respond(account, lambda: query(Reader(services.database, services.measured_rows, account.id)))
+        return Response(await services.queries.run(account.id, answer), media_type=_JSON)
 
     @app.get("/v1/me")
     async def me(account: Caller) -> dict[str, str | bool | None]:
@@ -118,19 +122,19 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await respond_with(account, lambda reader: events.page(reader, account, query, cursor_key))
+        return await respond(account, lambda reader: events.page(reader, account, query, cursor_key))
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:
         """One event."""
-        return await respond(account, lambda: events.one(services.database, account, event_id))
+        return await respond(account, lambda reader: events.one(reader, account, event_id))
 
     @app.get("/v1/entities")
     async def list_entities(account: Caller, query: Annotated[events.EntityQuery, Query()]) -> Response:
         """The entities that events are attributed to, highest cost first."""
-        return await respond_with(account, lambda reader: events.entities(reader, query))
+        return await respond(account, lambda reader: events.entities(reader, query))
 
-    add_analytics_routes(app, respond_with)
-    add_listing_routes(app, respond_with)
+    add_analytics_routes(app, respond)
+    add_listing_routes(app, respond)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)

@@ -25,12 +25,14 @@ from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.retention import Retention
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
@@ -77,13 +79,14 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
+        retention = Retention(accounts.database, settings.clock)
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack)
+            database, writer = _embedded(settings, stack, retention.cutoff_ms)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
         else:
-            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -95,11 +98,13 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         if log is not None:
             await log.start()
             stack.push_async_callback(log.close)
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
+        receiver = Receiver(
+            accounts, writer, recent_calls, settings.max_waiting_bytes, log, cutoff_ms=retention.cutoff_ms
+        )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        jobs, kinds = Jobs(accounts.database), _kinds()
+        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
         backups = backup_kind(settings, database, accounts, jobs)
         if backups is not None:
             kinds[backups.name] = backups
@@ -113,7 +118,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         stack.callback(health.close)
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
-        runner = JobRunner(jobs, kinds)
+        runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
         listeners = _Listeners(settings.limits)
@@ -128,6 +133,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             settings.limits,
             measured,
             node.receiver_of(writer),
+            retention,
             jobs,
             kinds,
         )
@@ -156,7 +162,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
@@ -172,7 +178,7 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+    return database, BatchWriter(database, before_insert=database.aggregates.before_insert, cutoff_ms=cutoff_ms)
 
 
 def _limitations(

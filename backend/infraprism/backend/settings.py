@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Settings:
     `backup_recipients` and kept for `backup_keep_days`.
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
-    cluster; `lease_s` is how long a node that was killed keeps its shards.
+    cluster; `lease_s` is how long a node that was killed keeps its shards. `clock` returns Unix seconds.
     """
 
     data_dir: Path
@@ -40,3 +41,4 @@ class Settings:
     backup_keep_days: int = 30
     backup_recipients: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    clock: Callable[[], float] = time.time

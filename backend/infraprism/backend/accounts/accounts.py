@@ -16,7 +16,7 @@ from infraprism.backend.accounts.records import Account, Key, hash_of
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.sqlite_file import FileState
 
-if TYPE_CHECKING:  # without the packages of the server this module can still be imported
+if TYPE_CHECKING:
     from infraprism.backend.relational.database import RelationalDatabase
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"
@@ -56,7 +56,7 @@ class Accounts:
 
     @property
     def database(self) -> RelationalDatabase:
-        """The database, for the tables of other packages."""
+        """The database of the accounts, which has other tables too."""
         return self._stored
 
     def secret(self, name: str) -> bytes:

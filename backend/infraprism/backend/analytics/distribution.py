@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from infraprism.backend.analytics.grouping import Grouping, quoted
 from infraprism.backend.analytics.sums import select
-from infraprism.backend.store import Database
+from infraprism.backend.store.database import Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -47,7 +47,7 @@ UNITS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def distribution(
-    database: Database, relation: Relation, by: Grouping, *, of: str, per: str, limit: int
+    database: Readable, relation: Relation, by: Grouping, *, of: str, per: str, limit: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """The distribution of all values, those of the groups with the most, and whether there are more groups.
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, quoted
-from infraprism.backend.store import Database
-from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -69,7 +68,7 @@ class Found:
 
 
 def grouped(
-    database: Database, current: Relation, previous: Relation | None, *, by: Grouping, time_zone: str, page: Page
+    database: Readable, current: Relation, previous: Relation | None, *, by: Grouping, time_zone: str, page: Page
 ) -> Found:
     """The sums of the groups of one statement.
 

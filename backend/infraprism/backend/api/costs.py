@@ -69,7 +69,8 @@ def summary(reader: Reader, query: CostQuery) -> bytes:
         time_zone=query.time_zone,
         page=Page(_order(query, by), query.limit, query.offset),
     )
-    return _response_body(found, query, period, before, _models(reader, query, period) if query.model else None)
+    models = _models(reader, query, period) if query.model else None
+    return _response_body(reader, found, query, period, before, models=models)
 
 
 def _models(reader: Reader, query: CostQuery, period: Period) -> list[str]:
@@ -90,12 +91,12 @@ def _order(query: CostQuery, by: Grouping) -> str:
 
 
 def _response_body(
-    found: Found, query: CostQuery, period: Period, before: Period | None, models: list[str] | None
+    reader: Reader, found: Found, query: CostQuery, period: Period, before: Period | None, *, models: list[str] | None
 ) -> bytes:
     total: dict[str, Any] = {name: found.total[name] for name in _SUMMED}
-    total |= {"period": period.texts, "time_zone": query.time_zone}
+    total |= {"period": reader.described(period), "time_zone": query.time_zone}
     if before is not None:
-        total["previous"] = {**found.total["previous"], "period": before.texts}
+        total["previous"] = {**found.total["previous"], "period": reader.described(before)}
     if models is not None:
         total["models"] = models
     more = b"true" if found.has_more else b"false"

@@ -47,7 +47,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreError, _store)
-    app.add_exception_handler(DatabaseUnavailableError, _database)
+    app.add_exception_handler(DatabaseUnavailableError, _accounts)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
@@ -85,9 +85,8 @@ async def _http(_: Request, error: Exception) -> Response:
     return response
 
 
-async def _database(_: Request, error: Exception) -> Response:
-    assert isinstance(error, DatabaseUnavailableError)
-    _log.warning("the database of the accounts failed: %s", error)
+async def _accounts(_: Request, error: Exception) -> Response:
+    del error
     return error_response(503, "store_unavailable", "the accounts cannot be read: try again later")
 
 

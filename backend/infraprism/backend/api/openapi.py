@@ -58,7 +58,13 @@ _COST: Final = _nullable({"type": "number", "description": "US dollars, exact de
 _EXACT: Final[Schema] = {"type": "number", "description": "US dollars, exact decimal digits"}
 
 _ERROR: Final = _object(error=_object(code=_TEXT, message=_TEXT))
-_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT)
+_RETAINED: Final = {
+    "events_since": _TIME,
+    "earlier": {"enum": ["sums", "whole_days", "excluded"], "type": "string"},
+    "incomplete": _FLAG,
+}
+"""Only of a period that begins before the events of the account."""
+_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT, **_RETAINED)
 _ZONED: Final = {"period": _PERIOD, "time_zone": _TEXT}
 _ENTITY: Final = {"entity_type": _MAYBE_TEXT, "entity_id": _MAYBE_TEXT}
 _KEYS: Final = {
@@ -133,7 +139,7 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/me": _object(
         **_all(_MAYBE_TEXT, "email", "name", "company"), **_all(_TEXT, "id", "plan", "created_at"), usage_detail=_FLAG
     ),
-    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT}),
+    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT, "events_since": _TIME}),
     "/v1/events/{event_id}": _EVENT,
     "/v1/entities": _page(
         _object(
@@ -166,14 +172,16 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
     "/v1/models": _page(
         _object(**_MODEL, price=_nullable(_object(**_PRICE))),
-        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT),
+        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT, **_RETAINED),
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
-OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)})
+OPTIONAL: Final = frozenset(
+    {*_KEYS, *_RETAINED, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
+)
 """Properties that a body has only with the parameters or the account that they depend on."""
 
 

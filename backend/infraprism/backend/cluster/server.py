@@ -16,6 +16,7 @@ from clickhouse_connect.driver.external import ExternalData
 
 from infraprism.backend.cluster.server_address import ServerAddress
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S, Parameter, StoreError
+from infraprism.backend.store.quoting import NO_SETTINGS
 
 MIN_VERSION: Final = (25, 8)
 _CONNECT_TIMEOUT_S: Final = 5
@@ -161,9 +162,15 @@ class Connection:
         self._client = client
         self._on_failure = on_failure
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter], timeout_s: int = MAX_QUERY_S) -> list[bytes]:
+    def read(
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter],
+        timeout_s: int = MAX_QUERY_S,
+        settings: Mapping[str, str] = NO_SETTINGS,
+    ) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object."""
-        settings = _READ_SETTINGS | {"max_execution_time": str(timeout_s)}
+        settings = {**_READ_SETTINGS, "max_execution_time": str(timeout_s), **settings}
         with self._errors():
             found: bytes = self._client.raw_query(
                 sql, parameters=dict(parameters), fmt="JSONEachRow", settings=settings

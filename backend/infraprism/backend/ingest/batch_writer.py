@@ -13,7 +13,14 @@ from typing import Final
 
 from infraprism.backend.ingest import statement
 from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
-from infraprism.backend.ingest.event_inserter import BatchRequest, BeforeInsert, EventInserter, pieces
+from infraprism.backend.ingest.event_inserter import (
+    BatchRequest,
+    BeforeInsert,
+    Cutoff,
+    EventInserter,
+    Index,
+    pieces,
+)
 from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import (
@@ -63,7 +70,8 @@ class BatchWriter:
     """The only writer of the store.
 
     It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
-    one at a time, before the events of a batch can be read.
+    one at a time, before the events of a batch can be read. `ids` is the index of stored ids, and
+    events before the `cutoff_ms` of their account are rejected, see EventInserter.
     """
 
     def __init__(
@@ -71,9 +79,11 @@ class BatchWriter:
         database: Database,
         clock_ms: Callable[[], int] = now_ms,
         before_insert: BeforeInsert = lambda _: None,
+        ids: Index | None = None,
+        cutoff_ms: Cutoff = lambda _: None,
     ) -> None:
         self._database = database
-        self._inserter = EventInserter(database, before_insert)
+        self._inserter = EventInserter(database, before_insert, ids, cutoff_ms)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0

@@ -71,6 +71,13 @@ class Staged(NamedTuple):
     rejected: Sequence[tuple[int, str, int]]
 
 
+class Readable(Protocol):
+    """Runs SELECT statements."""
+
+    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+
+
 class Database(Protocol):
     """Runs SQL; every method blocks, may be called from any thread, and raises StoreError.
 
@@ -119,8 +126,11 @@ class Database(Protocol):
         After that the numbers of their blocks can be given out again.
         """
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+    def read(self, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> list[bytes]:
+        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders.
+
+        `events` is a condition on the table of events: the statement sees no other row of it, wherever it reads it.
+        """
 
     def status(self) -> StoreStatus:
         """Whether events can be stored now, and what is damaged. Runs no statement."""

@@ -11,10 +11,11 @@ verification longer than a quarter of that lifetime.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,16 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store.damage import DAMAGED_PREFIX, DISCARDED_PREFIX, REPLACED_PREFIX, discard, unused
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_files import small_files_are_intact
-from infraprism.backend.store.parts import BROKEN, Part, active_parts, active_rows, is_intact, lacks_rows
+from infraprism.backend.store.parts import (
+    BROKEN,
+    Deletion,
+    Part,
+    active_parts,
+    active_rows,
+    all_parts,
+    is_intact,
+    lacks_rows,
+)
 from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 
 _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
@@ -34,6 +44,7 @@ _HELD_S: Final = 5.0
 _ATTACH_ATTEMPTS: Final = 50
 _ATTACH_INTERVAL_S: Final = 0.1
 _DETACHED: Final = "detached"
+_DELETED_PREFIX: Final = "delete_tmp_"
 
 _log = logging.getLogger(__name__)
 
@@ -73,10 +84,14 @@ class PartGuard:
         self._resume_s = self._held_until_s = float("-inf")
         self.merges_stopped = False
         self.is_attached = True
+        self.frees_space = False
+        """Whether a deletion runs for which there is enough space: it runs also if space is short."""
         found = active_parts(client, table)
         # Inserted parts were verified before their events were acknowledged.
-        self._verified = {part.name for part in found if part.level == 0}
-        self.verified: Sequence[Part] | None = [part for part in found if part.level == 0]
+        self._verified = {part.name for part in found if part.is_inserted}
+        self.deletion: Deletion | None = None
+        """The deletion of which parts may not be verified."""
+        self.verified: Sequence[Part] | None = [part for part in found if part.is_inserted]
         """The active parts that are verified, as of the last `tick`; None if it found a damaged one."""
 
     def verify_insert(self) -> None:
@@ -85,7 +100,7 @@ class PartGuard:
         Called by the thread that inserts, which holds the table.
         """
         # A part that was merged in the meantime is no longer active. The merge has read and compared all of it.
-        inserted = active_parts(self._writer, self._table, "level = 0")
+        inserted = [part for part in active_parts(self._writer, self._table, "level = 0") if part.is_inserted]
         with self._lock:
             new = [part for part in inserted if part.name not in self._verified]
         damaged = [part for part in new if not is_intact(self._writer, self._table, part)]
@@ -103,11 +118,13 @@ class PartGuard:
         parts = active_parts(self._client, self._table)
         with self._lock:
             self._verified.intersection_update(part.name for part in parts)
-            new = [part for part in parts if part.name not in self._verified and part.level > 0]
+            new = [part for part in parts if part.name not in self._verified and not part.is_inserted]
         self._waiting_since = {part.name: self._waiting_since.get(part.name, now_s) for part in new}
         damaged = []
         for part in new:
-            if is_intact(self._client, self._table, part) and not lacks_rows(self._client, self._table, part):
+            if is_intact(self._client, self._table, part) and not lacks_rows(
+                self._client, self._table, part, self.deletion
+            ):
                 with self._lock:
                     self._verified.add(part.name)
                 if self._clock() - self._waiting_since.pop(part.name) > OLD_PARTS_LIFETIME_S:
@@ -142,7 +159,7 @@ class PartGuard:
             return False
         active = active_parts(client, self._table)
         with self._lock:
-            return self.verified is not None and all(part.level == 0 or part.name in self._verified for part in active)
+            return self.verified is not None and all(part.is_inserted or part.name in self._verified for part in active)
 
     def move_aside(self, client: Client, parts: Sequence[Part]) -> None:
         """Move acknowledged parts that are damaged to the directory of detached parts. Sources are restored."""
@@ -157,6 +174,32 @@ class PartGuard:
             if damaged:
                 self._reload(client, damaged, acknowledged=True)
 
+    def remove_replaced(self, client: Client) -> bool:
+        """Delete the parts that a deletion has replaced, at once. Returns whether none is left.
+
+        A part is deleted when the parts that replaced it are verified. Raises OSError.
+        """
+        parts = all_parts(client, self._table, "true")
+        active = {part.name for part in active_parts(client, self._table)}
+        with self._lock:
+            verified = self._verified & active
+        mutated = [part for part in parts if part.mutation]
+        is_none_left = not any(part.name in active and part.name not in verified for part in mutated)
+        for old in parts:
+            if old.name in active or not old.files.exists():
+                continue
+            replacing = [part for part in mutated if part.mutation > old.data_version and part.contains(old)]
+            # A part without rows is removed by the engine.
+            if any(part.name in verified or (part.name not in active and not part.rows) for part in replacing):
+                # The engine deletes directories of this name at a start.
+                renamed = old.files.with_name(f"{_DELETED_PREFIX}{old.name}")
+                with suppress(FileNotFoundError):
+                    old.files.rename(renamed)
+                    shutil.rmtree(renamed)
+            elif replacing:
+                is_none_left = False
+        return is_none_left
+
     def attach(self) -> bool:
         """Attach the table if an earlier attempt failed. Returns whether it is attached."""
         if not self.is_attached:
@@ -167,7 +210,8 @@ class PartGuard:
     def _control_merges(self) -> None:
         now_s = self._clock()
         is_late = any(now_s - since_s > _MAX_WAIT_S for since_s in self._waiting_since.values())
-        stop = is_late or now_s < self._resume_s or now_s < self._held_until_s or self._is_short()
+        is_short = self._is_short() and not self.frees_space
+        stop = is_late or now_s < max(self._resume_s, self._held_until_s) or is_short
         if stop != self.merges_stopped:
             self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {self._table}")
             self.merges_stopped = stop

@@ -63,6 +63,12 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
     return Relation(f"({' UNION ALL '.join(parts)})", parameters)
 
 
+def is_permanent(request: MeasuredRows) -> bool:
+    """Whether the sums of whole UTC days that outlive the events answer a request."""
+    cubes = _chosen_cubes(request).get("day", ())
+    return bool(cubes) and all(cube.is_kept for cube in cubes)
+
+
 def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
     """By unit: the cubes that have the dimensions. For a tag: the cube by tag, and that of all calls."""
     is_by_tag = request.tag_key is not None
