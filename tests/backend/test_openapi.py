@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from tests.kit.backend import Backend, span
 from tests.kit.events import event
 from tests.kit.random_calls import random_calls
 
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.api.openapi import OPTIONAL, RESPONSES
+from infraprism.backend.audit.audit_log import OPERATOR, AuditLog
 
 DATES = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
 PARAMETERS: dict[str, dict[str, str]] = {
@@ -28,6 +31,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "/v1/models": {},
     "/v1/entities": {},
     "/v1/me": {},
+    "/v1/audit": {},
     "/v1/events": {},
     "/v1/events/{event_id}": {},
     "/v1/sessions/{session_id}": {},
@@ -47,6 +51,9 @@ _TYPES: dict[str, Any] = {
 def key(backend: Backend) -> str:
     found = backend.add_account(usage_detail=True)
     calls = [*random_calls(60, first=70_000), event(80_000, cache_read_tokens=3, service_tier="batch", streamed=True)]
+    account = backend.get("/v1/me", found).json["id"]
+    with closing(Accounts(backend.data_dir / "accounts.sqlite")) as accounts:
+        AuditLog(accounts.database).append(account, OPERATOR, "key.created", "key_000000000001")
     assert backend.export(*(span(one, usage_detail=True) for one in calls), key=found).rejected == 0
     return found
 
@@ -87,7 +94,7 @@ def test_every_path_documents_its_responses_and_the_errors_that_it_has(backend: 
             by_id = {"404"} if path.endswith("_id}") else set()
             more = set() if method == "get" else {"404", "409", "507"}
             (success,) = (status for status in responses if status.startswith("2"))
-            required = {success, "400", "401", "429", "503"} | by_id
+            required = {success, "400", "401", "403", "429", "503"} | by_id
             assert required <= set(responses) <= required | more
             assert all(one["content"]["application/json"]["schema"]["type"] for one in responses.values())
             assert operation["summary"]

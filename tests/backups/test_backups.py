@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Backend(directory) as backend:
         sent = [event(number, entity_id=SECRET) for number in range(1, 21)]
         assert backend.export(*map(span, sent)).rejected == 0
-        backend.add_account(name="second")
+        backend.add_account(company="second")
     return directory
 
 
@@ -66,7 +66,7 @@ def test_a_restored_server_has_the_accounts_events_and_keys(storage: Path, tmp_p
         assert {one["entity_id"] for one in backend.events()} == {SECRET}
         assert len(backend.events()) == 20
     with closing(Accounts(directory / "accounts.sqlite")) as accounts:
-        assert [account.name for account in accounts.all()] == [None, "second"]
+        assert [account.company for account in accounts.all()] == [None, "second"]
         actions = [(entry.action, entry.actor) for entry in AuditLog(accounts.database).entries("")]
     assert actions == [("backup.restored", "operator")]
     assert all(path.stat().st_mode & 0o077 == 0 for path in directory.rglob("*") if path.is_file())
@@ -141,10 +141,10 @@ def test_a_backup_is_restored_into_an_empty_directory_only(storage: Path, data: 
 def test_accounts_that_survived_are_kept(storage: Path, data: Path, tmp_path: Path) -> None:
     surviving = tmp_path / "accounts.sqlite"
     with closing(Accounts(surviving)) as accounts:
-        accounts.add(name="newer")
+        accounts.add(company="newer")
     directory = restored(storage, tmp_path / "restored", "--keep-accounts", str(surviving))
     with closing(Accounts(directory / "accounts.sqlite")) as accounts:
-        assert [account.name for account in accounts.all()] == ["newer"]
+        assert [account.company for account in accounts.all()] == ["newer"]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,21 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
+from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
+from infraprism.backend.api.audit_routes import add_audit_routes
+from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.job_routes import add_job_routes
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.api.session_cookie import SessionCookie
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
@@ -38,7 +46,8 @@ class Services(NamedTuple):
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
-    kinds that this server runs.
+    kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
+    reach the server.
     """
 
     accounts: Accounts
@@ -47,11 +56,15 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    logins: Logins
+    login_pool: LoginPool
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    client_addresses: ClientAddresses = ClientAddresses()
+    base_url: str = ""
 
 
 def application(services: Services) -> ASGIApp:
@@ -114,11 +127,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
         return Response(await services.queries.run(account.id, answer), media_type=_JSON)
 
-    @app.get("/v1/me")
-    async def me(account: Caller) -> dict[str, str | bool | None]:
-        """The account of the key. Values that are not set are null."""
-        return {name: getattr(account, name) for name in Account.__slots__}
-
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
@@ -134,7 +142,11 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond(account, lambda reader: events.entities(reader, query))
 
+    add_account_routes(app, services.accounts, services.logins)
+    cookie = SessionCookie(services.base_url)
+    add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    add_audit_routes(app, AuditLog(services.accounts.database))

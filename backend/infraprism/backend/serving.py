@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.api.health import Health
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.backups.start import backup_kind
 from infraprism.backend.cluster import node
@@ -42,6 +44,7 @@ from infraprism.backend.store.status import write_fault
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
 _BACKLOG: Final = 1024
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -64,10 +67,14 @@ class _HttpServer(uvicorn.Server):
 
 
 class Serving(NamedTuple):
-    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault.
+
+    `base_url` is where browsers reach it.
+    """
 
     addresses: str
     writer_ended: Callable[[], Awaitable[None]]
+    base_url: str
 
 
 @asynccontextmanager
@@ -116,14 +123,13 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             (*(_limitations(settings, database) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
-        if settings.accounts is None:  # no other server can use the file
-            jobs.release_leases()
-        runner = JobRunner(jobs, kinds, settings.clock)
-        runner.start()
-        stack.push_async_callback(asyncio.to_thread, runner.stop)
+        _run_jobs(settings, jobs, kinds, stack)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -131,21 +137,50 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             queries,
             health,
             settings.limits,
+            logins,
+            pool,
             measured,
             node.receiver_of(writer),
             retention,
             jobs,
             kinds,
+            base_url=base_url,
         )
         await listeners.start_http(services, listening)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        host = _in_url(settings.host)
+        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
-        yield Serving(addresses, writer_ended)
+        yield Serving(addresses, writer_ended, base_url)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _base_url(settings: Settings, port: int) -> str:
+    """Where browsers reach the server."""
+    host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
+    return settings.public_url or f"http://{host}:{port}"
+
+
+def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+    accounts.uses.start()
+    pool = LoginPool()
+    stack.callback(pool.close)
+    return Logins(accounts, base_url=base_url, later=pool.later), pool
+
+
+def _run_jobs(settings: Settings, jobs: Jobs, kinds: Mapping[str, Kind], stack: AsyncExitStack) -> None:
+    """Run jobs until the stack ends."""
+    if settings.accounts is None:  # no other server can use the file
+        jobs.release_leases()
+    runner = JobRunner(jobs, kinds, settings.clock)
+    runner.start()
+    stack.push_async_callback(asyncio.to_thread, runner.stop)
 
 
 def _kinds() -> dict[str, Kind]:

@@ -20,6 +20,8 @@ COMMANDS: Final = (
     "backup",
     "keys",
     "account",
+    "members",
+    "audit",
     "events",
     "costs",
     "price",

@@ -10,11 +10,13 @@ from infraprism.backend.server import run as run_server
 from infraprism.cli import backup_options
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
+from infraprism.cli.links import add_public_url
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
-The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. OTLP over HTTP and the REST API
-share a port. Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
+The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. It also prints a link that creates
+the first member (`infraprism account setup-link` prints another one). OTLP over HTTP and the REST API share a port.
+Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
 
 Several servers with the same --store and --accounts are the nodes of a cluster (docs/scale.md).
 
@@ -54,6 +56,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
     backup_options.add_schedule(parser)
+    add_public_url(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -76,5 +79,6 @@ def run(args: argparse.Namespace) -> int:
         backup_every_s=backup_every_s,
         backup_keep_days=backup_options.kept_days(args),
         backup_recipients=backup_options.recipients(args),
+        public_url=args.public_url,
     )
     return run_server(settings)

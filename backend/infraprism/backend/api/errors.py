@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from infraprism.backend.accounts.errors import Reason, RefusedError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
@@ -20,6 +22,15 @@ _TOO_LARGE_CODES = frozenset({159, 160, 241})
 _BY_STATUS = {
     404: ("not_found", "no such path: the paths are listed in docs/api.md"),
     405: ("method_not_allowed", "this path does not support that method"),
+}
+_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
+    "invalid": (400, "invalid_parameter"),
+    "invalid_link": (400, "invalid_link"),
+    "invalid_login": (401, "invalid_login"),
+    "forbidden": (403, "forbidden"),
+    "not_found": (404, "not_found"),
+    "conflict": (409, "conflict"),
+    "too_many_attempts": (429, "too_many_attempts"),
 }
 
 
@@ -47,7 +58,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreError, _store)
-    app.add_exception_handler(DatabaseUnavailableError, _accounts)
+    app.add_exception_handler(DatabaseUnavailableError, _database)
+    app.add_exception_handler(RefusedError, _refused)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
@@ -85,8 +97,18 @@ async def _http(_: Request, error: Exception) -> Response:
     return response
 
 
-async def _accounts(_: Request, error: Exception) -> Response:
-    del error
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    status, code = _REFUSALS[error.reason]
+    response = error_response(status, code, error.message)
+    if error.retry_after_s is not None:
+        response.headers["retry-after"] = str(error.retry_after_s)
+    return response
+
+
+async def _database(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DatabaseUnavailableError)
+    _log.warning("the database of the accounts failed: %s", error)
     return error_response(503, "store_unavailable", "the accounts cannot be read: try again later")
 
 

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 _STATUSES: Final = {
     "400": "Invalid or unknown parameter; the message names it",
     "401": "No valid key",
+    "403": "The key lacks the scope that the message names",
     "404": "No such object in this account",
     "409": "It conflicts with another request or job; the message names it",
     "507": "The disk has no space for it",
@@ -176,6 +177,13 @@ RESPONSES: Final[dict[str, Schema]] = {
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
+    "/v1/audit": _object(
+        data=_array(
+            _object(**_all(_TEXT, "account_id", "actor", "action", "object", "hash"), number=_COUNT, time=_TIME)
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_after=_MAYBE_COUNT),
+        head=_nullable(_object(number=_COUNT, hash=_TEXT)),
+    ),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
@@ -186,12 +194,12 @@ OPTIONAL: Final = frozenset(
 
 
 def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The documented responses of a route with these errors. Every route has 400, 401, 429 and 503."""
+    """The documented responses of a route with these errors. Every route has 400, 401, 403, 429 and 503."""
     return {
         status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
         **{
             code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
-            for code in sorted({400, 401, 429, 503, *errors})
+            for code in sorted({400, 401, 403, 429, 503, *errors})
         },
     }
 

@@ -18,7 +18,7 @@ from infraprism.backend.ingest.clock_guard import now_ms
 from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
 from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest, inflate, parse_json, parse_protobuf
-from infraprism.backend.ingest.rejections import BUSY, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
+from infraprism.backend.ingest.rejections import BUSY, NO_SCOPE, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.records import Record
 from infraprism.backend.relational import DatabaseUnavailableError
@@ -64,12 +64,14 @@ class Receiver:
     def authenticate(self, authorization: str | None) -> Account:
         """The account of an Authorization header. Raises RejectedError."""
         try:
-            account = self._accounts.find_by_key(bearer_token(authorization))
+            key = self._accounts.find_key(bearer_token(authorization))
         except DatabaseUnavailableError:
             raise RejectedError(STORE_FAILED) from None
-        if account is None:
+        if key is None:
             raise RejectedError(UNAUTHENTICATED)
-        return account
+        if "ingest" not in key.scopes:
+            raise RejectedError(NO_SCOPE)
+        return key.account
 
     @contextmanager
     def reservation(self, account: Account) -> Iterator[Reservation]:
