@@ -34,6 +34,7 @@ from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Se
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.regions import Regions
 from infraprism.backend.retention import Retention
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
@@ -86,7 +87,8 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
-        retention = Retention(accounts.database, settings.clock)
+        retention = Retention(accounts.database, settings.clock, region=settings.region)
+        regions = Regions(settings.region, settings.regions)
         measured = measured_rows
         if settings.store is None:
             database, writer = _embedded(settings, stack, retention.cutoff_ms)
@@ -106,12 +108,18 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             await log.start()
             stack.push_async_callback(log.close)
         receiver = Receiver(
-            accounts, writer, recent_calls, settings.max_waiting_bytes, log, cutoff_ms=retention.cutoff_ms
+            accounts,
+            writer,
+            recent_calls,
+            settings.max_waiting_bytes,
+            log,
+            cutoff_ms=retention.cutoff_ms,
+            regions=regions,
         )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        jobs, kinds = Jobs(accounts.database, settings.clock), _kinds()
+        jobs, kinds = Jobs(accounts.database, settings.clock, region=settings.region), _kinds()
         backups = backup_kind(settings, database, accounts, jobs)
         if backups is not None:
             kinds[backups.name] = backups
@@ -119,7 +127,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            (log.gauges() if log else {}) | (backups.gauges() if backups else {}),
+            (log.gauges() if log else {}) | (backups.gauges() if backups else {}) | regions.gauges(),
             (*(_limitations(settings, database) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
@@ -145,6 +153,7 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             jobs,
             kinds,
             base_url=base_url,
+            regions=regions,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)

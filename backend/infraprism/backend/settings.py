@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ class Settings:
     Without it the reserve is 1 GiB, or 5 % of a small disk.
     `backup_to` is the URL of the storage in which a backup is made every `backup_every_s` seconds, encrypted to
     `backup_recipients` and kept for `backup_keep_days`.
+    `region` is that of the server, and `regions` has the URLs of all (regions.py).
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
     cluster; `lease_s` is how long a node that was killed keeps its shards. `public_url` is where browsers reach the
@@ -32,6 +33,8 @@ class Settings:
     grpc_port: int = 4317
     max_waiting_bytes: int = 256 * 2**20
     reserve_bytes: int | None = None
+    region: str | None = None
+    regions: Mapping[str, str] = field(default_factory=dict)
     store: str | None = field(default=None, repr=False)
     accounts: str | None = field(default=None, repr=False)
     node_address: str | None = None

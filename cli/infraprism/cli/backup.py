@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from infraprism.backend.backups.errors import BackupError, StorageError
 from infraprism.cli import backup_options as options
+from infraprism.cli import region_options
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.failure import Failure
@@ -76,7 +77,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         action.set_defaults(run=run, run_action=run_action)
     making.set_defaults(run=run, run_action=_new_key)
     options.add_recipients(creating)
-    options.add_region(creating)
+    region_options.add_region(creating, "the region of the server, if it has one")
     for action in (creating, restoring):
         add_data_dir(action)
         add_url(action, ACCOUNTS)

@@ -25,6 +25,7 @@ from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.store import StoreError
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.cli import backup_options as options
+from infraprism.cli import region_options
 from infraprism.cli.failure import Failure
 from infraprism.cli.urls import ACCOUNTS, url
 
@@ -49,7 +50,7 @@ def create(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         except StartupError as error:
             if "in use" not in str(error):
                 raise Failure(str(error)) from None
-            return _by_the_server(location, request, args.region, progress)
+            return _by_the_server(location, request, region_options.region(args), progress)
         return _here(directory, location, request, progress)
 
 
@@ -73,7 +74,7 @@ def _by_the_server(
 ) -> dict[str, Any]:
     try:
         with closing(RelationalDatabase(location)) as accounts:
-            jobs = Jobs(accounts)
+            jobs = Jobs(accounts, region=region)
             added = jobs.add(INSTALLATION, kind_name(region), request.parameters(), actor=OPERATOR)
             ends_s = time.monotonic() + _BEGIN_S
             while True:

@@ -23,7 +23,6 @@ _EVERY: Final = "INFRAPRISM_BACKUP_EVERY"
 _IDENTITY: Final = "INFRAPRISM_BACKUP_IDENTITY"
 _IDENTITY_FILE: Final = "INFRAPRISM_BACKUP_IDENTITY_FILE"
 _IDENTITY_COMMAND: Final = "INFRAPRISM_BACKUP_IDENTITY_COMMAND"
-_REGION: Final = "INFRAPRISM_REGION"
 _COMMAND_TIMEOUT_S: Final = 120
 _DEFAULT_KEEP_DAYS: Final = 30
 _DEFAULT_EVERY_S: Final = 86_400
@@ -92,16 +91,6 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
         type=keep_days,
         metavar="DAYS",
         help=f"when they expire, 1 to {_DEFAULT_KEEP_DAYS} (default: {_KEEP_DAYS}, or {_DEFAULT_KEEP_DAYS})",
-    )
-
-
-def add_region(parser: argparse.ArgumentParser) -> None:
-    """Add the option of the region, for servers that share a database of accounts."""
-    parser.add_argument(
-        "--region",
-        metavar="NAME",
-        default=os.environ.get(_REGION, "").strip() or None,
-        help=f"the region of the server, if it has one (default: {_REGION})",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
-from infraprism.cli import backup_options
+from infraprism.cli import backup_options, region_options
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.links import add_public_url
@@ -55,6 +55,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
+    region_options.add_regions(parser)
     backup_options.add_schedule(parser)
     add_public_url(parser)
     parser.set_defaults(run=run)
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
         shards=args.shards,
+        region=region_options.region(args),
+        regions=region_options.regions(args),
         backup_to=backup_to,
         backup_every_s=backup_every_s,
         backup_keep_days=backup_options.kept_days(args),

@@ -25,6 +25,7 @@ _STATUSES: Final = {
     "404": "No such object in this account",
     "409": "It conflicts with another request or job; the message names it",
     "507": "The disk has no space for it",
+    "421": "The account is in another region; the message has its URL",
     "429": "Too many requests a minute, or too many queries in progress",
     "503": "The query needs too much time or memory, or the store is unavailable",
 }
@@ -194,12 +195,12 @@ OPTIONAL: Final = frozenset(
 
 
 def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The documented responses of a route with these errors. Every route has 400, 401, 403, 429 and 503."""
+    """The documented responses of a route with these errors. Every route has 400, 401, 403, 421, 429 and 503."""
     return {
         status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
         **{
             code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
-            for code in sorted({400, 401, 403, 429, 503, *errors})
+            for code in sorted({400, 401, 403, 421, 429, 503, *errors})
         },
     }
 

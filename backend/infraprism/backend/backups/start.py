@@ -36,6 +36,14 @@ def backup_kind(
         settings.backup_every_s,
     )
     try:
-        return BackupKind(settings.data_dir, database, accounts.database, jobs, schedule or None, clock=settings.clock)
+        return BackupKind(
+            settings.data_dir,
+            database,
+            accounts.database,
+            jobs,
+            schedule or None,
+            region=settings.region,
+            clock=settings.clock,
+        )
     except BackupError as error:
         raise StartupError(f"--backup-to: {error}") from None
