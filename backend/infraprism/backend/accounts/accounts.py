@@ -103,7 +103,10 @@ class Accounts:
         retention_days: int | None = None,
         region: str | None = None,
     ) -> Account:
-        """Create an account without members and keys. `region` is that of the server by default. Raises ValueError for an unknown plan."""
+        """Create an account without members and keys, by default in the region of the server.
+
+        Raises ValueError for an unknown plan.
+        """
         if plan not in PLANS:
             raise ValueError(f"the plan is none of {', '.join(PLANS)}")
         account_id = f"acc_{secrets.token_hex(8)}"
