@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +150,22 @@ def test_answers_from_aggregates_equal_the_events_after_a_deletion(data: Path) -
         found = [tuple(json.loads(row).values()) for row in database.read(sql, relation.parameters)]
         return "sums_by" in relation.sql, found
 
+    with SummedStore(data) as store:
+        store.insert(100, 8_000)
     with opened(data) as database:
-        database.aggregates.finalise(datetime.fromtimestamp(FIRST_MS / 1000 + 1e7, UTC).date())
+        database.aggregates.compute_all()
         is_summed, before = answer(database)
         assert is_summed
         delete(database)
         assert answer(database) == (False, [row for row in before if row[0] != "entity 1"])
-        database.aggregates.finalise(datetime.fromtimestamp(FIRST_MS / 1000 + 1e7, UTC).date())
+        assert database.aggregates.unread_rows("acc_a") is not None
+        database.aggregates.compute_all()
         assert answer(database) == (True, [row for row in before if row[0] != "entity 1"])
+        database.aggregates.remove_unread_rows("acc_a")
+        assert database.aggregates.unread_rows("acc_a") is None
+        assert answer(database) == (True, [row for row in before if row[0] != "entity 1"])
+    delete_of_other(data)
+    assert files_with(data, "entity 1") == []
 
 
 def test_a_deletion_that_is_stopped_can_be_run_again(data: Path) -> None:

@@ -19,6 +19,7 @@ from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.periods import Reader
@@ -26,6 +27,7 @@ from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.api.session_cookie import SessionCookie
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
@@ -64,6 +66,8 @@ class Services(NamedTuple):
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    exports: ExportServices | None = None
+    deletions: DeletionServices | None = None
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
     regions: Regions = NO_REGIONS
@@ -149,6 +153,10 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
     add_audit_routes(app, AuditLog(services.accounts.database))
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)

@@ -17,13 +17,20 @@ import uvicorn
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.backups.start import backup_kind
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
+from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.deletion_kind import deletion_jobs
+from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
+from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -79,19 +86,20 @@ class Serving(NamedTuple):
 
 
 @asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+async def serve(  # noqa: PLR0915  # the parts in their order
+    settings: Settings, accounts: Accounts, listening: socket.socket
+) -> AsyncIterator[Serving]:
     """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
-    raise_file_limit()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    _prepare_process()
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
         retention = Retention(accounts.database, settings.clock, region=settings.region)
         regions = Regions(settings.region, settings.regions)
+        refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack, retention.cutoff_ms)
+            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
         else:
@@ -115,22 +123,29 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             log,
             cutoff_ms=retention.cutoff_ms,
             regions=regions,
+            deleted_before_ms=refusals.end_ms,
         )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
-        jobs, kinds = Jobs(accounts.database, settings.clock, region=settings.region), _kinds()
+        jobs = Jobs(accounts.database, settings.clock, region=settings.region)
         backups = backup_kind(settings, database, accounts, jobs)
-        if backups is not None:
-            kinds[backups.name] = backups
         health = Health(
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            (log.gauges() if log else {}) | (backups.gauges() if backups else {}) | regions.gauges(),
+            (log.gauges() | refusals.gauges() if log else {})
+            | (backups.gauges() if backups else {})
+            | regions.gauges(),
             (*(_limitations(settings, database) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
+        exports = _exports(settings, accounts, jobs, database, retention)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
+        deletions = None
+        if isinstance(database, EmbeddedDatabase) and log is not None:
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
+            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
         _run_jobs(settings, jobs, kinds, stack)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
@@ -152,6 +167,8 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             retention,
             jobs,
             kinds,
+            exports,
+            DeletionServices(deletions, Receipts(accounts.database)),
             base_url=base_url,
             regions=regions,
         )
@@ -192,9 +209,24 @@ def _run_jobs(settings: Settings, jobs: Jobs, kinds: Mapping[str, Kind], stack: 
     stack.push_async_callback(asyncio.to_thread, runner.stop)
 
 
-def _kinds() -> dict[str, Kind]:
-    """The kinds of jobs that this server runs, by name."""
-    return {}
+def _prepare_process() -> None:
+    raise_file_limit()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _exports(
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    database: EmbeddedDatabase | ClusterDatabase,
+    retention: Retention,
+) -> ExportServices:
+    files = ExportFiles(settings.data_dir)
+    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    audit = AuditLog(accounts.database, settings.clock)
+    key = accounts.secret("downloads")
+    return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
@@ -206,7 +238,9 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
@@ -222,7 +256,8 @@ def _embedded(settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff) -> t
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert, cutoff_ms=cutoff_ms)
+    before_insert = database.aggregates.before_insert
+    return database, BatchWriter(database, before_insert=before_insert, cutoff_ms=cutoff_ms, refusals=refusals)
 
 
 def _limitations(

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from infraprism.backend.accounts.errors import Reason, RefusedError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates import UnknownSumsError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ async def _api_error(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return error_response(400, "invalid_parameter", "body: not valid JSON")
     name = str(first["loc"][-1]) if len(first["loc"]) > 1 else "parameters"
     if first["type"] == "extra_forbidden":
         return error_response(400, "unknown_parameter", f"{_parameter_name(name)}: no such parameter")
@@ -114,6 +117,13 @@ async def _database(_: Request, error: Exception) -> Response:
 
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
+    if isinstance(error, UnknownSumsError):
+        return error_response(
+            503,
+            "sums_unknown",
+            f"the sums of {error.days} are damaged and their events are deleted: choose a period without these days,"
+            " or restore a backup",
+        )
     if error.code in _TOO_LARGE_CODES:
         # 503, since the load of other queries may have caused it.
         limits = f"{MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB"

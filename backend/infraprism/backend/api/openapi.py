@@ -24,6 +24,7 @@ _STATUSES: Final = {
     "403": "The key lacks the scope that the message names",
     "404": "No such object in this account",
     "409": "It conflicts with another request or job; the message names it",
+    "501": "This server cannot do it; the message says why",
     "507": "The disk has no space for it",
     "421": "The account is in another region; the message has its URL",
     "429": "Too many requests a minute, or too many queries in progress",

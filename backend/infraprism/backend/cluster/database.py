@@ -235,6 +235,20 @@ class ClusterDatabase:
                 raise
             return self._server.connection().read(sql, parameters, settings=settings)
 
+    def read_as(self, form: str, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> bytes:
+        """See Database."""
+        settings = events_filter(events)
+        try:
+            return self._server.connection().read_as(form, sql, parameters, settings=settings)
+        except StoreError as error:
+            if error.code != UNREACHABLE:
+                raise
+            return self._server.connection().read_as(form, sql, parameters, settings=settings)
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """See Database. The engine of the lanes, in this process, does it."""
+        return self._lanes[0].convert(source, structure, target, should_stop)
+
     def table_id(self) -> str:
         """See Database. The index of a table is not used: each shard has its own."""
         return ""

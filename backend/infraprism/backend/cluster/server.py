@@ -170,12 +170,21 @@ class Connection:
         settings: Mapping[str, str] = NO_SETTINGS,
     ) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object."""
+        return self.read_as("JSONEachRow", sql, parameters, timeout_s, settings).splitlines()
+
+    def read_as(
+        self,
+        form: str,
+        sql: str,
+        parameters: Mapping[str, Parameter],
+        timeout_s: int = MAX_QUERY_S,
+        settings: Mapping[str, str] = NO_SETTINGS,
+    ) -> bytes:
+        """The rows of a SELECT in a format of the engine."""
         settings = {**_READ_SETTINGS, "max_execution_time": str(timeout_s), **settings}
         with self._errors():
-            found: bytes = self._client.raw_query(
-                sql, parameters=dict(parameters), fmt="JSONEachRow", settings=settings
-            )
-        return found.splitlines()
+            found: bytes = self._client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=settings)
+        return found
 
     def binary(self, sql: str, external: ExternalData | None = None) -> bytes:
         """The rows of a SELECT as RowBinary. The limits of queries do not apply."""

@@ -19,6 +19,7 @@ from infraprism.backend.ingest.event_inserter import (
     Cutoff,
     EventInserter,
     Index,
+    Refusing,
     pieces,
 )
 from infraprism.backend.ingest.fair_queue import FairQueue
@@ -71,7 +72,7 @@ class BatchWriter:
 
     It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
     one at a time, before the events of a batch can be read. `ids` is the index of stored ids, and
-    events before the `cutoff_ms` of their account are rejected, see EventInserter.
+    events before the `cutoff_ms` of their account, and those that `refusals` select, are rejected, see EventInserter.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class BatchWriter:
         before_insert: BeforeInsert = lambda _: None,
         ids: Index | None = None,
         cutoff_ms: Cutoff = lambda _: None,
+        *,
+        refusals: Refusing | None = None,
     ) -> None:
         self._database = database
-        self._inserter = EventInserter(database, before_insert, ids, cutoff_ms)
+        self._inserter = EventInserter(database, before_insert, ids, cutoff_ms, refusals=refusals)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
@@ -94,6 +97,10 @@ class BatchWriter:
         self._normalized_until_s: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(database.lanes, thread_name_prefix="infraprism-writer")
         self._task = asyncio.create_task(self._run())
+
+    def wait_for_batches(self) -> None:
+        """Wait until the batches that are being stored now are stored, or have failed. For other threads."""
+        self._inserter.wait_for_batches()
 
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
         """Wait until the events of a request are stored. Raises RejectedError."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from infraprism.backend.ingest import statement
@@ -38,6 +39,16 @@ def pieces(batch: Sequence[BatchRequest]) -> list[bytes]:
         for place, one in enumerate(batch)
         for piece in framed(one.account_id, place, one.spans.body, usage_detail=one.usage_detail)
     ]
+
+
+class Refusing(Protocol):
+    """Which events are refused because their scope was deleted."""
+
+    def conditions(self, requests: Sequence[tuple[str, TimeRanges]]) -> Sequence[str]:
+        """The conditions of spans to refuse, of the account ids and time ranges of the requests of a batch."""
+
+    def count(self, number: int) -> None:
+        """Count events that were refused."""
 
 
 class Index(Protocol):
@@ -75,7 +86,7 @@ class EventInserter:
     Batches are checked at the same time, which is most of the work. One at a time is compared with what is stored and
     inserted: of two concurrent inserts with the same event, neither would see it in the table. `ids` is the index of
     stored ids; by default one of the ids in the table, in the database's directory for derived files. Events that start
-    before the `cutoff_ms` of their account are rejected.
+    before the `cutoff_ms` of their account, and those that `refusals` select, are rejected.
     """
 
     def __init__(
@@ -84,8 +95,12 @@ class EventInserter:
         before_insert: BeforeInsert,
         ids: Index | None = None,
         cutoff_ms: Cutoff = lambda _: None,
+        *,
+        refusals: Refusing | None = None,
     ) -> None:
         self._database = database
+        self._refusals = refusals or _NoRefusals()
+        self._storing = Barrier()
         self._cutoff_ms = cutoff_ms
         self._before_insert = before_insert
         self._ids = ids or _index_of(database)
@@ -101,6 +116,14 @@ class EventInserter:
 
         If it fails, some of the events may be stored. They count once when the batch is sent again.
         """
+        with self._storing.passing():
+            return self._store(lane, batch)
+
+    def wait_for_batches(self) -> None:
+        """Wait until the batches that are being stored now are stored, or have failed."""
+        self._storing.wait()
+
+    def _store(self, lane: int, batch: Sequence[BatchRequest]) -> list[dict[str, int]]:
         usage_detail = any(one.usage_detail for one in batch)
         earliest_ms = self._earliest_ms(batch)
         sql = statement.stage(
@@ -108,6 +131,7 @@ class EventInserter:
             usage_detail=usage_detail,
             requests=len(batch),
             earliest_ms=earliest_ms,
+            deleted=self._refusals.conditions([(one.account_id, one.spans.ranges) for one in batch]),
         )
         spans = sum(one.spans.number for one in batch)
         staged = self._database.stage(lane, sql, pieces(batch), statement.LAYOUT, spans)
@@ -123,6 +147,7 @@ class EventInserter:
                 columns = statement.columns(usage_detail=usage_detail)
                 self._database.insert_staged(lane, columns, recorded, has_doubles=has_doubles)
                 self._ids.on_inserted()
+        self._refusals.count(sum(spans for _, reason, spans in staged.rejected if reason == "deleted"))
         return _rejected(staged, len(batch))
 
     def cancel_load(self) -> None:
@@ -155,6 +180,41 @@ class EventInserter:
             self._ids.discard()
             self._load()
             return self._ids.matching(ordered.hashes)
+
+
+class _NoRefusals:
+    def conditions(self, requests: Sequence[tuple[str, TimeRanges]]) -> Sequence[str]:  # noqa: ARG002
+        return ()
+
+    def count(self, number: int) -> None:
+        pass
+
+
+class Barrier:
+    """Waits for what runs at a moment, and not for what begins later. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running: set[object] = set()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """What runs within the block is waited for."""
+        token = object()
+        with self._changed:
+            self._running.add(token)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.remove(token)
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until the blocks that run now have ended."""
+        with self._changed:
+            earlier = set(self._running)
+            self._changed.wait_for(lambda: not earlier & self._running)
 
 
 def _index_of(database: Database) -> Index:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -48,6 +48,7 @@ class Receiver:
 
     One account gets at most half of what the others leave. Beyond it requests are rejected with a retryable error.
     Events before the `cutoff_ms` of their account are rejected, and all requests of accounts of other `regions`.
+    Before `deleted_before_ms` an account has deletions.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Receiver:
         *,
         cutoff_ms: Cutoff = lambda _: None,
         regions: Regions = NO_REGIONS,
+        deleted_before_ms: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._regions = regions
+        self._deleted_before_ms = deleted_before_ms
         self._cutoff_ms = cutoff_ms
         self._accounts = accounts
         self._writer = writer
@@ -144,7 +147,8 @@ class Receiver:
     def _checked(self, account: Account, body: bytes) -> CheckedEvents | None:
         if self._log is None:
             return None
-        earliest_ms = max(EARLIEST_TIMESTAMP_MS, self._earliest_ms(account))
+        # The store checks the scopes of deletions, and whether an event is expired.
+        earliest_ms = max(EARLIEST_TIMESTAMP_MS, self._earliest_ms(account), self._deleted_before_ms(account.id))
         latest_ms = now_ms() + MAX_CLOCK_SKEW_MS
         return checked_events.checked_events(
             body, latest_ms, usage_detail=account.usage_detail, earliest_ms=earliest_ms
@@ -188,6 +192,10 @@ class Receiver:
         if not rejected:
             self._deduplicating_writer.on_events_stored(account, admitted)
         return rejected
+
+    async def forget_deleted(self, account_id: str) -> int:
+        """Forget the recent calls of which the events were deleted. Returns their number."""
+        return await self._deduplicating_writer.forget_deleted(account_id)
 
     async def close(self) -> None:
         """Store the calls that are held, and stop the threads."""

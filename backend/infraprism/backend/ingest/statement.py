@@ -11,7 +11,7 @@ unknown keys) are array functions over the codes, and only stored values become 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from types import MappingProxyType
 from typing import Final
@@ -27,6 +27,7 @@ REASONS: Final = {
     "bad_ids": "trace id of 16 bytes and span id of 8, neither all zero",
     "bad_time": "start time from 2020 until one day ahead",
     "expired": "start time within the retention period of the account",
+    "deleted": "no event that starts before its entity, session, tag or period was deleted",
     "not_clean": "name `{operation} {model}`, scope `infraprism`, no resource, events, links, trace state or message;"
     " from another scope: a span as cleaned by our collector configuration",
     "too_many_tags": f"at most {fields.MAX_TAGS} tags",
@@ -73,17 +74,25 @@ STRUCTURE: Final = (
 LAYOUT: Final = Layout(resources.files(__package__).joinpath("entry.proto"), "Entry", STRUCTURE)
 
 
-def stage(*, latest_ms: int, usage_detail: bool, requests: int, earliest_ms: Mapping[str, int] = NO_EARLIEST) -> str:
+def stage(
+    *,
+    latest_ms: int,
+    usage_detail: bool,
+    requests: int,
+    earliest_ms: Mapping[str, int] = NO_EARLIEST,
+    deleted: Sequence[str] = (),
+) -> str:
     """The statement that checks a batch of `requests` requests, and keeps it in the table of a lane.
 
-    `latest_ms` is the latest start time that is accepted, `earliest_ms` the earliest of some accounts. Without
-    `usage_detail` the opt-in columns are omitted, as in most batches.
+    `latest_ms` is the latest start time that is accepted, `earliest_ms` the earliest of some accounts. A span
+    that meets a condition of `deleted` is refused. Without `usage_detail` the opt-in columns are omitted, as in most
+    batches.
     """
     names = ", ".join(("request", "reason", "account", "id", "timestamp", *columns(usage_detail=usage_detail)))
     return f"""
 INSERT INTO {STAGED} ({names})
 SELECT {names}
-FROM ({_checked(latest_ms, earliest_ms, usage_detail=usage_detail)})
+FROM ({_checked(latest_ms, earliest_ms, deleted, usage_detail=usage_detail)})
 SETTINGS input_format_protobuf_oneof_presence = 1, short_circuit_function_evaluation = 'disable',
     optimize_and_compare_chain = 0, max_memory_usage = {_MAX_MEMORY_BYTES}, max_threads = 1,
     query_plan_merge_expressions = 0, max_block_size = {max(1, requests // _BLOCKS)}"""
@@ -94,9 +103,9 @@ def columns(*, usage_detail: bool) -> list[str]:
     return [field.name for field in _stored(usage_detail=usage_detail)]
 
 
-def _checked(latest_ms: int, earliest_ms: Mapping[str, int], *, usage_detail: bool) -> str:
+def _checked(latest_ms: int, earliest_ms: Mapping[str, int], deleted: Sequence[str], *, usage_detail: bool) -> str:
     """One row per span: its request, account, reason (empty if accepted), identity and columns."""
-    checks = _checks(earliest_ms)
+    checks = (*_checks(earliest_ms), *(("deleted", condition) for condition in deleted))
     return f"""
 SELECT
     request, account,

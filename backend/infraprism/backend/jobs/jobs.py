@@ -171,6 +171,10 @@ class Jobs:
         """Remove the jobs of a kind of an account, as if there had been none. One that runs loses its lease."""
         self._database.run(delete(JOBS).where(JOBS.c.account_id == account_id, JOBS.c.kind == kind))
 
+    def remove_job(self, account_id: str, job_id: str) -> None:
+        """Remove a job. If it runs, it loses its lease."""
+        self._database.run(delete(JOBS).where(JOBS.c.account_id == account_id, JOBS.c.id == job_id))
+
     def remove_expired(self) -> None:
         """Remove the jobs that ended more than 30 days ago."""
         self._database.run(delete(JOBS).where(JOBS.c.state.in_(FINAL_STATES), JOBS.c.expires_ms <= self._now_ms()))

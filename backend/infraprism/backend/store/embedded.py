@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -20,7 +21,7 @@ from infraprism.backend.store import frozen, salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.background import Background
-from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
+from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
     MAX_QUERY_BYTES,
@@ -36,6 +37,7 @@ from infraprism.backend.store.event_deletion import EventDeletion
 from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.inventory import Inventory
 from infraprism.backend.store.lanes import HASH, Lane, identities
+from infraprism.backend.store.parquet import to_parquet
 from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.parts import (
     BROKEN,
@@ -228,6 +230,15 @@ class EmbeddedDatabase:
         """See Database. A query that reads a damaged part of the events is repeated once without it."""
         return self._read_repeated(sql, parameters, "JSONEachRow", events_filter(events)).splitlines()
 
+    def read_as(self, form: str, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> bytes:
+        """See Database."""
+        return self._read_repeated(sql, parameters, form, events_filter(events))
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """See Database."""
+        with engine_errors():
+            return to_parquet(partial(connect, self._directory, {}), source, structure, target, should_stop)
+
     def _read_repeated(
         self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str] = NO_SETTINGS
     ) -> bytes:
@@ -291,6 +302,14 @@ class EmbeddedDatabase:
                 keep_sums=keep_sums,
                 should_stop=should_stop,
             )
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, at most until `close`. Returns whether that was called."""
+        return self._background.wait(seconds)
+
+    def discard_restored(self) -> int:
+        """Delete the damaged files of which all rows were restored. Returns the number of parts. Raises OSError."""
+        return discard_restored(self._quarantine)
 
     def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()

@@ -11,11 +11,10 @@ verification longer than a quarter of that lifetime.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +31,7 @@ from infraprism.backend.store.parts import (
     active_parts,
     active_rows,
     all_parts,
+    delete_files,
     is_intact,
     lacks_rows,
 )
@@ -44,7 +44,6 @@ _HELD_S: Final = 5.0
 _ATTACH_ATTEMPTS: Final = 50
 _ATTACH_INTERVAL_S: Final = 0.1
 _DETACHED: Final = "detached"
-_DELETED_PREFIX: Final = "delete_tmp_"
 
 _log = logging.getLogger(__name__)
 
@@ -191,11 +190,7 @@ class PartGuard:
             replacing = [part for part in mutated if part.mutation > old.data_version and part.contains(old)]
             # A part without rows is removed by the engine.
             if any(part.name in verified or (part.name not in active and not part.rows) for part in replacing):
-                # The engine deletes directories of this name at a start.
-                renamed = old.files.with_name(f"{_DELETED_PREFIX}{old.name}")
-                with suppress(FileNotFoundError):
-                    old.files.rename(renamed)
-                    shutil.rmtree(renamed)
+                delete_files(old)
             elif replacing:
                 is_none_left = False
         return is_none_left

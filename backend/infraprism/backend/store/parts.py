@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -72,6 +74,18 @@ class Part(NamedTuple):
             and self.min_block_number <= other.min_block_number
             and other.max_block_number <= self.max_block_number
         )
+
+
+_DELETED_PREFIX: Final = "delete_tmp_"
+"""The engine deletes directories of this name at a start."""
+
+
+def delete_files(part: Part) -> None:
+    """Delete the files of a part that is not active. A start completes it after a kill. Raises OSError."""
+    renamed = part.files.with_name(f"{_DELETED_PREFIX}{part.name}")
+    with suppress(FileNotFoundError):  # the engine has deleted them
+        part.files.rename(renamed)
+        shutil.rmtree(renamed)
 
 
 class Deletion(NamedTuple):

@@ -79,7 +79,7 @@ class Applier:
             if error.rejection not in _FINAL:
                 return False
             rejected = {_UNREADABLE: sum(record.number for record in group.records)}
-        if set(rejected) <= {"expired"}:
+        if set(rejected) <= {"expired", "deleted"}:
             self.expired += rejected.get("expired", 0)
             return True
         if len(group.records) == 1:
