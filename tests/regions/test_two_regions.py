@@ -18,6 +18,7 @@ from tests.kit.command import infraprism
 from tests.kit.events import event
 from tests.kit.ports import free_port
 from tests.kit.postgresql import postgresql
+from tests.kit.raw_files import files_with
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.jobs import Jobs
@@ -113,8 +114,8 @@ def test_a_job_is_run_in_the_region_of_its_account(
         assert taken is not None
         assert taken.id == added.id
     directory = restored(tmp_path / "backups", tmp_path / "restored", "--accounts", accounts_url)
-    assert f"customer-{region.name}" in raw(directory)
-    assert f"customer-{other(regions, region).name}" not in raw(directory)
+    assert files_with(directory, f"customer-{region.name}")
+    assert files_with(directory, f"customer-{other(regions, region).name}") == []
 
 
 def test_no_byte_of_an_account_is_in_another_region(regions: dict[str, Region], region: Region) -> None:
@@ -123,13 +124,16 @@ def test_no_byte_of_an_account_is_in_another_region(regions: dict[str, Region], 
     while list((here / "log").glob("*.log")):
         until.wait(0.1)
     for identifier in (f"customer-{region.name}", region.account_id):
-        assert identifier in raw(here)
-        assert identifier not in raw(there)
+        assert files_with(here, identifier)
+        assert files_with(there, identifier) == []
 
 
-def raw(directory: Path) -> str:
-    """The bytes of all files. Short columns are not compressed beyond recognition."""
-    return "\n".join(path.read_bytes().decode("latin-1") for path in sorted(directory.rglob("*")) if path.is_file())
+def test_the_operator_creates_an_account_in_a_region(regions: dict[str, Region], accounts_url: str) -> None:
+    ran = infraprism("account", "create", "--company", "new", "--region", "eu", "--accounts", accounts_url)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    key = ran.stdout.strip().partition("=")[2]
+    assert regions["eu"].server.get("/v1/events", key).status == 200
+    assert regions["us"].server.get("/v1/events", key).status == 421
 
 
 def test_a_server_without_its_region_does_not_start(

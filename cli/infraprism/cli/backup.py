@@ -77,6 +77,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         action.set_defaults(run=run, run_action=run_action)
     making.set_defaults(run=run, run_action=_new_key)
     options.add_recipients(creating)
+    region_options.add_region(restoring, "the region of the server, if it has one")
     region_options.add_region(creating, "the region of the server, if it has one")
     for action in (creating, restoring):
         add_data_dir(action)
@@ -192,11 +193,17 @@ def _restore(args: argparse.Namespace) -> int:
     location = url(args, ACCOUNTS) or directory / ACCOUNTS_FILE
     if isinstance(location, Path) and not location.exists():
         raise Failure("the backup has no accounts: give --accounts, or --keep-accounts, and restore again")
+    deleted = ""
+    if args.keep_accounts is not None or not isinstance(location, Path):
+        applied = afterwards.delete_again(directory, location, region_options.region(args))
+        deleted = f"; {applied.events} events were deleted again, for deletions and accounts that ended since"
+        if applied.damaged_parts:
+            deleted += f"; {applied.damaged_parts} damaged parts may have more: run `infraprism store repair`"
     afterwards.complete(directory, backup.id, location)
     restoring.finish(directory)
     sys.stdout.write(
-        f"{backup.id} is restored in {directory}: {_events(manifest)}. Start it with: infraprism serve --data-dir"
-        f" {directory}\n"
+        f"{backup.id} is restored in {directory}: {_events(manifest)}{deleted}. Start it with:"
+        f" infraprism serve --data-dir {directory}\n"
     )
     return 0
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import update
 
-from infraprism.backend.accounts import ACCOUNTS_FILE
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts
 from infraprism.backend.audit.audit_log import OPERATOR, AuditLog
+from infraprism.backend.backups import deleted_since
+from infraprism.backend.backups.deleted_since import Applied
 from infraprism.backend.backups.errors import BackupError
 from infraprism.backend.backups.requests import INSTALLATION, kind_name
 from infraprism.backend.backups.snapshot import copy_sqlite
@@ -18,6 +21,9 @@ from infraprism.backend.jobs.jobs import FINAL_STATES
 from infraprism.backend.jobs.tables import JOBS
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
+
+_HASHES: Final = "deletions"
+"""The name of the key of the hashes of deleted scopes."""
 
 
 def keep_accounts(directory: Path, surviving: Path) -> None:
@@ -29,6 +35,16 @@ def keep_accounts(directory: Path, surviving: Path) -> None:
     except OSError as error:
         raise BackupError(f"{surviving} cannot be used as accounts ({error.strerror})") from None
     target.chmod(0o600)
+
+
+def delete_again(directory: Path, location: Path | str, region: str | None) -> Applied:
+    """Delete what accounts that survived record as deleted since. Raises BackupError, OSError."""
+    try:
+        with closing(Accounts(location)) as accounts:
+            key = accounts.secret(_HASHES)
+            return deleted_since.apply(directory, accounts.database, key, region)
+    except DatabaseUnavailableError as error:
+        raise BackupError(f"the accounts cannot be used ({error})") from None
 
 
 def complete(directory: Path, backup_id: str, location: Path | str, clock: Callable[[], float] = time.time) -> None:

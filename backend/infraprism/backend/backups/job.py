@@ -109,7 +109,7 @@ class BackupKind(Kind):
         except DatabaseUnavailableError:
             return None  # reported by others
         if last is not None and last.error_code is not None:
-            return f"the last backup failed ({last.error_message or last.error_code}): see `infraprism backup`"
+            return f"the last backup failed ({last.error_message or last.error_code}): see docs/backups.md"
         if self._schedule is not None:
             newest_s = self._last_success_s() or self._since_s
             if self._clock() - newest_s > _LATE * self._schedule.every_s:

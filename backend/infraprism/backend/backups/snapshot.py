@@ -5,8 +5,8 @@ The order of the copies makes them fit together:
 1. The log of small requests. What is in it later, and what was applied from it before, is in the store.
 2. `accounts.sqlite`, by the backup function of SQLite. A deletion that it records as done is done in the store, which
    is copied later.
-3. Within one pause of the inserts: `aggregates.sqlite`, the definitions of the tables, and hard links to all parts.
-   So a published day has the sums of its events.
+3. Within one pause of the inserts: the databases of published and finalised days, the definitions of the tables, and
+   hard links to all parts. So a published day has the sums of its events.
 
 Not copied: `calls.sqlite` (it recognises calls whose spans are sent again within minutes), the index of stored ids
 (derived from the table), the files of exports (they expire, and can be made again), and the key of a first start.
@@ -30,13 +30,15 @@ from infraprism.backend.ingest.write_ahead_log.records import decoded, encoded
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY
 from infraprism.backend.store import frozen
 from infraprism.backend.store.damage import QUARANTINE
-from infraprism.backend.store.embedded import AGGREGATES_FILE, EmbeddedDatabase
+from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.frozen import FrozenEvents
 from infraprism.backend.store.inventory import INVENTORY
 
 SNAPSHOT: Final = "backup-snapshot"
 """The directory of the copies, in the data directory. It is removed when the backup is stored."""
 STORE: Final = "store"
+_NOT_WITHIN: Final = (ACCOUNTS_FILE, "calls.sqlite")
+"""The databases that are copied before the pause, or not at all. All others say which sums are read."""
 _ATTEMPTS: Final = 600
 _HELD_ATTEMPTS: Final = 50
 _REST_S: Final = 0.1
@@ -107,7 +109,9 @@ def _freeze(
 
 def _copy_within_the_pause(data_dir: Path) -> None:
     copies, store = data_dir / SNAPSHOT, data_dir / STORE
-    copy_sqlite(data_dir / AGGREGATES_FILE, copies / AGGREGATES_FILE)
+    for path in sorted(data_dir.glob("*.sqlite")):
+        if path.name not in _NOT_WITHIN:
+            copy_sqlite(path, copies / path.name)
     with suppress(FileNotFoundError):
         shutil.copy2(data_dir / INVENTORY, copies / INVENTORY)
     for path in frozen.descriptions(store):
