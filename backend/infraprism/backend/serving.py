@@ -27,10 +27,12 @@ from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -40,6 +42,7 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
+from infraprism.backend.mail.mailer import NoMailer
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.regions import Regions
 from infraprism.backend.retention import Retention
@@ -142,10 +145,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         stack.callback(health.close)
         exports = _exports(settings, accounts, jobs, database, retention)
         kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
-        deletions = None
+        deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
-            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
+            held = HeldExports(jobs, exports.files)
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
+            kinds |= deletion_kinds
         _run_jobs(settings, jobs, kinds, stack)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
@@ -168,7 +173,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             jobs,
             kinds,
             exports,
-            DeletionServices(deletions, Receipts(accounts.database)),
+            deletions,
             base_url=base_url,
             regions=regions,
         )
@@ -213,6 +218,16 @@ def _prepare_process() -> None:
     raise_file_limit()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _deletions(
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore
+) -> tuple[DeletionServices, dict[str, Kind]]:
+    clock, database = settings.clock, accounts.database
+    deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, NoMailer(), clock=clock)
+    services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
+    return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
 
 def _exports(

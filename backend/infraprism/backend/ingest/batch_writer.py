@@ -102,6 +102,10 @@ class BatchWriter:
         """Wait until the batches that are being stored now are stored, or have failed. For other threads."""
         self._inserter.wait_for_batches()
 
+    def forget_ids(self) -> None:
+        """See EventInserter. For other threads: batches wait for it."""
+        self._inserter.forget_ids()
+
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
         """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:

@@ -197,6 +197,10 @@ class Receiver:
         """Forget the recent calls of which the events were deleted. Returns their number."""
         return await self._deduplicating_writer.forget_deleted(account_id)
 
+    async def forget_account(self, account_id: str) -> None:
+        """Forget all recorded calls of an account."""
+        await self._deduplicating_writer.forget_account(account_id)
+
     async def close(self) -> None:
         """Store the calls that are held, and stop the threads."""
         await self._deduplicating_writer.close()

@@ -289,6 +289,11 @@ class Aggregates:
                 self._replaced_s[scope.account] = self._clock()
             return is_changed
 
+    def forget_account(self, account: str) -> None:
+        """Forget an account that has no events and no sums any more. Raises sqlite3.Error."""
+        with self._working:
+            self._changes.forget_account(account)
+
     def close(self) -> None:
         """Close the file."""
         with self._working:

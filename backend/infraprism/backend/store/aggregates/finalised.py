@@ -106,6 +106,14 @@ class FinalisedDays:
                 [(one.day.account, _number(one.day.date), one.version, one.calls, one.rows["day"]) for one in new],
             )
 
+    def forget_account(self, account: str) -> None:
+        """Remove all days of an account, and the date before which they are finalised."""
+        with self._db:
+            self._db.execute("BEGIN")
+            for table in ("finalised", "boundary"):
+                self._db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
+        self._before.pop(account, None)
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -88,6 +88,12 @@ class PublishedDays:
                     )
         return found
 
+    def forget_account(self, account: str) -> None:
+        """Withdraw all days of an account."""
+        with self._renewing_damaged(), self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM published WHERE account = ?", (account,))
+
     def withdraw_all(self) -> None:
         """Withdraw all days, and begin a new epoch."""
         with self._renewing_damaged(), self._db:
