@@ -50,6 +50,10 @@ class Reading:
         def write(file: File, content: IO[bytes] | None) -> str:
             path = root / file.name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Whoever can write to the storage can make a backup: a link must not lead out of the directory.
+            parent = path.parent.resolve()
+            if not (parent.is_relative_to(root) and (parent / file.target).resolve().is_relative_to(root)):
+                raise BackupError(f"{file.name} is not in the data directory: the backup is not one of InfraPrism")
             if content is None:
                 path.symlink_to(file.target)
                 return ""
