@@ -20,7 +20,7 @@ from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.backups.catalog import DAY_S, MAX_DURATION_S, Catalog
 from infraprism.backend.backups.encryption import new_identity
 from infraprism.backend.backups.errors import BackupError
-from infraprism.backend.backups.storage import open_storage
+from infraprism.backend.backups.open_storage import open_storage
 
 SECRET = "customer-with-a-name"
 

@@ -21,7 +21,7 @@ from infraprism.backend.backups import restoring
 from infraprism.backend.backups.catalog import Catalog
 from infraprism.backend.backups.creation import Creation
 from infraprism.backend.backups.encryption import Identities, Recipients
-from infraprism.backend.backups.storage import open_storage
+from infraprism.backend.backups.open_storage import open_storage
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.measured_rows import MeasuredRows
 

@@ -15,7 +15,8 @@ from infraprism.backend.backups.archive import File, Source, described, tar
 from infraprism.backend.backups.catalog import Backup, Catalog, StoredObject
 from infraprism.backend.backups.encryption import Identities, Measured, Recipients
 from infraprism.backend.backups.errors import BackupError
-from infraprism.backend.backups.storage import Sink, Storage, open_storage
+from infraprism.backend.backups.open_storage import open_storage
+from infraprism.backend.backups.storage import Sink, Storage
 
 ID = "backup-20261130T030000Z-0a1b2c3d"
 

@@ -12,7 +12,8 @@ import pytest
 from tests.kit.backups import CREDENTIALS, s3_server
 
 from infraprism.backend.backups.errors import BackupError, StorageError
-from infraprism.backend.backups.storage import Sink, Storage, open_storage
+from infraprism.backend.backups.open_storage import open_storage
+from infraprism.backend.backups.storage import Sink, Storage
 
 LARGE = 40 * 2**20
 

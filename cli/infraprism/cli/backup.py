@@ -216,7 +216,7 @@ def _expire(args: argparse.Namespace) -> int:
 
 def _catalog(args: argparse.Namespace) -> Any:
     from infraprism.backend.backups.catalog import Catalog  # noqa: PLC0415  # not needed to parse arguments
-    from infraprism.backend.backups.storage import open_storage  # noqa: PLC0415  # as above
+    from infraprism.backend.backups.open_storage import open_storage  # noqa: PLC0415  # as above
 
     return Catalog(open_storage(options.storage(args)))
 

@@ -16,8 +16,8 @@ from infraprism.backend.backups.creation import Creation
 from infraprism.backend.backups.encryption import Recipients
 from infraprism.backend.backups.errors import BackupError
 from infraprism.backend.backups.job import result
+from infraprism.backend.backups.open_storage import open_storage
 from infraprism.backend.backups.requests import INSTALLATION, BackupRequest, kind_name
-from infraprism.backend.backups.storage import open_storage
 from infraprism.backend.jobs import Jobs
 from infraprism.backend.preflight import DataDirectory, StartupError
 from infraprism.backend.relational import DatabaseUnavailableError

@@ -13,8 +13,8 @@ from infraprism.backend.backups.catalog import DAY_S, Catalog
 from infraprism.backend.backups.creation import Creation, Made
 from infraprism.backend.backups.encryption import Recipients
 from infraprism.backend.backups.errors import BackupError
+from infraprism.backend.backups.open_storage import open_storage
 from infraprism.backend.backups.requests import INSTALLATION, BackupRequest, kind_name
-from infraprism.backend.backups.storage import open_storage
 from infraprism.backend.jobs import Job, JobContext, JobFailedError, Jobs, Kind
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase

@@ -63,6 +63,7 @@ class S3Storage:
         transfer = TransferConfig(
             multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_UPLOADS
         )
+        transfer.max_in_memory_upload_chunks = _UPLOADS  # a pipe is read into memory; the default is 10
         try:
             with os.fdopen(reading, "rb") as source:
                 producing.start()

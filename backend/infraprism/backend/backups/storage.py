@@ -11,12 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
-from infraprism.backend.backups.errors import BackupError, StorageError
+from infraprism.backend.backups.errors import StorageError
 
-S3_SCHEME: Final = "s3"
-_FILE_SCHEME: Final = "file"
 _INCOMPLETE: Final = ".incomplete"
 _DIRECTORY_MODE: Final = 0o700
 
@@ -60,23 +57,6 @@ class Storage(Protocol):
 
     def abandon(self, before_s: float) -> None:
         """Delete what incomplete writes have left that began before a time."""
-
-
-def open_storage(url: str) -> Storage:
-    """The storage of a URL: a path, `file:///path`, or `s3://bucket/prefix`. Raises BackupError."""
-    parsed = urlsplit(url)
-    if parsed.scheme == S3_SCHEME:
-        if not parsed.netloc or parsed.query or parsed.username is not None:
-            raise BackupError("the URL of a bucket is s3://bucket/prefix; credentials are those of the AWS tools")
-        try:
-            from infraprism.backend.backups.s3 import S3Storage  # noqa: PLC0415  # not everyone uses it
-        except ModuleNotFoundError as error:
-            raise BackupError(f"{error.name} is missing: pip install 'infraprism-opentelemetry[backup]'") from None
-        return S3Storage(parsed.netloc, parsed.path.strip("/"))
-    path = parsed.path if parsed.scheme == _FILE_SCHEME else url
-    if "://" in path or not path.startswith("/"):
-        raise BackupError("backups go to an absolute path, file:///path, or s3://bucket/prefix")
-    return DirectoryStorage(Path(path))
 
 
 class DirectoryStorage:
