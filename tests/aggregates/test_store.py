@@ -14,8 +14,9 @@ from tests.kit.damage import flip_a_bit, truncate
 from tests.kit.events import START_NS, event
 from tests.kit.summed_store import ACCOUNTS, DAY_MS, FIRST_MS, SummedStore, connect, every_cube
 
+from infraprism.backend.account_zones import AccountZones
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
-from infraprism.backend.store import StoreError
 from infraprism.backend.store.aggregates import RelationExpiredError
 from infraprism.backend.store.aggregates.cubes import UNITS, table
 from infraprism.backend.store.aggregates.published import PublishedDays
@@ -37,7 +38,7 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*(span(event(number)) for number in range(1, 1_101))).rejected == 0
         backend.stop()
     ran = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))
-    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 days were computed from the events.\n")
+    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 day were computed from the events.\n")
     assert published_calls(data) == 1_100
     with Backend(data) as backend:
         in_use = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))
@@ -48,6 +49,29 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*late).rejected == 0
         backend.stop(signal.SIGKILL)
     assert published_calls(data) == 0
+
+
+def test_days_are_computed_in_the_time_zone_of_their_account(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Backend(data) as backend:
+        key = backend.add_account(time_zone="Asia/Kolkata")
+        assert backend.export(*(span(event(number)) for number in range(1, 1_101)), key=key).rejected == 0
+        backend.stop()
+    assert infraprism("store", "rebuild-aggregates", "--data-dir", str(data)).returncode == 0
+    days = PublishedDays(data / AGGREGATES_FILE)
+    assert {day.time_zone for day in days.all()} == {"Asia/Kolkata"}
+    days.close()
+
+
+def test_zones_of_accounts_are_read_again_after_half_a_minute(tmp_path: Path) -> None:
+    now_s = [0.0]
+    accounts = Accounts(tmp_path / "accounts.sqlite")
+    zones = AccountZones(accounts.database, lambda: now_s[0])
+    unknown, found = zones.of("acc_unknown"), accounts.add(time_zone="Europe/Berlin").id
+    assert (unknown, zones.of(found)) == ("UTC", "UTC")
+    now_s[0] = 31
+    assert (zones.of("acc_unknown"), zones.of(found)) == ("UTC", "Europe/Berlin")
+    accounts.close()
 
 
 def test_help_of_the_command_names_what_it_deletes() -> None:
@@ -150,31 +174,6 @@ def test_events_that_disappear_with_a_part_are_missing_in_the_answers_as_well(tm
         store.aggregates.work()
         store.check()
         store.wait()
-        store.check()
-
-
-def test_a_finalised_day_has_every_cube_of_days(tmp_path: Path) -> None:
-    with SummedStore(tmp_path, rows_share=0.01) as store:
-        store.insert(1, 300)
-        store.wait()
-        entities = MeasuredRows(ACCOUNTS[0], dimensions=("entity_id", "model"), time_unit="day")
-        assert not store.uses_aggregates(entities)
-        store.aggregates.finalise(date(2026, 3, 30))
-        assert store.uses_aggregates(entities)
-        store.check()
-        with store.aggregates.changing(ACCOUNTS[0], FIRST_MS, FIRST_MS), pytest.raises(StoreError):
-            store.aggregates.finalise(date(2026, 3, 30))
-
-
-def test_a_finalised_day_has_no_sums_by_session(tmp_path: Path) -> None:
-    sessions = MeasuredRows(ACCOUNTS[0], FIRST_MS, FIRST_MS + DAY_MS, ("session_id",))
-    with SummedStore(tmp_path, rows_share=10) as store:
-        store.insert(1, 300)
-        store.wait()
-        assert store.uses_aggregates(sessions)
-        store.aggregates.finalise(date(2026, 3, 30))
-        assert not store.uses_aggregates(sessions)
-        assert store.uses_aggregates(MeasuredRows(ACCOUNTS[0], dimensions=("entity_id",)))
         store.check()
 
 

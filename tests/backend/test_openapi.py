@@ -20,6 +20,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "/v1/analytics/costs": {
         **DATES,
         "group_by": "model,entity",
+        "total_sessions": "true",
         "compare_start": "2026-01-01",
         "compare_end": "2026-01-31",
     },
@@ -29,6 +30,9 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "/v1/sessions": DATES,
     "/v1/tags": DATES,
     "/v1/models": {},
+    "/v1/usage-data": {},
+    "/v1/usage-data/requests": {},
+    "/v1/retention": {},
     "/v1/entities": {},
     "/v1/me": {},
     "/v1/audit": {},

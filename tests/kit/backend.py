@@ -71,6 +71,8 @@ if limits := json.loads(sys.argv[2]):  # a checkout to compare with may not have
     from infraprism.backend.limits import Limits
     options["limits"] = Limits(**limits)
 options |= json.loads(os.environ.get("TEST_SETTINGS", "{}"))
+if clock_file := options.pop("clock_file", None):
+    options["clock"] = lambda: float(Path(clock_file).read_text())
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), **options)))
 """
 _READY = re.compile(r"InfraPrism is ready: OTLP/HTTP and REST on (\S+), OTLP/gRPC on (\S+), data in ")
@@ -103,7 +105,8 @@ class Answer(NamedTuple):
 class Backend:
     """A running backend. Port 0 selects a free HTTP port. `key` is the first key; None lets the server generate one.
 
-    `limits` are arguments of `Limits`, `settings` of `Settings`; `files` is the limit of open files of the process.
+    `limits` are arguments of `Limits`, `settings` of `Settings`, where `clock_file` is a file with the time in Unix
+    seconds; `files` is the limit of open files of the process.
     """
 
     def __init__(

@@ -18,14 +18,15 @@ from tests.kit.postgresql import postgresql
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.billing.tables import BILLING_CUSTOMERS
+from infraprism.backend.deletions import Deletions
 from infraprism.backend.jobs import Jobs
 from infraprism.backend.relational import DatabaseUnavailableError, migrations
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.relational.metadata import METADATA
+from infraprism.backend.retention import Retention
+from infraprism.backend.usage_data import UsageData
 
-assert AuditLog  # imports its table, as Accounts does
-assert Jobs
-assert BILLING_CUSTOMERS is not None
+_IMPORTED = (AuditLog, BILLING_CUSTOMERS, Deletions, Jobs, Retention, UsageData)  # with their tables
 _FIRST_VERSION = """
     CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,
         usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;
@@ -75,8 +76,7 @@ def test_a_database_of_a_newer_version_is_refused_and_kept(tmp_path: Path) -> No
     file = tmp_path / "accounts.sqlite"
     RelationalDatabase(file).close()
     with closing(sqlite3.connect(file)) as newer:
-        newer.execute("DELETE FROM alembic_version")
-        newer.execute("INSERT INTO alembic_version VALUES ('9999')")
+        newer.executescript("DELETE FROM alembic_version; INSERT INTO alembic_version VALUES ('9999')")
         newer.commit()
     before = file.read_bytes()
     with pytest.raises(DatabaseUnavailableError, match="newer version"):

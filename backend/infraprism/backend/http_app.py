@@ -19,20 +19,26 @@ from infraprism.backend.api.audit_routes import add_audit_routes
 from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.pages import add_pages
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.api.session_cookie import SessionCookie
+from infraprism.backend.api.usage_routes import add_retention_routes, add_usage_routes
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
+from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
+from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.middleware import UsageMiddleware
 
 if TYPE_CHECKING:
     from infraprism.backend.billing.billing import Billing
@@ -48,8 +54,9 @@ class Services(NamedTuple):
     """The dependencies of the application.
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
-    node of the cluster. `jobs` are the jobs of all accounts, and `kinds` the kinds that this server runs.
-    `client_addresses` finds the address that limits logins. `base_url` is where browsers reach the server.
+    node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
+    kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
+    reach the server.
     """
 
     accounts: Accounts
@@ -62,11 +69,15 @@ class Services(NamedTuple):
     login_pool: LoginPool
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
+    retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
     billing: Billing | None = None
+    exports: ExportServices | None = None
+    deletions: DeletionServices | None = None
+    usage: UsageData | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -97,6 +108,8 @@ def _rest_application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
     app.add_middleware(BodyLimitMiddleware)
+    if services.usage is not None:
+        app.add_middleware(UsageMiddleware, usage=services.usage)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
@@ -124,36 +137,53 @@ def _add_otlp_routes(app: FastAPI) -> None:
 def _add_rest_routes(app: FastAPI, services: Services) -> None:
     cursor_key = services.accounts.secret("cursor")
 
-    async def respond(account: Account, query: Callable[[], bytes]) -> Response:
-        return Response(await services.queries.run(account.id, query), media_type=_JSON)
+    async def respond(account: Account, query: Callable[[Reader], bytes]) -> Response:
+        def answer() -> bytes:
+            cutoff_ms = None if services.retention is None else services.retention.cutoff_ms(account.id)
+            reader = Reader.of(
+                services.database, services.measured_rows, account.id, cutoff_ms, reporting_zone=account.time_zone
+            )
+            return query(reader)
 
-    async def respond_with(account: Account, query: Callable[[Reader], bytes]) -> Response:
-        return await respond(account, lambda: query(Reader(services.database, services.measured_rows, account.id)))
+        return Response(await services.queries.run(account.id, answer), media_type=_JSON)
 
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
-        return await respond_with(account, lambda reader: events.page(reader, account, query, cursor_key))
+        return await respond(account, lambda reader: events.page(reader, account, query, cursor_key))
 
     @app.get("/v1/events/{event_id}")
     async def get_event(account: Caller, event_id: str) -> Response:
         """One event."""
-        return await respond(account, lambda: events.one(services.database, account, event_id))
+        return await respond(account, lambda reader: events.one(reader, account, event_id))
 
     @app.get("/v1/entities")
     async def list_entities(account: Caller, query: Annotated[events.EntityQuery, Query()]) -> Response:
         """The entities that events are attributed to, highest cost first."""
-        return await respond_with(account, lambda reader: events.entities(reader, query))
+        return await respond(account, lambda reader: events.entities(reader, query))
 
-    add_account_routes(app, services.accounts, services.logins)
     cookie = SessionCookie(services.base_url)
+    add_account_routes(app, services.accounts, services.logins)
     add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
-    add_analytics_routes(app, respond_with)
-    add_listing_routes(app, respond_with)
+    add_analytics_routes(app, respond)
+    add_listing_routes(app, respond)
+    audit = AuditLog(services.accounts.database)
+    _add_data_routes(app, services, audit)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    add_audit_routes(app, audit)
     if services.billing is not None:
         from infraprism.backend.api.billing_routes import add_billing_routes  # noqa: PLC0415 - an extra package
 
         add_billing_routes(app, services.billing, services.base_url)
-    add_audit_routes(app, AuditLog(services.accounts.database))
+    if services.exports is not None:
+        add_export_routes(app, services.exports, services.queries.run)
+
+
+def _add_data_routes(app: FastAPI, services: Services, audit: AuditLog) -> None:
+    if services.usage is not None:
+        add_usage_routes(app, services.usage, audit)
+    if services.retention is not None:
+        add_retention_routes(app, services.retention, audit)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,34 +17,54 @@ from typing import Final, NamedTuple, cast
 import uvicorn
 
 from infraprism.backend import reloading
+from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
-from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.billing.configured import billing
 from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
+from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
+from infraprism.backend.deletions.deletion_kind import deletion_jobs
+from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
+from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.configured import mailer
+from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
+from infraprism.backend.relational.database import RelationalDatabase
+from infraprism.backend.retention import Retention
+from infraprism.backend.retention.expiry import Expiry, LostSumsError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.status import write_fault
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.error_log import ErrorLog
+from infraprism.backend.usage_data.usage_data import USAGE_FILE
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
@@ -81,21 +103,26 @@ class Serving(NamedTuple):
 
 
 @asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+async def serve(  # noqa: PLR0915  # the parts in their order
+    settings: Settings, accounts: Accounts, listening: socket.socket
+) -> AsyncIterator[Serving]:
     """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
-    raise_file_limit()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    _prepare_process()
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
-        measured = measured_rows
+        retention = Retention(accounts.database, settings.clock)
+        refusals = Refusals(accounts.database, accounts.secret("deletions"))
+        measured: Source = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack)
+            database, writer = _embedded(
+                settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
+            )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
+            _start_expiry(database, retention, settings)
         else:
-            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -107,7 +134,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         if log is not None:
             await log.start()
             stack.push_async_callback(log.close)
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
+        receiver = Receiver(
+            accounts,
+            writer,
+            recent_calls,
+            settings.max_waiting_bytes,
+            log,
+            cutoff_ms=retention.cutoff_ms,
+            deleted_before_ms=refusals.end_ms,
+        )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
@@ -115,20 +150,29 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() if log else None,
+            log.gauges() | refusals.gauges() if log else None,
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
-        certificate = await reloading.certificate(settings, stack)
-        jobs, kinds = Jobs(accounts.database), _kinds()
+        sender = mailer(settings, stack)
+        jobs = Jobs(accounts.database, settings.clock)
+        exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind}
+        deletions = DeletionServices(None, Receipts(accounts.database))
+        if isinstance(database, EmbeddedDatabase) and log is not None:
+            held = HeldExports(jobs, exports.files)
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, sender=sender)
+            kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
-        runner = JobRunner(jobs, kinds)
+        runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
+        certificate = await reloading.certificate(settings, stack)
         port = listening.getsockname()[1]
-        base_url = _base_url(settings, port)
-        logins, pool = _logins(settings, accounts, base_url, stack)
+        base_url = _base_url(settings, port, "http" if certificate is None else "https")
+        logins, pool = _logins(accounts, sender, base_url, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
@@ -143,11 +187,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             pool,
             measured,
             node.receiver_of(writer),
+            retention,
             jobs,
             kinds,
-            ClientAddresses(settings.client_address_header, settings.trusted_proxies),
-            base_url,
-            await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
+            exports=exports,
+            deletions=deletions,
+            base_url=base_url,
+            usage=_usage(settings, stack),
+            client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
@@ -165,23 +213,57 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int) -> str:
+def _base_url(settings: Settings, port: int, scheme: str) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
+    return settings.public_url or f"{scheme}://{host}:{port}"
 
 
-def _logins(settings: Settings, accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, sender: Mailer, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
-    sender = mailer(settings, stack)
     pool = LoginPool()
     stack.callback(pool.close)  # before the mailer: what it still does may send a mail
     return Logins(accounts, base_url=base_url, mailer=sender, later=pool.later), pool
 
 
-def _kinds() -> dict[str, Kind]:
-    """The kinds of jobs that this server runs, by name."""
-    return {}
+def _prepare_process() -> None:
+    raise_file_limit()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _deletions(
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, sender: Mailer
+) -> tuple[DeletionServices, dict[str, Kind]]:
+    clock, database = settings.clock, accounts.database
+    deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, sender, clock=clock)
+    services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
+    return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
+
+
+def _exports(
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    database: EmbeddedDatabase | ClusterDatabase,
+    *,
+    retention: Retention,
+    source: Source,
+) -> ExportServices:
+    files = ExportFiles(settings.data_dir)
+    kind = ExportKind(
+        jobs,
+        database,
+        files,
+        retention.cutoff_ms,
+        accounts=accounts.database,
+        source=source,
+        clock=settings.clock,
+    )
+    audit = AuditLog(accounts.database, settings.clock)
+    key = accounts.secret("downloads")
+    return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")
 
 
 def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) -> WriteAheadLog:
@@ -193,10 +275,12 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals, zones: AccountZones
+) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
-        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes, zone_of=zones.of)
     except StoreError as error:
         cause = write_fault(settings.data_dir)
         raise StartupError(
@@ -209,7 +293,39 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+    before_insert = database.aggregates.before_insert
+    return database, BatchWriter(database, before_insert=before_insert, cutoff_ms=cutoff_ms, refusals=refusals)
+
+
+def _usage(settings: Settings, stack: AsyncExitStack) -> UsageData:
+    """The usage data, in a file of its own or with the accounts. Raises StartupError."""
+    location = settings.accounts or settings.data_dir / USAGE_FILE
+    try:
+        usage = UsageData(RelationalDatabase(location), settings.clock)
+    except (DatabaseUnavailableError, OSError) as error:
+        raise StartupError(
+            f"{'PostgreSQL (--accounts)' if settings.accounts else location} cannot be used ({error}): move it away and"
+            " start again. It only has usage data"
+        ) from None
+    usage.start()
+    stack.callback(usage.close)
+    log = ErrorLog(usage)
+    logging.getLogger("infraprism").addHandler(log)
+    stack.callback(logging.getLogger("infraprism").removeHandler, log)
+    return usage
+
+
+def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:
+    """Delete expired events in the background. Raises StartupError."""
+    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic)
+    try:
+        expiry.check()
+    except LostSumsError:
+        raise StartupError(
+            f"{settings.data_dir / FINALISED_FILE} does not have the days whose events were deleted: restore it from"
+            " a backup. Without it their sums cannot be read"
+        ) from None
+    database.maintain("retention", expiry.work)
 
 
 def _limitations(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +27,7 @@ class Settings:
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
     cluster; `lease_s` is how long a node that was killed keeps its shards. `public_url` is where browsers reach the
-    server, if that is not where it listens.
+    server, if that is not where it listens. `clock` returns Unix seconds.
     """
 
     data_dir: Path
@@ -51,3 +53,4 @@ class Settings:
     shards: int = 16
     lease_s: int = 10
     limits: Limits = field(default_factory=Limits)
+    clock: Callable[[], float] = time.time

@@ -21,6 +21,8 @@ PAGE: Final = 1000
 TIMEOUT_S: Final = 10.0
 """For a whole request, from the connection to the last byte of the response."""
 _OK: Final = 200
+_SUCCESS: Final = range(200, 300)
+_NOT_FOUND: Final = 404
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -31,8 +33,12 @@ class ForbiddenFailure(Failure):
     """The key is valid and lacks the scope that the request needs."""
 
 
+class NotFoundFailure(Failure):
+    """The backend has no such object."""
+
+
 class Api:
-    """Reads from one backend.
+    """Reads from one backend, and sends requests to it.
 
     Endpoint and key default to INFRAPRISM_ENDPOINT and INFRAPRISM_API_KEY. Every method raises Failure. Its message
     contains neither the key nor a text of the backend, except the message of its error response.
@@ -46,19 +52,53 @@ class Api:
 
     def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Any:
         """The parsed JSON of `path`; numbers with a decimal point are Decimal."""
+        return self._answer("GET", path, parameters, None, {})
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send a request with a JSON body, and return the parsed JSON of the response, as `get` does."""
+        return self._answer(method, path, None, body, headers or {})
+
+    def download(self, link: str, headers: Mapping[str, str]) -> requests.Response:
+        """The response of a download link, whose body is not read yet. The key is not sent.
+
+        Raises requests.RequestException.
+        """
+        url = self.endpoint + link if link.startswith("/") else link
+        # The encoding of the file itself must not change: its checksum is verified.
+        sent = {"Accept-Encoding": "identity", **headers}
+        return self._session.get(url, headers=sent, stream=True, timeout=TIMEOUT_S, allow_redirects=False)
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> Any:
         if not self._key:
             raise Failure("set INFRAPRISM_API_KEY to the key of your account; `infraprism serve` prints it")
         if not self._key.startswith(KEY_PREFIX):
             raise Failure(f"INFRAPRISM_API_KEY {NOT_A_KEY}")
-        response = self._response(path, parameters, {"Authorization": f"Bearer {self._key}"})
+        sent = {**headers, "Authorization": f"Bearer {self._key}"}
+        response = self._response(path, parameters, sent, method, body)
+        is_success = response.status_code in _SUCCESS
         if response.status_code == _UNAUTHORIZED:
             raise Failure(f"{self.endpoint} rejects the key: check INFRAPRISM_API_KEY")
-        reason = "" if response.status_code == _OK else _reason(response)
+        reason = "" if is_success else _reason(response)
         if response.status_code == _BAD_REQUEST and reason:
             raise Failure(_with_options(reason))
         if response.status_code == _FORBIDDEN:
             raise ForbiddenFailure(f"{self.endpoint} refuses the request{reason and f': {reason}'}")
-        if response.status_code != _OK:
+        if response.status_code == _NOT_FOUND:
+            raise NotFoundFailure(f"{self.endpoint} responds with 404{reason and f': {reason}'}")
+        if not is_success:
             raise Failure(f"{self.endpoint} responds with {response.status_code}{reason and f': {reason}'}")
         return _decoded(response, self.endpoint)
 
@@ -82,14 +122,21 @@ class Api:
             query["cursor"] = cursor
 
     def _response(
-        self, path: str, parameters: Mapping[str, str | int] | None, headers: Mapping[str, str]
+        self,
+        path: str,
+        parameters: Mapping[str, str | int] | None,
+        headers: Mapping[str, str],
+        method: str = "GET",
+        body: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         try:
             return self._within_the_time(
                 partial(
-                    self._session.get,
+                    self._session.request,
+                    method,
                     self.endpoint + path,
                     params=parameters,
+                    json=body,
                     headers=headers,
                     timeout=TIMEOUT_S,
                     allow_redirects=False,

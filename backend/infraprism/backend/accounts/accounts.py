@@ -18,7 +18,7 @@ from infraprism.backend.accounts.records import AcceptedKey, Account, Key, hash_
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.sqlite_file import FileState
 
-if TYPE_CHECKING:  # without the packages of the server this module can still be imported
+if TYPE_CHECKING:
     from infraprism.backend.relational.database import RelationalDatabase
 
 ACCOUNTS_FILE: Final = "accounts.sqlite"

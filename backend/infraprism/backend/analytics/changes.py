@@ -12,7 +12,7 @@ from infraprism.backend.analytics.bridge import PARTS, Cell, Measured, Weights, 
 from infraprism.backend.analytics.grouping import Grouping, quoted
 from infraprism.backend.analytics.list_prices import rates
 from infraprism.backend.analytics.sums import both, select
-from infraprism.backend.store import Database
+from infraprism.backend.store.database import Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -31,7 +31,7 @@ class TooManyCellsError(ValueError):
 
 
 def changes(
-    database: Database, current: Relation, previous: Relation, by: Grouping, at_ms: int
+    database: Readable, current: Relation, previous: Relation, by: Grouping, at_ms: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The change of all costs, and those of all groups, the largest first. Raises TooManyCellsError.
 

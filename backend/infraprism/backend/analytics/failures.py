@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, quoted
 from infraprism.backend.analytics.sums import select
-from infraprism.backend.store import Database
+from infraprism.backend.store.database import Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -19,7 +19,7 @@ _SUMS: Final = {
 
 
 def by_group(
-    database: Database, relation: Relation, by: Grouping, *, time_zone: str, limit: int
+    database: Readable, relation: Relation, by: Grouping, *, time_zone: str, limit: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """The failures of all calls, the rows of the groups with the most, and whether there are more groups.
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from infraprism.backend.analytics.grouping import TIME_ZONE, Grouping, quoted
 from infraprism.backend.analytics.sums import select
-from infraprism.backend.store import Database
+from infraprism.backend.store.database import Readable
 from infraprism.backend.store.measured_rows import ZERO_BUCKET, Relation
 from infraprism.schema import exact_json
 
@@ -24,7 +24,7 @@ _DECIMALS: Final = ((100, 2), (1000, 1))
 
 
 def by_group(
-    database: Database, relation: Relation, by: Grouping, *, time_zone: str, limit: int
+    database: Readable, relation: Relation, by: Grouping, *, time_zone: str, limit: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """The latencies of all calls, those of the groups with the most calls, and whether there are more groups."""
     columns = {

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from infraprism.backend.analytics.sums import select
-from infraprism.backend.store import Database
-from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -73,7 +72,7 @@ Rows = tuple[list[bytes], dict[str, Any]]
 """The rows of a page as JSON, and its `pagination`."""
 
 
-def sessions(database: Database, by_session: Relation, relation: Relation, page: Page) -> Rows:
+def sessions(database: Readable, by_session: Relation, relation: Relation, page: Page) -> Rows:
     """A page of sessions. Events without a session belong to none.
 
     The sessions of the page are found first, in `by_session`, which needs no other dimension. The other columns are
@@ -98,7 +97,7 @@ def sessions(database: Database, by_session: Relation, relation: Relation, page:
     return rows, page.pagination(len(rows), listed[0]["total"])
 
 
-def models(database: Database, relation: Relation, page: Page) -> Rows:
+def models(database: Readable, relation: Relation, page: Page) -> Rows:
     """A page of models and their providers."""
     keys = ("model", "provider")
     rows = database.read(
@@ -110,7 +109,7 @@ def models(database: Database, relation: Relation, page: Page) -> Rows:
     return rows, page.pagination(len(rows), _total(database, relation, keys))
 
 
-def session(database: Database, relation: Relation) -> dict[str, Any] | None:
+def session(database: Readable, relation: Relation) -> dict[str, Any] | None:
     """The one session of a relation with the sums of its models as `by_model`; None without events."""
     rows = database.read(
         f"SELECT {select(SESSION)} FROM {relation.sql} AS m GROUP BY m.session_id", relation.parameters
@@ -137,7 +136,7 @@ def _within(sessions: Iterable[dict[str, Any]]) -> str:
     return f" AND toStartOfFifteenMinutes(m.first_time) IN ({times})"
 
 
-def _total(database: Database, relation: Relation, keys: tuple[str, ...]) -> int:
+def _total(database: Readable, relation: Relation, keys: tuple[str, ...]) -> int:
     """The number of sessions or models."""
     named = ", ".join(f"m.{key}" for key in keys)
     present = " AND ".join(f"m.{key} != ''" for key in keys)

@@ -9,8 +9,7 @@ from typing import Any, Final
 from infraprism.backend.analytics.grouping import Grouping
 from infraprism.backend.analytics.intervals import Interval
 from infraprism.backend.analytics.sums import select, sums
-from infraprism.backend.store import Database
-from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import Relation
 from infraprism.schema import exact_json
 
@@ -32,7 +31,7 @@ class Series:
 
 
 def series(
-    database: Database, relation: Relation, by: Grouping, *, top: int, intervals: Sequence[Interval], whole_days: bool
+    database: Readable, relation: Relation, by: Grouping, *, top: int, intervals: Sequence[Interval], whole_days: bool
 ) -> Series:
     """The sums of each interval and of its groups. The sums of the parts are the sums of the whole.
 
@@ -59,7 +58,7 @@ def series(
     return _series([exact_json.loads(row) for row in rows], by, named, intervals)
 
 
-def _named(database: Database, relation: Relation, by: Grouping, top: int) -> list[dict[str, Any]]:
+def _named(database: Readable, relation: Relation, by: Grouping, top: int) -> list[dict[str, Any]]:
     """The keys of the groups with the highest cost."""
     keys = ", ".join(f"`{name}`" for name in by.columns)
     is_none = " AND ".join(f"`{name}` IS NULL" for name in by.columns)

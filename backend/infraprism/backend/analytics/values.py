@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from infraprism.backend.analytics.grouping import KEYS, Grouping
-from infraprism.backend.store import Database
+from infraprism.backend.store.database import Readable
 from infraprism.backend.store.measured_rows import DIMENSIONS, Relation
 
 FIELDS: Final = tuple(name for name in DIMENSIONS if name != "success")
@@ -17,7 +17,7 @@ def grouping_of(field: str) -> Grouping:
     return Grouping((next((key for key, columns in KEYS.items() if field in columns), field),))
 
 
-def values(database: Database, relation: Relation, column: str, prefix: str, limit: int) -> list[bytes]:
+def values(database: Readable, relation: Relation, column: str, prefix: str, limit: int) -> list[bytes]:
     """The values that begin with a prefix, the most frequent first, as JSON. `column` is SQL on measured rows `m`.
 
     One more than the limit, if there are more.
@@ -30,7 +30,7 @@ def values(database: Database, relation: Relation, column: str, prefix: str, lim
     )
 
 
-def tags(database: Database, relation: Relation, limit: int) -> list[bytes]:
+def tags(database: Readable, relation: Relation, limit: int) -> list[bytes]:
     """The keys of tags, the most frequent first, with the number of their values, as JSON. One more than the limit."""
     return database.read(
         "SELECT m.tag_key AS key, uniqExact(m.tag_value) AS values, sum(m.calls) AS total_events"

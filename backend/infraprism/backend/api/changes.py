@@ -33,6 +33,11 @@ def split(reader: Reader, query: ChangeQuery) -> bytes:
         )
     except changes.TooManyCellsError as error:
         raise ApiError(400, "invalid_parameter", f"group_by: {error}") from None
-    summary = {**total, "period": period.texts, "previous_period": before.texts, "time_zone": query.time_zone}
+    summary = {
+        **total,
+        "period": reader.described(period),
+        "previous_period": reader.described(before),
+        "time_zone": query.time_zone,
+    }
     body = {"data": rows[: query.limit], "summary": summary, "has_more": len(rows) > query.limit}
     return exact_json.dumps(body).encode()

@@ -26,11 +26,15 @@ _SHOWN: Final = (
 )
 
 
+def shown(*, usage_detail: bool) -> tuple[fields.Field, ...]:
+    """The fields of an event in a response, in order. Before them it has `id` and `timestamp`."""
+    return (*_SHOWN, *fields.USAGE_DETAIL) if usage_detail else _SHOWN
+
+
 def event(*, usage_detail: bool) -> str:
     """The columns. The table `events` is qualified, since the result columns have the same names."""
-    shown = (*_SHOWN, *fields.USAGE_DETAIL) if usage_detail else _SHOWN
     columns = ["concat('evt_', lower(hex(events.id))) AS id", "events.timestamp AS timestamp"]
-    for field in shown:
+    for field in shown(usage_detail=usage_detail):
         # An absent string is stored as the empty string.
         absent = field.kind == "string" and field.presence != "always"
         value = f"nullIf(toString(events.{field.name}), '')" if absent else f"events.{field.name}"

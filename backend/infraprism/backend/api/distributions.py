@@ -29,5 +29,11 @@ def values(reader: Reader, query: DistributionQuery) -> bytes:
     total, groups, more = distribution.distribution(
         reader.database, rows, by, of=query.of, per=query.per, limit=query.limit
     )
-    summary = {**total, "of": query.of, "per": query.per, "period": period.texts, "time_zone": query.time_zone}
+    summary = {
+        **total,
+        "of": query.of,
+        "per": query.per,
+        "period": reader.described(period),
+        "time_zone": query.time_zone,
+    }
     return exact_json.dumps({"data": groups, "summary": summary, "has_more": more}).encode()

@@ -14,6 +14,7 @@ from infraprism.backend.accounts.errors import Reason, RefusedError
 from infraprism.backend.api.problems import MEDIA_TYPE, problem
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates import UnknownSumsError
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S
 
 MAX_BODY_BYTES = 2**20
@@ -122,6 +123,13 @@ async def _failed(_: Request, __: Exception) -> Response:
 
 async def _store(_: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
+    if isinstance(error, UnknownSumsError):
+        return error_response(
+            503,
+            "sums_unknown",
+            f"the sums of {error.days} are damaged and their events are deleted: choose a period without these days,"
+            " or restore a backup",
+        )
     if error.code in _TOO_LARGE_CODES:
         # 503, since the load of other queries may have caused it.
         limits = f"{MAX_QUERY_S} s or {MAX_QUERY_BYTES >> 20} MB"

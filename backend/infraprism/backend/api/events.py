@@ -17,7 +17,7 @@ from infraprism.backend.api.cursor import Cursor, fingerprint
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import Filters, one_of
 from infraprism.backend.api.periods import Reader
-from infraprism.backend.store import Database
+from infraprism.backend.retention.coverage import time_text
 from infraprism.schema import fields
 
 _EVENT_ID: Final = re.compile(r"evt_[0-9a-f]{32}")
@@ -50,6 +50,9 @@ def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes)
     `cursor_key` signs cursors.
     """
     where, values = query.conditions(account.id)
+    if reader.cutoff_ms is not None:
+        where += " AND timestamp >= fromUnixTimestamp64Milli({retained_ms:Int64}, 'UTC')"
+        values["retained_ms"] = reader.cutoff_ms
     of = fingerprint(account.id, query.model_dump_json(exclude={"limit", "offset", "cursor"}))
     after, offset = "", query.offset
     if query.cursor is not None:
@@ -62,7 +65,7 @@ def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes)
         )
         values |= {"after_ms": cursor.timestamp_ms, "after_id": cursor.id_hex}
     else:
-        counted = reader.rows(query, None, Grouping())
+        counted = reader.of_events().rows(query, None, Grouping())
         (row,) = reader.database.read(f"SELECT sum(m.calls) AS total FROM {counted.sql} AS m", counted.parameters)
         total = json.loads(row)["total"]
     rows = reader.database.read(
@@ -74,6 +77,9 @@ def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes)
     more, rows = len(rows) > query.limit, rows[: query.limit]
     next_cursor = _cursor_after(rows[-1], offset + len(rows), total, of).text(cursor_key) if more else None
     pagination = {"total": total, "limit": query.limit, "offset": offset, "has_more": more, "next_cursor": next_cursor}
+    first_ms, _ = query.bounds_ms()
+    if reader.cutoff_ms is not None and (first_ms is None or first_ms < reader.cutoff_ms):
+        pagination["events_since"] = time_text(reader.cutoff_ms)
     return b'{"data":[' + b",".join(rows) + b'],"pagination":' + json.dumps(pagination).encode() + b"}"
 
 
@@ -84,10 +90,10 @@ def _cursor_after(row: bytes, offset: int, total: int, of: str) -> Cursor:
     )
 
 
-def one(database: Database, account: Account, event_id: str) -> bytes:
+def one(reader: Reader, account: Account, event_id: str) -> bytes:
     """One event as JSON. Raises ApiError."""
     if _EVENT_ID.fullmatch(event_id):
-        rows = database.read(
+        rows = reader.database.read(
             f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM (SELECT *, total_tokens FROM events"
             " WHERE account = {account:String} AND id = CAST(unhex({id:String}), 'FixedString(16)') LIMIT 1) AS events",
             {"account": account.id, "id": event_id.removeprefix("evt_")},

@@ -44,7 +44,7 @@ def of_period(reader: Reader, query: ForecastQuery) -> bytes:
     )
     body = {
         **expected(found.intervals, first, last),
-        "period": Period(first, last, zone).texts,
+        "period": Period(first, last, zone).texts | reader.note(read.first_ms, read.end_ms),
         "time_zone": query.time_zone,
     }
     return exact_json.dumps(body).encode()

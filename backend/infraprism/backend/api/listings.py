@@ -75,7 +75,7 @@ def list_sessions(reader: Reader, query: SessionQuery) -> bytes:
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
     by_session = reader.rows(query, period, Grouping(("session",)), with_times=True)
     rows, pagination = sessions.sessions(reader.database, by_session, _session_rows(reader, query, period), page)
-    return _listed(rows, pagination=pagination, period=period.texts, time_zone=query.time_zone)
+    return _listed(rows, pagination=pagination, period=reader.described(period), time_zone=query.time_zone)
 
 
 def one_session(reader: Reader, session_id: str) -> bytes:
@@ -95,7 +95,7 @@ def list_models(reader: Reader, query: ModelQuery) -> bytes:
     relation = reader.rows(query, None, Grouping(("model", "provider")), with_times=True)
     page = sessions.Page(query.sort, query.order, query.limit, query.offset)
     rows, pagination = sessions.models(reader.database, relation, page)
-    period = {"start": start and start.text, "end": end and end.text}
+    period = {"start": start and start.text, "end": end and end.text, **reader.note(*query.bounds_ms())}
     today = int(time.time()) // _DAY_S
     priced = []
     for row in map(exact_json.loads, rows):
@@ -112,14 +112,14 @@ def list_values(reader: Reader, query: ValueQuery) -> bytes:
     rows = reader.rows(query, period, by)
     column = by.columns[query.field if tag is None else f"tags.{tag}"]
     found = values.values(reader.database, rows, column, query.prefix, query.limit)
-    return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
+    return _cut(found, query.limit, period=reader.described(period), time_zone=query.time_zone)
 
 
 def list_tags(reader: Reader, query: TagQuery) -> bytes:
     """The keys of tags as JSON: `{data, has_more, period, time_zone}`. Raises ApiError."""
     period = query.covered()
     found = values.tags(reader.database, reader.rows(query, period, Grouping(), every_tag=True), query.limit)
-    return _cut(found, query.limit, period=period.texts, time_zone=query.time_zone)
+    return _cut(found, query.limit, period=reader.described(period), time_zone=query.time_zone)
 
 
 def _session_rows(reader: Reader, query: Filters, period: Period | None, *more: str) -> Relation:

@@ -35,6 +35,7 @@ _TOO_LARGE: Final = "The body is too large"
 _MORE_ERRORS: Final = {
     404: _NOT_FOUND,
     409: "It conflicts with another request or job; the message names it",
+    501: "This server cannot do it; the message says why",
     507: "The disk has no space for it",
 }
 _JSON: Final = "application/json"
@@ -70,6 +71,13 @@ _MAYBE_NUMBER: Final = _nullable({"type": "number"})
 _COST: Final = _nullable({"type": "number", "description": "US dollars, exact decimal digits; null if unknown"})
 _EXACT: Final[Schema] = {"type": "number", "description": "US dollars, exact decimal digits"}
 
+_RETAINED: Final = {
+    "events_since": _TIME,
+    "earlier": {"enum": ["sums", "whole_days", "excluded"], "type": "string"},
+    "incomplete": _FLAG,
+}
+"""Only of a period that begins before the events of the account."""
+_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT, **_RETAINED)
 _PROBLEM: Final = {
     **_object(
         type={"type": "string", "format": "uri-reference"},
@@ -81,7 +89,6 @@ _PROBLEM: Final = {
 }
 """RFC 9457. `error` is the form of earlier versions."""
 _ERROR_CONTENT: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT)
 _ZONED: Final = {"period": _PERIOD, "time_zone": _TEXT}
 _ENTITY: Final = {"entity_type": _MAYBE_TEXT, "entity_id": _MAYBE_TEXT}
 _KEYS: Final = {
@@ -156,7 +163,7 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/me": _object(
         **_all(_MAYBE_TEXT, "email", "name", "company"), **_all(_TEXT, "id", "plan", "created_at"), usage_detail=_FLAG
     ),
-    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT}),
+    "/v1/events": _page(_EVENT, {"next_cursor": _MAYBE_TEXT, "events_since": _TIME}),
     "/v1/events/{event_id}": _EVENT,
     "/v1/entities": _page(
         _object(
@@ -166,8 +173,8 @@ RESPONSES: Final[dict[str, Schema]] = {
         )
     ),
     "/v1/analytics/costs": _rows(
-        {**_KEYS, **_SUMS, "previous": _PREVIOUS},
-        {**_SUMMED, "previous": _object(**_SERIES, period=_PERIOD), "models": _array(_TEXT)},
+        {**_KEYS, **_SUMS, "total_sessions": _COUNT, "previous": _PREVIOUS},
+        {**_SUMMED, "total_sessions": _COUNT, "previous": _object(**_SERIES, period=_PERIOD), "models": _array(_TEXT)},
     ),
     "/v1/analytics/costs/timeseries": _object(
         data=_array(_object(start=_TEXT, **_SERIES, complete=_FLAG, groups=_array(_GROUP))),
@@ -189,7 +196,7 @@ RESPONSES: Final[dict[str, Schema]] = {
     "/v1/sessions/{session_id}": _object(**_SESSION, by_model=_array(_object(**_MODEL))),
     "/v1/models": _page(
         _object(**_MODEL, price=_nullable(_object(**_PRICE))),
-        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT),
+        period=_object(start=_MAYBE_TEXT, end=_MAYBE_TEXT, **_RETAINED),
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
@@ -200,10 +207,32 @@ RESPONSES: Final[dict[str, Schema]] = {
         pagination=_object(limit=_COUNT, has_more=_FLAG, next_after=_MAYBE_COUNT),
         head=_nullable(_object(number=_COUNT, hash=_TEXT)),
     ),
+    "/v1/usage-data": _object(
+        data=_array(_object(**_all(_TEXT, "table", "what"), **_all(_COUNT, "period_days", "rows"), oldest=_MAYBE_TEXT)),
+        counts_page_views_and_features=_FLAG,
+        lost_records=_COUNT,
+    ),
+    "/v1/usage-data/requests": _object(
+        data=_array(
+            _object(
+                **_all(_TEXT, "key_id", "method", "route"),
+                **_all(_COUNT, "number", "status", "duration_ms"),
+                time=_TIME,
+            )
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_before=_MAYBE_COUNT),
+    ),
+    "/v1/retention": _object(
+        days=_MAYBE_COUNT,
+        events_since=_nullable(_TIME),
+        data=_array(_object(**_all(_TEXT, "table", "what", "period"))),
+    ),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
-OPTIONAL: Final = frozenset({*_KEYS, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)})
+OPTIONAL: Final = frozenset(
+    {*_KEYS, *_RETAINED, "total_sessions", "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
+)
 """Properties that a body has only with the parameters or the account that they depend on."""
 
 

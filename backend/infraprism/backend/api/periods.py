@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -14,8 +14,14 @@ from infraprism.backend.analytics.periods import Period
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import DIMENSIONS, Filters, Time, one_of
+from infraprism.backend.retention import coverage
+from infraprism.backend.retention.coverage import Earlier
+from infraprism.backend.retention.retained_events import WITH_EXPIRED, RetainedEvents
 from infraprism.backend.store import Database
-from infraprism.backend.store.database import Parameter
+from infraprism.backend.store.aggregates import NotAnsweredError
+from infraprism.backend.store.aggregates.relation import is_permanent
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE, is_same_zone
+from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation, TimeUnit
 
 _DAYS: Final = 30
@@ -44,11 +50,33 @@ GroupByWithoutTime = Annotated[
 
 @dataclass(frozen=True)
 class Reader:
-    """What a query of one account reads: the database, the source of measured rows, and the account."""
+    """What a query of one account reads: the database, the source of measured rows, and the account.
 
-    database: Database
+    Events that start before `cutoff_ms` are expired: no statement on `database` sees them. `sources` other than that of
+    single calls have sums of days that outlive the events; they are used with `uses_sums`. These are days of the
+    account's `reporting_zone`, or of an earlier one. `notes` has what the answers lack, by period.
+    """
+
+    database: Readable
     source: Source
     account_id: str
+    cutoff_ms: int | None = None
+    uses_sums: bool = True
+    reporting_zone: str = UTC_ZONE
+    notes: dict[tuple[int | None, int | None], Earlier] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        database: Database,
+        source: Source,
+        account_id: str,
+        cutoff_ms: int | None,
+        reporting_zone: str = UTC_ZONE,
+    ) -> Reader:
+        """The reader of an account."""
+        seen = database if cutoff_ms is None else RetainedEvents(database, account_id, cutoff_ms)
+        return cls(seen, source, account_id, cutoff_ms, reporting_zone=reporting_zone)
 
     def rows(
         self,
@@ -65,7 +93,7 @@ class Reader:
 
         Without a period the dates of the filters apply, or none. Raises ApiError.
         """
-        first_ms, end_ms = query.bounds_ms() if period is None else (period.first_ms, period.end_ms)
+        bounds = query.bounds_ms() if period is None else (period.first_ms, period.end_ms)
         selection = query.selection()
         is_by_tag = len(selection.tags) == 1 and not every_tag
         tag_keys = by.tag_keys or (tuple(selection.tags) if is_by_tag else ())
@@ -79,11 +107,10 @@ class Reader:
                 conditions.append(condition.on_value(columns[key]))
             else:
                 on_events.append(condition.on_events)
-        return self.source(
+        return self._bounded(
             MeasuredRows(
                 self.account_id,
-                first_ms,
-                end_ms,
+                *bounds,
                 tuple(dict.fromkeys((*by.dimensions, *filtered, *more))),
                 tag_keys[0] if tag_keys else None,
                 tag_keys[1] if len(tag_keys) > 1 else None,
@@ -96,6 +123,50 @@ class Reader:
                 every_tag,
             )
         )
+
+    def _bounded(self, request: MeasuredRows) -> Relation:
+        """The rows of a request, without what is expired. Raises ApiError."""
+        has_sums = self.uses_sums and self.source is not measured_rows and is_permanent(request)
+        bounds = (request.first_ms, request.end_ms)
+        zones: tuple[str, ...] = (UTC_ZONE, self.reporting_zone)
+        if request.time_unit == "day":
+            zones = tuple(zone for zone in zones if is_same_zone(zone, request.time_zone))
+        try:
+            for found in coverage.answers(*bounds, self.cutoff_ms, zones=zones, has_sums=has_sums and bool(zones)):
+                try:
+                    relation = self.source(replace(request, first_ms=found.first_ms, end_ms=found.end_ms))
+                except NotAnsweredError:  # the sums are of days of another time zone
+                    continue
+                if found.earlier is not None:
+                    self.notes[bounds] = max(self.notes.get(bounds, "sums"), found.earlier, key=coverage.WORST.index)
+                has_expired = found.earlier in {"sums", "whole_days"}
+                return Relation(relation.sql, {**relation.parameters, WITH_EXPIRED: 1}) if has_expired else relation
+        except coverage.NothingRetainedError as error:
+            raise ApiError(400, "beyond_retention", str(error)) from None
+        raise NotAnsweredError
+
+    def described(self, period: Period) -> dict[str, object]:
+        """A period as in responses, and what the answer lacks of it."""
+        return {**period.texts, **self.note(period.first_ms, period.end_ms)}
+
+    def note(self, first_ms: int | None, end_ms: int | None) -> dict[str, object]:
+        """What the answer lacks of a period: nothing, or `events_since`, `earlier` and `incomplete`."""
+        earlier = self.notes.get((first_ms, end_ms))
+        if earlier is None or self.cutoff_ms is None:
+            return {}
+        return {
+            "events_since": coverage.time_text(self.cutoff_ms),
+            "earlier": earlier,
+            "incomplete": earlier != "sums",
+        }
+
+    def excluded_before_ms(self, period: Period) -> int:
+        """The time before which an answer has nothing, in milliseconds since 1970. 0: it has all of the period."""
+        return self.cutoff_ms or 0 if self.notes.get((period.first_ms, period.end_ms)) == "excluded" else 0
+
+    def of_events(self) -> Reader:
+        """The same, without sums that outlive the events."""
+        return replace(self, uses_sums=False)
 
     def of_single_calls(self) -> Reader:
         """The same, with one measured row per call."""

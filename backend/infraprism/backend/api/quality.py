@@ -22,7 +22,7 @@ def latencies(reader: Reader, query: GroupedQuery) -> bytes:
     total, rows, more = latency.by_group(
         reader.database, reader.rows(query, period, by), by, time_zone=query.time_zone, limit=query.limit
     )
-    summary = {**total, "period": period.texts, "time_zone": query.time_zone}
+    summary = {**total, "period": reader.described(period), "time_zone": query.time_zone}
     return exact_json.dumps({"data": rows, "summary": summary, "has_more": more}).encode()
 
 
@@ -31,5 +31,5 @@ def errors(reader: Reader, query: GroupedQuery) -> bytes:
     by, period = Grouping(tuple(query.group_by)), query.covered()
     rows = reader.rows(query, period, by, more=("error_type",))
     total, groups, more = failures.by_group(reader.database, rows, by, time_zone=query.time_zone, limit=query.limit)
-    summary = {**total, "period": period.texts, "time_zone": query.time_zone}
+    summary = {**total, "period": reader.described(period), "time_zone": query.time_zone}
     return exact_json.dumps({"data": groups, "summary": summary, "has_more": more}).encode()

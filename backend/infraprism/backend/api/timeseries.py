@@ -43,21 +43,25 @@ def series(reader: Reader, query: TimeseriesQuery) -> bytes:
         most = _MAX_GROUPS // len(parts)
         raise ApiError(400, "invalid_parameter", f"top: at most {most} for {len(parts)} intervals")
     unit: TimeUnit = "quarter_hour" if query.interval == "hour" else "day"
+    rows = reader.rows(query, period, by, unit)
+    # An interval without known events is left out: its sums are not 0.
+    parts = [part for part in parts if part.end_ms > reader.excluded_before_ms(period)]
     found = timeseries.series(
         reader.database,
-        reader.rows(query, period, by, unit),
+        rows,
         by,
         top=query.top,
         intervals=parts,
         whole_days=unit == "day",
     )
     now_ms = time.time_ns() // 10**6
+    first_ms = max(period.first_ms or 0, reader.excluded_before_ms(period))
     for part, made in zip(parts, found.intervals, strict=True):
         # An interval that is not over, or not in the period as a whole, has fewer events than others.
-        made["complete"] = part.end_ms <= min(now_ms, period.end_ms) and part.start_ms >= (period.first_ms or 0)
+        made["complete"] = part.end_ms <= min(now_ms, period.end_ms) and part.start_ms >= first_ms
     summary = {
         **found.total,
-        "period": period.texts,
+        "period": reader.described(period),
         "time_zone": query.time_zone,
         "interval": query.interval,
     }

@@ -22,6 +22,7 @@ from infraprism.backend.cluster.staging import StagedEvents, Staging
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.store.database import Layout, Parameter, Staged, StoredPart, StoreError
 from infraprism.backend.store.identities import Identities
+from infraprism.backend.store.quoting import events_filter
 from infraprism.backend.store.status import StoreStatus
 
 _RENEWALS: Final = 4
@@ -224,14 +225,29 @@ class ClusterDatabase:
         """See Database."""
         return self._lanes[lane].can_parse(pieces, layout)
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+    def read(self, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> list[bytes]:
         """See Database. A host that does not answer is replaced by the next one."""
+        settings = events_filter(events)
         try:
-            return self._server.connection().read(sql, parameters)
+            return self._server.connection().read(sql, parameters, settings=settings)
         except StoreError as error:
             if error.code != UNREACHABLE:
                 raise
-            return self._server.connection().read(sql, parameters)
+            return self._server.connection().read(sql, parameters, settings=settings)
+
+    def read_as(self, form: str, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> bytes:
+        """See Database."""
+        settings = events_filter(events)
+        try:
+            return self._server.connection().read_as(form, sql, parameters, settings=settings)
+        except StoreError as error:
+            if error.code != UNREACHABLE:
+                raise
+            return self._server.connection().read_as(form, sql, parameters, settings=settings)
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """See Database. The engine of the lanes, in this process, does it."""
+        return self._lanes[0].convert(source, structure, target, should_stop)
 
     def table_id(self) -> str:
         """See Database. The index of a table is not used: each shard has its own."""

@@ -16,6 +16,7 @@ from clickhouse_connect.driver.external import ExternalData
 
 from infraprism.backend.cluster.server_address import ServerAddress
 from infraprism.backend.store.database import MAX_QUERY_BYTES, MAX_QUERY_S, Parameter, StoreError
+from infraprism.backend.store.quoting import NO_SETTINGS
 
 MIN_VERSION: Final = (25, 8)
 _CONNECT_TIMEOUT_S: Final = 5
@@ -161,14 +162,29 @@ class Connection:
         self._client = client
         self._on_failure = on_failure
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter], timeout_s: int = MAX_QUERY_S) -> list[bytes]:
+    def read(
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter],
+        timeout_s: int = MAX_QUERY_S,
+        settings: Mapping[str, str] = NO_SETTINGS,
+    ) -> list[bytes]:
         """The rows of a SELECT, each as one JSON object."""
-        settings = _READ_SETTINGS | {"max_execution_time": str(timeout_s)}
+        return self.read_as("JSONEachRow", sql, parameters, timeout_s, settings).splitlines()
+
+    def read_as(
+        self,
+        form: str,
+        sql: str,
+        parameters: Mapping[str, Parameter],
+        timeout_s: int = MAX_QUERY_S,
+        settings: Mapping[str, str] = NO_SETTINGS,
+    ) -> bytes:
+        """The rows of a SELECT in a format of the engine."""
+        settings = {**_READ_SETTINGS, "max_execution_time": str(timeout_s), **settings}
         with self._errors():
-            found: bytes = self._client.raw_query(
-                sql, parameters=dict(parameters), fmt="JSONEachRow", settings=settings
-            )
-        return found.splitlines()
+            found: bytes = self._client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=settings)
+        return found
 
     def binary(self, sql: str, external: ExternalData | None = None) -> bytes:
         """The rows of a SELECT as RowBinary. The limits of queries do not apply."""

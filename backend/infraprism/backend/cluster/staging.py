@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from infraprism.backend.cluster.known_ids import Hashes, Times
 from infraprism.backend.store import schema
 from infraprism.backend.store.database import ENGINE_ABORTED, Layout, Staged, StoreError
 from infraprism.backend.store.lanes import HASH, Lane, pieces_as_file
+from infraprism.backend.store.parquet import to_parquet
 from infraprism.backend.store.quoting import literal
 
 _ROW: Final = np.dtype([("row", "<u8"), ("shard", "<u2"), ("month", "<u4"), ("hash", "<u8"), ("start_ms", "<i8")])
@@ -66,6 +68,7 @@ class Staging:
     def __init__(self, shards: int, lane: int, directory: Path | None = None) -> None:
         """Without `directory` the engine is in memory. A process can have one engine."""
         path = str(directory.resolve()) if directory else ":memory:"
+        self._path = path
         self._client = clickhouse_connect.get_client(interface="chdb", path=path)
         self._client.command(f"CREATE DATABASE IF NOT EXISTS {schema.INGEST} ENGINE = Memory")
         self._lane = Lane(self._client, lane)
@@ -117,6 +120,12 @@ class Staging:
                 f" file({literal(path)}, 'RowBinary', 'row UInt64, start_ms Int64') AS place USING row",
                 "RowBinary",
             )
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """See Database."""
+        connect = partial(clickhouse_connect.get_client, interface="chdb", path=self._path)
+        with _engine_errors():
+            return to_parquet(connect, source, structure, target, should_stop)
 
     def can_parse(self, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""

@@ -66,6 +66,11 @@ class Jobs:
         self._clock = clock
         self.added: Final = threading.Event()
 
+    @property
+    def can_run(self) -> bool:
+        """Whether jobs can be taken now: not while the first key is created, in a transaction of the whole database."""
+        return not self._database.in_transaction
+
     def add(
         self,
         account_id: str,
@@ -158,6 +163,10 @@ class Jobs:
     def remove(self, account_id: str, kind: str) -> None:
         """Remove the jobs of a kind of an account, as if there had been none. One that runs loses its lease."""
         self._database.run(delete(JOBS).where(JOBS.c.account_id == account_id, JOBS.c.kind == kind))
+
+    def remove_job(self, account_id: str, job_id: str) -> None:
+        """Remove a job. If it runs, it loses its lease."""
+        self._database.run(delete(JOBS).where(JOBS.c.account_id == account_id, JOBS.c.id == job_id))
 
     def remove_expired(self) -> None:
         """Remove the jobs that ended more than 30 days ago."""

@@ -71,6 +71,13 @@ class Staged(NamedTuple):
     rejected: Sequence[tuple[int, str, int]]
 
 
+class Readable(Protocol):
+    """Runs SELECT statements."""
+
+    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+
+
 class Database(Protocol):
     """Runs SQL; every method blocks, may be called from any thread, and raises StoreError.
 
@@ -119,8 +126,20 @@ class Database(Protocol):
         After that the numbers of their blocks can be given out again.
         """
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
-        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders."""
+    def read(self, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> list[bytes]:
+        """The rows of a SELECT, each as one JSON object. `parameters` are bound to `{name:Type}` placeholders.
+
+        `events` is a condition on the table of events: the statement sees no other row of it, wherever it reads it.
+        """
+
+    def read_as(self, form: str, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> bytes:
+        """The rows of a SELECT in another format of the engine, such as RowBinary. See `read`."""
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """Write the rows of a file (RowBinary, zstd) to a Parquet file, in their order and in constant memory.
+
+        `structure` has the columns and types of both. Returns False if it ended early because of `should_stop`.
+        """
 
     def status(self) -> StoreStatus:
         """Whether events can be stored now, and what is damaged. Runs no statement."""

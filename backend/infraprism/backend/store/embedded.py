@@ -9,19 +9,20 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Final
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.background import Background
-from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
+from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
     MAX_QUERY_BYTES,
@@ -32,9 +33,12 @@ from infraprism.backend.store.database import (
     StoredPart,
     StoreError,
 )
+from infraprism.backend.store.engine import connect, engine_errors, format_schema
+from infraprism.backend.store.event_deletion import EventDeletion
 from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.inventory import Inventory
 from infraprism.backend.store.lanes import HASH, Lane, identities
+from infraprism.backend.store.parquet import to_parquet
 from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.parts import (
     BROKEN,
@@ -43,9 +47,8 @@ from infraprism.backend.store.parts import (
     active_parts,
     covers,
     detached_directory,
-    parts_in,
 )
-from infraprism.backend.store.quoting import literal
+from infraprism.backend.store.quoting import NO_SETTINGS, events_filter, literal
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
 from infraprism.backend.store.status import FreeSpace, StoreStatus, write_fault
@@ -70,10 +73,18 @@ class EmbeddedDatabase:
     """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
     `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. With `computes_aggregates` the days
-    that changed are computed in the background. Raises StoreError if the directory cannot be opened.
+    that changed are computed in the background. `zone_of` returns the reporting time zone of an account. Raises
+    StoreError if the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path, reserve_bytes: int | None = None, *, computes_aggregates: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        reserve_bytes: int | None = None,
+        *,
+        computes_aggregates: bool = True,
+        zone_of: ZoneOf = utc,
+    ) -> None:
         self._directory = directory
         self.derived_directory = directory / "stored_ids"
         self._loaded: list[Callable[[], None]] = []
@@ -86,15 +97,15 @@ class EmbeddedDatabase:
             raise StoreError(BROKEN) from None
         remove_truncated_definitions(directory)
         schema.keep_old_parts(directory)
-        with _engine_errors():
-            self._writer = _client(directory, {})
+        with engine_errors():
+            self._writer = connect(directory, {})
             self._writing = threading.Lock()
             self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
             self._space = FreeSpace(directory, reserve_bytes)
             self._computing = threading.Lock()
-            self._summing = _client(directory, {})
+            self._summing = connect(directory, {})
             try:
                 self.aggregates = Aggregates(
                     directory.parent / AGGREGATES_FILE,
@@ -102,10 +113,11 @@ class EmbeddedDatabase:
                     computing=self._computing,
                     find_damage=self._finds_damage,
                     is_short=self._space.is_low,
+                    zone_of=zone_of,
                 )
             except (sqlite3.Error, OSError):
                 raise StoreError from None
-            self._guarding = _client(directory, {})
+            self._guarding = connect(directory, {})
             self._guard = PartGuard(
                 self._writer,
                 self._guarding,
@@ -114,10 +126,10 @@ class EmbeddedDatabase:
                 is_short=self._space.is_low,
                 on_load=self._on_load,
             )
-            self._lanes = [Lane(_client(directory, {}), number) for number in range(LANES)]
-            self._probing = _client(directory, _READ_SETTINGS | {"max_execution_time": "1"})
+            self._lanes = [Lane(connect(directory, {}), number) for number in range(LANES)]
+            self._probing = connect(directory, _READ_SETTINGS | {"max_execution_time": "1"})
             for _ in range(_READERS):
-                self._idle_readers.put(_client(directory, _READ_SETTINGS))
+                self._idle_readers.put(connect(directory, _READ_SETTINGS))
             self._quarantine = directory.parent / QUARANTINE
             detached = detached_directory(self._guarding, schema.EVENTS)
             self._table_files = detached.parent
@@ -129,9 +141,19 @@ class EmbeddedDatabase:
             )
             self._report.refresh()
             self._background = Background()
-            self._scrubbing = _client(directory, {"max_threads": "1"})
+            self._scrubbing = connect(directory, {"max_threads": "1"})
             self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
             self._scrub.quick_check()
+            self._deletion = EventDeletion(
+                lambda: connect(directory, {"max_threads": "1"}),
+                self._guard,
+                self._inventory,
+                writing=self._writing,
+                changing=self.aggregates.changing,
+                find_damage=self._finds_damage,
+                free_bytes=self._space.free_bytes,
+                rest=self._background.wait,
+            )
         self._background.repeat("parts", self._guard_parts)
         self._background.repeat("verification", self._verify_when_due)
         if computes_aggregates:
@@ -139,8 +161,8 @@ class EmbeddedDatabase:
 
     def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
-        with _engine_errors():
-            return self._lanes[lane].stage(f"{sql}, {_format_schema(layout)}", pieces, layout, rows)
+        with engine_errors():
+            return self._lanes[lane].stage(f"{sql}, {format_schema(layout)}", pieces, layout, rows)
 
     def insert_staged(self, lane: int, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
         """See Database."""
@@ -156,11 +178,11 @@ class EmbeddedDatabase:
             self._insert(inserting, columns, recorded, has_doubles=has_doubles)
         finally:
             self.aggregates.after_insert()
-        with _engine_errors():
+        with engine_errors():
             inserting.clear()
 
     def _insert(self, lane: Lane, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
-        with self._writing, _engine_errors():
+        with self._writing, engine_errors():
             lane.insert(columns, recorded, has_doubles=has_doubles)
             try:
                 self._guard.verify_insert()
@@ -172,8 +194,8 @@ class EmbeddedDatabase:
     def can_parse(self, lane: int, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
         try:
-            with _engine_errors():
-                self._lanes[lane].can_parse(pieces, layout, _format_schema(layout))
+            with engine_errors():
+                self._lanes[lane].can_parse(pieces, layout, format_schema(layout))
         except StoreError as error:
             if error.code == ENGINE_ABORTED:
                 raise
@@ -213,23 +235,34 @@ class EmbeddedDatabase:
         """See Database."""
         self._loaded.append(loaded)
 
-    def read(self, sql: str, parameters: Mapping[str, Parameter]) -> list[bytes]:
+    def read(self, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> list[bytes]:
         """See Database. A query that reads a damaged part of the events is repeated once without it."""
-        return self._read_repeated(sql, parameters, "JSONEachRow").splitlines()
+        return self._read_repeated(sql, parameters, "JSONEachRow", events_filter(events)).splitlines()
 
-    def _read_repeated(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
+    def read_as(self, form: str, sql: str, parameters: Mapping[str, Parameter], *, events: str | None = None) -> bytes:
+        """See Database."""
+        return self._read_repeated(sql, parameters, form, events_filter(events))
+
+    def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
+        """See Database."""
+        with engine_errors():
+            return to_parquet(partial(connect, self._directory, {}), source, structure, target, should_stop)
+
+    def _read_repeated(
+        self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str] = NO_SETTINGS
+    ) -> bytes:
         try:
-            return self._read(sql, parameters, form)
+            return self._read(sql, parameters, form, settings)
         except StoreError as error:
             if self.aggregates.has_expired(sql, error):
                 raise RelationExpiredError(error.code) from None
             if not self._finds_damage(error):
                 raise
-            return self._read(sql, parameters, form)
+            return self._read(sql, parameters, form, settings)
 
     def probe(self) -> None:
         """See Database."""
-        with self._probe_lock, _engine_errors():
+        with self._probe_lock, engine_errors():
             self._probing.raw_query(f"SELECT account FROM {schema.EVENTS} LIMIT 1")
 
     def write_fault(self) -> str | None:
@@ -239,31 +272,83 @@ class EmbeddedDatabase:
 
     def verify_all(self, progress: Callable[[int, int], None]) -> None:
         """Verify all parts now, and move damaged ones aside. `progress` gets the verified parts and their number."""
-        with _engine_errors():
+        with engine_errors():
             self._scrub.run_now(progress)
 
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
         # The inserted rows can get the block numbers of parts that are gone, which these files name.
         remove_directory(self.derived_directory)
-        with self._writing, _engine_errors():
+        with self._writing, engine_errors():
             repaired = salvage.repair(self._writer, part, self._quarantine, self._guard.verify_insert)
             self._report.refresh()
         return repaired
 
-    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str) -> bytes:
+    def delete_events(
+        self,
+        account_id: str,
+        conditions: Sequence[str] = (),
+        parameters: Mapping[str, Parameter] = {},
+        *,
+        first_ms: int | None,
+        end_ms: int | None,
+        should_stop: Callable[[], bool],
+        keep_sums: bool = False,
+    ) -> int:
+        """Delete events of an account that meet all conditions. Returns their number, without earlier runs.
+
+        None of their bytes is left in the table when it returns. With `keep_sums` the days stay published: they were
+        finalised. After an error, or a kill, run it again. Raises DeletionStoppedError, StoreError, OSError,
+        sqlite3.Error.
+        """
+        with engine_errors():
+            return self._deletion.run(
+                account_id,
+                conditions,
+                parameters,
+                first_ms=first_ms,
+                end_ms=end_ms,
+                keep_sums=keep_sums,
+                should_stop=should_stop,
+            )
+
+    def delete_expired(self, before_ms: Mapping[str, int], should_stop: Callable[[], bool]) -> int:
+        """Delete the events of accounts before a time of each. Their days are finalised. Returns their number.
+
+        Raises StoreError, DeletionStoppedError, OSError.
+        """
+        with engine_errors():
+            return self._deletion.run_expired(before_ms, should_stop)
+
+    def maintain(self, name: str, task: Callable[[], float | None]) -> None:
+        """Repeat a task in a thread of its own until `close`, see Background.repeat."""
+        self._background.repeat(name, task)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._background.wait(0)
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, at most until `close`. Returns whether that was called."""
+        return self._background.wait(seconds)
+
+    def discard_restored(self) -> int:
+        """Delete the damaged files of which all rows were restored. Returns the number of parts. Raises OSError."""
+        return discard_restored(self._quarantine)
+
+    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()
         try:
-            with _engine_errors():
-                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form)
+            with engine_errors():
+                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=dict(settings))
         finally:
             self._idle_readers.put(client)
         return found
 
     def cancel_long_reads(self) -> None:
         """Cancel the reads that have run for more than a second; they raise StoreError."""
-        with _engine_errors():
-            client = _client(self._directory, {})
+        with engine_errors():
+            client = connect(self._directory, {})
             try:
                 client.command(f"KILL QUERY WHERE elapsed > 1 AND Settings['readonly'] = {literal(_READ_ONLY)} ASYNC")
             finally:
@@ -272,14 +357,15 @@ class EmbeddedDatabase:
     def status(self) -> StoreStatus:
         """See Database."""
         reason = None
-        if self._space.is_low():
+        free_bytes, is_low = self._space.measure()
+        if is_low:
             reason = "the disk is nearly full"
         elif not self._guard.is_attached:
             reason = "the events table is being restored"
         return StoreStatus(
             reason is None,
             reason,
-            self._space.free_bytes(),
+            free_bytes,
             self._space.reserve_bytes,
             self._guard.merges_stopped,
             self._report.parts,
@@ -363,24 +449,3 @@ def remove_directory(directory: Path) -> None:
 
 class _BrokenInsertError(StoreError):
     """The disk did not store the inserted part."""
-
-
-def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
-    client = clickhouse_connect.get_client(interface="chdb", path=str(directory.resolve()))
-    for name, value in settings.items():
-        client.set_client_setting(name, value)
-    return client
-
-
-def _format_schema(layout: Layout) -> str:
-    # The path of the schema file is passed: for a schema passed as text the engine keeps a copy in the working
-    # directory.
-    return f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
-
-
-@contextmanager
-def _engine_errors() -> Iterator[None]:
-    try:
-        yield
-    except ClickHouseError as error:
-        raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None

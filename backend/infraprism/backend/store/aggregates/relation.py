@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, STORED, Cube, Unit, table
+from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, PERMANENT, STORED, Cube, Unit, table
+from infraprism.backend.store.aggregates.finalised import Kept
 from infraprism.backend.store.aggregates.published import Published
+from infraprism.backend.store.aggregates.zone_names import is_same_zone
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
 EventRows = Callable[[MeasuredRows], Relation]
 """The measured rows of a request from the events alone, one per call."""
+Source = Callable[[MeasuredRows], Relation]
+"""The measured rows of a request."""
 
 _DAY_MS: Final = 86_400_000
 _QUARTER_HOUR_MS: Final = 900_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UTC: Final = frozenset({"UTC", "Etc/UTC"})
 _TAG: Final = ["tag_key", "tag_value"]
 _MAX_RANGES: Final = 64
 """Of the events. Beyond it the days between them are read from the events as well."""
@@ -46,11 +49,7 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
     covered, ranges = _limited(covered, request.first_ms, request.end_ms)
     if not covered:
         return None
-    parameters: dict[str, Parameter] = {**request.parameters, "rows_account": request.account_id}
-    if request.time_unit == "day":
-        parameters["rows_time_zone"] = request.time_zone
-    if request.tag_key is not None:
-        parameters["rows_tag_value"] = request.tag_key
+    parameters = _parameters(request)
     parts = []
     for unit, cubes in chosen.items():
         days = [found for found in covered if found.unit == unit]
@@ -61,6 +60,48 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
         parts.append(f"SELECT {names} FROM {rows.sql}")
         parameters |= rows.parameters
     return Relation(f"({' UNION ALL '.join(parts)})", parameters)
+
+
+class NotFinalError(Exception):
+    """A period has finalised days, and their sums do not answer the request."""
+
+
+def with_kept(request: MeasuredRows, kept: Kept, relation: Source, event_rows: EventRows) -> Relation:
+    """The rows of a request: of finalised days from their permanent sums, and from `relation` for the days after them.
+
+    Raises NotFinalError.
+    """
+    before_ms = _milliseconds(kept.before)
+    cubes = _chosen_cubes(request).get("day", ())
+    first_ms = -_DAY_MS if request.first_ms is None else request.first_ms
+    days = [_covered(item, request, {"day": cubes}, first_ms, request.end_ms) for item in kept.days]
+    if None in days or not cubes or not all(cube.is_kept for cube in cubes):
+        raise NotFinalError
+    if request.end_ms is None or request.end_ms > before_ms:
+        rest = relation(replace(request, first_ms=before_ms))
+    else:
+        rest = event_rows(replace(request, first_ms=0, end_ms=0))
+    if not kept.days:
+        return rest
+    parameters: dict[str, Parameter] = {**rest.parameters, **_parameters(request)}
+    stored = _stored_rows(request, "day", cubes, [one for one in days if one is not None], PERMANENT)
+    return Relation(f"({stored} UNION ALL SELECT {', '.join(_names(request))} FROM {rest.sql})", parameters)
+
+
+def _parameters(request: MeasuredRows) -> dict[str, Parameter]:
+    """The bound parameters of stored rows."""
+    parameters: dict[str, Parameter] = {**request.parameters, "rows_account": request.account_id}
+    if request.time_unit == "day":
+        parameters["rows_time_zone"] = request.time_zone
+    if request.tag_key is not None:
+        parameters["rows_tag_value"] = request.tag_key
+    return parameters
+
+
+def is_permanent(request: MeasuredRows) -> bool:
+    """Whether the sums of days that outlive the events answer a request, apart from its bounds and its days."""
+    cubes = _chosen_cubes(request).get("day", ())
+    return bool(cubes) and all(cube.is_kept for cube in cubes)
 
 
 def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
@@ -84,8 +125,7 @@ def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
 
 
 def _units(request: MeasuredRows) -> tuple[Unit, ...]:
-    is_by_utc_day = request.time_unit == "none" or (request.time_unit == "day" and request.time_zone in _UTC)
-    return ("day", "quarter_hour") if is_by_utc_day else ("quarter_hour",)
+    return ("quarter_hour",) if request.time_unit == "quarter_hour" else ("day", "quarter_hour")
 
 
 def _covered(
@@ -95,11 +135,15 @@ def _covered(
     start_ms = _milliseconds(item.day.date)
     first_ms = max(first_ms, start_ms)
     end_ms = start_ms + _DAY_MS if end_ms is None else min(end_ms, start_ms + _DAY_MS)
-    is_whole = (first_ms, end_ms) == (start_ms, start_ms + _DAY_MS)
+    # The rows by day are divided at the midnights of their zone, and at no other time of the UTC day.
+    starts = {start_ms, start_ms + _DAY_MS, *(at_s * 1000 for at_s in item.midnights_s)}
+    by_day = {first_ms, end_ms} <= starts and first_ms < end_ms
+    if request.time_unit == "day":
+        by_day = by_day and is_same_zone(request.time_zone, item.time_zone)
     for unit, cubes in chosen.items():
         has_cubes = all(cube.number in item.cubes for cube in cubes)
         if has_cubes and not _lacks_tags(request, item.unsummed_keys.get(unit, ())):
-            if unit == "day" and is_whole:
+            if unit == "day" and by_day:
                 return _Covered(item, unit, first_ms, end_ms)
             first, end = -(-first_ms // _QUARTER_HOUR_MS), end_ms // _QUARTER_HOUR_MS
             if unit == "quarter_hour" and first < end:
@@ -178,11 +222,15 @@ def _stored_rows(
         f" AND toDate('{days[-1].published.day.date}')"
         f" AND (toUInt16(stored.day), stored.version) IN ({_versions(days)})"
     )
-    if unit == "quarter_hour":
-        # Only the first and the last day can be covered in part.
-        where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
-        where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
-    name, time = table(unit, epoch), _time(request)
+    # Only the first and the last day can be covered in part. A row by day can begin before its UTC day.
+    for found, sign, at_ms, whole_ms in (
+        (days[0], ">=", days[0].first_ms, _milliseconds(days[0].published.day.date)),
+        (days[-1], "<", days[-1].end_ms, _milliseconds(days[-1].published.day.date) + _DAY_MS),
+    ):
+        if at_ms != whole_ms:
+            date_of = f"toDate('{found.published.day.date}')"
+            where += f" AND (stored.day != {date_of} OR stored.time {sign} toDateTime({at_ms // 1000}, 'UTC'))"
+    name, time = table(unit, epoch), _time(request, unit)
     if request.every_tag:
         return _measured(request, name, f"stored.cube = {cubes[0].number} AND {where}", time)
     if request.tag_key is None:
@@ -230,10 +278,10 @@ def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_val
     return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
 
 
-def _time(request: MeasuredRows) -> str:
+def _time(request: MeasuredRows, unit: Unit) -> str:
     if request.time_unit == "none":
         return "toDateTime(0, 'UTC')"
-    if request.time_unit == "quarter_hour":
+    if request.time_unit == unit:
         return "stored.time"
     return "toDateTime(toStartOfDay(stored.time, {rows_time_zone:String}), 'UTC')"
 

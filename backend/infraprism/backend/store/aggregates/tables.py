@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +14,18 @@ from clickhouse_connect.driver.client import Client
 from infraprism.backend.store import schema
 from infraprism.backend.store.aggregates import computation
 from infraprism.backend.store.aggregates.computation import DAY, SETTINGS
-from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, Cube, Unit, create_table, is_table, table
+from infraprism.backend.store.aggregates.cubes import (
+    CUBES,
+    PERMANENT,
+    UNITS,
+    Cube,
+    Unit,
+    create_table,
+    is_table,
+    table,
+)
 from infraprism.backend.store.aggregates.published import Day, Published
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE
 from infraprism.backend.store.parts import active_parts, is_intact, rows_of
 from infraprism.backend.store.quoting import literal
 
@@ -25,6 +35,8 @@ _DEFINITION_END: Final = b"index_granularity = 8192"
 MIN_KEY_ROWS: Final = 200
 """The rows of a tag key that are always stored."""
 _TUPLES: Final = 500
+_DAY_S: Final = 86_400
+_EPOCH: Final = date(1970, 1, 1)
 _EVERY_CALL: Final = {"day": 1, "quarter_hour": 5}
 """The numbers of cubes in which each call counts once."""
 
@@ -37,21 +49,41 @@ class Tables:
     """The tables of one epoch, used through one client. Methods raise ClickHouseError."""
 
     def __init__(self, client: Client, rows_share: float = ROWS_SHARE) -> None:
-        self._client = client
+        self._client = self.client = client
         self._rows_share = rows_share
 
     def open(self, epoch: int) -> None:
-        """Create the tables of an epoch that are missing, and drop those of others."""
-        current = {table(unit, epoch) for unit in UNITS}
+        """Create the tables of an epoch that are missing, and drop those of others. Permanent sums are kept."""
+        current = {*(table(unit, epoch) for unit in UNITS), table("day", PERMANENT)}
         for found in self._client.raw_query("SHOW TABLES", fmt="TSV").decode().split():
             if is_table(found) and found not in current:
                 self._client.command(f"DROP TABLE {found} SYNC")
         for unit in UNITS:
             self._client.command(create_table(unit, epoch))
 
+    def open_permanent(self) -> None:
+        """Create the table of permanent sums, if it is missing."""
+        self._client.command(create_table("day", PERMANENT))
+
+    def delete_unfinished(self, account: str, before: date | None) -> None:
+        """Delete the permanent rows of days that are not finalised: their finalisation was interrupted."""
+        name = table("day", PERMANENT)
+        where = f"account = {literal(account)}" + (f" AND day >= toDate('{before}')" if before else "")
+        if int(self._client.command(f"SELECT count() FROM {name} WHERE {where}")):  # type: ignore[arg-type]
+            self._client.command(f"ALTER TABLE {name} DELETE WHERE {where} SETTINGS mutations_sync = 1")
+
+    def event_counts_before(self, account: str, first: date | None, end: date) -> dict[Day, int]:
+        """The number of events of an account, by day, from `first`, before `end`."""
+        where = f"account = {literal(account)} AND timestamp < {computation.midnight(end)}"
+        if first is not None:
+            where += f" AND timestamp >= {computation.midnight(first)}"
+        return self._event_counts(where)
+
     def event_counts(self, days: computation.Days | None = None) -> dict[Day, int]:
         """The number of events by account and day."""
-        where = "true" if days is None else computation.condition(days)
+        return self._event_counts("true" if days is None else computation.condition(days))
+
+    def _event_counts(self, where: str) -> dict[Day, int]:
         found = rows_of(
             self._client,
             f"SELECT account, toString({DAY}) AS day, toInt64(count()) AS calls FROM {schema.EVENTS} WHERE {where}"
@@ -75,23 +107,30 @@ class Tables:
             for row in found
         }
 
-    def compute(self, days: Sequence[Day], epoch: int, version: int, *, complete: bool = False) -> Iterator[Published]:
-        """Compute days of one account, without publishing them. With `complete` every cube of days is stored.
+    def compute(
+        self, days: Sequence[Day], epoch: int, version: int, time_zone: str, *, complete: bool = False
+    ) -> Iterator[Published]:
+        """Compute days of one account, without publishing them. With `complete` the cubes that outlive the events.
 
-        Raises BrokenTableError.
+        The rows by day are of days of `time_zone`; of UTC if the engine does not know it. Raises BrokenTableError.
         """
-        stored, unsummed, calls = self._selected(days, complete=complete)
+        if not rows_of(self._client, f"SELECT 1 FROM system.time_zones WHERE time_zone = {literal(time_zone)}"):
+            time_zone = UTC_ZONE
+        stored, unsummed, calls = self._selected(days, time_zone, complete=complete)
+        midnights = self._midnights(days, time_zone)
         for cubes, found in _grouped(stored):
             keys = {
                 day.date: unsummed[day][cubes[0].unit]
                 for day in found
                 if cubes[0].is_by_tag and unsummed[day][cubes[0].unit]
             }
-            self._client.command(computation.insert(cubes, by_account(found), version, epoch, keys))
+            self._client.command(
+                computation.insert(cubes, by_account(found), version, epoch, keys, time_zone=time_zone)
+            )
         self._verify_inserted(epoch)
-        counts = {unit: self.row_counts(epoch, unit, version) for unit in UNITS}
+        counts = {unit: self.row_counts(epoch, unit, version) for unit in _units(epoch)}
         for day, numbers in stored.items():
-            rows = {unit: counts[unit].get((day, version), (0, 0)) for unit in UNITS}
+            rows = {unit: counts[unit].get((day, version), (0, 0)) for unit in counts}
             for unit, (_, counted) in rows.items():
                 if _EVERY_CALL[unit] in numbers and counted != calls[day]:
                     # Events that arrived in the meantime make a difference too. The day is computed again.
@@ -104,6 +143,8 @@ class Tables:
                     calls[day],
                     {unit: number for unit, (number, _) in rows.items()},
                     {unit: tuple(keys) for unit, keys in unsummed[day].items() if keys},
+                    time_zone,
+                    midnights[day.date],
                 )
 
     def delete(self, rows: Iterable[tuple[Day, int]], epoch: int) -> None:
@@ -118,7 +159,7 @@ class Tables:
 
     def are_intact(self, epoch: int) -> bool:
         """Whether all parts are as they were written."""
-        for unit in UNITS:
+        for unit in _units(epoch):
             name = table(unit, epoch)
             if not all(is_intact(self._client, name, part) for part in active_parts(self._client, name)):
                 return False
@@ -129,8 +170,24 @@ class Tables:
         for unit in UNITS:
             self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {table(unit, epoch)}")
 
+    def _midnights(self, days: Sequence[Day], time_zone: str) -> dict[date, tuple[int, ...]]:
+        """By UTC day: when days of the zone begin in it, in seconds since 1970, except at its start."""
+        found: dict[date, tuple[int, ...]] = {}
+        for first, end in computation.runs(day.date for day in days):
+            starts = [
+                int(row["start_s"]) for row in rows_of(self._client, computation.midnights(first, end, time_zone))
+            ]
+            by_day: dict[int, list[int]] = defaultdict(list)
+            for start_s in sorted(starts):
+                by_day[start_s // _DAY_S].append(start_s)
+            for number in range((end - first).days):
+                day = first + timedelta(days=number)
+                place = (day - _EPOCH).days
+                found[day] = tuple(start_s for start_s in by_day[place] if start_s != place * _DAY_S)
+        return found
+
     def _selected(
-        self, days: Sequence[Day], *, complete: bool
+        self, days: Sequence[Day], time_zone: str, *, complete: bool
     ) -> tuple[dict[Day, frozenset[int]], dict[Day, dict[Unit, list[str]]], dict[Day, int]]:
         """By day: the cubes that are stored, the tag keys that are not, and the number of events."""
         stored: dict[Day, set[int]] = {day: set() for day in days}
@@ -139,14 +196,13 @@ class Tables:
         of_account = by_account(days)
         for is_by_tag in (False, True):
             cubes = [cube for cube in CUBES if cube.is_by_tag == is_by_tag]
-            for row in rows_of(self._client, computation.sizes(cubes, of_account)):
+            for row in rows_of(self._client, computation.sizes(cubes, of_account, time_zone)):
                 day = Day(row["account"], date.fromisoformat(row["day"]))
                 if not is_by_tag:
                     calls[day] = int(row["calls"])
                 for cube in cubes:
                     limit = max(MIN_KEY_ROWS * is_by_tag, int(row["calls"]) * self._rows_share)
-                    is_all = complete and cube.unit == "day"
-                    is_kept = cube.is_kept if is_all else int(row[f"cube_{cube.number}"]) <= limit
+                    is_kept = cube.is_kept if complete else int(row[f"cube_{cube.number}"]) <= limit
                     if is_by_tag and not is_kept:
                         # Of no cube of the unit.
                         unsummed[day][cube.unit] = sorted({*unsummed[day][cube.unit], row["tag_key"]})
@@ -154,7 +210,7 @@ class Tables:
                         stored[day].add(cube.number)
         # A key that no call of the day has is in the cubes by tag as well: with no calls.
         for cube in CUBES:
-            if cube.is_by_tag:
+            if cube.is_by_tag and (cube.is_kept or not complete):
                 for found in stored.values():
                     found.add(cube.number)
         return {day: frozenset(found) for day, found in stored.items()}, unsummed, calls
@@ -162,7 +218,7 @@ class Tables:
     def _verify_inserted(self, epoch: int) -> None:
         """Verify the parts that were inserted. Raises BrokenTableError; the damaged ones are dropped."""
         is_broken = False
-        for unit in UNITS:
+        for unit in _units(epoch):
             name = table(unit, epoch)
             for part in active_parts(self._client, name, "level = 0"):
                 if not is_intact(self._client, name, part):
@@ -170,6 +226,10 @@ class Tables:
                     self._client.command(f"ALTER TABLE {name} DROP PART {literal(part.name)}")
         if is_broken:
             raise BrokenTableError
+
+
+def _units(epoch: int) -> tuple[Unit, ...]:
+    return ("day",) if epoch == PERMANENT else UNITS
 
 
 def _grouped(stored: Mapping[Day, frozenset[int]]) -> Iterator[tuple[list[Cube], list[Day]]]:

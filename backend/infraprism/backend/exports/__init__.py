@@ -1,0 +1,7 @@
+"""Exports: files with the events of a period, or with everything that an account or an entity has."""
+
+from infraprism.backend.exports.export_files import ExportFiles
+from infraprism.backend.exports.export_kind import EXPORT, ExportKind
+from infraprism.backend.exports.routes import ExportServices, add_export_routes
+
+__all__ = ["EXPORT", "ExportFiles", "ExportKind", "ExportServices", "add_export_routes"]
