@@ -206,3 +206,25 @@ def test_rows_of_withdrawn_versions_are_deleted_after_the_queries_that_read_them
         versions = store.events.command(f"SELECT uniqExact(day, version) = uniqExact(day) FROM {name}")
         assert (int(counted) > 0, versions) == (True, 1)
         store.check()
+
+
+def test_sums_by_session_of_finalised_days_are_deleted_physically_and_no_others(tmp_path: Path) -> None:
+    end = date(2026, 3, 29)
+    with SummedStore(tmp_path) as store:
+        for seed, account in enumerate(ACCOUNTS):
+            store.insert(seed, 300, account)
+        store.wait()
+        store.aggregates.finalise(ACCOUNTS[0], end)
+        store.aggregates.forget_sessions([*ACCOUNTS, "acc_unknown"])
+        for unit in UNITS:
+            name = table(unit, store.aggregates.epoch)
+            days = f"SELECT account, toString(min(day)) AS first FROM {name} GROUP BY account ORDER BY account"
+            found = store.events.raw_query(days, fmt="TSV").decode().split()
+            assert found == [ACCOUNTS[0], str(end), ACCOUNTS[1], "2026-03-27"]
+            replaced = f"SELECT path FROM system.parts WHERE table = '{name}' AND NOT active"
+            paths = store.events.raw_query(replaced, fmt="TSV").decode().split()
+            assert not [path for path in paths if (Path(path) / "data.bin").exists()]
+        after = MeasuredRows(ACCOUNTS[0], FIRST_MS + 2 * DAY_MS, dimensions=("session_id",))
+        assert store.uses_aggregates(after)
+        assert store.rows(after) == store.event_rows(after)
+        assert not store.aggregates.unread_rows(ACCOUNTS[0])

@@ -21,6 +21,8 @@ RUN_ELSEWHERE = {
     "infraprism export": "tests/docs/test_export.py",
     "infraprism store ": "tests/faults/test_damaged_parts.py",
     "infraprism costs --by entity": "tests/packaging/test_first_hour.py",
+    "infraprism delete ": "tests/deletions/test_delete_command.py",
+    "infraprism receipt ": "tests/deletions/test_delete_command.py",
     "infraprism price": "tests/pricing/test_price_docs.py",
     "curl ": "tests/docs/test_api.py",
     "infraprism keys ": "tests/cli/test_members.py",

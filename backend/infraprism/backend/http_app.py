@@ -173,11 +173,11 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
-    add_audit_routes(app, audit)
     if services.billing is not None:
         from infraprism.backend.api.billing_routes import add_billing_routes  # noqa: PLC0415 - an extra package
 
         add_billing_routes(app, services.billing, services.base_url)
+    add_audit_routes(app, audit)
     if services.exports is not None:
         add_export_routes(app, services.exports, services.queries.run)
 

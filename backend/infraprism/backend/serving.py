@@ -37,6 +37,7 @@ from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDe
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
@@ -151,28 +152,29 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
             log.gauges() | refusals.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            _limitations(settings, database, writer) if log else (),
         )
         stack.callback(health.close)
-        sender = mailer(settings, stack)
+        certificate = await reloading.certificate(settings, stack)
+        mails = mailer(settings, stack)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
+        usage = _usage(settings, stack)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            held = HeldExports(jobs, exports.files)
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
-            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, sender=sender)
+            held = (HeldExports(jobs, exports.files), UsageRecords(usage))
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
             kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        certificate = await reloading.certificate(settings, stack)
         port = listening.getsockname()[1]
-        base_url = _base_url(settings, port, "http" if certificate is None else "https")
-        logins, pool = _logins(accounts, sender, base_url, stack)
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
@@ -193,7 +195,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             exports=exports,
             deletions=deletions,
             base_url=base_url,
-            usage=_usage(settings, stack),
+            usage=usage,
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
             billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
         )
@@ -213,17 +215,17 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int, scheme: str) -> str:
+def _base_url(settings: Settings, port: int) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"{scheme}://{host}:{port}"
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(accounts: Accounts, sender: Mailer, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
     pool = LoginPool()
     stack.callback(pool.close)  # before the mailer: what it still does may send a mail
-    return Logins(accounts, base_url=base_url, mailer=sender, later=pool.later), pool
+    return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
 
 
 def _prepare_process() -> None:
@@ -233,11 +235,11 @@ def _prepare_process() -> None:
 
 
 def _deletions(
-    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, sender: Mailer
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
 ) -> tuple[DeletionServices, dict[str, Kind]]:
     clock, database = settings.clock, accounts.database
     deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
-    of_accounts = AccountDeletionKind(database, refusals, store, sender, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
     services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
     return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
@@ -270,7 +272,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store and not writer.is_loading)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
@@ -329,7 +331,7 @@ def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Se
 
 
 def _limitations(
-    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase, writer: BatchWriter
 ) -> Sequence[Callable[[], str | None]]:
     """What returns why events are stored with limitations, or None."""
 
@@ -344,7 +346,12 @@ def _limitations(
             cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
         )
 
-    return log, index
+    def loading() -> str | None:
+        if not writer.is_loading:
+            return None
+        return "the index of stored ids is being read from the events: events are rejected with 503 until then"
+
+    return log, index, loading
 
 
 class _Listeners:

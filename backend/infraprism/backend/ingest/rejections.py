@@ -35,6 +35,9 @@ WRONG_ENCODING: Final = Rejection(415, 3, "send content-encoding gzip, or none")
 TOO_LARGE: Final = Rejection(413, 8, "the request is too large: send fewer spans per request")
 BUSY: Final = Rejection(429, 8, "the server is overloaded: retry the request later", 1)
 STORE_FAILED: Final = Rejection(503, 14, "the store cannot accept events now: retry the request later", 5)
+INDEX_LOADING: Final = Rejection(
+    503, 14, "the index of stored ids is being read from the events: retry the request later", 5
+)
 CLOCK_BEHIND: Final = Rejection(503, 14, "the clock of the server is behind: set it, and retry the request later", 60)
 STOPPING: Final = Rejection(503, 14, "the server is stopping: retry the request later", 5)
 TOO_SLOW: Final = Rejection(503, 14, "the request took too long to arrive: retry it", 1)

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -30,7 +30,7 @@ from infraprism.backend.store.aggregates.finalised import FinalisedDays
 from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
-from infraprism.backend.store.aggregates.removal import remove_rows
+from infraprism.backend.store.aggregates.removal import remove_days, remove_rows
 from infraprism.backend.store.aggregates.reporting_zones import ReportingZones
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
@@ -293,6 +293,22 @@ class Aggregates:
             self._permanent.remove_unread(account_id)
             self._changes.forget_withdrawn(withdrawn)
             self._replaced_s.pop(account_id, None)
+
+    def forget_sessions(self, account_ids: Iterable[str]) -> None:
+        """Delete the rows by session and by quarter-hour of finalised days, physically.
+
+        No running query may read them: the days have been final for as long as a query takes. Nothing is deleted while
+        space is short. Raises StoreError, OSError, sqlite3.Error.
+        """
+        before = {account: day for account in account_ids if (day := self.finalised_before(account)) is not None}
+        with self._working, store_errors():
+            if not before or not self._prepare():
+                return
+            with self._computing:
+                remove_days(self._tables.client, self._changes.epoch, before)
+            self._changes.forget_withdrawn(
+                one for one in self._changes.withdrawn() if one.day.date < before.get(one.day.account, date.min)
+            )
 
     def remove_finalised(self, scope: SumScope) -> bool:
         """Leave the scope out of the permanent sums. Returns whether there was something. Raises StoreError, OSError.
