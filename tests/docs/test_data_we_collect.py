@@ -29,7 +29,8 @@ from infraprism.schema.fields import FIELDS
 ROOT = Path(__file__).resolve().parents[2]
 _MEASURES = {
     "calls", "failed_calls", "unpriced_calls", "unpriced_failed_calls", "total_cost", "latency_ms", "latency",
-    "first_time", "last_time", *TOKEN_FIELDS, *(f"calls_{word}_{name}" for word in ("with", "without") for name in TOKEN_FIELDS),
+    "first_time", "last_time", *TOKEN_FIELDS,
+    *(f"calls_with_{name}" for name in TOKEN_FIELDS), *(f"calls_without_{name}" for name in TOKEN_FIELDS),
 }  # fmt: skip
 
 

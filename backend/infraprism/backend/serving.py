@@ -37,6 +37,7 @@ from infraprism.backend.deletions import Receipts, Refusals
 from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
+from infraprism.backend.deletions.holders import KeptRequests
 from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
@@ -48,7 +49,7 @@ from infraprism.backend.ingest.batch_writer import BatchWriter
 from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
-from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
+from infraprism.backend.ingest.write_ahead_log.segments import ASIDE, LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.configured import mailer
@@ -124,7 +125,6 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
-            _start_expiry(database, retention, settings)
         else:
             database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
@@ -173,6 +173,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             held = (HeldExports(jobs, exports.files), UsageRecords(usage))
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
             deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
+            _start_expiry(database, retention, settings, receiver)
             kinds |= deletion_kinds
         _run_jobs(settings, jobs, kinds, stack)
         port = listening.getsockname()[1]
@@ -330,9 +331,18 @@ def _usage(settings: Settings, stack: AsyncExitStack) -> UsageData:
     return usage
 
 
-def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:
+def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings, receiver: Receiver) -> None:
     """Delete expired events in the background. Raises StartupError."""
-    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic)
+    kept = KeptRequests(settings.data_dir / LOG_DIRECTORY / ASIDE)
+
+    def forget(account_id: str, before_ms: int) -> None:
+        kept.delete_before(account_id, before_ms)
+        try:
+            receiver.forget_expired(account_id)
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from None
+
+    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic, forget=forget)
     try:
         expiry.check()
     except LostSumsError:

@@ -146,7 +146,8 @@ class EmbeddedDatabase:
             self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
             self._scrub.quick_check()
             self._deletion = EventDeletion(
-                lambda: connect(directory, {"max_threads": "1"}),
+                # A statement names each account that has expired events.
+                lambda: connect(directory, {"max_threads": "1", "max_query_size": str(2**26)}),
                 self._guard,
                 self._inventory,
                 writing=self._writing,
