@@ -157,6 +157,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
         mails = mailer(settings, stack)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         usage = _usage(settings, stack)
@@ -165,15 +167,15 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = (HeldExports(jobs, exports.files), UsageRecords(usage))
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
-            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
+            deletions, deletion_kinds = _deletions(
+                settings, accounts, jobs, refusals, store=store, mails=mails, base_url=base_url
+            )
             kinds |= deletion_kinds
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
         runner.start()
         stack.push_async_callback(asyncio.to_thread, runner.stop)
-        port = listening.getsockname()[1]
-        base_url = _base_url(settings, port)
         logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
@@ -235,11 +237,18 @@ def _prepare_process() -> None:
 
 
 def _deletions(
-    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    refusals: Refusals,
+    *,
+    store: ServerStore,
+    mails: Mailer,
+    base_url: str,
 ) -> tuple[DeletionServices, dict[str, Kind]]:
     clock, database = settings.clock, accounts.database
     deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
-    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock, base_url=base_url)
     services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
     return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
