@@ -25,6 +25,16 @@ class RejectedError(Exception):
         self.rejection = rejection
 
 
+def wrong_region(message: str) -> Rejection:
+    """The account is served in another region. `message` has the URL, and no sent value.
+
+    Not 421, as the REST API responds: an exporter of OTLP drops the events of a response that is not retryable, and
+    only 429, 502, 503 and 504 are. With 503 it keeps and retries them, and they reach the right server when its
+    endpoint is corrected.
+    """
+    return Rejection(503, 14, message, 60)
+
+
 UNAUTHENTICATED: Final = Rejection(
     401, 16, "no valid key: send the key of your account as `authorization: Bearer ip-...` (INFRAPRISM_API_KEY)"
 )
