@@ -165,6 +165,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
         mails = mailer(settings, stack)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         usage = _usage(settings, stack)
         kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
@@ -172,12 +174,12 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = (HeldExports(jobs, exports.files), UsageRecords(usage))
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
-            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
+            deletions, deletion_kinds = _deletions(
+                settings, accounts, jobs, refusals, store=store, mails=mails, base_url=base_url
+            )
             _start_expiry(database, retention, settings, receiver)
             kinds |= deletion_kinds
         _run_jobs(settings, jobs, kinds, stack)
-        port = listening.getsockname()[1]
-        base_url = _base_url(settings, port)
         logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
@@ -249,11 +251,18 @@ def _prepare_process() -> None:
 
 
 def _deletions(
-    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
+    settings: Settings,
+    accounts: Accounts,
+    jobs: Jobs,
+    refusals: Refusals,
+    *,
+    store: ServerStore,
+    mails: Mailer,
+    base_url: str,
 ) -> tuple[DeletionServices, dict[str, Kind]]:
     clock, database = settings.clock, accounts.database
     deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
-    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock, base_url=base_url)
     services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
     return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 

@@ -10,6 +10,7 @@ from typing import Final
 from infraprism.backend.accounts import PLANS, Account, Accounts, permissions
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
+from infraprism.cli.failure import Failure
 from infraprism.cli.links import add_public_url, described
 from infraprism.cli.region_options import add_region, region
 
@@ -45,6 +46,12 @@ The link creates an owner: a member who can log in. An older link that was not u
 examples:
   infraprism account setup-link
   infraprism account setup-link --public-url https://infraprism.example.com"""
+_DELETE: Final = """\
+Its keys stop within 5 seconds. A running server, or the next start, deletes all its data. The printed path shows the
+receipt for 30 days, without a key.
+
+examples:
+  infraprism account delete --account acc_0123456789abcdef --confirm acc_0123456789abcdef"""
 _CREATE: Final = """\
 The key is shown only once. It has all scopes.
 
@@ -73,7 +80,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     add_region(creating, "the region of the account, if the servers have regions")
     linking = new_parser(actions, "setup-link", "print a link that creates an owner", _SETUP_LINK)
     add_public_url(linking)
-    for action, run_action in ((creating, _create), (showing, _show), (setting, _set), (linking, _setup_link)):
+    deleting = new_parser(actions, "delete", "delete the account and all its data", _DELETE)
+    deleting.add_argument("--confirm", required=True, metavar="ACCOUNT", help="the id of the account once more")
+    run_actions = (_create, _show, _set, _setup_link, _delete)
+    for action, run_action in zip((creating, showing, setting, linking, deleting), run_actions, strict=True):
         add_data_dir(action, is_nested=True)
         add_account(action)
         action.set_defaults(run=run, run_action=run_action, parser=action)
@@ -138,6 +148,17 @@ def _set(args: argparse.Namespace, accounts: Accounts, account: Account) -> None
                 retention_days=args.retention_days,
             )
     _print(account, args.setting)
+
+
+def _delete(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
+    from infraprism.backend.audit.audit_log import OPERATOR  # noqa: PLC0415  # as above
+    from infraprism.backend.deletions.account_deletion import CLOSED_PATH, AccountDeletions  # noqa: PLC0415
+    from infraprism.backend.jobs import Jobs  # noqa: PLC0415
+
+    if args.confirm != account.id:
+        raise Failure(f"--confirm: to delete the account repeat its id, {account.id}; nothing was deleted")
+    token = AccountDeletions(accounts.database, Jobs(accounts.database)).request(account.id, actor=OPERATOR)
+    sys.stdout.write(f"{account.id} is being deleted. Its receipt is at {CLOSED_PATH}/{token} of the server.\n")
 
 
 def _setup_link(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
