@@ -38,7 +38,7 @@ from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
-ACCOUNT = Account("acc_large", None, None, None, "free", usage_detail=True, created_at="")
+ACCOUNT = Account("acc_large", None, "free", usage_detail=True, created_at="")
 _DAY_MS = 86_400_000
 _SUMS = (
     "sum(calls) AS calls, sum(failed_calls) AS failed_calls, sum(unpriced_calls) AS unpriced_calls, sum(total_cost) AS"

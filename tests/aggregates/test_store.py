@@ -15,7 +15,6 @@ from tests.kit.events import START_NS, event
 from tests.kit.summed_store import ACCOUNTS, DAY_MS, FIRST_MS, SummedStore, connect, every_cube
 
 from infraprism.backend.analytics.source import measured_rows
-from infraprism.backend.store import StoreError
 from infraprism.backend.store.aggregates import RelationExpiredError
 from infraprism.backend.store.aggregates.cubes import UNITS, table
 from infraprism.backend.store.aggregates.published import PublishedDays
@@ -150,31 +149,6 @@ def test_events_that_disappear_with_a_part_are_missing_in_the_answers_as_well(tm
         store.aggregates.work()
         store.check()
         store.wait()
-        store.check()
-
-
-def test_a_finalised_day_has_every_cube_of_days(tmp_path: Path) -> None:
-    with SummedStore(tmp_path, rows_share=0.01) as store:
-        store.insert(1, 300)
-        store.wait()
-        entities = MeasuredRows(ACCOUNTS[0], dimensions=("entity_id", "model"), time_unit="day")
-        assert not store.uses_aggregates(entities)
-        store.aggregates.finalise(date(2026, 3, 30))
-        assert store.uses_aggregates(entities)
-        store.check()
-        with store.aggregates.changing(ACCOUNTS[0], FIRST_MS, FIRST_MS), pytest.raises(StoreError):
-            store.aggregates.finalise(date(2026, 3, 30))
-
-
-def test_a_finalised_day_has_no_sums_by_session(tmp_path: Path) -> None:
-    sessions = MeasuredRows(ACCOUNTS[0], FIRST_MS, FIRST_MS + DAY_MS, ("session_id",))
-    with SummedStore(tmp_path, rows_share=10) as store:
-        store.insert(1, 300)
-        store.wait()
-        assert store.uses_aggregates(sessions)
-        store.aggregates.finalise(date(2026, 3, 30))
-        assert not store.uses_aggregates(sessions)
-        assert store.uses_aggregates(MeasuredRows(ACCOUNTS[0], dimensions=("entity_id",)))
         store.check()
 
 

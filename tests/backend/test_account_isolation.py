@@ -65,6 +65,7 @@ def test_each_path_needs_a_key_and_counts_against_the_rate_limit(backend: Backen
 def test_every_path_of_the_published_schema_is_tested_here(backend: Backend) -> None:
     paths = json.loads(backend.http("/openapi.json", None, {}).body)["paths"]
     known = {*REQUESTS, "/v1/me", "/v1/events/{event_id}", "/v1/sessions/{session_id}"}
+    known |= {path for path in paths if path.startswith(("/v1/usage-data", "/v1/retention"))}  # tests/usage_data
     assert {path for path in paths if path.startswith("/v1/")} == known
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from tests.kit.backend import Backend, span
 from tests.kit.events import event
 from tests.kit.random_calls import random_calls
 
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.api.openapi import OPTIONAL, RESPONSES
+from infraprism.backend.audit.audit_log import OPERATOR, AuditLog
 
 DATES = {"start_date": "2026-01-01", "end_date": "2026-03-31"}
 PARAMETERS: dict[str, dict[str, str]] = {
@@ -26,8 +29,12 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "/v1/sessions": DATES,
     "/v1/tags": DATES,
     "/v1/models": {},
+    "/v1/usage-data": {},
+    "/v1/usage-data/requests": {},
+    "/v1/retention": {},
     "/v1/entities": {},
     "/v1/me": {},
+    "/v1/audit": {},
     "/v1/events": {},
     "/v1/events/{event_id}": {},
     "/v1/sessions/{session_id}": {},
@@ -47,6 +54,9 @@ _TYPES: dict[str, Any] = {
 def key(backend: Backend) -> str:
     found = backend.add_account(usage_detail=True)
     calls = [*random_calls(60, first=70_000), event(80_000, cache_read_tokens=3, service_tier="batch", streamed=True)]
+    account = backend.get("/v1/me", found).json["id"]
+    with closing(Accounts(backend.data_dir / "accounts.sqlite")) as accounts:
+        AuditLog(accounts.database).append(account, OPERATOR, "key.created", "key_000000000001")
     assert backend.export(*(span(one, usage_detail=True) for one in calls), key=found).rejected == 0
     return found
 
@@ -80,17 +90,33 @@ def test_a_response_has_the_documented_form(backend: Backend, key: str, path: st
 def test_every_path_documents_its_responses_and_the_errors_that_it_has(backend: Backend) -> None:
     document = json.loads(backend.http("/openapi.json", None, {}).body)
     paths = {path: methods for path, methods in document["paths"].items() if path.startswith("/v1/")}
-    assert set(RESPONSES) <= set(paths)
+    read = {path for path, methods in paths.items() if "get" in methods}
+    assert set(RESPONSES) <= read
     for path, methods in paths.items():
         for method, operation in methods.items():
-            responses = operation["responses"]
-            by_id = {"404"} if path.endswith("_id}") else set()
-            more = set() if method == "get" else {"404", "409", "507"}
-            (success,) = (status for status in responses if status.startswith("2"))
-            required = {success, "400", "401", "429", "503"} | by_id
-            assert required <= set(responses) <= required | more
-            assert all(one["content"]["application/json"]["schema"]["type"] for one in responses.values())
+            assert operation["security"] == [{"api_key": []}]
             assert operation["summary"]
             assert operation["description"]
-    for path, schema in RESPONSES.items():
-        assert paths[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == schema
+            responses = operation["responses"]
+            assert any(200 <= int(status) < 300 for status in responses)
+            assert {"400", "401", "405", "429", "431", "503"} <= set(responses)
+            assert "422" not in responses
+            assert "413" in responses or "requestBody" not in operation
+            assert "404" in responses or "{" not in path
+            assert all(response["description"] for response in responses.values())
+            if path == "/v1/traces":
+                continue
+            for status in filter(lambda status: int(status) >= 400, responses):
+                content = responses[status]["content"]
+                assert content["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+            if method == "get" and path in RESPONSES:
+                assert responses["200"]["content"]["application/json"]["schema"] == RESPONSES[path]
+
+
+def test_the_key_is_a_bearer_token_and_health_needs_none(backend: Backend) -> None:
+    document = json.loads(backend.http("/openapi.json", None, {}).body)
+    scheme = document["components"]["securitySchemes"]["api_key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path in ("/healthz", "/readyz", "/metrics", "/docs", "/errors/{code}"):
+        assert "security" not in document["paths"][path]["get"]
+        assert backend.http(path.replace("{code}", "rate_limited"), None, {}).status == 200

@@ -72,12 +72,12 @@ def test_the_data_directory_may_be_any_relative_path(tmp_path: Path, given: str)
         command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        lines = [next(process.stdout, "") for _ in range(3)]
+        lines = [next(process.stdout, "") for _ in range(5)]
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
     assert "export INFRAPRISM_API_KEY=ip-" in lines[1]
-    assert f"data in {(tmp_path / given).resolve()}" in lines[2]
+    assert f"data in {(tmp_path / given).resolve()}" in lines[4]
     assert (tmp_path / given / "accounts.sqlite").exists()
 
 

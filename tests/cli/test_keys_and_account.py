@@ -60,7 +60,18 @@ def test_the_list_has_the_first_characters_of_each_key_and_no_key(server: Backen
     key = created(server.data_dir)
     listed = infraprism("keys", "--data-dir", str(server.data_dir), "list")
     assert listed.returncode == 0
-    assert listed.stdout.splitlines()[0].split() == ["id", "key", "account", "created", "revoked"]
+    assert listed.stdout.splitlines()[0].split() == [
+        "id",
+        "key",
+        "name",
+        "scopes",
+        "account",
+        "created",
+        "last",
+        "used",
+        "expires",
+        "revoked",
+    ]
     assert f"{key[:8]}..." in listed.stdout
     assert key not in listed.stdout
     found = keys(server.data_dir)
@@ -115,7 +126,7 @@ def test_usage_detail_can_be_set_while_the_server_runs(server: Backend) -> None:
         assert (ran.returncode, ran.stderr) == (0, "")
         assert ran.stdout.endswith(f": usage-detail is {value}\n")
         shown = infraprism("account", "show", "--data-dir", str(server.data_dir))
-        assert shown.stdout == ran.stdout
+        assert ran.stdout in shown.stdout
         assert becomes_true(lambda expected=value == "on": server.get("/v1/me").json["usage_detail"] is expected)
     detailed = event(7, cache_read_tokens=100)
     assert server.export(span(detailed, usage_detail=True)).rejected == 0
@@ -186,6 +197,8 @@ def test_the_accounts_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
         key = accounts.add_with_key()
     with closing(sqlite3.connect(tmp_path / "accounts.sqlite")) as earlier:
         earlier.execute("ALTER TABLE keys DROP COLUMN revoked_at")
+        earlier.execute("DROP TABLE audit_log")
+        earlier.execute("DROP TABLE alembic_version")
     with closing(Accounts(tmp_path / "accounts.sqlite")) as accounts:
         assert accounts.find_by_key(key) is not None
     assert [one["revoked_at"] for one in keys(tmp_path)] == [None]

@@ -34,7 +34,7 @@ def accounts(location: Path | str) -> Iterator[Accounts]:
 
 
 def test_an_account_is_found_by_its_key_also_by_another_process(accounts: Accounts, location: Path | str) -> None:
-    added = accounts.add(email="a@example.com", usage_detail=True)
+    added = accounts.add(company="Acme", usage_detail=True)
     assert accounts.add_key(added.id, KEY) == KEY
     with closing(Accounts(location)) as other:
         assert other.find_by_key(KEY) == added

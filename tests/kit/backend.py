@@ -25,7 +25,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.kit import otlp_canaries
 from tests.kit.command import clean_environment
 
-from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts import Accounts, permissions
+from infraprism.backend.accounts.members import Members
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.span_conversion.span_allowlist import SPAN_NAME
 from infraprism.schema import Event, wire
 
@@ -168,11 +170,15 @@ class Backend:
         self.lines += output.splitlines()
         return self.process.returncode, errors
 
-    def add_account(self, **values: Any) -> str:
-        """Create an account and return its key."""
+    def add_account(self, email: str | None = None, name: str | None = None, **values: Any) -> str:
+        """Create an account, with an owner if `email` is given, and return its key."""
         accounts = Accounts(self._accounts)
         try:
-            return accounts.add_key(accounts.add(**values).id)
+            account = accounts.add(**values)
+            if email is not None:
+                members = Members(accounts.database, AuditLog(accounts.database))
+                members.add(account.id, permissions.operator(), email=email, name=name, role="owner")
+            return accounts.add_key(account.id)
         finally:
             accounts.close()
 

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import update
 from tests.kit.backend import Backend
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.retention import Retention
 
 
@@ -36,6 +38,11 @@ class TimedBackend(Backend):
         """Set how long the events of an account are kept. The server applies it within two seconds."""
         with closing(Accounts(self.data_dir / "accounts.sqlite")) as accounts:
             Retention(accounts.database).set_days(account_id, days)
+
+    def set_plan(self, account_id: str, plan: str) -> None:
+        """Change the plan of an account."""
+        with closing(Accounts(self.data_dir / "accounts.sqlite")) as accounts:
+            accounts.database.run(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(plan=plan))
 
     def account_id(self, key: str | None = None) -> str:
         """The id of an account."""

@@ -76,8 +76,11 @@ class SummedStore:
         They begin within `length_ms` (all days) from `first_ms` (that of the first day).
         """
         first_ms, length_ms = first_ms or FIRST_MS, length_ms or DAYS * DAY_MS
-        with self.aggregates.changing(account, first_ms, first_ms + length_ms - 1):
+        self.aggregates.before_insert([(account, {0: (first_ms, first_ms + length_ms - 1)})])
+        try:
             self.events.command(_insert(seed, number, account, first_ms, length_ms))
+        finally:
+            self.aggregates.after_insert()
 
     def delete(self, account: str, first_ms: int, end_ms: int) -> None:
         """Delete a third of the events of a time range."""

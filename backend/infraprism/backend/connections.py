@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from infraprism.backend.api.client_address import PEER
 from infraprism.backend.limits import Limits
 
 _READ_BYTES: Final = 2**18
@@ -104,7 +105,9 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self.client = None  # the address of a client is neither logged nor stored
+        # The address of a client is neither logged nor stored. Only `client_address` reads it.
+        address = self.client[0] if self.client else ""
+        self.client, self.app_state = None, {**self.app_state, PEER: address}
         if self._connections.opened(self):
             self._update()
         else:

@@ -10,22 +10,35 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api import errors, events, health, openapi
+from infraprism.backend.api.account_routes import add_account_routes
 from infraprism.backend.api.analytics_routes import add_analytics_routes, add_listing_routes
+from infraprism.backend.api.audit_routes import add_audit_routes
+from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
+from infraprism.backend.api.client_address import ClientAddresses
+from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
+from infraprism.backend.api.export_routes import ExportServices, add_export_routes
 from infraprism.backend.api.job_routes import add_job_routes
+from infraprism.backend.api.login_pool import LoginPool
+from infraprism.backend.api.pages import add_pages
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.api.query_pool import QueryPool
+from infraprism.backend.api.session_cookie import SessionCookie
+from infraprism.backend.api.usage_routes import add_retention_routes, add_usage_routes
+from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
-from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
-from infraprism.backend.request_framing import RequestFramingMiddleware
+from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.middleware import UsageMiddleware
 
 _EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
@@ -39,7 +52,8 @@ class Services(NamedTuple):
 
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
-    kinds that this server runs.
+    kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
+    reach the server.
     """
 
     accounts: Accounts
@@ -48,12 +62,18 @@ class Services(NamedTuple):
     queries: QueryPool
     health: health.Health
     limits: Limits
+    logins: Logins
+    login_pool: LoginPool
     measured_rows: Source = measured_rows
     from_node: Callable[[Request], Awaitable[Response]] | None = None
     retention: Retention | None = None
     jobs: Jobs | None = None
     kinds: Mapping[str, Kind] = MappingProxyType({})
+    client_addresses: ClientAddresses = ClientAddresses()
+    base_url: str = ""
     exports: ExportServices | None = None
+    deletions: DeletionServices | None = None
+    usage: UsageData | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -83,11 +103,15 @@ class _Application:
 def _rest_application(services: Services) -> FastAPI:
     app = FastAPI(title="InfraPrism", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     errors.install(app)
+    app.add_middleware(BodyLimitMiddleware)
+    if services.usage is not None:
+        app.add_middleware(UsageMiddleware, usage=services.usage)
     app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
     _add_otlp_routes(app)
     _add_rest_routes(app, services)
+    add_pages(app)
     openapi.install(app)
     if services.from_node is not None:
         app.add_route(FROM_NODE_PATH, services.from_node, methods=["POST"], include_in_schema=False)
@@ -116,11 +140,6 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
 
         return Response(await services.queries.run(account.id, answer), media_type=_JSON)
 
-    @app.get("/v1/me")
-    async def me(account: Caller) -> dict[str, str | bool | None]:
-        """The account of the key. Values that are not set are null."""
-        return {name: getattr(account, name) for name in Account.__slots__}
-
     @app.get("/v1/events")
     async def list_events(account: Caller, query: Annotated[events.EventQuery, Query()]) -> Response:
         """Events, newest first."""
@@ -136,9 +155,24 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         """The entities that events are attributed to, highest cost first."""
         return await respond(account, lambda reader: events.entities(reader, query))
 
+    cookie = SessionCookie(services.base_url)
+    add_account_routes(app, services.accounts, services.logins)
+    add_auth_routes(app, AuthRoutes(services.logins, services.login_pool, cookie, services.client_addresses))
     add_analytics_routes(app, respond)
     add_listing_routes(app, respond)
+    audit = AuditLog(services.accounts.database)
+    _add_data_routes(app, services, audit)
+    if services.deletions is not None:
+        add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    add_audit_routes(app, audit)
     if services.exports is not None:
         add_export_routes(app, services.exports, services.queries.run)
+
+
+def _add_data_routes(app: FastAPI, services: Services, audit: AuditLog) -> None:
+    if services.usage is not None:
+        add_usage_routes(app, services.usage, audit)
+    if services.retention is not None:
+        add_retention_routes(app, services.retention, audit)

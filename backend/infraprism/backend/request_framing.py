@@ -1,12 +1,13 @@
-"""Refuses HTTP requests with too many headers, or without one clear length, as ASGI middleware."""
+"""Refuses HTTP requests with too many headers, without one clear length, or too large, as ASGI middleware."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infraprism.backend.api.errors import error_response
+from infraprism.backend.api.errors import MAX_BODY_BYTES, error_response
 from infraprism.backend.limits import Limits
 
 _LINE: Final = len(b"GET  HTTP/1.1\r\n")
@@ -40,3 +41,27 @@ class RequestFramingMiddleware:
             return
         response.headers["connection"] = "close"
         await response(scope, receive, send)
+
+
+class BodyLimitMiddleware:
+    """Limits the body of a REST request to `MAX_BODY_BYTES`, since it is kept in memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/auth/")):
+            await self._app(scope, receive, send)
+            return
+        size = 0
+
+        async def receive_part() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > MAX_BODY_BYTES:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, receive_part, send)

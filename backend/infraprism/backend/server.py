@@ -36,8 +36,8 @@ _UNUSED_PACKAGES: Final = ("pyarrow", "pandas")
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then store all accepted requests. Returns the exit status.
 
-    Prints the API key to stdout at the first start, and one line when the server is ready. If the server cannot start,
-    prints one line to stderr and returns 1.
+    Prints the API key and a setup link to stdout at the first start, and one line when the server is ready. If the
+    server cannot start, prints one line to stderr and returns 1.
     """
     os.umask(0o077)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
@@ -82,6 +82,11 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
             raise _damaged_accounts(settings, error) from None
         if first_key.to_show:
             _print(f"An API key was created. It is shown only once:\n  export {_KEY_VARIABLE}={first_key.to_show}")
+        if first_key.link_to_show:
+            _print(
+                "Create the first member with this link within 24 hours. It works once:\n"
+                f"  {serving.base_url}/auth/setup?token={first_key.link_to_show}"
+            )
         first_key.was_shown()
         _print(f"InfraPrism is ready: {serving.addresses}, data in {settings.data_dir}")
         stopped, ended = asyncio.create_task(stop.wait()), asyncio.ensure_future(serving.writer_ended())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,33 +17,51 @@ from typing import Final, NamedTuple
 import uvicorn
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api.deletion_routes import DeletionServices
+from infraprism.backend.api.export_routes import ExportServices
+from infraprism.backend.api.filters import conditions_of
 from infraprism.backend.api.health import Health
+from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
-from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.deletion_kind import deletion_jobs
+from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
+from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
+from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
+from infraprism.backend.retention.expiry import Expiry, LostSumsError
 from infraprism.backend.settings import Settings
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
 from infraprism.backend.store import StoreError
+from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.embedded import EmbeddedDatabase
 from infraprism.backend.store.status import write_fault
+from infraprism.backend.usage_data import UsageData
+from infraprism.backend.usage_data.error_log import ErrorLog
+from infraprism.backend.usage_data.usage_data import USAGE_FILE
 
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections, before those beyond the limit are closed: the files of the others must suffice for these."""
 _BACKLOG: Final = 1024
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not listened on
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """The calls in memory are up to a million tuples without cycles. With Python's default thresholds the garbage collector
 takes a quarter of the CPU time of converting spans."""
@@ -64,29 +84,35 @@ class _HttpServer(uvicorn.Server):
 
 
 class Serving(NamedTuple):
-    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault."""
+    """A running server: its addresses as text, and the wait for its writer, which ends only by a fault.
+
+    `base_url` is where browsers reach it.
+    """
 
     addresses: str
     writer_ended: Callable[[], Awaitable[None]]
+    base_url: str
 
 
 @asynccontextmanager
-async def serve(settings: Settings, accounts: Accounts, listening: socket.socket) -> AsyncIterator[Serving]:
+async def serve(  # noqa: PLR0915  # the parts in their order
+    settings: Settings, accounts: Accounts, listening: socket.socket
+) -> AsyncIterator[Serving]:
     """Serve inside the block. At its end all accepted requests are stored. Raises StartupError."""
-    raise_file_limit()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    _prepare_process()
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
         retention = Retention(accounts.database, settings.clock)
+        refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured: Source = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack)
+            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
+            _start_expiry(database, retention, settings)
         else:
-            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack)
+            database, writer = node.start(settings, accounts, listening.getsockname()[1], stack, retention.cutoff_ms)
         stack.push_async_callback(writer.close)
         try:
             recent_calls = RecentCalls(settings.data_dir / "calls.sqlite", database)
@@ -98,7 +124,15 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         if log is not None:
             await log.start()
             stack.push_async_callback(log.close)
-        receiver = Receiver(accounts, writer, recent_calls, settings.max_waiting_bytes, log)
+        receiver = Receiver(
+            accounts,
+            writer,
+            recent_calls,
+            settings.max_waiting_bytes,
+            log,
+            cutoff_ms=retention.cutoff_ms,
+            deleted_before_ms=refusals.end_ms,
+        )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
@@ -106,13 +140,17 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() if log else None,
+            log.gauges() | refusals.gauges() if log else None,
             _limitations(settings, database) if log else (),
         )
         stack.callback(health.close)
         jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
+        deletions = None
+        if isinstance(database, EmbeddedDatabase) and log is not None:
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
+            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
         if settings.accounts is None:  # no other server can use the file
             jobs.release_leases()
         runner = JobRunner(jobs, kinds, settings.clock)
@@ -121,6 +159,9 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -128,22 +169,50 @@ async def serve(settings: Settings, accounts: Accounts, listening: socket.socket
             queries,
             health,
             settings.limits,
+            logins,
+            pool,
             measured,
             node.receiver_of(writer),
             retention,
             jobs,
             kinds,
-            exports,
+            exports=exports,
+            deletions=DeletionServices(deletions, Receipts(accounts.database)),
+            base_url=base_url,
+            usage=_usage(settings, stack),
         )
         await listeners.start_http(services, listening)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        addresses = f"OTLP/HTTP and REST on http://{host}:{listening.getsockname()[1]}, OTLP/gRPC on {host}:{grpc_port}"
+        host = _in_url(settings.host)
+        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
             await asyncio.wait([asyncio.ensure_future(end()) for end in ends], return_when=asyncio.FIRST_COMPLETED)
 
-        yield Serving(addresses, writer_ended)
+        yield Serving(addresses, writer_ended, base_url)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _base_url(settings: Settings, port: int) -> str:
+    """Where browsers reach the server."""
+    host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
+    return settings.public_url or f"http://{host}:{port}"
+
+
+def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+    accounts.uses.start()
+    pool = LoginPool()
+    stack.callback(pool.close)
+    return Logins(accounts, base_url=base_url, later=pool.later), pool
+
+
+def _prepare_process() -> None:
+    raise_file_limit()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _exports(
@@ -160,6 +229,7 @@ def _exports(
         jobs,
         database,
         files,
+        conditions_of,
         retention.cutoff_ms,
         accounts=accounts.database,
         source=source,
@@ -179,7 +249,9 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
-def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDatabase, BatchWriter]:
+def _embedded(
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
         database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
@@ -195,7 +267,39 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[EmbeddedDataba
             + ", or choose another --data-dir"
         ) from None
     stack.callback(database.close)
-    return database, BatchWriter(database, before_insert=database.aggregates.before_insert)
+    before_insert = database.aggregates.before_insert
+    return database, BatchWriter(database, before_insert=before_insert, cutoff_ms=cutoff_ms, refusals=refusals)
+
+
+def _usage(settings: Settings, stack: AsyncExitStack) -> UsageData:
+    """The usage data, in a file of its own or with the accounts. Raises StartupError."""
+    location = settings.accounts or settings.data_dir / USAGE_FILE
+    try:
+        usage = UsageData(RelationalDatabase(location), settings.clock)
+    except (DatabaseUnavailableError, OSError) as error:
+        raise StartupError(
+            f"{'PostgreSQL (--accounts)' if settings.accounts else location} cannot be used ({error}): move it away and"
+            " start again. It only has usage data"
+        ) from None
+    usage.start()
+    stack.callback(usage.close)
+    log = ErrorLog(usage)
+    logging.getLogger("infraprism").addHandler(log)
+    stack.callback(logging.getLogger("infraprism").removeHandler, log)
+    return usage
+
+
+def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Settings) -> None:
+    """Delete expired events in the background. Raises StartupError."""
+    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic)
+    try:
+        expiry.check()
+    except LostSumsError:
+        raise StartupError(
+            f"{settings.data_dir / FINALISED_FILE} does not have the days whose events were deleted: restore it from"
+            " a backup. Without it their sums cannot be read"
+        ) from None
+    database.maintain("retention", expiry.work)
 
 
 def _limitations(

@@ -20,7 +20,8 @@ class Settings:
     Without it the reserve is 1 GiB, or 5 % of a small disk.
     `store` is the URL of a ClickHouse server or cluster, `accounts` that of the PostgreSQL database with accounts and
     leases. `node_address` is the URL at which other nodes reach this one. `shards` is the number of shards of a new
-    cluster; `lease_s` is how long a node that was killed keeps its shards. `clock` returns Unix seconds.
+    cluster; `lease_s` is how long a node that was killed keeps its shards. `public_url` is where browsers reach the
+    server, if that is not where it listens. `clock` returns Unix seconds.
     """
 
     data_dir: Path
@@ -32,6 +33,7 @@ class Settings:
     store: str | None = field(default=None, repr=False)
     accounts: str | None = field(default=None, repr=False)
     node_address: str | None = None
+    public_url: str | None = None
     shards: int = 16
     lease_s: int = 10
     limits: Limits = field(default_factory=Limits)

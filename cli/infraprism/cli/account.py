@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import Final
 
+from infraprism.backend.accounts import PLANS, Account, Accounts, permissions
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
+from infraprism.cli.links import add_public_url, described
 
 _NOTE: Final = """\
 usage-detail: whether the server stores cached, cache-write, reasoning and audio tokens, service tier, batch, time to
 first token and streaming. Apps send them only with INFRAPRISM_USAGE_DETAIL=true. The server drops them unless it is on.
+
+plan: limits the requests a minute and how long events are kept. An enterprise account has its own limits.
 
 The command writes the data directory of the server, on the same machine. A running server applies a change within 5
 seconds.
@@ -21,6 +26,9 @@ _EXAMPLES: Final = f"""\
 examples:
   infraprism account show
   infraprism account set usage-detail on
+  infraprism account set company 'Acme Corp'
+  infraprism account set plan enterprise --requests-per-minute 5000 --retention-days 730
+  infraprism account setup-link
   infraprism account set usage-detail off --data-dir /var/lib/infraprism"""
 _SHOW: Final = """\
 examples:
@@ -28,7 +36,16 @@ examples:
 _SET: Final = f"""\
 {_NOTE}
 examples:
-  infraprism account set usage-detail on"""
+  infraprism account set usage-detail on
+  infraprism account set time-zone Europe/Berlin"""
+_SETUP_LINK: Final = """\
+The link creates an owner: a member who can log in. An older link that was not used is no longer valid.
+
+examples:
+  infraprism account setup-link
+  infraprism account setup-link --public-url https://infraprism.example.com"""
+_SWITCH: Final = {"on": True, "off": False}
+_SETTINGS: Final = ("usage-detail", "company", "time-zone", "plan")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -38,21 +55,85 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     showing = new_parser(actions, "show", "show the settings of the account", _SHOW)
     setting = new_parser(actions, "set", "set a setting of the account", _SET)
-    setting.add_argument("setting", metavar="SETTING", choices=("usage-detail",), help="usage-detail")
-    setting.add_argument("value", metavar="VALUE", choices=("on", "off"), help="on or off")
-    for action in (showing, setting):
+    setting.add_argument("setting", metavar="SETTING", choices=_SETTINGS, help=", ".join(_SETTINGS))
+    setting.add_argument("value", metavar="VALUE", help="on or off; a name; an IANA time zone; a plan")
+    for limit, meaning in (("requests-per-minute", "REST requests a minute"), ("retention-days", "days of events")):
+        setting.add_argument(f"--{limit}", type=int, metavar="N", help=f"{meaning} of an enterprise account")
+    linking = new_parser(actions, "setup-link", "print a link that creates an owner", _SETUP_LINK)
+    add_public_url(linking)
+    for action, run_action in ((showing, _show), (setting, _set), (linking, _setup_link)):
         add_data_dir(action, is_nested=True)
         add_account(action)
-        action.set_defaults(run=run)
+        action.set_defaults(run=run, run_action=run_action, parser=action)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or set. Raises Failure."""
+    """Run the action. Raises Failure."""
+    if args.action == "set":
+        _check(args)
     with open_accounts(args) as accounts:
-        account = selected_account(accounts, args.account)
-        if args.action == "set":
-            accounts.set_usage_detail(account.id, enabled=args.value == "on")
-            account = selected_account(accounts, account.id)
-        sys.stdout.write(f"{account.id}: usage-detail is {'on' if account.usage_detail else 'off'}\n")
+        args.run_action(args, accounts, selected_account(accounts, args.account))
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """End with status 2 for a value that no account can have."""
+    values: dict[str, Iterable[str]] = {"usage-detail": _SWITCH, "plan": PLANS}
+    allowed = values.get(args.setting)
+    if allowed is not None and args.value not in allowed:
+        args.parser.error(f"argument VALUE: one of {', '.join(allowed)}")
+    if args.setting != "plan" and (args.requests_per_minute is not None or args.retention_days is not None):
+        args.parser.error("--requests-per-minute and --retention-days belong to `set plan enterprise`")
+
+
+def _show(_: argparse.Namespace, __: Accounts, account: Account) -> None:
+    for setting in _SETTINGS:
+        _print(account, setting)
+
+
+def _set(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
+    # Imported here: the parser does not need the packages of the server.
+    from infraprism.backend.accounts.organisations import Organisations  # noqa: PLC0415
+    from infraprism.backend.audit.audit_log import AuditLog  # noqa: PLC0415
+
+    organisations, by = Organisations(accounts, AuditLog(accounts.database)), permissions.operator()
+    match args.setting:
+        case "usage-detail":
+            account = organisations.change(account.id, by, usage_detail=_SWITCH[args.value])
+        case "company":
+            account = organisations.change(account.id, by, company=args.value)
+        case "time-zone":
+            account = organisations.change(account.id, by, time_zone=args.value)
+        case _:
+            account = organisations.set_plan(
+                account.id,
+                by,
+                args.value,
+                requests_per_minute=args.requests_per_minute,
+                retention_days=args.retention_days,
+            )
+    _print(account, args.setting)
+
+
+def _setup_link(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
+    from infraprism.backend.accounts.logins import Logins  # noqa: PLC0415  # as above
+
+    token = Logins(accounts).setup_link(account.id)
+    sys.stdout.write(described(args, "Create an owner with this link", "setup", token))
+
+
+def _print(account: Account, setting: str) -> None:
+    match setting:
+        case "usage-detail":
+            value = "on" if account.usage_detail else "off"
+        case "company":
+            value = account.company or "not set"
+        case "time-zone":
+            value = account.time_zone
+        case _:
+            requests, days = account.limits
+            limits = "unlimited requests" if requests is None else f"{requests} requests a minute"
+            kept = "events are not deleted" if days is None else f"events are kept for {days} days"
+            value = f"{account.plan} ({limits}, {kept})"
+    sys.stdout.write(f"{account.id}: {setting} is {value}\n")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts
+from infraprism.backend.accounts import ACCOUNTS_FILE, Account, Accounts, RefusedError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.cli.failure import Failure
 from infraprism.cli.urls import ACCOUNTS, add_url, hide_passwords, url
@@ -73,6 +73,8 @@ def _opened(location: Path | str, name: str, advice: str) -> Iterator[Accounts]:
     try:
         with closing(Accounts(location)) as accounts:
             yield accounts
+    except RefusedError as error:
+        raise Failure(error.message) from None
     except ModuleNotFoundError as error:
         raise Failure(f"{error.name} is missing: pip install 'infraprism-opentelemetry[server,cluster]'") from None
     except (DatabaseUnavailableError, OSError) as error:

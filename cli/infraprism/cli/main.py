@@ -19,14 +19,17 @@ COMMANDS: Final = (
     "store",
     "keys",
     "account",
+    "members",
+    "audit",
     "events",
     "costs",
     "export",
+    "usage-data",
     "price",
     "preview",
     "doctor",
 )
-"""The modules of the subcommands, each a `Command`, in the order of `--help`."""
+"""The subcommands, each with a module that is a `Command`, in the order of `--help`."""
 
 _INTERRUPTED: Final = 130
 _ENVIRONMENT: Final = """\
@@ -74,6 +77,6 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=version("infraprism-opentelemetry"))
     subparsers = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in names:
-        command: Command = import_module(f"infraprism.cli.{name}")
+        command: Command = import_module(f"infraprism.cli.{name.replace('-', '_')}")
         command.add_parser(subparsers)
     return root

@@ -9,11 +9,13 @@ from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
+from infraprism.cli.links import add_public_url
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
-The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. OTLP over HTTP and the REST API
-share a port. Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
+The first start creates a key and prints it, or uses the one in INFRAPRISM_API_KEY. It also prints a link that creates
+the first member (`infraprism account setup-link` prints another one). OTLP over HTTP and the REST API share a port.
+Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
 
 Several servers with the same --store and --accounts are the nodes of a cluster (docs/scale.md).
 
@@ -52,6 +54,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
+    add_public_url(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -69,5 +72,6 @@ def run(args: argparse.Namespace) -> int:
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
         shards=args.shards,
+        public_url=args.public_url,
     )
     return run_server(settings)

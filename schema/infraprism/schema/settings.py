@@ -178,6 +178,14 @@ SETTINGS: Final = (
         ("cli",),
     ),
     Setting(
+        "INFRAPRISM_PUBLIC_URL",
+        "URL",
+        "",
+        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
+        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
+        ("cli",),
+    ),
+    Setting(
         "INFRAPRISM_QUEUE_DIRECTORY",
         "directory",
         "/var/lib/otelcol/infraprism",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from infraprism.backend.accounts import times
 from infraprism.backend.accounts.key_strength import is_refused
-from infraprism.backend.accounts.plans import SELF_HOSTED
-from infraprism.backend.accounts.records import Account, Key, hash_of
+from infraprism.backend.accounts.key_uses import KeyUses
+from infraprism.backend.accounts.permissions import SCOPES, Scope
+from infraprism.backend.accounts.plans import PLANS, SELF_HOSTED
+from infraprism.backend.accounts.records import AcceptedKey, Account, Key, hash_of
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.sqlite_file import FileState
 
@@ -38,11 +40,12 @@ class InvalidKeyError(ValueError):
 class Accounts:
     """The accounts in a file with mode 0600, or in PostgreSQL. Thread-safe, and usable by several processes at once.
 
-    `location` is the path of the file, or a URL `postgresql://user:password@host:port/database`. Every method raises
-    DatabaseUnavailableError; the constructor also OSError and, without the packages of the server, ModuleNotFoundError.
+    `location` is the path of the file, or a URL `postgresql://user:password@host:port/database`. `clock` returns Unix
+    seconds. Every method raises DatabaseUnavailableError; the constructor also OSError and, without the packages of the
+    server, ModuleNotFoundError.
     """
 
-    def __init__(self, location: Path | str) -> None:
+    def __init__(self, location: Path | str, clock: Callable[[], float] = time.time) -> None:
         # Imported here: without the packages of the server this module can still be imported.
         from infraprism.backend.accounts.stored_accounts import StoredAccounts  # noqa: PLC0415
 
@@ -52,12 +55,23 @@ class Accounts:
             if isinstance(location, Path)
             else FileState("PostgreSQL", "check the server of the accounts")
         )
-        self._cache: dict[bytes, tuple[float, Account | None]] = {}
+        self._clock = clock
+        self._cache: dict[bytes, tuple[float, AcceptedKey]] = {}
+        self.uses: Final = KeyUses(self._stored.write_uses)
 
     @property
     def database(self) -> RelationalDatabase:
-        """The database of the accounts, which has other tables too."""
+        """The database of the accounts, which other tables share."""
         return self._stored
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns Unix seconds."""
+        return self._clock
+
+    def now(self) -> str:
+        """The time as stored."""
+        return times.text(self._clock())
 
     def secret(self, name: str) -> bytes:
         """A random key of this installation, 32 bytes, created at first use."""
@@ -78,26 +92,34 @@ class Accounts:
     def add(
         self,
         *,
-        email: str | None = None,
-        name: str | None = None,
         company: str | None = None,
         plan: str = SELF_HOSTED,
         usage_detail: bool = False,
+        time_zone: str = "UTC",
+        requests_per_minute: int | None = None,
+        retention_days: int | None = None,
     ) -> Account:
-        """Create an account."""
-        account = Account(f"acc_{secrets.token_hex(8)}", email, name, company, plan, usage_detail, _now())
+        """Create an account without members and keys. Raises ValueError for an unknown plan."""
+        if plan not in PLANS:
+            raise ValueError(f"the plan is none of {', '.join(PLANS)}")
+        account_id = f"acc_{secrets.token_hex(8)}"
+        account = Account(
+            account_id, company, plan, usage_detail, self.now(), time_zone, requests_per_minute, retention_days
+        )
         self._stored.add(account)
         return account
 
-    def add_key(self, account_id: str, key: str | None = None) -> str:
+    def add_key(
+        self, account_id: str, key: str | None = None, *, name: str | None = None, scopes: Iterable[Scope] = SCOPES
+    ) -> str:
         """Add a key to an account and return it. Without `key` a new one is generated. Only its hash is stored.
 
-        Raises InvalidKeyError.
+        Not recorded in the audit log: see Keys.create. Raises InvalidKeyError.
         """
         key = key or new_key()
         _check(key)
-        self._stored.add_key(hash_of(key), key[:_PREFIX_LENGTH], account_id, _now())
-        self._cache.clear()
+        self._stored.add_key(hash_of(key), prefix_of(key), account_id, self.now(), name=name, scopes=scopes)
+        self.forget()
         return key
 
     def add_with_key(self, key: str | None = None) -> str:
@@ -128,34 +150,53 @@ class Accounts:
 
     def revoke_key(self, revoked: Key) -> None:
         """Revoke a key. Processes that have cached it accept it for two more seconds."""
-        self._stored.revoke(revoked, _now())
-        self._cache.clear()
+        self._stored.revoke(revoked, self.now())
+        self.forget()
 
     def set_usage_detail(self, account_id: str, *, enabled: bool) -> None:
         """Set whether the opt-in fields are stored. Processes that have cached the account apply it in two seconds."""
         self._stored.set_usage_detail(account_id, enabled=enabled)
+        self.forget()
+
+    def forget(self) -> None:
+        """Read accounts and keys again: they were changed in the database. Other processes do in two seconds."""
         self._cache.clear()
 
     def find_by_key(self, key: str) -> Account | None:
-        """The account of a key that is not revoked, or None. Results are cached for two seconds.
+        """The account of a valid key, or None. See `find_key`."""
+        found = self.find_key(key)
+        return None if found is None else found.account
 
-        Raises DatabaseUnavailableError.
+    def find_key(self, key: str) -> AcceptedKey | None:
+        """A key that is neither revoked nor expired, or None. Results are cached for two seconds.
+
+        The day of its use is written later, by another thread. Raises DatabaseUnavailableError.
         """
         if not _KEY.fullmatch(key):
             return None
-        hashed = hash_of(key)
-        at, account = self._cache.get(hashed, (0.0, None))
-        if account is None or time.monotonic() - at > _CACHE_S:
-            try:
-                account = self._stored.find(hashed)
-            except DatabaseUnavailableError as error:
-                self._state.failed(error)
-                raise
-            if account is not None:
-                if len(self._cache) >= _CACHE_SIZE:
-                    self._cache.clear()
-                self._cache[hashed] = (time.monotonic(), account)
-        return account
+        hashed, now = hash_of(key), self._clock()
+        at, found = self._cache.get(hashed, (0.0, None))
+        # Also if the clock went back: a revoked key must not stay valid until the clock reaches that time again.
+        if found is None or not 0 <= now - at <= _CACHE_S:
+            found = self._read_key(hashed, now)
+        if found is None or (found.expires_at is not None and found.expires_at <= times.text(now)):
+            return None
+        self.uses.record(hashed, found.last_used_day, now)
+        return found
+
+    def _read_key(self, hashed: bytes, now: float) -> AcceptedKey | None:
+        try:
+            found = self._stored.find(hashed)
+        except DatabaseUnavailableError as error:
+            self._state.failed(error)
+            raise
+        if found is None:
+            self._cache.pop(hashed, None)
+            return None
+        if len(self._cache) >= _CACHE_SIZE:
+            self._cache.clear()
+        self._cache[hashed] = (now, found)
+        return found
 
     def fault(self) -> str | None:
         """Why keys cannot be read now, or None."""
@@ -168,7 +209,8 @@ class Accounts:
         return self._state.reason
 
     def close(self) -> None:
-        """Close the database."""
+        """Write the days on which keys were used, and close the database."""
+        self.uses.close()
         self._stored.close()
 
 
@@ -196,5 +238,6 @@ def bearer_token(header: str | None) -> str:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def prefix_of(key: str) -> str:
+    """The first characters of a key, which identify it to its owner."""
+    return key[:_PREFIX_LENGTH]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, Final
 
-from sqlalchemy import Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, insert, or_, select, update
 
-from infraprism.backend.accounts.records import Account, Key, key_id
+from infraprism.backend.accounts import tables
+from infraprism.backend.accounts.permissions import Scope, scopes_of, scopes_text
+from infraprism.backend.accounts.records import AcceptedKey, Account, Key, key_id
 from infraprism.backend.accounts.tables import ACCOUNTS, KEYS, SECRETS
 from infraprism.backend.relational.database import RelationalDatabase
+
+_EPOCH: Final = date(1970, 1, 1)
 
 
 class StoredAccounts(RelationalDatabase):
@@ -31,40 +36,48 @@ class StoredAccounts(RelationalDatabase):
         values = {name: getattr(account, name) for name in Account.__slots__}
         self.run(insert(ACCOUNTS).values({**values, "usage_detail": int(account.usage_detail)}))
 
-    def add_key(self, hashed: bytes, prefix: str, account_id: str, created_at: str) -> None:
-        """Add a key to an account."""
-        self.run(insert(KEYS).values(hash=hashed, prefix=prefix, account_id=account_id, created_at=created_at))
+    def add_key(
+        self, hashed: bytes, prefix: str, account_id: str, created_at: str, *, name: str | None, scopes: Iterable[Scope]
+    ) -> None:
+        """Add a key to an account. Raises RefusedError."""
+        with self.transaction() as connection:
+            insert_key(
+                connection, hashed, Key(key_id(hashed), prefix, account_id, created_at, None, name, frozenset(scopes))
+            )
 
     def all(self) -> list[Account]:
         """All accounts, oldest first."""
-        return [_account(row) for row in self.rows(select(ACCOUNTS).order_by(ACCOUNTS.c.created_at, ACCOUNTS.c.id))]
+        return [account_of(row) for row in self.rows(select(ACCOUNTS).order_by(ACCOUNTS.c.created_at, ACCOUNTS.c.id))]
 
     def keys(self, account_id: str) -> list[Key]:
         """The keys of an account, oldest first."""
-        return [key for _, key in self._keys(account_id)]
-
-    def _keys(self, account_id: str) -> Sequence[tuple[bytes, Key]]:
-        rows = self.rows(select(KEYS).where(KEYS.c.account_id == account_id).order_by(KEYS.c.created_at, KEYS.c.hash))
-        return [
-            (bytes(row.hash), Key(key_id(bytes(row.hash)), row.prefix, row.account_id, row.created_at, row.revoked_at))
-            for row in rows
-        ]
+        return [key for _, key in _hashed(self.rows(_keys_of(account_id)))]
 
     def revoke(self, revoked: Key, revoked_at: str) -> None:
         """Revoke a key."""
-        hashes = [hashed for hashed, key in self._keys(revoked.account_id) if key.id == revoked.id]
-        self.run(update(KEYS).where(KEYS.c.hash.in_(hashes), KEYS.c.revoked_at.is_(None)).values(revoked_at=revoked_at))
+        with self.transaction() as connection:
+            hashes = [hashed for hashed, key in hashed_keys(connection, revoked.account_id) if key.id == revoked.id]
+            connection.execute(
+                update(KEYS).where(KEYS.c.hash.in_(hashes), KEYS.c.revoked_at.is_(None)).values(revoked_at=revoked_at)
+            )
 
     def everything(self) -> list[tuple[Table, list[dict[str, Any]]]]:
         """All rows, by table, in an order in which they can be added to another database."""
         return [
             (table, [dict(zip(table.c.keys(), row, strict=True)) for row in self.rows(select(table))])
-            for table in (ACCOUNTS, KEYS, SECRETS)
+            for table in tables.ORDER
         ]
 
     def set_usage_detail(self, account_id: str, *, enabled: bool) -> None:
         """Set whether the opt-in fields are stored."""
         self.run(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(usage_detail=int(enabled)))
+
+    def write_uses(self, days_by_hash: Iterable[tuple[bytes, str]]) -> None:
+        """Write the days on which keys were used, unless the same or a later one is written."""
+        with self.transaction() as connection:
+            for hashed, day in days_by_hash:
+                is_older = or_(KEYS.c.last_used_on.is_(None), KEYS.c.last_used_on < day)
+                connection.execute(update(KEYS).where(KEYS.c.hash == hashed, is_older).values(last_used_on=day))
 
     def check(self, *, verify_file: bool) -> None:
         """Read a key, and verify the pages of a SQLite file on request."""
@@ -72,17 +85,70 @@ class StoredAccounts(RelationalDatabase):
             self.verify_file()
         self.rows(select(KEYS.c.hash).join(ACCOUNTS, ACCOUNTS.c.id == KEYS.c.account_id).limit(1))
 
-    def find(self, hashed: bytes) -> Account | None:
-        """The account of a key that is not revoked."""
+    def find(self, hashed: bytes) -> AcceptedKey | None:
+        """A key that is not revoked, with its account. It may have expired."""
         rows = self.rows(
-            select(ACCOUNTS, KEYS.c.hash)
+            select(ACCOUNTS, KEYS.c.hash, KEYS.c.scopes, KEYS.c.last_used_on, KEYS.c.expires_at)
             .join(KEYS, ACCOUNTS.c.id == KEYS.c.account_id)
             .where(KEYS.c.hash == hashed, KEYS.c.revoked_at.is_(None))
         )
         if not rows or not hmac.compare_digest(bytes(rows[0].hash), hashed):
             return None
-        return _account(rows[0])
+        (row,) = rows
+        used = (date.fromisoformat(row.last_used_on) - _EPOCH).days if row.last_used_on else 0
+        return AcceptedKey(account_of(row), key_id(hashed), scopes_of(row.scopes), row.expires_at, used)
 
 
-def _account(row: Row[Any]) -> Account:
-    return Account(row.id, row.email, row.name, row.company, row.plan, bool(row.usage_detail), row.created_at)
+def insert_key(connection: Connection, hashed: bytes, key: Key) -> None:
+    """Add a key. Raises RefusedError."""
+    connection.execute(
+        insert(KEYS).values(
+            hash=hashed,
+            prefix=key.prefix,
+            account_id=key.account_id,
+            created_at=key.created_at,
+            name=key.name,
+            scopes=scopes_text(key.scopes),
+        )
+    )
+
+
+def hashed_keys(connection: Connection, account_id: str) -> Sequence[tuple[bytes, Key]]:
+    """The keys of an account with their hashes, oldest first."""
+    return _hashed(connection.execute(_keys_of(account_id)).all())
+
+
+def _keys_of(account_id: str) -> Select[Any]:
+    return select(KEYS).where(KEYS.c.account_id == account_id).order_by(KEYS.c.created_at, KEYS.c.hash)
+
+
+def _hashed(rows: Sequence[Row[Any]]) -> Sequence[tuple[bytes, Key]]:
+    return [(bytes(row.hash), _key(row)) for row in rows]
+
+
+def _key(row: Row[Any]) -> Key:
+    return Key(
+        key_id(bytes(row.hash)),
+        row.prefix,
+        row.account_id,
+        row.created_at,
+        row.revoked_at,
+        row.name,
+        scopes_of(row.scopes),
+        row.last_used_on,
+        row.expires_at,
+    )
+
+
+def account_of(row: Row[Any]) -> Account:
+    """The account of a row."""
+    return Account(
+        row.id,
+        row.company,
+        row.plan,
+        bool(row.usage_detail),
+        row.created_at,
+        row.time_zone,
+        row.requests_per_minute,
+        row.retention_days,
+    )

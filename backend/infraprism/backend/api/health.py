@@ -153,18 +153,21 @@ class _Metrics(Collector):
 def install(app: FastAPI, health: Health) -> None:
     """Add the paths to the application."""
 
-    @app.get("/healthz")
+    @app.get("/healthz", response_class=Response)
     async def live() -> Response:
         """Whether the process and its writer work. Needs no key."""
         return _json(*health.live())
 
-    @app.get("/readyz")
+    @app.get("/readyz", response_class=Response)
     async def ready() -> Response:
         """Whether events can be stored and read, and which data is damaged. Needs no key."""
         return _json(*await health.ready())
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get(
+        "/metrics", response_class=Response, responses={"200": {"description": "Gauges", "content": {"text/plain": {}}}}
+    )
     async def metrics() -> Response:
+        """Gauges of the store in the text format of Prometheus. Needs no key."""
         return Response(health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -14,21 +14,35 @@ from infraprism.backend.analytics.bridge import PARTS
 from infraprism.backend.analytics.distribution import QUANTILES
 from infraprism.backend.analytics.latency import QUANTILES as LATENCIES
 from infraprism.backend.analytics.list_prices import CLASSES
+from infraprism.backend.api.problems import MEDIA_TYPE
 from infraprism.schema.fields import COST_USD, FIELDS, SUCCESS, TAGS, USAGE_DETAIL
 
 Schema = dict[str, Any]
 
 _STATUSES: Final = {
-    "400": "Invalid or unknown parameter; the message names it",
+    "400": "Invalid or unknown parameter, or an invalid body; the detail names it",
     "401": "No valid key",
-    "404": "No such object in this account",
-    "409": "It conflicts with another request or job; the message names it",
-    "507": "The disk has no space for it",
+    "403": "The key does not have the scope that the operation needs",
+    "405": "The path does not support the method",
     "429": "Too many requests a minute, or too many queries in progress",
+    "431": "The headers are too large",
+    "500": "The server has failed",
     "503": "The query needs too much time or memory, or the store is unavailable",
 }
-_BY_ID: Final = ("/v1/events/{event_id}", "/v1/sessions/{session_id}")
+"""The errors of every operation under /v1/."""
+_NOT_FOUND: Final = "No such object in this account"
+_TOO_LARGE: Final = "The body is too large"
+_MORE_ERRORS: Final = {
+    404: _NOT_FOUND,
+    409: "It conflicts with another request or job; the message names it",
+    501: "This server cannot do it; the message says why",
+    507: "The disk has no space for it",
+}
 _JSON: Final = "application/json"
+_PROTOBUF: Final = "application/x-protobuf"
+_EXPORT_PATH: Final = "/v1/traces"
+_SECURITY: Final = "api_key"
+_OPEN: Final = ("/healthz", "/readyz", "/metrics")
 
 
 def _object(**properties: Schema) -> Schema:
@@ -57,7 +71,6 @@ _MAYBE_NUMBER: Final = _nullable({"type": "number"})
 _COST: Final = _nullable({"type": "number", "description": "US dollars, exact decimal digits; null if unknown"})
 _EXACT: Final[Schema] = {"type": "number", "description": "US dollars, exact decimal digits"}
 
-_ERROR: Final = _object(error=_object(code=_TEXT, message=_TEXT))
 _RETAINED: Final = {
     "events_since": _TIME,
     "earlier": {"enum": ["sums", "whole_days", "excluded"], "type": "string"},
@@ -65,6 +78,17 @@ _RETAINED: Final = {
 }
 """Only of a period that begins before the events of the account."""
 _PERIOD: Final = _object(start=_MAYBE_TEXT, end=_TEXT, **_RETAINED)
+_PROBLEM: Final = {
+    **_object(
+        type={"type": "string", "format": "uri-reference"},
+        **_all(_TEXT, "title", "detail"),
+        status=_COUNT,
+        error={**_object(code=_TEXT, message=_TEXT), "required": ["code", "message"]},
+    ),
+    "required": ["type", "title", "status", "detail", "error"],
+}
+"""RFC 9457. `error` is the form of earlier versions."""
+_ERROR_CONTENT: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _ZONED: Final = {"period": _PERIOD, "time_zone": _TEXT}
 _ENTITY: Final = {"entity_type": _MAYBE_TEXT, "entity_id": _MAYBE_TEXT}
 _KEYS: Final = {
@@ -176,6 +200,33 @@ RESPONSES: Final[dict[str, Schema]] = {
         time_zone=_TEXT,
     ),
     "/v1/values": _object(data=_array(_object(value=_TEXT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
+    "/v1/audit": _object(
+        data=_array(
+            _object(**_all(_TEXT, "account_id", "actor", "action", "object", "hash"), number=_COUNT, time=_TIME)
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_after=_MAYBE_COUNT),
+        head=_nullable(_object(number=_COUNT, hash=_TEXT)),
+    ),
+    "/v1/usage-data": _object(
+        data=_array(_object(**_all(_TEXT, "table", "what"), **_all(_COUNT, "period_days", "rows"), oldest=_MAYBE_TEXT)),
+        counts_page_views_and_features=_FLAG,
+        lost_records=_COUNT,
+    ),
+    "/v1/usage-data/requests": _object(
+        data=_array(
+            _object(
+                **_all(_TEXT, "key_id", "method", "route"),
+                **_all(_COUNT, "number", "status", "duration_ms"),
+                time=_TIME,
+            )
+        ),
+        pagination=_object(limit=_COUNT, has_more=_FLAG, next_before=_MAYBE_COUNT),
+    ),
+    "/v1/retention": _object(
+        days=_MAYBE_COUNT,
+        events_since=_nullable(_TIME),
+        data=_array(_object(**_all(_TEXT, "table", "what", "period"))),
+    ),
     "/v1/tags": _object(data=_array(_object(key=_TEXT, values=_COUNT, total_events=_COUNT)), has_more=_FLAG, **_ZONED),
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
@@ -186,29 +237,103 @@ OPTIONAL: Final = frozenset(
 
 
 def responses(status: int, schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The documented responses of a route with these errors. Every route has 400, 401, 429 and 503."""
+    """The documented responses of a route with these errors, apart from those that every route has."""
     return {
         status: {"description": "OK", "content": {_JSON: {"schema": schema}}},
-        **{
-            code: {"description": _STATUSES[str(code)], "content": {_JSON: {"schema": _ERROR}}}
-            for code in sorted({400, 401, 429, 503, *errors})
-        },
+        **{code: {"description": _MORE_ERRORS[code]} for code in errors},
     }
 
 
 def install(app: FastAPI) -> None:
     """Describe the responses in the OpenAPI document of the application."""
     generate: Callable[[], Schema] = app.openapi
+    described: Schema = {}
 
-    def described() -> Schema:
-        document = generate()
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                operation["responses"].pop("422", None)  # FastAPI's own; an invalid parameter is a 400
-        for path, schema in RESPONSES.items():
-            errors = (404,) if path in _BY_ID else ()
-            documented = document["paths"][path]["get"]["responses"]
-            documented.update({str(status): one for status, one in responses(200, schema, *errors).items()})
-        return document
+    def openapi() -> Schema:
+        if not described:
+            described.update(_described(generate()))
+        return described
 
-    app.openapi = described  # type: ignore[method-assign]  # as FastAPI documents it
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
+
+
+def _described(document: Schema) -> Schema:
+    paths = document["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if path.startswith("/v1/"):
+                _describe(operation, path, RESPONSES.get(path) if method == "get" else None)
+            operation["responses"].pop("422", None)  # FastAPI's own; an invalid parameter is a 400
+            for status, response in operation["responses"].items():
+                if int(status) >= _FIRST_ERROR and path not in _OPEN:
+                    response.setdefault("content", _ERROR_CONTENT)
+    paths[_EXPORT_PATH] = {"post": _EXPORT}
+    for path in ("/healthz", "/readyz"):
+        for status in ("200", "503"):
+            paths[path]["get"]["responses"][status] = {
+                "description": _HEALTH[status],
+                "content": {_JSON: {"schema": _STATE}},
+            }
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = _PROBLEM
+    components["securitySchemes"] = {_SECURITY: {"type": "http", "scheme": "bearer", "bearerFormat": "ip-..."}}
+    return document
+
+
+def _describe(operation: Schema, path: str, schema: Schema | None) -> None:
+    """Add the key, the body of a success, and the errors that every operation has. Descriptions of a route are kept."""
+    operation["security"] = [{_SECURITY: []}]
+    responses = operation["responses"]
+    if schema is not None:
+        responses["200"] = {"description": "OK", "content": {_JSON: {"schema": schema}}}
+    errors = dict(_STATUSES)
+    if "{" in path:
+        errors["404"] = _NOT_FOUND
+    if "requestBody" in operation:
+        errors["413"] = _TOO_LARGE
+    for status, description in sorted(errors.items()):
+        responses.setdefault(status, {"description": description})
+
+
+_FIRST_ERROR: Final = 400
+_HEALTH: Final = {"200": "It works", "503": "It does not"}
+_STATE: Final = {**_object(status=_TEXT, reason=_MAYBE_TEXT), "required": ["status"]}
+_STATUS_CONTENT: Final = {
+    _JSON: {"schema": _object(code=_COUNT, message=_TEXT, details=_array({"type": "object"}))},
+    _PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
+}
+_EXPORT: Final = {
+    "summary": "Export Spans",
+    "description": "OTLP/HTTP: an ExportTraceServiceRequest. An error is a google.rpc.Status in the same encoding.",
+    "operationId": "export_spans",
+    "security": [{_SECURITY: []}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            _JSON: {"schema": _object(resourceSpans=_array({"type": "object"}))},
+            _PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "responses": {
+        "200": {
+            "description": "Acknowledged, or a partial success with reasons",
+            "content": {
+                _JSON: {"schema": _object(partialSuccess=_object(rejectedSpans=_TEXT, errorMessage=_TEXT))},
+                _PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        **{
+            status: {"description": description, "content": _STATUS_CONTENT}
+            for status, description in {
+                "400": "Not OTLP in the declared encoding",
+                "401": "No valid key",
+                "413": _TOO_LARGE,
+                "415": "Another content type or encoding",
+                "429": "The server is overloaded: retry",
+                "503": "The store is unavailable: retry",
+            }.items()
+        },
+        "405": {"description": _STATUSES["405"], "content": _ERROR_CONTENT},
+        "431": {"description": _STATUSES["431"], "content": _ERROR_CONTENT},
+    },
+}

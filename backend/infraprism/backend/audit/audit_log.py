@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import Connection, Row, insert, select
 
@@ -34,10 +34,36 @@ class Entry(NamedTuple):
     object: str
     hash: bytes
 
+    def as_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return {**self._asdict(), "hash": self.hash.hex()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self | None:
+        """The entry of JSON values, or None if they are none."""
+        texts = [values.get(name) for name in cls._fields if name != "number"]
+        number = values.get("number")
+        if not isinstance(number, int) or not all(isinstance(text, str) for text in texts):
+            return None
+        try:
+            return cls(**{**{name: values[name] for name in cls._fields}, "hash": bytes.fromhex(values["hash"])})
+        except ValueError:
+            return None
+
     def expected_hash(self, previous: bytes) -> bytes:
         """The hash of the entry after the one with the hash `previous`."""
         content = [*self[:-1], previous.hex()]
         return sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
+
+
+class Selection(NamedTuple):
+    """Which entries of an account are read: at most `limit`, after the entry with the number `after` in this order."""
+
+    limit: int
+    after: int | None = None
+    action: str | None = None
+    since: datetime | None = None
+    newest_first: bool = True
 
 
 class AuditLog:
@@ -62,7 +88,7 @@ class AuditLog:
         last = connection.execute(
             select(AUDIT_LOG).where(AUDIT_LOG.c.account_id == account_id).order_by(AUDIT_LOG.c.number.desc()).limit(1)
         ).first()
-        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        at = _text(datetime.fromtimestamp(self._clock(), UTC))
         number, previous = (last.number + 1, bytes(last.hash)) if last else (1, FIRST)
         entry = Entry(account_id, number, at, actor, action, object_id, b"")
         entry = entry._replace(hash=entry.expected_hash(previous))
@@ -86,6 +112,23 @@ class AuditLog:
             yield from page
             after = page[-1].number
 
+    def page(self, account_id: str, selection: Selection) -> list[Entry]:
+        """The selected entries of an account, in the order of the selection."""
+        query = select(AUDIT_LOG).where(AUDIT_LOG.c.account_id == account_id)
+        number = AUDIT_LOG.c.number
+        if selection.after is not None:
+            query = query.where(number < selection.after if selection.newest_first else number > selection.after)
+        if selection.action is not None:
+            query = query.where(AUDIT_LOG.c.action == selection.action)
+        if selection.since is not None:
+            query = query.where(AUDIT_LOG.c.time >= _text(selection.since))
+        query = query.order_by(number.desc() if selection.newest_first else number).limit(selection.limit)
+        return [_entry(row) for row in self._database.rows(query)]
+
+    def head(self, account_id: str) -> Entry | None:
+        """The last entry of an account."""
+        return next(iter(self.page(account_id, Selection(limit=1))), None)
+
     def account_ids(self) -> Sequence[str]:
         """The accounts that have entries."""
         return [row.account_id for row in self._database.rows(select(AUDIT_LOG.c.account_id).distinct())]
@@ -102,6 +145,11 @@ def first_fault(entries: Iterable[Entry]) -> int | None:
             return expected
         previous = entry.hash
     return None
+
+
+def _text(moment: datetime) -> str:
+    """The text of a time, which sorts as the time does."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _entry(row: Row[Any]) -> Entry:

@@ -19,6 +19,7 @@ from infraprism.backend.cluster.leases import Leases
 from infraprism.backend.cluster.server import ServerError
 from infraprism.backend.cluster.server_address import AddressError, ServerAddress
 from infraprism.backend.ingest.batch_writer import BatchWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.settings import Settings
@@ -37,7 +38,7 @@ def address_of(settings: Settings) -> ServerAddress:
 
 
 def start(
-    settings: Settings, accounts: Accounts, port: int, stack: AsyncExitStack
+    settings: Settings, accounts: Accounts, port: int, stack: AsyncExitStack, cutoff_ms: Cutoff
 ) -> tuple[ClusterDatabase, BatchWriter]:
     """The store and its writer; the stack closes the store. Raises StartupError."""
     address = address_of(settings)
@@ -56,7 +57,7 @@ def start(
     except DatabaseUnavailableError as error:
         raise StartupError(f"PostgreSQL (--accounts) cannot be used: {error}") from None
     stack.callback(database.close)
-    return database, ClusterWriter(database, accounts.secret("cluster"))
+    return database, ClusterWriter(database, accounts.secret("cluster"), cutoff_ms)
 
 
 def receiver_of(writer: BatchWriter) -> Callable[[Request], Awaitable[Response]] | None:

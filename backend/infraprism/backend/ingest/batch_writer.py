@@ -13,7 +13,15 @@ from typing import Final
 
 from infraprism.backend.ingest import statement
 from infraprism.backend.ingest.clock_guard import ClockGuard, now_ms
-from infraprism.backend.ingest.event_inserter import BatchRequest, BeforeInsert, EventInserter, Index, pieces
+from infraprism.backend.ingest.event_inserter import (
+    BatchRequest,
+    BeforeInsert,
+    Cutoff,
+    EventInserter,
+    Index,
+    Refusing,
+    pieces,
+)
 from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import (
@@ -63,7 +71,8 @@ class BatchWriter:
     """The only writer of the store.
 
     It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
-    one at a time, before the events of a batch can be read. `ids` is the index of stored ids, see EventInserter.
+    one at a time, before the events of a batch can be read. `ids` is the index of stored ids, and
+    events before the `cutoff_ms` of their account, and those that `refusals` select, are rejected, see EventInserter.
     """
 
     def __init__(
@@ -72,9 +81,12 @@ class BatchWriter:
         clock_ms: Callable[[], int] = now_ms,
         before_insert: BeforeInsert = lambda _: None,
         ids: Index | None = None,
+        cutoff_ms: Cutoff = lambda _: None,
+        *,
+        refusals: Refusing | None = None,
     ) -> None:
         self._database = database
-        self._inserter = EventInserter(database, before_insert, ids)
+        self._inserter = EventInserter(database, before_insert, ids, cutoff_ms, refusals=refusals)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._waiting_since_s = 0.0
@@ -85,6 +97,10 @@ class BatchWriter:
         self._normalized_until_s: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(database.lanes, thread_name_prefix="infraprism-writer")
         self._task = asyncio.create_task(self._run())
+
+    def wait_for_batches(self) -> None:
+        """Wait until the batches that are being stored now are stored, or have failed. For other threads."""
+        self._inserter.wait_for_batches()
 
     async def store(self, account_id: str, spans: EncodedSpans, *, usage_detail: bool) -> RejectedSpans:
         """Wait until the events of a request are stored. Raises RejectedError."""

@@ -54,10 +54,12 @@ def inflated(body: bytes) -> bytes | None:
     return plain if inflater.eof and not inflater.unused_data else None
 
 
-def checked_events(body: bytes, latest_ms: int, *, usage_detail: bool) -> CheckedEvents | None:
+def checked_events(
+    body: bytes, latest_ms: int, *, usage_detail: bool, earliest_ms: int = EARLIEST_TIMESTAMP_MS
+) -> CheckedEvents | None:
     """The events of an OTLP request, or None if the store has to check it.
 
-    `latest_ms` is the latest start time that is accepted. `usage_detail` includes the opt-in fields.
+    Start times from `earliest_ms` to `latest_ms` are accepted. `usage_detail` includes the opt-in fields.
     """
     try:
         request = ExportTraceServiceRequest.FromString(body)
@@ -72,7 +74,7 @@ def checked_events(body: bytes, latest_ms: int, *, usage_detail: bool) -> Checke
             return None
         for span in spans:
             start_ms = span.start_time_unix_nano // _NS_PER_MS
-            event = _event(span) if EARLIEST_TIMESTAMP_MS <= start_ms <= latest_ms else None
+            event = _event(span) if earliest_ms <= start_ms <= latest_ms else None
             if event is None:
                 return None
             encoded.append(span_bytes(event, usage_detail=usage_detail))

@@ -95,6 +95,14 @@ class DeduplicatingWriter:
         if account.id not in self._accounts:
             self._recent_events.add(account.id, events.body, time.monotonic())
 
+    async def forget_deleted(self, account_id: str) -> int:
+        """Forget the recorded calls of an account of which the events were deleted. Returns their number.
+
+        Raises sqlite3.Error, StoreError.
+        """
+        forget = self._recent_calls.forget_deleted
+        return await asyncio.get_running_loop().run_in_executor(self._thread, forget, account_id)
+
     def _remove_idle_accounts(self) -> None:
         if len(self._accounts) >= MAX_ACCOUNTS:
             self._accounts = {name: writer for name, writer in self._accounts.items() if not writer.is_idle}

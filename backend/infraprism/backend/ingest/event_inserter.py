@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from infraprism.backend.ingest import statement
@@ -19,6 +20,8 @@ from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
 
 BeforeInsert = Callable[[Sequence[tuple[str, TimeRanges]]], None]
 """Called with the account ids and time ranges of the requests of a batch, before its events can be read."""
+Cutoff = Callable[[str], int | None]
+"""The midnight UTC before which the events of an account are expired, in milliseconds since 1970; None without one."""
 
 
 class BatchRequest(NamedTuple):
@@ -36,6 +39,16 @@ def pieces(batch: Sequence[BatchRequest]) -> list[bytes]:
         for place, one in enumerate(batch)
         for piece in framed(one.account_id, place, one.spans.body, usage_detail=one.usage_detail)
     ]
+
+
+class Refusing(Protocol):
+    """Which events are refused because their scope was deleted."""
+
+    def conditions(self, requests: Sequence[tuple[str, TimeRanges]]) -> Sequence[str]:
+        """The conditions of spans to refuse, of the account ids and time ranges of the requests of a batch."""
+
+    def count(self, number: int) -> None:
+        """Count events that were refused."""
 
 
 class Index(Protocol):
@@ -72,11 +85,23 @@ class EventInserter:
 
     Batches are checked at the same time, which is most of the work. One at a time is compared with what is stored and
     inserted: of two concurrent inserts with the same event, neither would see it in the table. `ids` is the index of
-    stored ids; by default one of the ids in the table, in the database's directory for derived files.
+    stored ids; by default one of the ids in the table, in the database's directory for derived files. Events that start
+    before the `cutoff_ms` of their account, and those that `refusals` select, are rejected.
     """
 
-    def __init__(self, database: Database, before_insert: BeforeInsert, ids: Index | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        before_insert: BeforeInsert,
+        ids: Index | None = None,
+        cutoff_ms: Cutoff = lambda _: None,
+        *,
+        refusals: Refusing | None = None,
+    ) -> None:
         self._database = database
+        self._refusals = refusals or _NoRefusals()
+        self._storing = Barrier()
+        self._cutoff_ms = cutoff_ms
         self._before_insert = before_insert
         self._ids = ids or _index_of(database)
         self._inserting = threading.Lock()
@@ -91,8 +116,23 @@ class EventInserter:
 
         If it fails, some of the events may be stored. They count once when the batch is sent again.
         """
+        with self._storing.passing():
+            return self._store(lane, batch)
+
+    def wait_for_batches(self) -> None:
+        """Wait until the batches that are being stored now are stored, or have failed."""
+        self._storing.wait()
+
+    def _store(self, lane: int, batch: Sequence[BatchRequest]) -> list[dict[str, int]]:
         usage_detail = any(one.usage_detail for one in batch)
-        sql = statement.stage(latest_ms=now_ms() + MAX_CLOCK_SKEW_MS, usage_detail=usage_detail, requests=len(batch))
+        earliest_ms = self._earliest_ms(batch)
+        sql = statement.stage(
+            latest_ms=now_ms() + MAX_CLOCK_SKEW_MS,
+            usage_detail=usage_detail,
+            requests=len(batch),
+            earliest_ms=earliest_ms,
+            deleted=self._refusals.conditions([(one.account_id, one.spans.ranges) for one in batch]),
+        )
         spans = sum(one.spans.number for one in batch)
         staged = self._database.stage(lane, sql, pieces(batch), statement.LAYOUT, spans)
         if staged.identities.number:
@@ -103,10 +143,11 @@ class EventInserter:
                 recorded = self._recorded(ordered)
                 # Before the insert: if that fails halfway, the events are looked up when they are sent again.
                 self._ids.add(ordered)
-                self._before_insert([(one.account_id, one.spans.ranges) for one in batch])
+                self._before_insert([(one.account_id, _from(earliest_ms, one)) for one in batch])
                 columns = statement.columns(usage_detail=usage_detail)
                 self._database.insert_staged(lane, columns, recorded, has_doubles=has_doubles)
                 self._ids.on_inserted()
+        self._refusals.count(sum(spans for _, reason, spans in staged.rejected if reason == "deleted"))
         return _rejected(staged, len(batch))
 
     def cancel_load(self) -> None:
@@ -117,6 +158,16 @@ class EventInserter:
         """Close the index."""
         with self._inserting:
             self._ids.close()
+
+    def _earliest_ms(self, batch: Sequence[BatchRequest]) -> dict[str, int]:
+        """The earliest start time of the accounts that have sent an earlier one."""
+        cutoffs = {account_id: self._cutoff_ms(account_id) for account_id in {one.account_id for one in batch}}
+        return {
+            one.account_id: cutoff_ms
+            for one in batch
+            if (cutoff_ms := cutoffs[one.account_id]) is not None
+            and any(first_ms < cutoff_ms for first_ms, _ in one.spans.ranges.values())
+        }
 
     def _load(self) -> None:
         if not self._ids.is_loaded:
@@ -131,10 +182,52 @@ class EventInserter:
             return self._ids.matching(ordered.hashes)
 
 
+class _NoRefusals:
+    def conditions(self, requests: Sequence[tuple[str, TimeRanges]]) -> Sequence[str]:  # noqa: ARG002
+        return ()
+
+    def count(self, number: int) -> None:
+        pass
+
+
+class Barrier:
+    """Waits for what runs at a moment, and not for what begins later. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running: set[object] = set()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """What runs within the block is waited for."""
+        token = object()
+        with self._changed:
+            self._running.add(token)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.remove(token)
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until the blocks that run now have ended."""
+        with self._changed:
+            earlier = set(self._running)
+            self._changed.wait_for(lambda: not earlier & self._running)
+
+
 def _index_of(database: Database) -> Index:
     ids = StoredIds(database.derived_directory, database)
     database.on_load(ids.forget_parts)
     return ids
+
+
+def _from(earliest_ms: Mapping[str, int], one: BatchRequest) -> TimeRanges:
+    """The time ranges of a request, without those of expired events: an expired hour has no other events."""
+    if one.account_id not in earliest_ms:
+        return one.spans.ranges
+    return {hour: times for hour, times in one.spans.ranges.items() if times[1] >= earliest_ms[one.account_id]}
 
 
 def _rejected(staged: Staged, requests: int) -> list[dict[str, int]]:

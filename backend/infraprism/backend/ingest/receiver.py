@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -16,13 +16,15 @@ from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
 from infraprism.backend.ingest.checked_events import CheckedEvents
 from infraprism.backend.ingest.clock_guard import now_ms
 from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
+from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest, inflate, parse_json, parse_protobuf
-from infraprism.backend.ingest.rejections import BUSY, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
+from infraprism.backend.ingest.rejections import BUSY, NO_SCOPE, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.records import Record
 from infraprism.backend.relational import DatabaseUnavailableError
+from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
-from infraprism.schema.fields import MAX_CLOCK_SKEW_MS
+from infraprism.schema.fields import EARLIEST_TIMESTAMP_MS, MAX_CLOCK_SKEW_MS
 
 Encoding = Literal["protobuf", "json"]
 
@@ -36,6 +38,7 @@ class Receiver:
     """Receives OTLP requests. `max_waiting_bytes` limits the memory of requests that are not stored yet.
 
     One account gets at most half of what the others leave. Beyond it requests are rejected with a retryable error.
+    Events before the `cutoff_ms` of their account are rejected. Before `deleted_before_ms` an account has deletions.
     """
 
     def __init__(
@@ -45,7 +48,12 @@ class Receiver:
         recent_calls: RecentCalls,
         max_waiting_bytes: int,
         log: WriteAheadLog | None = None,
+        *,
+        cutoff_ms: Cutoff = lambda _: None,
+        deleted_before_ms: Callable[[str], int] = lambda _: 0,
     ) -> None:
+        self._deleted_before_ms = deleted_before_ms
+        self._cutoff_ms = cutoff_ms
         self._accounts = accounts
         self._writer = writer
         self._log = log
@@ -58,12 +66,14 @@ class Receiver:
     def authenticate(self, authorization: str | None) -> Account:
         """The account of an Authorization header. Raises RejectedError."""
         try:
-            account = self._accounts.find_by_key(bearer_token(authorization))
+            key = self._accounts.find_key(bearer_token(authorization))
         except DatabaseUnavailableError:
             raise RejectedError(STORE_FAILED) from None
-        if account is None:
+        if key is None:
             raise RejectedError(UNAUTHENTICATED)
-        return account
+        if "ingest" not in key.scopes:
+            raise RejectedError(NO_SCOPE)
+        return key.account
 
     @contextmanager
     def reservation(self, account: Account) -> Iterator[Reservation]:
@@ -101,10 +111,13 @@ class Receiver:
         rejected = Counter(request.rejected)
         if request.events.number:
             rejected.update(await self._store_events(account, request.events))
-        if request.cleaned:
+        cleaned, expired = self._retained(account, request.cleaned)
+        if expired:
+            rejected["expired"] += expired
+        if cleaned:
             if self._log is not None and not self._log.is_replayed(account.id):
                 raise RejectedError(STORE_FAILED)  # the events of these calls are not in the store yet
-            rejected.update(await self._deduplicating_writer.store(account, request.cleaned))
+            rejected.update(await self._deduplicating_writer.store(account, cleaned))
         return rejected
 
     async def _parse(
@@ -120,7 +133,27 @@ class Receiver:
     def _checked(self, account: Account, body: bytes) -> CheckedEvents | None:
         if self._log is None:
             return None
-        return checked_events.checked_events(body, now_ms() + MAX_CLOCK_SKEW_MS, usage_detail=account.usage_detail)
+        # The store checks the scopes of deletions, and whether an event is expired.
+        earliest_ms = max(EARLIEST_TIMESTAMP_MS, self._earliest_ms(account), self._deleted_before_ms(account.id))
+        latest_ms = now_ms() + MAX_CLOCK_SKEW_MS
+        return checked_events.checked_events(
+            body, latest_ms, usage_detail=account.usage_detail, earliest_ms=earliest_ms
+        )
+
+    def _earliest_ms(self, account: Account) -> int:
+        """The start time before which events are expired; 0 without one. Raises RejectedError."""
+        try:
+            return self._cutoff_ms(account.id) or 0
+        except DatabaseUnavailableError:
+            raise RejectedError(STORE_FAILED) from None
+
+    def _retained(self, account: Account, spans: Sequence[CleanedSpan]) -> tuple[Sequence[CleanedSpan], int]:
+        """The spans that are not expired, and the number of the others. Raises RejectedError."""
+        earliest_ns = self._earliest_ms(account) * 1_000_000 if spans else 0
+        if not earliest_ns:
+            return spans, 0
+        retained = [span for span in spans if span.start_time >= earliest_ns]
+        return retained, len(spans) - len(retained)
 
     async def _store_small(self, account: Account, events: CheckedEvents) -> RejectedSpans:
         """Write valid events to the log, or store them if the log cannot have them."""
@@ -145,6 +178,10 @@ class Receiver:
         if not rejected:
             self._deduplicating_writer.on_events_stored(account, admitted)
         return rejected
+
+    async def forget_deleted(self, account_id: str) -> int:
+        """Forget the recent calls of which the events were deleted. Returns their number."""
+        return await self._deduplicating_writer.forget_deleted(account_id)
 
     async def close(self) -> None:
         """Store the calls that are held, and stop the threads."""

@@ -28,6 +28,7 @@ class RejectedError(Exception):
 UNAUTHENTICATED: Final = Rejection(
     401, 16, "no valid key: send the key of your account as `authorization: Bearer ip-...` (INFRAPRISM_API_KEY)"
 )
+NO_SCOPE: Final = Rejection(403, 7, "the key lacks the scope ingest: use one that has it (INFRAPRISM_API_KEY)")
 UNREADABLE: Final = Rejection(400, 3, "the body is not an OTLP ExportTraceServiceRequest in the declared encoding")
 WRONG_TYPE: Final = Rejection(415, 3, "send content-type application/x-protobuf or application/json")
 WRONG_ENCODING: Final = Rejection(415, 3, "send content-encoding gzip, or none")

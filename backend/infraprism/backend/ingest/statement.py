@@ -11,8 +11,9 @@ unknown keys) are array functions over the codes, and only stored values become 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Final
 
 from infraprism.backend.store.database import ENTRIES, STAGED, Layout
@@ -25,6 +26,8 @@ from infraprism.schema.wire import SCOPE_NAME
 REASONS: Final = {
     "bad_ids": "trace id of 16 bytes and span id of 8, neither all zero",
     "bad_time": "start time from 2020 until one day ahead",
+    "expired": "start time within the retention period of the account",
+    "deleted": "no event that starts before its entity, session, tag or period was deleted",
     "not_clean": "name `{operation} {model}`, scope `infraprism`, no resource, events, links, trace state or message;"
     " from another scope: a span as cleaned by our collector configuration",
     "too_many_tags": f"at most {fields.MAX_TAGS} tags",
@@ -37,6 +40,7 @@ REASONS: Final = {
 }
 """The reasons for rejecting a span, and what is expected instead."""
 
+NO_EARLIEST: Final[Mapping[str, int]] = MappingProxyType({})
 _MAX_MEMORY_BYTES: Final = 4 * 10**9
 _BLOCKS: Final = 8
 """The number of blocks per batch: the intermediate columns of one block are in memory at a time."""
@@ -70,17 +74,25 @@ STRUCTURE: Final = (
 LAYOUT: Final = Layout(resources.files(__package__).joinpath("entry.proto"), "Entry", STRUCTURE)
 
 
-def stage(*, latest_ms: int, usage_detail: bool, requests: int) -> str:
+def stage(
+    *,
+    latest_ms: int,
+    usage_detail: bool,
+    requests: int,
+    earliest_ms: Mapping[str, int] = NO_EARLIEST,
+    deleted: Sequence[str] = (),
+) -> str:
     """The statement that checks a batch of `requests` requests, and keeps it in the table of a lane.
 
-    `latest_ms` is the latest start time that is accepted. Without `usage_detail` the opt-in columns are omitted, as in
-    most batches.
+    `latest_ms` is the latest start time that is accepted, `earliest_ms` the earliest of some accounts. A span
+    that meets a condition of `deleted` is refused. Without `usage_detail` the opt-in columns are omitted, as in most
+    batches.
     """
     names = ", ".join(("request", "reason", "account", "id", "timestamp", *columns(usage_detail=usage_detail)))
     return f"""
 INSERT INTO {STAGED} ({names})
 SELECT {names}
-FROM ({_checked(latest_ms, usage_detail=usage_detail)})
+FROM ({_checked(latest_ms, earliest_ms, deleted, usage_detail=usage_detail)})
 SETTINGS input_format_protobuf_oneof_presence = 1, short_circuit_function_evaluation = 'disable',
     optimize_and_compare_chain = 0, max_memory_usage = {_MAX_MEMORY_BYTES}, max_threads = 1,
     query_plan_merge_expressions = 0, max_block_size = {max(1, requests // _BLOCKS)}"""
@@ -91,9 +103,9 @@ def columns(*, usage_detail: bool) -> list[str]:
     return [field.name for field in _stored(usage_detail=usage_detail)]
 
 
-def _checked(latest_ms: int, *, usage_detail: bool) -> str:
+def _checked(latest_ms: int, earliest_ms: Mapping[str, int], deleted: Sequence[str], *, usage_detail: bool) -> str:
     """One row per span: its request, account, reason (empty if accepted), identity and columns."""
-    checks = _checks()
+    checks = (*_checks(earliest_ms), *(("deleted", condition) for condition in deleted))
     return f"""
 SELECT
     request, account,
@@ -163,12 +175,13 @@ SELECT
 FROM {ENTRIES}))"""
 
 
-def _checks() -> tuple[tuple[str, str], ...]:
+def _checks(earliest_ms: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
     # The first check that fails determines the reason.
     required = [_CODES[field.name] for field in _REQUIRED]
     return (
         ("bad_ids", _BAD_IDS),
         ("bad_time", "NOT in_time"),
+        *_expired(earliest_ms),
         ("not_clean", "NOT (clean AND bare AND other_text = '')"),
         ("too_many_tags", f"length(tag_keys) > {fields.MAX_TAGS}"),
         ("unknown_key", "has(codes, 0)"),
@@ -179,6 +192,12 @@ def _checks() -> tuple[tuple[str, str], ...]:
         ("not_clean", "name != concat(raw_operation, ' ', raw_model)"),
         ("inconsistent", f"NOT ({' AND '.join(_CONSISTENT)})"),
     )
+
+
+def _expired(earliest_ms: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    if earliest_ms:  # most batches have no event that may be expired
+        earliest = f"transform(toString(account), {array(earliest_ms)}, {list(earliest_ms.values())}, toInt64(0))"
+        yield "expired", f"start_ms < {earliest}"
 
 
 _BAD_IDS: Final = (

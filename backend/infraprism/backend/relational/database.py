@@ -197,6 +197,7 @@ def _sqlite_engine(path: Path) -> Engine:
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
         connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     return engine
 
 

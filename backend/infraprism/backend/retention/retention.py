@@ -9,16 +9,24 @@ from typing import Any, Final
 from sqlalchemy import Row, Update, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from infraprism.backend.accounts import plans
 from infraprism.backend.accounts.tables import ACCOUNTS
-from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
-from infraprism.backend.retention.plan_periods import PLAN_DAYS
 from infraprism.backend.retention.tables import ACCOUNT_RETENTION
 
 DAY_MS: Final = 86_400_000
 _CACHE_S: Final = 2.0
 _CACHE_SIZE: Final = 65_536
 MAX_DAYS: Final = 36_500
+
+
+_PERIODS: Final = select(
+    ACCOUNTS.c.id,
+    ACCOUNTS.c.plan,
+    ACCOUNTS.c.retention_days,
+    ACCOUNT_RETENTION.c.days,
+    ACCOUNT_RETENTION.c.deleted_before_day,
+).select_from(ACCOUNTS.outerjoin(ACCOUNT_RETENTION, ACCOUNT_RETENTION.c.account_id == ACCOUNTS.c.id))
 
 
 class Retention:
@@ -49,12 +57,17 @@ class Retention:
         """The period of an account in days. None: no event expires."""
         return self._period(account_id)[0]
 
+    def plan_days(self, account_id: str) -> int | None:
+        """The period of the plan of an account in days. None: without limit."""
+        rows = self._database.rows(_PERIODS.where(ACCOUNTS.c.id == account_id))
+        return _plan_days(rows[0]) if rows else None
+
     def deleted_before_ms(self, account_id: str) -> int:
         """Events that start before it were deleted. 0: none were."""
         return self._period(account_id)[1]
 
     def set_days(self, account_id: str, days: int | None) -> None:
-        """Set the period of an account, or without `days` use that of its plan. Raises ValueError."""
+        """Set a period that is shorter than that of the plan, or without `days` use that. Raises ValueError."""
         if days is not None and not 1 <= days <= MAX_DAYS:
             raise ValueError(f"a period has 1 to {MAX_DAYS} days")
         self._set(account_id, update(ACCOUNT_RETENTION).values(days=days))
@@ -64,9 +77,24 @@ class Retention:
         is_later = ACCOUNT_RETENTION.c.deleted_before_day < before_ms // DAY_MS
         self._set(account_id, update(ACCOUNT_RETENTION).where(is_later).values(deleted_before_day=before_ms // DAY_MS))
 
-    def account_ids(self) -> list[str]:
-        """The accounts."""
-        return [row.id for row in self._database.rows(select(ACCOUNTS.c.id))]
+    def all_cutoffs_ms(self) -> dict[str, int]:
+        """The cutoffs of all accounts that have one."""
+        today = int(self.clock() * 1000) // DAY_MS
+        found: dict[str, int] = {}
+        for row in self._database.rows(_PERIODS):
+            days, deleted_before_ms = _read(row)
+            cutoff_ms = deleted_before_ms if days is None else max((today - days) * DAY_MS, deleted_before_ms)
+            if cutoff_ms > 0:
+                found[row.id] = cutoff_ms
+        return found
+
+    def all_deleted_before_ms(self) -> dict[str, int]:
+        """The times before which events were deleted, of all accounts that had some."""
+        return {
+            row.account_id: row.deleted_before_day * DAY_MS
+            for row in self._database.rows(select(ACCOUNT_RETENTION))
+            if row.deleted_before_day
+        }
 
     def _set(self, account_id: str, change: Update) -> None:
         with self._database.transaction() as connection:
@@ -81,11 +109,7 @@ class Retention:
         cached = self._cache.get(account_id)
         if cached is not None and now_s - cached[0] <= _CACHE_S:
             return cached[1:]
-        rows = self._database.rows(
-            select(ACCOUNTS.c.plan, ACCOUNT_RETENTION.c.days, ACCOUNT_RETENTION.c.deleted_before_day)
-            .select_from(ACCOUNTS.outerjoin(ACCOUNT_RETENTION, ACCOUNT_RETENTION.c.account_id == ACCOUNTS.c.id))
-            .where(ACCOUNTS.c.id == account_id)
-        )
+        rows = self._database.rows(_PERIODS.where(ACCOUNTS.c.id == account_id))
         days, deleted_before_ms = _read(rows[0]) if rows else (None, 0)
         if len(self._cache) >= _CACHE_SIZE:
             self._cache.clear()
@@ -93,9 +117,10 @@ class Retention:
         return days, deleted_before_ms
 
 
+def _plan_days(row: Row[Any]) -> int | None:
+    return plans.limits(row.plan, retention_days=row.retention_days).retention_days
+
+
 def _read(row: Row[Any]) -> tuple[int | None, int]:
-    if row.days is None and row.plan not in PLAN_DAYS:
-        # Neither shown nor deleted, until the version that knows the plan is started.
-        raise DatabaseUnavailableError("the plan of an account is not known to this version")
-    days = PLAN_DAYS[row.plan] if row.days is None else row.days
-    return days, (row.deleted_before_day or 0) * DAY_MS
+    allowed = [days for days in (row.days, _plan_days(row)) if days is not None]
+    return min(allowed, default=None), (row.deleted_before_day or 0) * DAY_MS

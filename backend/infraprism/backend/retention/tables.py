@@ -16,5 +16,5 @@ ACCOUNT_RETENTION: Final = Table(
     Column("deleted_before_day", Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
-"""`days`: the period of the account itself, instead of that of its plan. The events of days
+"""`days`: a period of the account that is shorter than that of its plan. The events of days
 before `deleted_before_day`, since 1970, were deleted, or are being deleted."""

@@ -55,6 +55,7 @@ class RecentCalls:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         check_file(self._db)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         self._db.executescript(resources.files(__package__).joinpath("recent_calls.sql").read_text(encoding="utf-8"))
         self._last: dict[str, int] = {}
         self._stored: dict[str, int] = {}
@@ -140,6 +141,24 @@ class RecentCalls:
             [(account_id, event, known) for event in unconfirmed if event not in found],
         )
         return [_parsed(spans) for number, event, spans in rows[-MAX_CALLS:] if number <= known or event in found]
+
+    def forget_deleted(self, account_id: str) -> int:
+        """Forget the stored calls of an account of which the store has no event any more. Returns their number.
+
+        None of their bytes is left in the files. Raises sqlite3.Error, StoreError.
+        """
+        known = self._stored.get(account_id)
+        if known is None:
+            row = self._db.execute("SELECT number FROM stored WHERE account = ?", (account_id,)).fetchone()
+            known = row[0] if row else 0
+        query = "SELECT event FROM calls WHERE account = ? AND number <= ?"
+        events = [event for (event,) in self._db.execute(query, (account_id, known))]
+        deleted = set(events) - self._in_store(account_id, events)
+        self._db.executemany(
+            "DELETE FROM calls WHERE account = ? AND event = ?", [(account_id, event) for event in deleted]
+        )
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(deleted)
 
     def load_events(self, account_id: str, now_ms: int) -> dict[str, Candidate]:
         """The events of the account in the store that are recent at a time in ms since 1970. Raises StoreError."""

@@ -167,6 +167,21 @@ def unrestored(quarantine: Path) -> Iterator[DamagedPart]:
             yield part
 
 
+def discard_restored(quarantine: Path) -> int:
+    """Delete the damaged files of parts of which all rows were restored. Returns their number. Raises OSError."""
+    restored = []
+    for report in sorted(quarantine.glob(f"*/{REPORT}")):
+        try:
+            is_restored = json.loads(report.read_text(encoding="utf-8"))["rows"] == 0
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if is_restored:
+            restored.append(report.parent)
+    for files in restored:
+        shutil.rmtree(files)
+    return len(restored)
+
+
 def _modified(folder: Path) -> object:
     try:
         return folder.stat().st_mtime_ns, sorted(found.name for found in folder.iterdir())

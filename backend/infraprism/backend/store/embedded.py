@@ -12,9 +12,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Final
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -22,7 +21,7 @@ from infraprism.backend.store import salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.background import Background
-from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport
+from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
     MAX_QUERY_BYTES,
@@ -33,6 +32,8 @@ from infraprism.backend.store.database import (
     StoredPart,
     StoreError,
 )
+from infraprism.backend.store.engine import connect, engine_errors, format_schema
+from infraprism.backend.store.event_deletion import EventDeletion
 from infraprism.backend.store.identities import Identities
 from infraprism.backend.store.inventory import Inventory
 from infraprism.backend.store.lanes import HASH, Lane, identities
@@ -45,7 +46,6 @@ from infraprism.backend.store.parts import (
     active_parts,
     covers,
     detached_directory,
-    parts_in,
 )
 from infraprism.backend.store.quoting import NO_SETTINGS, events_filter, literal
 from infraprism.backend.store.salvage import RepairedPart
@@ -88,15 +88,15 @@ class EmbeddedDatabase:
             raise StoreError(BROKEN) from None
         remove_truncated_definitions(directory)
         schema.keep_old_parts(directory)
-        with _engine_errors():
-            self._writer = _client(directory, {})
+        with engine_errors():
+            self._writer = connect(directory, {})
             self._writing = threading.Lock()
             self._probe_lock = threading.Lock()
             self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
             self._space = FreeSpace(directory, reserve_bytes)
             self._computing = threading.Lock()
-            self._summing = _client(directory, {})
+            self._summing = connect(directory, {})
             try:
                 self.aggregates = Aggregates(
                     directory.parent / AGGREGATES_FILE,
@@ -107,7 +107,7 @@ class EmbeddedDatabase:
                 )
             except (sqlite3.Error, OSError):
                 raise StoreError from None
-            self._guarding = _client(directory, {})
+            self._guarding = connect(directory, {})
             self._guard = PartGuard(
                 self._writer,
                 self._guarding,
@@ -116,10 +116,10 @@ class EmbeddedDatabase:
                 is_short=self._space.is_low,
                 on_load=self._on_load,
             )
-            self._lanes = [Lane(_client(directory, {}), number) for number in range(LANES)]
-            self._probing = _client(directory, _READ_SETTINGS | {"max_execution_time": "1"})
+            self._lanes = [Lane(connect(directory, {}), number) for number in range(LANES)]
+            self._probing = connect(directory, _READ_SETTINGS | {"max_execution_time": "1"})
             for _ in range(_READERS):
-                self._idle_readers.put(_client(directory, _READ_SETTINGS))
+                self._idle_readers.put(connect(directory, _READ_SETTINGS))
             self._quarantine = directory.parent / QUARANTINE
             detached = detached_directory(self._guarding, schema.EVENTS)
             self._table_files = detached.parent
@@ -131,9 +131,19 @@ class EmbeddedDatabase:
             )
             self._report.refresh()
             self._background = Background()
-            self._scrubbing = _client(directory, {"max_threads": "1"})
+            self._scrubbing = connect(directory, {"max_threads": "1"})
             self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
             self._scrub.quick_check()
+            self._deletion = EventDeletion(
+                lambda: connect(directory, {"max_threads": "1"}),
+                self._guard,
+                self._inventory,
+                writing=self._writing,
+                changing=self.aggregates.changing,
+                find_damage=self._finds_damage,
+                free_bytes=self._space.free_bytes,
+                rest=self._background.wait,
+            )
         self._background.repeat("parts", self._guard_parts)
         self._background.repeat("verification", self._verify_when_due)
         if computes_aggregates:
@@ -141,8 +151,8 @@ class EmbeddedDatabase:
 
     def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
-        with _engine_errors():
-            return self._lanes[lane].stage(f"{sql}, {_format_schema(layout)}", pieces, layout, rows)
+        with engine_errors():
+            return self._lanes[lane].stage(f"{sql}, {format_schema(layout)}", pieces, layout, rows)
 
     def insert_staged(self, lane: int, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
         """See Database."""
@@ -158,11 +168,11 @@ class EmbeddedDatabase:
             self._insert(inserting, columns, recorded, has_doubles=has_doubles)
         finally:
             self.aggregates.after_insert()
-        with _engine_errors():
+        with engine_errors():
             inserting.clear()
 
     def _insert(self, lane: Lane, columns: Sequence[str], recorded: Identities, *, has_doubles: bool) -> None:
-        with self._writing, _engine_errors():
+        with self._writing, engine_errors():
             lane.insert(columns, recorded, has_doubles=has_doubles)
             try:
                 self._guard.verify_insert()
@@ -174,8 +184,8 @@ class EmbeddedDatabase:
     def can_parse(self, lane: int, pieces: Sequence[bytes], layout: Layout) -> bool:
         """See Database."""
         try:
-            with _engine_errors():
-                self._lanes[lane].can_parse(pieces, layout, _format_schema(layout))
+            with engine_errors():
+                self._lanes[lane].can_parse(pieces, layout, format_schema(layout))
         except StoreError as error:
             if error.code == ENGINE_ABORTED:
                 raise
@@ -225,8 +235,8 @@ class EmbeddedDatabase:
 
     def convert(self, source: Path, structure: str, target: Path, should_stop: Callable[[], bool]) -> bool:
         """See Database."""
-        with _engine_errors():
-            return to_parquet(partial(_client, self._directory, {}), source, structure, target, should_stop)
+        with engine_errors():
+            return to_parquet(partial(connect, self._directory, {}), source, structure, target, should_stop)
 
     def _read_repeated(
         self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str] = NO_SETTINGS
@@ -242,7 +252,7 @@ class EmbeddedDatabase:
 
     def probe(self) -> None:
         """See Database."""
-        with self._probe_lock, _engine_errors():
+        with self._probe_lock, engine_errors():
             self._probing.raw_query(f"SELECT account FROM {schema.EVENTS} LIMIT 1")
 
     def write_fault(self) -> str | None:
@@ -252,22 +262,74 @@ class EmbeddedDatabase:
 
     def verify_all(self, progress: Callable[[int, int], None]) -> None:
         """Verify all parts now, and move damaged ones aside. `progress` gets the verified parts and their number."""
-        with _engine_errors():
+        with engine_errors():
             self._scrub.run_now(progress)
 
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
         # The inserted rows can get the block numbers of parts that are gone, which these files name.
         remove_directory(self.derived_directory)
-        with self._writing, _engine_errors():
+        with self._writing, engine_errors():
             repaired = salvage.repair(self._writer, part, self._quarantine, self._guard.verify_insert)
             self._report.refresh()
         return repaired
 
+    def delete_events(
+        self,
+        account_id: str,
+        conditions: Sequence[str] = (),
+        parameters: Mapping[str, Parameter] = {},
+        *,
+        first_ms: int | None,
+        end_ms: int | None,
+        should_stop: Callable[[], bool],
+        keep_sums: bool = False,
+    ) -> int:
+        """Delete events of an account that meet all conditions. Returns their number, without earlier runs.
+
+        None of their bytes is left in the table when it returns. With `keep_sums` the days stay published: they were
+        finalised. After an error, or a kill, run it again. Raises DeletionStoppedError, StoreError, OSError,
+        sqlite3.Error.
+        """
+        with engine_errors():
+            return self._deletion.run(
+                account_id,
+                conditions,
+                parameters,
+                first_ms=first_ms,
+                end_ms=end_ms,
+                keep_sums=keep_sums,
+                should_stop=should_stop,
+            )
+
+    def delete_expired(self, before_ms: Mapping[str, int], should_stop: Callable[[], bool]) -> int:
+        """Delete the events of accounts before a time of each. Their days are finalised. Returns their number.
+
+        Raises StoreError, DeletionStoppedError, OSError.
+        """
+        with engine_errors():
+            return self._deletion.run_expired(before_ms, should_stop)
+
+    def maintain(self, name: str, task: Callable[[], float | None]) -> None:
+        """Repeat a task in a thread of its own until `close`, see Background.repeat."""
+        self._background.repeat(name, task)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._background.wait(0)
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, at most until `close`. Returns whether that was called."""
+        return self._background.wait(seconds)
+
+    def discard_restored(self) -> int:
+        """Delete the damaged files of which all rows were restored. Returns the number of parts. Raises OSError."""
+        return discard_restored(self._quarantine)
+
     def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
         client = self._idle_readers.get()
         try:
-            with _engine_errors():
+            with engine_errors():
                 found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=dict(settings))
         finally:
             self._idle_readers.put(client)
@@ -275,8 +337,8 @@ class EmbeddedDatabase:
 
     def cancel_long_reads(self) -> None:
         """Cancel the reads that have run for more than a second; they raise StoreError."""
-        with _engine_errors():
-            client = _client(self._directory, {})
+        with engine_errors():
+            client = connect(self._directory, {})
             try:
                 client.command(f"KILL QUERY WHERE elapsed > 1 AND Settings['readonly'] = {literal(_READ_ONLY)} ASYNC")
             finally:
@@ -376,24 +438,3 @@ def remove_directory(directory: Path) -> None:
 
 class _BrokenInsertError(StoreError):
     """The disk did not store the inserted part."""
-
-
-def _client(directory: Path, settings: Mapping[str, Any]) -> Client:
-    client = clickhouse_connect.get_client(interface="chdb", path=str(directory.resolve()))
-    for name, value in settings.items():
-        client.set_client_setting(name, value)
-    return client
-
-
-def _format_schema(layout: Layout) -> str:
-    # The path of the schema file is passed: for a schema passed as text the engine keeps a copy in the working
-    # directory.
-    return f"format_schema = {literal(f'{layout.schema}:{layout.message}')}"
-
-
-@contextmanager
-def _engine_errors() -> Iterator[None]:
-    try:
-        yield
-    except ClickHouseError as error:
-        raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None

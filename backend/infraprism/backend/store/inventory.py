@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from infraprism.backend.store.damage import QUARANTINE, REPORT, DamagedPart, unused
 from infraprism.backend.store.part_files import PartName, contents, parsed_name
-from infraprism.backend.store.parts import Part
+from infraprism.backend.store.parts import Deletion, Part
 
 INVENTORY: Final = "inventory.json"
 """The name of the file in the data directory."""
@@ -36,8 +37,12 @@ class Inventory:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._file = store.parent / INVENTORY
+        self._lock = threading.Lock()
         self._definitions: dict[str, Any] = {}
         self._written: object = None
+        self._parts: Mapping[str, Mapping[str, int]] = {}
+        self.deletion: Deletion | None = None
+        """The deletion that may not be complete."""
 
     def restore(self) -> None:
         """Restore damaged definitions, and report missing parts. Called before the engine opens the store.
@@ -45,6 +50,9 @@ class Inventory:
         Raises OSError.
         """
         recorded = self._read()
+        self._parts = recorded.get("parts", {})
+        if found := recorded.get("deletion"):
+            self.deletion = Deletion(found["after"], found["kept_rows"])
         self._move_files_aside(recorded.get("parts", {}))
         for path, target in recorded.get("links", {}).items():
             link = self._store / path
@@ -59,7 +67,7 @@ class Inventory:
                 _write(file, text)
                 _log.warning("%s was damaged and is restored", file)
         for path, parts in recorded.get("parts", {}).items():
-            for name, rows in _missing(self._store / path, self._store.parent / QUARANTINE, parts):
+            for name, rows in _missing(self._store / path, self._store.parent / QUARANTINE, parts, self.deletion):
                 self._report(name, rows, "its directory is missing")
 
     def _move_files_aside(self, parts: Mapping[str, Mapping[str, int]]) -> None:
@@ -93,14 +101,27 @@ class Inventory:
         root = self._store.resolve()
         for part in parts:
             found.setdefault(str(part.files.parent.resolve().relative_to(root)), {})[part.name] = part.rows
-        if found == self._written:
-            return
-        content = json.dumps({**self._definitions, "parts": found}, separators=(",", ":"))
-        try:
-            _write(self._file, f"{_checksum(content)}\n{content}")
-        except OSError:
-            return
-        self._written = found
+        with self._lock:
+            if found == self._written:
+                return
+            try:
+                self._write(found, self.deletion)
+            except OSError:
+                return
+            self._written = self._parts = found
+
+    def record_deletion(self, deletion: Deletion | None) -> None:
+        """Write the deletion that begins now, or None after its end. Raises OSError."""
+        with self._lock:
+            self._write(self._parts, deletion)
+            self.deletion = deletion
+
+    def _write(self, parts: Mapping[str, Mapping[str, int]], deletion: Deletion | None) -> None:
+        found: dict[str, Any] = {**self._definitions, "parts": parts}
+        if deletion is not None:
+            found["deletion"] = deletion._asdict()
+        content = json.dumps(found, separators=(",", ":"))
+        _write(self._file, f"{_checksum(content)}\n{content}")
 
     def _read(self) -> Mapping[str, Any]:
         if not self._file.exists():
@@ -128,7 +149,9 @@ class Inventory:
         return files
 
 
-def _missing(table: Path, quarantine: Path, recorded: Mapping[str, int]) -> Iterator[tuple[PartName, int]]:
+def _missing(
+    table: Path, quarantine: Path, recorded: Mapping[str, int], deletion: Deletion | None
+) -> Iterator[tuple[PartName, int]]:
     """The recorded parts of a table whose rows are in none of its directories."""
     found = [
         (name, path)
@@ -141,8 +164,10 @@ def _missing(table: Path, quarantine: Path, recorded: Mapping[str, int]) -> Iter
         name = parsed_name(text)
         if name is None or any(_covers(other, name) for other, _ in found):
             continue
-        # A merged part is replaced by its sources if it is damaged.
-        if sum(contents(path, other).rows or 0 for other, path in found if _covers(name, other)) < rows:
+        kept = deletion.kept(*name[2:5]) if deletion else {}
+        # A merged part is replaced by its sources if it is damaged, and a part that keeps no row is removed.
+        expected = min(rows, sum(kept.values())) if kept else rows
+        if sum(contents(path, other).rows or 0 for other, path in found if _covers(name, other)) < expected:
             yield name, rows
 
 

@@ -24,7 +24,17 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infraprism.backend.store.damage import DAMAGED_PREFIX, DISCARDED_PREFIX, REPLACED_PREFIX, discard, unused
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_files import small_files_are_intact
-from infraprism.backend.store.parts import BROKEN, Part, active_parts, active_rows, is_intact, lacks_rows
+from infraprism.backend.store.parts import (
+    BROKEN,
+    Deletion,
+    Part,
+    active_parts,
+    active_rows,
+    all_parts,
+    delete_files,
+    is_intact,
+    lacks_rows,
+)
 from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 
 _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
@@ -72,10 +82,14 @@ class PartGuard:
         self._resume_s = float("-inf")
         self.merges_stopped = False
         self.is_attached = True
+        self.frees_space = False
+        """Whether a deletion runs for which there is enough space: it runs also if space is short."""
         found = active_parts(client, table)
         # Inserted parts were verified before their events were acknowledged.
-        self._verified = {part.name for part in found if part.level == 0}
-        self.verified: Sequence[Part] | None = [part for part in found if part.level == 0]
+        self._verified = {part.name for part in found if part.is_inserted}
+        self.deletion: Deletion | None = None
+        """The deletion of which parts may not be verified."""
+        self.verified: Sequence[Part] | None = [part for part in found if part.is_inserted]
         """The active parts that are verified, as of the last `tick`; None if it found a damaged one."""
 
     def verify_insert(self) -> None:
@@ -84,7 +98,7 @@ class PartGuard:
         Called by the thread that inserts, which holds the table.
         """
         # A part that was merged in the meantime is no longer active. The merge has read and compared all of it.
-        inserted = active_parts(self._writer, self._table, "level = 0")
+        inserted = [part for part in active_parts(self._writer, self._table, "level = 0") if part.is_inserted]
         with self._lock:
             new = [part for part in inserted if part.name not in self._verified]
         damaged = [part for part in new if not is_intact(self._writer, self._table, part)]
@@ -102,11 +116,13 @@ class PartGuard:
         parts = active_parts(self._client, self._table)
         with self._lock:
             self._verified.intersection_update(part.name for part in parts)
-            new = [part for part in parts if part.name not in self._verified and part.level > 0]
+            new = [part for part in parts if part.name not in self._verified and not part.is_inserted]
         self._waiting_since = {part.name: self._waiting_since.get(part.name, now_s) for part in new}
         damaged = []
         for part in new:
-            if is_intact(self._client, self._table, part) and not lacks_rows(self._client, self._table, part):
+            if is_intact(self._client, self._table, part) and not lacks_rows(
+                self._client, self._table, part, self.deletion
+            ):
                 with self._lock:
                     self._verified.add(part.name)
                 if self._clock() - self._waiting_since.pop(part.name) > OLD_PARTS_LIFETIME_S:
@@ -143,6 +159,28 @@ class PartGuard:
             if damaged:
                 self._reload(client, damaged, acknowledged=True)
 
+    def remove_replaced(self, client: Client) -> bool:
+        """Delete the parts that a deletion has replaced, at once. Returns whether none is left.
+
+        A part is deleted when the parts that replaced it are verified. Raises OSError.
+        """
+        parts = all_parts(client, self._table, "true")
+        active = {part.name for part in active_parts(client, self._table)}
+        with self._lock:
+            verified = self._verified & active
+        mutated = [part for part in parts if part.mutation]
+        is_none_left = not any(part.name in active and part.name not in verified for part in mutated)
+        for old in parts:
+            if old.name in active or not old.files.exists():
+                continue
+            replacing = [part for part in mutated if part.mutation > old.data_version and part.contains(old)]
+            # A part without rows is removed by the engine.
+            if any(part.name in verified or (part.name not in active and not part.rows) for part in replacing):
+                delete_files(old)
+            elif replacing:
+                is_none_left = False
+        return is_none_left
+
     def attach(self) -> bool:
         """Attach the table if an earlier attempt failed. Returns whether it is attached."""
         if not self.is_attached:
@@ -153,7 +191,7 @@ class PartGuard:
     def _control_merges(self) -> None:
         now_s = self._clock()
         is_late = any(now_s - since_s > _MAX_WAIT_S for since_s in self._waiting_since.values())
-        stop = is_late or now_s < self._resume_s or self._is_short()
+        stop = is_late or now_s < self._resume_s or (self._is_short() and not self.frees_space)
         if stop != self.merges_stopped:
             self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {self._table}")
             self.merges_stopped = stop

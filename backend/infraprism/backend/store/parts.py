@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store.part_files import PartName
+from infraprism.backend.store.part_files import PartName, parsed_name
 from infraprism.backend.store.quoting import literal
 
 NO_SUCH_PART: Final = 232
@@ -36,13 +38,17 @@ BROKEN: Final = 228
 
 
 class Part(NamedTuple):
-    """A part that queries read. `level` is 0 for inserted parts and higher for merged ones."""
+    """A part of a table. `level` is 0 for inserted parts and higher for merged ones.
+
+    `data_version` is the block number of the last mutation of the part, or its first block if it has none.
+    """
 
     name: str
     partition_id: str
     min_block_number: int
     max_block_number: int
     level: int
+    data_version: int
     rows: int
     path: str
 
@@ -50,6 +56,58 @@ class Part(NamedTuple):
     def files(self) -> Path:
         """The directory of its files."""
         return Path(self.path)
+
+    @property
+    def mutation(self) -> int:
+        """The block number of its last mutation, or 0."""
+        return self.data_version if self.data_version > self.min_block_number else 0
+
+    @property
+    def is_inserted(self) -> bool:
+        """Whether it is as an INSERT wrote it."""
+        return not self.level and not self.mutation
+
+    def contains(self, other: Part) -> bool:
+        """Whether the blocks of another part are within its blocks."""
+        return (
+            self.partition_id == other.partition_id
+            and self.min_block_number <= other.min_block_number
+            and other.max_block_number <= self.max_block_number
+        )
+
+
+_DELETED_PREFIX: Final = "delete_tmp_"
+"""The engine deletes directories of this name at a start."""
+
+
+def delete_files(part: Part) -> None:
+    """Delete the files of a part that is not active. A start completes it after a kill. Raises OSError."""
+    renamed = part.files.with_name(f"{_DELETED_PREFIX}{part.name}")
+    with suppress(FileNotFoundError):  # the engine has deleted them
+        part.files.rename(renamed)
+        shutil.rmtree(renamed)
+
+
+class Deletion(NamedTuple):
+    """A deletion of rows that may not be complete: the rows that each part keeps.
+
+    The names are those of the parts that were active when the deletion began. Later parts have higher numbers of blocks
+    and mutations than `after`.
+    """
+
+    after: int
+    kept_rows: Mapping[str, int]
+
+    def kept(self, partition_id: str, first_block: int, last_block: int) -> dict[PartName, int]:
+        """The rows that the parts within a range of blocks keep."""
+        return {
+            name: rows
+            for text, rows in self.kept_rows.items()
+            if (name := parsed_name(text))
+            and name.partition_id == partition_id
+            and first_block <= name.first_block
+            and name.last_block <= last_block
+        }
 
 
 def parts_in(message: str) -> frozenset[str]:
@@ -65,37 +123,61 @@ def rows_of(client: Client, sql: str, parameters: Mapping[str, Any] | None = Non
 
 def active_parts(client: Client, table: str, condition: str = "true") -> list[Part]:
     """The active parts of a table that meet a condition."""
+    return all_parts(client, table, f"active AND ({condition})")
+
+
+def all_parts(client: Client, table: str, condition: str) -> list[Part]:
+    """The parts of a table that meet a condition, also those that were replaced and are not removed yet."""
     found = rows_of(
         client,
-        "SELECT name, partition_id, min_block_number, max_block_number, level, rows, path FROM system.parts"
-        f" WHERE database = currentDatabase() AND table = {{table:String}} AND active AND ({condition})",
+        "SELECT name, partition_id, min_block_number, max_block_number, level, data_version, rows, path"
+        f" FROM system.parts WHERE database = currentDatabase() AND table = {{table:String}} AND ({condition})",
         {"table": table},
     )
     return [Part(**row) for row in found]
 
 
-def lacks_rows(client: Client, table: str, part: Part) -> bool:
-    """Whether a merged part has fewer or more rows than the parts that it was merged from, as far as they are known."""
-    found = rows_of(
-        client,
-        "SELECT min_block_number AS first, max_block_number AS last, level, rows FROM system.parts"
-        " WHERE database = currentDatabase() AND table = {table:String} AND NOT active AND level < {level:Int64}"
-        " AND partition_id = {partition:String} AND min_block_number >= {first:Int64}"
-        " AND max_block_number <= {last:Int64} ORDER BY first, level DESC",
-        {
-            "table": table,
-            "level": part.level,
-            "partition": part.partition_id,
-            "first": part.min_block_number,
-            "last": part.max_block_number,
-        },
-    )
-    rows, following = 0, None
-    for source in found:
-        if following is None or source["first"] >= following:
-            rows += source["rows"]
-            following = source["last"] + 1
-    is_complete = bool(found) and found[0]["first"] == part.min_block_number and following == part.max_block_number + 1
+def lacks_rows(client: Client, table: str, part: Part, deletion: Deletion | None = None) -> bool:
+    """Whether a part has fewer or more rows than the parts that it was made of, as far as they are known.
+
+    A part that a deletion has changed is compared with the rows that it keeps.
+    """
+    replaced = [
+        found
+        for found in all_parts(client, table, f"NOT active AND partition_id = {literal(part.partition_id)}")
+        if part.contains(found)
+    ]
+    # A part of an earlier mutation can have other rows.
+    same = [
+        found
+        for found in replaced
+        if found.level < part.level and (found.mutation == part.mutation or found.min_block_number > part.mutation)
+    ]
+    if _differs(part, [_Source(*found[2:5], found.rows) for found in same]):
+        return True
+    if deletion is None or part.mutation <= deletion.after:
+        return False
+    kept = deletion.kept(part.partition_id, part.min_block_number, part.max_block_number)
+    later = [_Source(*found[2:5], found.rows) for found in same if found.min_block_number > deletion.after]
+    return _differs(part, [*(_Source(*name[3:6], rows) for name, rows in kept.items()), *later])
+
+
+class _Source(NamedTuple):
+    first: int
+    last: int
+    level: int
+    rows: int
+
+
+def _differs(part: Part, sources: Iterable[_Source]) -> bool:
+    """Whether the sources have all blocks of a part, and in all other rows than it."""
+    rows, following = 0, part.min_block_number
+    ordered = sorted(sources, key=lambda one: (one.first, -one.level))
+    for source in ordered:
+        if source.first >= following:
+            rows += source.rows
+            following = source.last + 1
+    is_complete = bool(ordered) and ordered[0].first == part.min_block_number and following == part.max_block_number + 1
     return is_complete and rows != part.rows
 
 

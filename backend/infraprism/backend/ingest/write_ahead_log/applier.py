@@ -35,10 +35,14 @@ KeepAside = Callable[[str, bytes], Awaitable[None]]
 
 
 class Applier:
-    """Stores groups of records. `rejected` counts the events that were kept aside, by reason."""
+    """Stores groups of records. `rejected` counts the events that were kept aside, by reason.
+
+    `expired` counts the events that expired before they were stored. They are not kept.
+    """
 
     def __init__(self, writer: Writer, keep_aside: KeepAside, clock_ms: Callable[[], int] = now_ms) -> None:
         self.rejected: Counter[str] = Counter()
+        self.expired = 0
         self._writer = writer
         self._keep_aside = keep_aside
         self._clock_ms = clock_ms
@@ -75,7 +79,8 @@ class Applier:
             if error.rejection not in _FINAL:
                 return False
             rejected = {_UNREADABLE: sum(record.number for record in group.records)}
-        if not rejected:
+        if set(rejected) <= {"expired", "deleted"}:
+            self.expired += rejected.get("expired", 0)
             return True
         if len(group.records) == 1:
             await self._reject(group.account_id, group.records[0], body, rejected)

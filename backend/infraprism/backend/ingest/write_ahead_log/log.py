@@ -180,6 +180,10 @@ class WriteAheadLog:
                 "Acknowledged events that the store has rejected; they are kept as files.",
                 lambda: self.rejected_events,
             ),
+            "log_expired_events": (
+                "Acknowledged events that expired before the store had them; they are not kept.",
+                lambda: self._applier.expired,
+            ),
         }
 
     @property

@@ -19,7 +19,8 @@ from infraprism.backend.ingest.write_ahead_log.records import Record, decoded, e
 LOG_DIRECTORY: Final = "log"
 """In the data directory."""
 _NAME: Final = re.compile(r"(\d{16})\.log")
-_ASIDE: Final = "not-stored"
+ASIDE: Final = "not-stored"
+"""The directory, within it, of what the store has rejected."""
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _synchronize: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
@@ -76,7 +77,7 @@ class Segments:
     def __init__(self, directory: Path, files: Files | None = None) -> None:
         self._directory = directory
         self._files = files or Files()
-        self._aside = directory / _ASIDE
+        self._aside = directory / ASIDE
         directory.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         self._files.synchronize_directory(directory.parent)
         self._existing = sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +23,20 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Started, Withdrawn
-from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, is_table
+from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table, table
+from infraprism.backend.store.aggregates.finalisation import Finalisation
+from infraprism.backend.store.aggregates.finalised import FinalisedDays
+from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
-from infraprism.backend.store.aggregates.relation import EventRows, plan
+from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
+from infraprism.backend.store.aggregates.removal import remove_rows
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
+from infraprism.backend.store.quoting import literal
 
+FINALISED_FILE: Final = "finalised.sqlite"
 MIN_CALLS: Final = 1_000
 """A day with fewer calls is read from the events."""
 _CALLS_AT_ONCE: Final = 300_000
@@ -60,9 +67,10 @@ class RelationExpiredError(StoreError):
 class Aggregates:
     """The aggregates of one store.
 
-    `file` has the published days. `client` is used by computations only, within `computing`: the events can be read
-    then. `find_damage` searches the events for the damage that a statement has met. `is_short` tells whether space is
-    short. `clock` returns monotonic seconds, `today` the UTC date.
+    `file` has the published days, and `FINALISED_FILE` in its directory the finalised ones. `client` is used by
+    computations only, within `computing`: the events can be read then. `find_damage` searches the events for the
+    damage that a statement has met. `is_short` tells whether space is short. `clock` returns monotonic seconds, `today`
+    the UTC date.
     """
 
     def __init__(
@@ -78,8 +86,10 @@ class Aggregates:
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
-        self._changes = Changes(PublishedDays(file))
+        self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
+        self._finalisation = Finalisation(self._changes, self._tables, computing)
+        self._permanent = PermanentRemoval(self._changes, self._tables, computing)
         self._computing = computing
         self._find_damage = find_damage
         self._is_short = is_short
@@ -89,13 +99,15 @@ class Aggregates:
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
+        self._replaced_s: dict[str, float] = {}
         self._opened_epoch = 0
         self._merges_stopped = False
+        self._finalisation.verify()
 
     def before_insert(self, requests: Sequence[tuple[str, Ranges]]) -> None:
         """The events of these accounts and times may change, until `after_insert` on the same thread.
 
-        The days are marked durably. Raises sqlite3.Error, OSError.
+        The days are marked durably. Raises FinalisedDayError, sqlite3.Error, OSError.
         """
         self.after_insert()
         now_s = self._clock()
@@ -112,7 +124,12 @@ class Aggregates:
 
     @contextmanager
     def changing(self, account_id: str, first_ms: int, last_ms: int) -> Iterator[None]:
-        """Events of an account are changed within the block, by any statement. Raises sqlite3.Error, OSError."""
+        """Events of an account are changed within the block, by any statement. Raises sqlite3.Error, OSError.
+
+        Those of finalised days are not read: their sums stay as they are.
+        """
+        if (before := self._changes.finalised_before(account_id)) is not None:
+            first_ms = max(first_ms, _milliseconds(before))
         self.before_insert([(account_id, {0: (first_ms, last_ms)})])
         try:
             yield
@@ -128,11 +145,19 @@ class Aggregates:
         self._changes.uncheck()
 
     def relation(self, request: MeasuredRows, event_rows: EventRows) -> Relation:
-        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`."""
+        """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`.
+
+        Raises UnknownSumsError. RelationExpiredError if the period has finalised days and their sums do not answer it.
+        """
         first = None if request.first_ms is None else _date(request.first_ms)
         end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
         try:
+            kept = self._changes.kept(request.account_id, first, end)
+            if kept is not None:
+                return with_kept(request, kept, partial(self.relation, event_rows=event_rows), event_rows)
             epoch, published = self._changes.published(request.account_id, first, end)
+        except NotFinalError:
+            raise RelationExpiredError from None
         except (sqlite3.Error, OSError) as error:
             _log.warning(
                 "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
@@ -144,6 +169,11 @@ class Aggregates:
         """Whether a query failed because its tables were made anew, or are damaged. They are made anew then."""
         epoch = self._changes.epoch
         names = [word for word in sql.replace("(", " ").split() if is_table(word)]
+        permanent = [name for name in names if name == table("day", PERMANENT)]
+        if permanent and error.code in DAMAGE_CODES:
+            self._finalisation.verify()
+            return True
+        names = [name for name in names if name not in permanent]
         if not names:
             return False
         if any(not name.endswith(f"_{epoch}") for name in names):
@@ -204,24 +234,60 @@ class Aggregates:
         """The epoch of the tables."""
         return self._changes.epoch
 
-    def finalise(self, end: date) -> None:
-        """Compute all days before `end` with every cube of days, before their events may be deleted.
+    def finalise(self, account: str, end: date, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Finalise all days of an account before a date, before their events may be deleted.
 
-        Raises StoreError if a day cannot be published because its events change or the disk failed.
+        From now on these days are read from their permanent sums only, and no event of them can be inserted. Raises
+        StoreError if a day cannot be finalised because its events change, the disk failed, or `should_stop` is true.
         """
         with self._working, _store_errors():
+            self._finalisation.finalise(account, end, should_stop)
+
+    def finalised_before(self, account: str) -> date | None:
+        """The days of an account before this one are finalised."""
+        return self._changes.finalised_before(account)
+
+    def verify_finalised(self) -> None:
+        """Verify the permanent sums. Raises nothing: days that are damaged are unknown from now on."""
+        self._finalisation.verify()
+
+    def unread_rows(self, account_id: str) -> float | None:
+        """Seconds since rows of an account were read last by new queries; None if it has no such rows.
+
+        Running queries may still read them.
+        """
+        found = [one.since_s for one in self._changes.withdrawn() if one.day.account == account_id]
+        found += [at_s for account, at_s in self._replaced_s.items() if account == account_id]
+        return self._clock() - max(found) if found else None
+
+    def remove_unread_rows(self, account_id: str) -> None:
+        """Delete the rows of an account that no published day has, physically. Raises StoreError, OSError."""
+        with self._working, _store_errors():
             self._prepare()
+            withdrawn = [one for one in self._changes.withdrawn() if one.day.account == account_id]
+            live = ", ".join(
+                f"(toDate('{one.day.date}'), {one.version})"
+                for one in self._changes.all_published()
+                if one.day.account == account_id
+            )
+            where = f"account = {literal(account_id)}" + (f" AND (day, version) NOT IN ({live})" if live else "")
             with self._computing:
-                counts = self._tables.event_counts()
-            waiting = {day for day in counts if day.date < end} - self._complete_days()
-            now_s = self._clock()
-            self._changes.withdraw([found for found in self._changes.all_published() if found.day in waiting], now_s)
-            self._changes.add(waiting, now_s)
-            while due := [started for started in self._due_now() if started.day in waiting]:
-                if not self._compute(due, complete=True):
-                    raise StoreError
-            if waiting - self._complete_days():
-                raise StoreError
+                for unit in UNITS:
+                    remove_rows(self._tables.client, table(unit, self._changes.epoch), where)
+            self._permanent.remove_unread(account_id)
+            self._changes.forget_withdrawn(withdrawn)
+            self._replaced_s.pop(account_id, None)
+
+    def remove_finalised(self, scope: SumScope) -> bool:
+        """Leave the scope out of the permanent sums. Returns whether there was something. Raises StoreError, OSError.
+
+        The rows with it are deleted by `remove_unread_rows`, when no running query reads them.
+        """
+        with self._working, _store_errors():
+            is_changed = bool(self._permanent.replace(scope))
+            if is_changed:
+                self._replaced_s[scope.account] = self._clock()
+            return is_changed
 
     def close(self) -> None:
         """Close the file."""
@@ -273,14 +339,14 @@ class Aggregates:
     def _due_now(self) -> list[Started]:
         return self._changes.due(self._clock(), self._today(), every=True)
 
-    def _compute(self, due: Sequence[Started], *, complete: bool = False) -> bool:
+    def _compute(self, due: Sequence[Started]) -> bool:
         """Compute some of these days. Returns whether one is done."""
         epoch = self._changes.epoch
         due = due[:_COUNTED_DAYS]
         with self._computing:
             counts = self._tables.event_counts(by_account(started.day for started in due))
         results: dict[Started, Published | None] = {
-            started: None for started in due if counts.get(started.day, 0) < self._min_calls and not complete
+            started: None for started in due if counts.get(started.day, 0) < self._min_calls
         }
         chosen = self._chosen([started for started in due if started not in results], counts)
         if chosen:
@@ -288,7 +354,7 @@ class Aggregates:
             days = {started.day: started for started in chosen}
             try:
                 with self._computing:
-                    found = list(self._tables.compute(list(days), epoch, version, complete=complete))
+                    found = list(self._tables.compute(list(days), epoch, version))
             except (ClickHouseError, BrokenTableError):
                 self._changes.abandon(days, version, self._clock())
                 raise
@@ -307,15 +373,6 @@ class Aggregates:
             for place, (started, size) in enumerate(zip(due, sizes, strict=True))
             if started.day.account == due[0].day.account and (place == 0 or size <= _CALLS_AT_ONCE)
         ]
-
-    def _complete_days(self) -> set[Day]:
-        cubes = {cube.number for cube in CUBES if cube.unit == "day" and cube.is_kept}
-        others = {cube.number for cube in CUBES if not cube.is_kept}
-        return {
-            found.day
-            for found in self._changes.all_published()
-            if cubes <= found.cubes and not others & found.cubes and not found.unsummed_keys.get("day")
-        }
 
     def _delete_withdrawn(self) -> None:
         rows = self._changes.withdrawn()
@@ -357,6 +414,10 @@ def _store_errors() -> Iterator[None]:
 def _days(account: str, first_ms: int, last_ms: int) -> Iterator[Day]:
     for number in range(first_ms // _DAY_MS, last_ms // _DAY_MS + 1):
         yield Day(account, _EPOCH + timedelta(days=number))
+
+
+def _milliseconds(day: date) -> int:
+    return (day - _EPOCH).days * _DAY_MS
 
 
 def _date(time_ms: int) -> date:

@@ -8,11 +8,13 @@ aggregates of a published day equal its events at every moment, also after a kil
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
+from infraprism.backend.store.aggregates.finalised import FinalisedDayError, FinalisedDays, Kept
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 
 QUIET_S: Final = 60.0
@@ -38,6 +40,15 @@ class Started(NamedTuple):
     change: int
 
 
+@dataclass(slots=True)
+class Watch:
+    """The days of an account before `end`, while they are finalised. `is_changed`: one of them may have changed."""
+
+    account: str
+    end: date
+    is_changed: bool = False
+
+
 class Withdrawn(NamedTuple):
     """Rows that are no longer read by new queries."""
 
@@ -53,8 +64,10 @@ class Changes:
     `is_checked` is false until the published days were compared with the tables; until then they are not read.
     """
 
-    def __init__(self, published: PublishedDays) -> None:
+    def __init__(self, published: PublishedDays, finalised: FinalisedDays) -> None:
         self._published = published
+        self._finalised = finalised
+        self._watches: list[Watch] = []
         self._lock = threading.Lock()
         self._changed: dict[Day, _Change] = {}
         self._numbers = 0
@@ -68,8 +81,13 @@ class Changes:
         return self._published.epoch
 
     def begin(self, days: Iterable[Day], now_s: float) -> None:
-        """Events of these days may change from now until `end`. Raises sqlite3.Error."""
+        """Events of these days may change from now until `end`. Raises FinalisedDayError, sqlite3.Error."""
         with self._lock:
+            days = list(days)
+            if any(map(self._finalised.has, days)):
+                raise FinalisedDayError
+            for watch in self._watches:
+                watch.is_changed |= any(day.account == watch.account and day.date < watch.end for day in days)
             epoch = self.epoch
             unknown = []
             for day in days:
@@ -123,7 +141,8 @@ class Changes:
         """Days with events that were found in the table: they are computed unless they are published."""
         with self._lock:
             for day in days:
-                self._changed.setdefault(day, _Change(now_s, now_s, 0))
+                if not self._finalised.has(day):
+                    self._changed.setdefault(day, _Change(now_s, now_s, 0))
 
     def due(self, now_s: float, today: date, *, every: bool = False) -> list[Started]:
         """The days to compute now, by account. With `every` all that no statement is changing."""
@@ -178,7 +197,64 @@ class Changes:
     def published(self, account: str, first: date | None, end: date | None) -> tuple[int, Sequence[Published]]:
         """The epoch, and the published days of an account that can be read now."""
         with self._lock:
+            before = self._finalised.before(account)
+            if before is not None:
+                first = before if first is None else max(first, before)
             return self.epoch, self._published.of(account, first, end) if self.is_checked else []
+
+    def kept(self, account: str, first: date | None, end: date | None) -> Kept | None:
+        """The finalised days of an account, see FinalisedDays. Raises UnknownSumsError."""
+        with self._lock:
+            return self._finalised.of(account, first, end)
+
+    def finalised_before(self, account: str) -> date | None:
+        """The days of an account before this one are finalised."""
+        with self._lock:
+            return self._finalised.before(account)
+
+    def all_finalised(self) -> list[Published]:
+        """All finalised days that had events."""
+        with self._lock:
+            return self._finalised.all()
+
+    def set_unknown(self, days: Iterable[Day]) -> None:
+        """The sums of these finalised days are damaged."""
+        with self._lock:
+            self._finalised.unknown = frozenset(days)
+
+    @contextmanager
+    def watching(self, account: str, end: date) -> Iterator[Watch]:
+        """Notice changes of the days of an account before a date, within the block."""
+        watch = Watch(account, end)
+        with self._lock:
+            watch.is_changed = any(
+                change.running and day.account == account and day.date < end for day, change in self._changed.items()
+            )
+            self._watches.append(watch)
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._watches.remove(watch)
+
+    def finalise(self, watch: Watch, days: Sequence[Published]) -> bool:
+        """Finalise the days of a watch, of which these have events, unless one of them has changed.
+
+        Returns whether they are finalised, which is durable. Raises sqlite3.Error.
+        """
+        with self._lock:
+            if watch.is_changed:
+                return False
+            self._finalised.finalise(watch.account, watch.end, days)
+            self._withdraw([one.day for one in self._published.of(watch.account, None, watch.end)], 0.0)
+            for day in [day for day in self._changed if self._finalised.has(day)]:
+                del self._changed[day]
+            return True
+
+    def replace_finalised(self, old: Sequence[Published], new: Sequence[Published]) -> None:
+        """Replace the sums of finalised days; those without new ones have no calls. Raises sqlite3.Error."""
+        with self._lock:
+            self._finalised.replace(old, new)
 
     def all_published(self) -> list[Published]:
         """All published days."""
@@ -215,10 +291,13 @@ class Changes:
         """Close the file."""
         with self._lock:
             self._published.close()
+            self._finalised.close()
 
     def _uncheck(self) -> None:
         self._checks += 1
         self.is_checked = False
+        for watch in self._watches:
+            watch.is_changed = True
         for change in self._changed.values():
             self._numbers += 1
             change.number = self._numbers

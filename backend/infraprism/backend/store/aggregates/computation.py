@@ -95,7 +95,7 @@ def condition(days: Days) -> str:
     parts = []
     for account, found in days.items():
         ranges = " OR ".join(
-            f"timestamp >= {_midnight(first)} AND timestamp < {_midnight(end)}" for first, end in runs(found)
+            f"timestamp >= {midnight(first)} AND timestamp < {midnight(end)}" for first, end in runs(found)
         )
         parts.append(f"account = {literal(account)} AND ({ranges})")
     return " OR ".join(f"({part})" for part in parts) or "false"
@@ -112,7 +112,8 @@ def runs(days: Iterable[date]) -> list[tuple[date, date]]:
     return found
 
 
-def _midnight(day: date) -> str:
+def midnight(day: date) -> str:
+    """The start of a UTC day."""
     return f"toDateTime64('{day} 00:00:00', 3, 'UTC')"
 
 

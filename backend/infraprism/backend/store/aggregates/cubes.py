@@ -25,7 +25,7 @@ class Cube:
     """Sums by `dimensions` and time. `number` identifies its rows in the table of its unit, for ever.
 
     With `is_by_tag` a call counts once per tag, under its key and value; calls without tags are not in the cube. Only
-    with `is_kept` its rows outlive the events: sessions do not.
+    with `is_kept` its rows outlive the events: those of sessions and of quarter-hours do not.
     """
 
     number: int
@@ -47,11 +47,15 @@ CUBES: Final = (
     Cube(11, "day", ("session_id", *_ENTITY), is_kept=False),
     Cube(10, "day", (), is_by_tag=True),
     Cube(4, "day", _OUTCOME, is_by_tag=True),
-    Cube(5, "quarter_hour", _CALL),
-    Cube(6, "quarter_hour", (*_ENTITY, *_OUTCOME)),
-    Cube(7, "quarter_hour", _OUTCOME, is_by_tag=True),
+    Cube(5, "quarter_hour", _CALL, is_kept=False),
+    Cube(6, "quarter_hour", (*_ENTITY, *_OUTCOME), is_kept=False),
+    Cube(7, "quarter_hour", _OUTCOME, is_by_tag=True, is_kept=False),
 )
 """Those of a unit from the smallest to the largest."""
+PERMANENT_CUBES: Final = frozenset(cube.number for cube in CUBES if cube.is_kept)
+"""Those of days that outlive the events."""
+PERMANENT: Final = 0
+"""Instead of an epoch: the table of the sums that outlive the events. It is never made anew."""
 
 _CUBE_FIELDS: Final = tuple(field for field in FIELDS if field.name in {"session_id", *_ENTITY, *_CALL})
 DIMENSIONS: Final[Mapping[str, str]] = {field.name: schema.column_type(field) for field in _CUBE_FIELDS}

@@ -127,6 +127,7 @@ class PublishedDays:
         # Not WAL: it maps a file into memory, and on a full disk an access to it ends the process with SIGBUS.
         self._db.execute("PRAGMA journal_mode = TRUNCATE")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if [row[0] for row in self._db.execute("PRAGMA quick_check(1)")] != ["ok"]:
             raise _DamagedError
         self._db.executescript(resources.files(__package__).joinpath("published.sql").read_text(encoding="utf-8"))

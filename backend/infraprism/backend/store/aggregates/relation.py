@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, STORED, Cube, Unit, table
+from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, PERMANENT, STORED, Cube, Unit, table
+from infraprism.backend.store.aggregates.finalised import Kept
 from infraprism.backend.store.aggregates.published import Published
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
 EventRows = Callable[[MeasuredRows], Relation]
 """The measured rows of a request from the events alone, one per call."""
+Source = Callable[[MeasuredRows], Relation]
+"""The measured rows of a request."""
 
 _DAY_MS: Final = 86_400_000
 _QUARTER_HOUR_MS: Final = 900_000
@@ -46,11 +49,7 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
     covered, ranges = _limited(covered, request.first_ms, request.end_ms)
     if not covered:
         return None
-    parameters: dict[str, Parameter] = {**request.parameters, "rows_account": request.account_id}
-    if request.time_unit == "day":
-        parameters["rows_time_zone"] = request.time_zone
-    if request.tag_key is not None:
-        parameters["rows_tag_value"] = request.tag_key
+    parameters = _parameters(request)
     parts = []
     for unit, cubes in chosen.items():
         days = [found for found in covered if found.unit == unit]
@@ -61,6 +60,46 @@ def plan(request: MeasuredRows, epoch: int, published: Iterable[Published], even
         parts.append(f"SELECT {names} FROM {rows.sql}")
         parameters |= rows.parameters
     return Relation(f"({' UNION ALL '.join(parts)})", parameters)
+
+
+class NotFinalError(Exception):
+    """A period has finalised days, and their sums do not answer the request."""
+
+
+def with_kept(request: MeasuredRows, kept: Kept, relation: Source, event_rows: EventRows) -> Relation:
+    """The rows of a request: of finalised days from their permanent sums, and from `relation` for the days after them.
+
+    Raises NotFinalError.
+    """
+    before_ms = _milliseconds(kept.before)
+    kept_end_ms = before_ms if request.end_ms is None else min(request.end_ms, before_ms)
+    cubes = _chosen_cubes(request).get("day", ())
+    is_whole = (request.first_ms or 0) % _DAY_MS == 0 and kept_end_ms % _DAY_MS == 0
+    if not (is_whole and cubes and all(cube.is_kept for cube in cubes)):
+        raise NotFinalError
+    if request.end_ms is None or request.end_ms > before_ms:
+        rest = relation(replace(request, first_ms=before_ms))
+    else:
+        rest = event_rows(replace(request, first_ms=0, end_ms=0))
+    if not kept.days:
+        return rest
+    parameters: dict[str, Parameter] = {**rest.parameters, **_parameters(request)}
+    days = [
+        _Covered(item, "day", _milliseconds(item.day.date), _milliseconds(item.day.date) + _DAY_MS)
+        for item in kept.days
+    ]
+    stored = _stored_rows(request, "day", cubes, days, PERMANENT)
+    return Relation(f"({stored} UNION ALL SELECT {', '.join(_names(request))} FROM {rest.sql})", parameters)
+
+
+def _parameters(request: MeasuredRows) -> dict[str, Parameter]:
+    """The bound parameters of stored rows."""
+    parameters: dict[str, Parameter] = {**request.parameters, "rows_account": request.account_id}
+    if request.time_unit == "day":
+        parameters["rows_time_zone"] = request.time_zone
+    if request.tag_key is not None:
+        parameters["rows_tag_value"] = request.tag_key
+    return parameters
 
 
 def is_permanent(request: MeasuredRows) -> bool:

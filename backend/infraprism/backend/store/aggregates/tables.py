@@ -14,7 +14,16 @@ from clickhouse_connect.driver.client import Client
 from infraprism.backend.store import schema
 from infraprism.backend.store.aggregates import computation
 from infraprism.backend.store.aggregates.computation import DAY, SETTINGS
-from infraprism.backend.store.aggregates.cubes import CUBES, UNITS, Cube, Unit, create_table, is_table, table
+from infraprism.backend.store.aggregates.cubes import (
+    CUBES,
+    PERMANENT,
+    UNITS,
+    Cube,
+    Unit,
+    create_table,
+    is_table,
+    table,
+)
 from infraprism.backend.store.aggregates.published import Day, Published
 from infraprism.backend.store.parts import active_parts, is_intact, rows_of
 from infraprism.backend.store.quoting import literal
@@ -37,21 +46,41 @@ class Tables:
     """The tables of one epoch, used through one client. Methods raise ClickHouseError."""
 
     def __init__(self, client: Client, rows_share: float = ROWS_SHARE) -> None:
-        self._client = client
+        self._client = self.client = client
         self._rows_share = rows_share
 
     def open(self, epoch: int) -> None:
-        """Create the tables of an epoch that are missing, and drop those of others."""
-        current = {table(unit, epoch) for unit in UNITS}
+        """Create the tables of an epoch that are missing, and drop those of others. Permanent sums are kept."""
+        current = {*(table(unit, epoch) for unit in UNITS), table("day", PERMANENT)}
         for found in self._client.raw_query("SHOW TABLES", fmt="TSV").decode().split():
             if is_table(found) and found not in current:
                 self._client.command(f"DROP TABLE {found} SYNC")
         for unit in UNITS:
             self._client.command(create_table(unit, epoch))
 
+    def open_permanent(self) -> None:
+        """Create the table of permanent sums, if it is missing."""
+        self._client.command(create_table("day", PERMANENT))
+
+    def delete_unfinished(self, account: str, before: date | None) -> None:
+        """Delete the permanent rows of days that are not finalised: their finalisation was interrupted."""
+        name = table("day", PERMANENT)
+        where = f"account = {literal(account)}" + (f" AND day >= toDate('{before}')" if before else "")
+        if int(self._client.command(f"SELECT count() FROM {name} WHERE {where}")):  # type: ignore[arg-type]
+            self._client.command(f"ALTER TABLE {name} DELETE WHERE {where} SETTINGS mutations_sync = 1")
+
+    def event_counts_before(self, account: str, first: date | None, end: date) -> dict[Day, int]:
+        """The number of events of an account, by day, from `first`, before `end`."""
+        where = f"account = {literal(account)} AND timestamp < {computation.midnight(end)}"
+        if first is not None:
+            where += f" AND timestamp >= {computation.midnight(first)}"
+        return self._event_counts(where)
+
     def event_counts(self, days: computation.Days | None = None) -> dict[Day, int]:
         """The number of events by account and day."""
-        where = "true" if days is None else computation.condition(days)
+        return self._event_counts("true" if days is None else computation.condition(days))
+
+    def _event_counts(self, where: str) -> dict[Day, int]:
         found = rows_of(
             self._client,
             f"SELECT account, toString({DAY}) AS day, toInt64(count()) AS calls FROM {schema.EVENTS} WHERE {where}"
@@ -76,7 +105,7 @@ class Tables:
         }
 
     def compute(self, days: Sequence[Day], epoch: int, version: int, *, complete: bool = False) -> Iterator[Published]:
-        """Compute days of one account, without publishing them. With `complete` every cube of days is stored.
+        """Compute days of one account, without publishing them. With `complete` the cubes that outlive the events.
 
         Raises BrokenTableError.
         """
@@ -89,9 +118,9 @@ class Tables:
             }
             self._client.command(computation.insert(cubes, by_account(found), version, epoch, keys))
         self._verify_inserted(epoch)
-        counts = {unit: self.row_counts(epoch, unit, version) for unit in UNITS}
+        counts = {unit: self.row_counts(epoch, unit, version) for unit in _units(epoch)}
         for day, numbers in stored.items():
-            rows = {unit: counts[unit].get((day, version), (0, 0)) for unit in UNITS}
+            rows = {unit: counts[unit].get((day, version), (0, 0)) for unit in counts}
             for unit, (_, counted) in rows.items():
                 if _EVERY_CALL[unit] in numbers and counted != calls[day]:
                     # Events that arrived in the meantime make a difference too. The day is computed again.
@@ -118,7 +147,7 @@ class Tables:
 
     def are_intact(self, epoch: int) -> bool:
         """Whether all parts are as they were written."""
-        for unit in UNITS:
+        for unit in _units(epoch):
             name = table(unit, epoch)
             if not all(is_intact(self._client, name, part) for part in active_parts(self._client, name)):
                 return False
@@ -145,8 +174,7 @@ class Tables:
                     calls[day] = int(row["calls"])
                 for cube in cubes:
                     limit = max(MIN_KEY_ROWS * is_by_tag, int(row["calls"]) * self._rows_share)
-                    is_all = complete and cube.unit == "day"
-                    is_kept = cube.is_kept if is_all else int(row[f"cube_{cube.number}"]) <= limit
+                    is_kept = cube.is_kept if complete else int(row[f"cube_{cube.number}"]) <= limit
                     if is_by_tag and not is_kept:
                         # Of no cube of the unit.
                         unsummed[day][cube.unit] = sorted({*unsummed[day][cube.unit], row["tag_key"]})
@@ -154,7 +182,7 @@ class Tables:
                         stored[day].add(cube.number)
         # A key that no call of the day has is in the cubes by tag as well: with no calls.
         for cube in CUBES:
-            if cube.is_by_tag:
+            if cube.is_by_tag and (cube.is_kept or not complete):
                 for found in stored.values():
                     found.add(cube.number)
         return {day: frozenset(found) for day, found in stored.items()}, unsummed, calls
@@ -162,7 +190,7 @@ class Tables:
     def _verify_inserted(self, epoch: int) -> None:
         """Verify the parts that were inserted. Raises BrokenTableError; the damaged ones are dropped."""
         is_broken = False
-        for unit in UNITS:
+        for unit in _units(epoch):
             name = table(unit, epoch)
             for part in active_parts(self._client, name, "level = 0"):
                 if not is_intact(self._client, name, part):
@@ -170,6 +198,10 @@ class Tables:
                     self._client.command(f"ALTER TABLE {name} DROP PART {literal(part.name)}")
         if is_broken:
             raise BrokenTableError
+
+
+def _units(epoch: int) -> tuple[Unit, ...]:
+    return ("day",) if epoch == PERMANENT else UNITS
 
 
 def _grouped(stored: Mapping[Day, frozenset[int]]) -> Iterator[tuple[list[Cube], list[Day]]]:

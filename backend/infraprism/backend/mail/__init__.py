@@ -1,0 +1,1 @@
+"""Mail to members and owners of accounts: links, and never a figure."""

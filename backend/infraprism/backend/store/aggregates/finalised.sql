@@ -1,0 +1,17 @@
+-- The days before `before_day` of an account are finalised: their sums are permanent, and their events are not read.
+CREATE TABLE IF NOT EXISTS boundary
+(
+    account TEXT PRIMARY KEY,
+    before_day INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The finalised days that had events. `rows` are the stored rows of the version.
+CREATE TABLE IF NOT EXISTS finalised
+(
+    account TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    PRIMARY KEY (account, day)
+) WITHOUT ROWID;
