@@ -1,6 +1,6 @@
 """Time of analytics queries and of event pages over 90 days, from aggregates and indexes and without them.
 
-    python benchmarks/queries.py [--events 10 100] [--runs 20] [--store DIR]
+    python benchmarks/queries.py [--events 10 100] [--runs 20] [--store DIR] [--time-zone UTC] [--only TEXT]
 
 For each number of events (in millions), generates a store with one large account and 2 million events of 200 others,
 computes the aggregates, and prints the CPU time and the disk space that they need. Then each query is measured: `new`
@@ -32,7 +32,7 @@ import query_events
 
 from infraprism.backend.accounts import Account
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api import events, listings
+from infraprism.backend.api import costs, distributions, events, listings
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
@@ -64,13 +64,14 @@ class _Uncached:
 class Measured:
     """One store, opened."""
 
-    def __init__(self, directory: Path, millions: float, runs: int) -> None:
+    def __init__(self, directory: Path, millions: float, runs: int, *, time_zone: str, only: str) -> None:
         self.directory = directory
         self.runs = runs
+        self.only = only
         is_new = not (directory / "store").exists()
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "store").mkdir(exist_ok=True)
-        self.database = EmbeddedDatabase(directory / "store", computes_aggregates=False)
+        self.database = EmbeddedDatabase(directory / "store", computes_aggregates=False, zone_of=lambda _: time_zone)
         self.end_ms = query_events.now_ms()
         if is_new:
             client = clickhouse_connect.get_client(interface="chdb", path=str(directory / "store"))
@@ -137,6 +138,8 @@ class Measured:
         self._print(name, lambda: [answer(new)], lambda: [answer(old)])
 
     def _print(self, name: str, new: Callable[[], list[bytes]], old: Callable[[], list[bytes]]) -> None:
+        if self.only not in name:
+            return
         times: dict[str, list[float]] = {"new": [], "old": []}
         cpu: dict[str, float] = {"new": 0.0, "old": 0.0}
         runs = {"new": self.runs, "old": max(2, self.runs // 5)}
@@ -227,6 +230,16 @@ def _measure(measured: Measured) -> None:
     measured.compare_list("/v1/values of entities", lambda reader: listings.list_values(reader, values))
     tags = listings.TagQuery.model_validate(dates)
     measured.compare_list("/v1/tags", lambda reader: listings.list_tags(reader, tags))
+    for group_by in ([], ["day"], ["entity"], ["model"]):
+        counted = costs.CostQuery.model_validate({**dates, "group_by": group_by, "total_sessions": True})
+        measured.compare_list(
+            f"total_sessions by {group_by}", lambda reader, counted=counted: costs.summary(reader, counted)
+        )
+    for of in ("cost_usd", "latency_ms"):
+        spread = distributions.DistributionQuery.model_validate({**dates, "of": of})
+        measured.compare_list(
+            f"distribution of {of} per event", lambda reader, spread=spread: distributions.values(reader, spread)
+        )
     for sort in ("last_event", "total_cost"):
         found = listings.SessionQuery.model_validate({**dates, "sort": sort})
         measured.compare_list(
@@ -244,11 +257,19 @@ def main() -> None:
     parser.add_argument("--events", type=float, nargs="+", default=[10.0], help="millions of events")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--time-zone", default="UTC", help="the reporting time zone of the accounts")
+    parser.add_argument("--only", default="", help="measure only the queries with this text in their names")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         for millions in args.events:
             print(f"\n{millions:g} million events, load {os.getloadavg()[0]:.1f}", flush=True)
-            measured = Measured((args.store or Path(temporary)) / f"{millions:g}m", millions, args.runs)
+            measured = Measured(
+                (args.store or Path(temporary)) / f"{millions:g}m",
+                millions,
+                args.runs,
+                time_zone=args.time_zone,
+                only=args.only,
+            )
             measured.compute()
             _measure(measured)
             measured.database.close()

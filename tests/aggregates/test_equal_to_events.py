@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from clickhouse_connect.driver.client import Client
-from tests.kit.summed_store import ACCOUNTS, DAY_MS, DAYS, FIRST_MS, SummedStore, every_cube
+from tests.kit.summed_store import ACCOUNTS, DAY_MS, FIRST_MS, SummedStore, every_cube
 
 from infraprism.backend.store.measured_rows import MeasuredRows
-
-
-def act(store: SummedStore, chooser: random.Random, sent: list[tuple[int, int, str]]) -> None:
-    day_ms = FIRST_MS + chooser.randrange(DAYS) * DAY_MS
-    action = chooser.choice(
-        ("insert", "insert", "late", "resend", "delete", "wait", "wait", "long wait", "check again")
-    )
-    if action == "insert":
-        sent.append((chooser.randrange(10**9), chooser.randrange(1, 300), chooser.choice(ACCOUNTS)))
-        store.insert(*sent[-1])
-    elif action == "late":
-        store.insert(chooser.randrange(10**9), 20, chooser.choice(ACCOUNTS), day_ms, chooser.choice((1, DAY_MS)))
-    elif action == "resend" and sent:
-        store.insert(*chooser.choice(sent))
-    elif action == "delete":
-        store.delete(chooser.choice(ACCOUNTS), day_ms, day_ms + chooser.choice((1_000_000, DAY_MS)))
-    elif action == "check again":
-        store.aggregates.check_again()
-    elif action == "long wait":
-        store.wait(1_000)
-    else:
-        store.wait()
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_every_answer_equals_the_events_after_each_of_many_random_changes(tmp_path: Path, seed: int) -> None:
-    chooser = random.Random(seed)
-    sent: list[tuple[int, int, str]] = []
-    with SummedStore(tmp_path, rows_share=chooser.choice((10, 0.6))) as store:
-        store.insert(seed, 400)
-        for step in range(10):
-            act(store, chooser, sent)
-            store.check(seed * 1000 + step, every=False)
-        store.wait()
-        store.check(seed)
-        assert store.uses_aggregates(MeasuredRows(ACCOUNTS[0], dimensions=("model",)))
 
 
 def test_the_answers_of_each_cube_are_read_from_aggregates(tmp_path: Path) -> None:

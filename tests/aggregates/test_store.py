@@ -14,6 +14,8 @@ from tests.kit.damage import flip_a_bit, truncate
 from tests.kit.events import START_NS, event
 from tests.kit.summed_store import ACCOUNTS, DAY_MS, FIRST_MS, SummedStore, connect, every_cube
 
+from infraprism.backend.account_zones import AccountZones
+from infraprism.backend.accounts import Accounts
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.store.aggregates import RelationExpiredError
 from infraprism.backend.store.aggregates.cubes import UNITS, table
@@ -36,7 +38,7 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*(span(event(number)) for number in range(1, 1_101))).rejected == 0
         backend.stop()
     ran = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))
-    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 days were computed from the events.\n")
+    assert (ran.returncode, ran.stdout) == (0, "The aggregates of 1 day were computed from the events.\n")
     assert published_calls(data) == 1_100
     with Backend(data) as backend:
         in_use = infraprism("store", "rebuild-aggregates", "--data-dir", str(data))
@@ -47,6 +49,29 @@ def test_an_event_of_an_old_day_withdraws_its_aggregates_before_it_is_acknowledg
         assert backend.export(*late).rejected == 0
         backend.stop(signal.SIGKILL)
     assert published_calls(data) == 0
+
+
+def test_days_are_computed_in_the_time_zone_of_their_account(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Backend(data) as backend:
+        key = backend.add_account(time_zone="Asia/Kolkata")
+        assert backend.export(*(span(event(number)) for number in range(1, 1_101)), key=key).rejected == 0
+        backend.stop()
+    assert infraprism("store", "rebuild-aggregates", "--data-dir", str(data)).returncode == 0
+    days = PublishedDays(data / AGGREGATES_FILE)
+    assert {day.time_zone for day in days.all()} == {"Asia/Kolkata"}
+    days.close()
+
+
+def test_zones_of_accounts_are_read_again_after_half_a_minute(tmp_path: Path) -> None:
+    now_s = [0.0]
+    accounts = Accounts(tmp_path / "accounts.sqlite")
+    zones = AccountZones(accounts.database, lambda: now_s[0])
+    unknown, found = zones.of("acc_unknown"), accounts.add(time_zone="Europe/Berlin").id
+    assert (unknown, zones.of(found)) == ("UTC", "UTC")
+    now_s[0] = 31
+    assert (zones.of("acc_unknown"), zones.of(found)) == ("UTC", "Europe/Berlin")
+    accounts.close()
 
 
 def test_help_of_the_command_names_what_it_deletes() -> None:
@@ -181,3 +206,25 @@ def test_rows_of_withdrawn_versions_are_deleted_after_the_queries_that_read_them
         versions = store.events.command(f"SELECT uniqExact(day, version) = uniqExact(day) FROM {name}")
         assert (int(counted) > 0, versions) == (True, 1)
         store.check()
+
+
+def test_sums_by_session_of_finalised_days_are_deleted_physically_and_no_others(tmp_path: Path) -> None:
+    end = date(2026, 3, 29)
+    with SummedStore(tmp_path) as store:
+        for seed, account in enumerate(ACCOUNTS):
+            store.insert(seed, 300, account)
+        store.wait()
+        store.aggregates.finalise(ACCOUNTS[0], end)
+        store.aggregates.forget_sessions([*ACCOUNTS, "acc_unknown"])
+        for unit in UNITS:
+            name = table(unit, store.aggregates.epoch)
+            days = f"SELECT account, toString(min(day)) AS first FROM {name} GROUP BY account ORDER BY account"
+            found = store.events.raw_query(days, fmt="TSV").decode().split()
+            assert found == [ACCOUNTS[0], str(end), ACCOUNTS[1], "2026-03-27"]
+            replaced = f"SELECT path FROM system.parts WHERE table = '{name}' AND NOT active"
+            paths = store.events.raw_query(replaced, fmt="TSV").decode().split()
+            assert not [path for path in paths if (Path(path) / "data.bin").exists()]
+        after = MeasuredRows(ACCOUNTS[0], FIRST_MS + 2 * DAY_MS, dimensions=("session_id",))
+        assert store.uses_aggregates(after)
+        assert store.rows(after) == store.event_rows(after)
+        assert not store.aggregates.unread_rows(ACCOUNTS[0])

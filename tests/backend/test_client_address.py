@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from infraprism.backend.api.client_address import PEER, ClientAddresses, networks
+from infraprism.backend.api.client_address import PEER, ClientAddresses
+from infraprism.backend.networks import networks
 
 CLOUDFLARE = "CF-Connecting-IP"
 

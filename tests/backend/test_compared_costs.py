@@ -70,6 +70,47 @@ def test_each_group_has_the_sums_of_the_period_that_is_compared_with(
     }
 
 
+def _key(day: date, group_by: str) -> str:
+    return {"day": str(day), "week": str(day - timedelta(days=day.weekday())), "month": f"{day:%Y-%m}"}[group_by]
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+@pytest.mark.parametrize("group_by", ["day", "week", "month"])
+@pytest.mark.parametrize(
+    ("parameters", "first", "last"),
+    [
+        ({"compare": "previous"}, date(2026, 1, 29), date(2026, 2, 28)),
+        ({"compare_start": "2026-01-02", "compare_end": "2026-02-27"}, date(2026, 1, 2), date(2026, 2, 27)),
+        ({"compare_start": "2026-02-01", "compare_end": "2026-02-11"}, date(2026, 2, 1), date(2026, 2, 11)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_days_weeks_and_months_are_compared_by_their_place_in_the_period(
+    costs: Callable[..., Answer], parameters: dict[str, str], first: date, last: date, zone: str, group_by: str
+) -> None:
+    body = costs(group_by=f"model,{group_by}", time_zone=zone, **MARCH, **parameters).json
+    begin = date(2026, 3, 1)
+    # Three more months, so that every place of the earlier period has one in the current period.
+    places = list(dict.fromkeys(_key(day, group_by) for day in _days(begin, date(2026, 6, 30))))
+    earlier = list(dict.fromkeys(_key(day, group_by) for day in _days(first, last)))
+    now, before = defaultdict(list), defaultdict(list)
+    for one in _on(begin, date(2026, 3, 31), zone):
+        now[one.model, _key(one.timestamp.astimezone(ZoneInfo(zone)).date(), group_by)].append(one)
+    for one in _on(first, last, zone):
+        place = earlier.index(_key(one.timestamp.astimezone(ZoneInfo(zone)).date(), group_by))
+        before[one.model, places[place]].append(one)
+    rows = {(row["model"], row[group_by]): row for row in body["data"]}
+    assert rows.keys() == now.keys() | before.keys()
+    for key, row in rows.items():
+        assert row["previous"] == _measured(before[key])
+        assert {name: row[name] for name in PREVIOUS} == _measured(now[key])
+    assert [row[group_by] for row in body["data"]] == sorted(row[group_by] for row in body["data"])
+
+
 def test_a_group_of_the_earlier_period_alone_is_a_row_without_events(costs: Callable[..., Answer]) -> None:
     first, second = EVENTS[0], next(one for one in EVENTS if one.timestamp.date() != EVENTS[0].timestamp.date())
     earlier, later = sorted((str(first.timestamp.date()), str(second.timestamp.date())))
@@ -105,7 +146,7 @@ def test_a_comparison_of_times_has_the_same_length(costs: Callable[..., Answer])
         ({"start_date": "1970-01-02", "end_date": "2026-03-31", "compare": "weekday"}, "compare"),
         ({"start_date": "1970-01-01T00:00", "end_date": "2199-12-31", "compare": "weekday"}, "compare"),
         ({**MARCH, "compare": "yesterday"}, "compare"),
-        ({**MARCH, "compare": "previous", "group_by": "model,day"}, "compare"),
+        ({"start_date": "2010-01-01", "end_date": "2020-01-01", "compare": "previous", "group_by": "day"}, "group_by"),
         ({**MARCH, "compare": "previous", "compare_start": "2026-01-01", "compare_end": "2026-01-02"}, "compare"),
         ({**MARCH, "compare_start": "2026-01-01"}, "compare_start, compare_end"),
         ({**MARCH, "compare_start": "2026-01-03", "compare_end": "2026-01-02"}, "compare_end"),

@@ -54,6 +54,24 @@ GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]] = 
 }
 
 
+@pytest.mark.parametrize("group_by", [*GROUPS, ""])
+@pytest.mark.parametrize("compared", [{}, {"compare_start": "2025-12-01", "compare_end": "2026-01-31"}])
+def test_total_sessions_is_the_exact_number_of_sessions(
+    costs: Callable[..., Answer], group_by: str, compared: dict[str, str]
+) -> None:
+    names, key_of = GROUPS.get(group_by, ((), lambda _: ()))
+    expected = defaultdict(set)
+    for one in EVENTS:
+        expected[key_of(one)] |= {one.session_id} - {None}
+    grouping = {"group_by": group_by} if group_by else {}
+    body = costs(total_sessions="true", **grouping, **PERIOD, **compared).json
+    now = [row for row in body["data"] if row["total_events"]]
+    assert {tuple(row[name] for name in names): row["total_sessions"] for row in now} == {
+        key: len(found) for key, found in expected.items()
+    }
+    assert body["summary"]["total_sessions"] == len({one.session_id for one in EVENTS} - {None})
+
+
 @pytest.mark.parametrize("group_by", GROUPS)
 def test_each_group_is_summed_exactly(costs: Callable[..., Answer], group_by: str) -> None:
     names, key_of = GROUPS[group_by]

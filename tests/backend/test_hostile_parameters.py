@@ -125,6 +125,7 @@ _names = st.sampled_from(
         "field",
         "prefix",
         "until",
+        "total_sessions",
     )
 )
 _values = st.one_of(

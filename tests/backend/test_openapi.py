@@ -20,6 +20,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "/v1/analytics/costs": {
         **DATES,
         "group_by": "model,entity",
+        "total_sessions": "true",
         "compare_start": "2026-01-01",
         "compare_end": "2026-01-31",
     },

@@ -14,7 +14,7 @@ from tests.kit.deletions import deleted, ended
 from tests.kit.events import START_NS, event
 from tests.kit.raw_files import files_with
 
-from infraprism.backend.deletions import receipts
+from infraprism.backend import receipt_chain
 from infraprism.schema import Event
 
 _DAY_NS = 86_400_000_000_000
@@ -145,7 +145,10 @@ def test_no_byte_of_the_identifier_is_left_in_the_data_directory(tmp_path: Path)
         account = backend.get("/v1/me").json["id"]
         deleted(backend, confirm="everything")
         assert files_with(data, "secret-2") == []
-        assert {Path(name).name.partition("-")[0] for name in files_with(data, account)} <= {"accounts.sqlite"}
+        assert {Path(name).name.partition("-")[0] for name in files_with(data, account)} <= {
+            "accounts.sqlite",
+            "usage.sqlite",
+        }
         backend.stop()
     assert files_with(data, "secret-") == []
 
@@ -155,13 +158,13 @@ def test_receipts_are_a_chain_that_shows_a_change(backend: Backend) -> None:
     for number in range(3):
         deleted(backend, key, session_id=f"s{number}")
     found = backend.get("/v1/receipts", key).json["data"]
-    assert receipts.verify(found) == 3
+    assert receipt_chain.verify(found) == 3
     assert all("s1" not in str(one) for one in found)
     assert backend.get(f"/v1/receipts/{found[1]['id']}", key).json == found[1]
     assert backend.get(f"/v1/receipts/{found[1]['id']}", backend.add_account()).status == 404
     for broken in (found[1:], [found[0], found[2]], [found[0], {**found[1], "requested_at": "2026-01-01"}, found[2]]):
-        with pytest.raises(receipts.BrokenReceiptError):
-            receipts.verify(broken)
+        with pytest.raises(receipt_chain.BrokenReceiptError):
+            receipt_chain.verify(broken)
 
 
 @pytest.mark.parametrize(
@@ -208,5 +211,5 @@ def test_a_deletion_continues_after_the_server_is_killed(tmp_path: Path) -> None
         assert ended(backend, answer.json["id"])["state"] == "succeeded"
         assert ids(backend, backend.key) == kept
         assert backend.export(*map(span, sent)).rejected == len(sent) - len(kept)
-        assert receipts.verify(backend.get("/v1/receipts").json["data"]) == 1
+        assert receipt_chain.verify(backend.get("/v1/receipts").json["data"]) == 1
         assert files_with(data, "secret-1") == []

@@ -61,7 +61,7 @@ def test_the_curl_example_returns_costs_by_entity(backend: Backend) -> None:
 
 
 def test_the_table_of_paths_lists_every_path_of_the_server(backend: Backend) -> None:
-    listed = re.findall(r"^\| `(GET|POST|PATCH|DELETE) (\S+?)` \|", DOCS, re.MULTILINE)
+    listed = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (\S+?)` \|", DOCS, re.MULTILINE)
     schema = json.loads(backend.http("/openapi.json", None, {}).body)
     served = {(method.upper(), path) for path, methods in schema["paths"].items() for method in methods}
     assert {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in listed if path != "/healthz"} >= {

@@ -28,6 +28,8 @@ from urllib.parse import parse_qsl, urlsplit
 import lz4.frame
 from tests.kit.command import clean_environment
 
+from infraprism.backend.store.quoting import literal
+
 USER = "infraprism"
 PASSWORD = "the-password-of-the-server"
 DATABASE = "calls"
@@ -103,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
                     )
                 for name, value in parameters.items():
                     if name not in _NO_SETTINGS | _TRANSPORT and not name.startswith(("param_", *tables)):
-                        connection.query(f"SET {name} = '{value}'")
+                        connection.query(f"SET {name} = {literal(value)}")
                 bound = {
                     name.removeprefix("param_"): value
                     for name, value in parameters.items()

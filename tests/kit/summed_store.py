@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.time_zones import milliseconds, start_of_day, zone
 from infraprism.backend.store import schema
 from infraprism.backend.store.aggregates import Aggregates
-from infraprism.backend.store.aggregates.cubes import CUBES, DIMENSIONS
+from infraprism.backend.store.aggregates.cubes import CUBES, DIMENSIONS, UNITS
 from infraprism.backend.store.measured_rows import TOKEN_FIELDS, MeasuredRows, Relation
 
 DAY_MS = 86_400_000
@@ -25,7 +26,7 @@ FIRST_MS = int(datetime(2026, 3, 27, tzinfo=UTC).timestamp()) * 1000
 """Two days before the clocks change in Europe."""
 DAYS = 4
 ACCOUNTS = ("acc_a", "acc_b")
-_ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns")
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia")
 _SUMS = (
     *("calls", "failed_calls", "unpriced_calls", "unpriced_failed_calls", *TOKEN_FIELDS),
     *(f"calls_without_{name}" for name in TOKEN_FIELDS),
@@ -36,13 +37,22 @@ _SUMS = (
 class SummedStore:
     """The tables of a store, its aggregates without their thread, and a clock that `now_s` sets.
 
-    `wrapped` makes the client of the aggregates from that of the events.
+    `wrapped` makes the client of the aggregates from that of the events. `zones` are the reporting time zones of
+    accounts; UTC for others. The events begin on the days from `first_ms`.
     """
 
     def __init__(
-        self, directory: Path, rows_share: float = 10.0, wrapped: Callable[[Client], Any] = lambda client: client
+        self,
+        directory: Path,
+        rows_share: float = 10.0,
+        wrapped: Callable[[Client], Any] = lambda client: client,
+        *,
+        zones: Mapping[str, str] | None = None,
+        first_ms: int = FIRST_MS,
     ) -> None:
         self.directory = directory
+        self.zones = dict(zones or {})
+        self.first_ms = first_ms
         self.now_s = 0.0
         self.is_short = False
         self.events = connect(directory)
@@ -56,7 +66,8 @@ class SummedStore:
             min_calls=1,
             rows_share=rows_share,
             clock=lambda: self.now_s,
-            today=lambda: datetime.fromtimestamp((FIRST_MS + DAYS * DAY_MS) / 1000, UTC).date(),
+            today=lambda: datetime.fromtimestamp((first_ms + DAYS * DAY_MS) / 1000, UTC).date(),
+            zone_of=lambda account: self.zones.get(account, "UTC"),
         )
 
     def __enter__(self) -> Self:
@@ -75,7 +86,7 @@ class SummedStore:
 
         They begin within `length_ms` (all days) from `first_ms` (that of the first day).
         """
-        first_ms, length_ms = first_ms or FIRST_MS, length_ms or DAYS * DAY_MS
+        first_ms, length_ms = first_ms or self.first_ms, length_ms or DAYS * DAY_MS
         self.aggregates.before_insert([(account, {0: (first_ms, first_ms + length_ms - 1)})])
         try:
             self.events.command(_insert(seed, number, account, first_ms, length_ms))
@@ -107,13 +118,19 @@ class SummedStore:
 
     def check(self, seed: int = 0, *, every: bool = True) -> None:
         """Compare the answers of the cubes (of one of them without `every`) and of random requests with the events."""
-        cubes = every_cube() if every else [every_cube()[seed % len(every_cube())]]
-        for request in (*cubes, *random_requests(seed, 3)):
+        cubes = every_cube(self.zones.get(ACCOUNTS[0], "UTC"))
+        chosen = cubes if every else [cubes[seed % len(cubes)]]
+        for request in (*chosen, *random_requests(seed, 3, self.first_ms)):
             assert self.rows(request) == self.event_rows(request), request
 
     def uses_aggregates(self, request: MeasuredRows) -> bool:
         """Whether an answer is read from aggregates, at least in part."""
         return "sums_by_" in self.aggregates.relation(request, measured_rows).sql
+
+    def tables(self, request: MeasuredRows) -> set[str]:
+        """The tables that an answer is read from, without their epoch."""
+        sql = self.aggregates.relation(request, measured_rows).sql
+        return {name for name in (*(f"sums_by_{unit}" for unit in UNITS), "events") if f"FROM {name}" in sql}
 
     def _sums(self, request: MeasuredRows, relation: Relation) -> list[dict[str, Any]]:
         keys = ["time", *request.dimensions, *(["tag_value"] if request.tag_key is not None else [])]
@@ -138,35 +155,35 @@ def connect(directory: Path) -> Client:
     return client
 
 
-def every_cube() -> list[MeasuredRows]:
-    """Requests that each cube answers, by day and by quarter-hour."""
+def every_cube(zone: str = "UTC") -> list[MeasuredRows]:
+    """Requests that each cube answers, by day of the account's zone and by day of another one."""
     found = []
+    other = "Europe/Berlin" if zone != "Europe/Berlin" else "Asia/Tokyo"
     for cube in CUBES:
         key = "feature" if cube.is_by_tag else None
-        zone = "UTC" if cube.unit == "day" else "Europe/Berlin"
         found.append(
             MeasuredRows(
                 ACCOUNTS[0],
                 dimensions=cube.dimensions,
                 tag_key=key,
                 time_unit="day",
-                time_zone=zone,
+                time_zone=zone if cube.unit == "day" else other,
                 with_times=key is None,
             )
         )
-    tags = MeasuredRows(ACCOUNTS[0], time_unit="day", every_tag=True)
-    return [*found, tags, replace(tags, time_zone="Europe/Berlin")]
+    tags = MeasuredRows(ACCOUNTS[0], time_unit="day", time_zone=zone, every_tag=True)
+    return [*found, tags, replace(tags, time_zone=other)]
 
 
-def random_requests(seed: int, number: int) -> list[MeasuredRows]:
+def random_requests(seed: int, number: int, first_ms: int = FIRST_MS) -> list[MeasuredRows]:
     """Requests with random dimensions, periods, time zones and filters."""
     chooser = random.Random(seed)
-    return [_random_request(chooser) for _ in range(number)]
+    return [_random_request(chooser, first_ms) for _ in range(number)]
 
 
-def _random_request(chooser: random.Random) -> MeasuredRows:
+def _random_request(chooser: random.Random, first_ms: int) -> MeasuredRows:
     names: Sequence[str] = [*DIMENSIONS, "session_id"]
-    bounds = sorted(chooser.choice(_moments(chooser)) for _ in range(2))
+    bounds = sorted(chooser.choice(_moments(chooser, first_ms)) for _ in range(2))
     dimensions = tuple(chooser.sample(list(names), chooser.randint(0, 3)))
     tag_key = chooser.choice((None, None, "feature", "rare", "never"))
     conditions = []
@@ -183,15 +200,18 @@ def _random_request(chooser: random.Random) -> MeasuredRows:
         conditions=tuple(conditions),
         parameters={"wanted": "gpt-4o"},
         time_unit=chooser.choice(("none", "quarter_hour", "day")),
-        time_zone=chooser.choice(_ZONES),
+        time_zone=chooser.choice(ZONES),
         with_times=chooser.random() < 0.5,
         every_tag=tag_key is None and chooser.random() < 0.3,
     )
 
 
-def _moments(chooser: random.Random) -> list[int]:
-    day = FIRST_MS + chooser.randint(-1, DAYS) * DAY_MS
-    return [day, day + 15 * 60_000 * chooser.randint(0, 96), day + chooser.randint(0, DAY_MS)]
+def _moments(chooser: random.Random, first_ms: int) -> list[int]:
+    """A UTC midnight, a midnight of a zone, a quarter-hour and a millisecond of one day."""
+    day = first_ms + chooser.randint(-1, DAYS) * DAY_MS
+    date = datetime.fromtimestamp(day / 1000, UTC).date()
+    midnight = milliseconds(start_of_day(date, zone(chooser.choice(ZONES))))
+    return [day, midnight, day + 15 * 60_000 * chooser.randint(0, 96), day + chooser.randint(0, DAY_MS)]
 
 
 def _insert(seed: int, number: int, account: str, first_ms: int, length_ms: int) -> str:

@@ -175,7 +175,7 @@ def test_a_longer_period_restores_nothing_and_a_shorter_one_deletes(data: Path) 
         assert (deployment.retention.days(free), deployment.retention.cutoff_ms(free)) == (365, since)
         deployment.expire()
         assert deployment.stored("free") == kept
-        deployment.set_plan(free, "enterprise", 3)
+        deployment.set_plan(free, "enterprise", 5)
         assert deployment.retention.cutoff_ms(free) == since + 2 * DAY_MS
         deployment.expire()
         assert deployment.stored("free") == []

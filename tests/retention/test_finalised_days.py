@@ -16,22 +16,38 @@ from tests.kit.damage import flip_a_bit
 from tests.kit.summed_store import ACCOUNTS, DAY_MS, DAYS, FIRST_MS, SummedStore, every_cube, random_requests
 
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.time_zones import milliseconds, start_of_day, zone
 from infraprism.backend.store import StoreError
-from infraprism.backend.store.aggregates import FinalisedDayError, RelationExpiredError, UnknownSumsError
+from infraprism.backend.store.aggregates import (
+    FinalisedDayError,
+    NotAnsweredError,
+    RelationExpiredError,
+    UnknownSumsError,
+)
 from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
 from infraprism.backend.store.aggregates.relation import is_permanent
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
 FIRST = datetime.fromtimestamp(FIRST_MS / 1000, UTC).date()
 _SEEDS = range(int(os.environ.get("FAULT_SEEDS", "3")))
-_REQUESTS = [request for request in every_cube() if is_permanent(request)]
+ZONE = "Asia/Kathmandu"
+"""The reporting time zone of the first account."""
+
+
+def _has_sums(request: MeasuredRows) -> bool:
+    """Whether permanent sums of whole UTC days answer a request."""
+    zone = ZONE if request.account_id == ACCOUNTS[0] else "UTC"
+    return is_permanent(request) and (request.time_unit == "none" or request.time_zone == zone)
+
+
+_REQUESTS = [request for request in every_cube(ZONE) if _has_sums(request)]
 
 
 class _Recorded(SummedStore):
     """A store with a second table of all events that were ever accepted."""
 
     def __init__(self, directory: Path, **options: Any) -> None:
-        super().__init__(directory, **options)
+        super().__init__(directory, zones={ACCOUNTS[0]: ZONE}, **options)
         self.events.command("CREATE TABLE IF NOT EXISTS recorded AS events")
 
     def accept(self, seed: int, number: int, account: str, day: int) -> None:
@@ -65,7 +81,7 @@ class _Recorded(SummedStore):
             before = self.aggregates.finalised_before(request.account_id)
             first_ms = FIRST_MS - DAY_MS if request.first_ms is None else request.first_ms
             whole = first_ms % DAY_MS == 0 and (request.end_ms is None or request.end_ms % DAY_MS == 0)
-            if before is not None and not (is_permanent(request) and whole):
+            if before is not None and not (_has_sums(request) and whole):
                 request = replace(request, first_ms=max(first_ms, _ms(before)))  # noqa: PLW2901  # as the reader does
                 if request.end_ms is not None and request.end_ms <= _ms(before):
                     continue
@@ -121,13 +137,37 @@ def test_a_finalised_day_has_no_session_and_no_time_of_day(tmp_path: Path) -> No
         store.finalise(ACCOUNTS[0], 1)
         store.expire(ACCOUNTS[0])
         sums = (
-            "SELECT count(), countIf(session_id != ''), countIf(toStartOfDay(time, 'UTC') != time) FROM sums_by_day_0"
+            f"SELECT count(), countIf(session_id != ''), countIf(toStartOfDay(time, '{ZONE}') != time)"
+            " FROM sums_by_day_0"
         )
         rows, sessions, times = map(int, store.events.raw_query(sums, fmt="TSV").split())
         assert (rows > 0, sessions, times) == (True, 0, 0)
         sessions_of_day = MeasuredRows(ACCOUNTS[0], FIRST_MS, FIRST_MS + DAY_MS, ("session_id",))
         with pytest.raises(RelationExpiredError):
             store.rows(sessions_of_day)
+
+
+def test_finalised_days_answer_periods_of_whole_days_of_their_time_zone_and_of_no_other(tmp_path: Path) -> None:
+    midnights = [milliseconds(start_of_day(FIRST + timedelta(days=day), zone(ZONE))) for day in range(3)]
+    request = MeasuredRows(ACCOUNTS[0], midnights[1], midnights[2], ("entity_id",), time_unit="day", time_zone=ZONE)
+    with _opened(tmp_path) as store:
+        for day in range(3):
+            store.accept(day, 100, ACCOUNTS[0], day)
+        store.finalise(ACCOUNTS[0], 3)
+        store.expire(ACCOUNTS[0])
+        assert store.recorded_rows(request)
+        for found in (request, replace(request, time_unit="none"), replace(request, first_ms=None)):
+            assert store.rows(found) == store.recorded_rows(found)
+        for other in (
+            replace(request, first_ms=midnights[1] + 1),
+            replace(request, end_ms=midnights[2] - 1),
+            replace(request, time_zone="UTC"),
+        ):
+            with pytest.raises(NotAnsweredError):
+                store.rows(other)
+        store.zones[ACCOUNTS[0]] = "Europe/Berlin"
+        store.wait()
+        assert store.rows(request) == store.recorded_rows(request)
 
 
 def test_a_day_is_not_finalised_while_its_events_change(tmp_path: Path) -> None:
@@ -160,7 +200,7 @@ def test_a_day_that_changes_while_it_is_computed_is_not_finalised(tmp_path: Path
 
 @pytest.mark.parametrize("lost", ["rows", "a part", "the aggregates"])
 def test_a_damaged_finalised_day_is_unknown_and_never_partial(tmp_path: Path, lost: str) -> None:
-    request = MeasuredRows(ACCOUNTS[0], time_unit="day")
+    request = MeasuredRows(ACCOUNTS[0], time_unit="day", time_zone=ZONE)
     with _opened(tmp_path) as store:
         for day in (0, 1):
             store.accept(day, 100, ACCOUNTS[0], day)

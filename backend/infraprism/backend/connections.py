@@ -7,7 +7,7 @@ up to a second if it has many small parts, and all other connections wait. Here 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,18 +20,26 @@ _READ_BYTES: Final = 2**18
 _SMALL_CHUNKS: Final = "the body has too many small chunks: send chunks of at least {} bytes"
 
 
+class Open(Protocol):
+    """What can be closed at once: an HTTP connection, or a TLS handshake."""
+
+    def end(self) -> None:
+        """Close it at once."""
+        ...
+
+
 class Connections:
     """The open HTTP connections. If there are too many, the one that has waited longest for a request is closed."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._limit = limits.http_connection_limit()
-        self._open: set[HttpConnection] = set()
-        self._waiting: dict[HttpConnection, None] = {}
+        self._open: set[Open] = set()
+        self._waiting: dict[Open, None] = {}
         self.buffer: Final = memoryview(bytearray(_READ_BYTES))
         """For a read of any connection, which is processed before the next one."""
 
-    def opened(self, connection: HttpConnection) -> bool:
+    def opened(self, connection: Open) -> bool:
         """Count a connection. Returns False if it must be closed, since all others are in use."""
         while len(self._open) >= self._limit:
             oldest = next(iter(self._waiting), None)
@@ -42,17 +50,23 @@ class Connections:
         self._open.add(connection)
         return True
 
-    def closed(self, connection: HttpConnection) -> None:
+    def closed(self, connection: Open) -> None:
         """Count a connection no longer."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
-    def waits(self, connection: HttpConnection, *, waits: bool) -> None:
+    def waits(self, connection: Open, *, waits: bool) -> None:
         """Record whether a connection waits for a request."""
         if not waits or connection not in self._open:
             self._waiting.pop(connection, None)
         else:
             self._waiting.setdefault(connection)
+
+    def end_handshakes(self) -> None:
+        """Close what is no HTTP connection yet."""
+        for connection in list(self._open):
+            if not isinstance(connection, HttpConnection):
+                connection.end()
 
     def end_all(self) -> None:
         """Close all connections at once."""

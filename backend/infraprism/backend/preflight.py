@@ -13,9 +13,14 @@ from pathlib import Path
 from platform import machine
 from typing import Final
 
+from infraprism.backend.networks import is_loopback
+from infraprism.backend.settings import Settings
+
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _LOCK: Final = "lock"
+RESTORING: Final = "restoring"
+"""The file that marks a directory into which a backup is restored: it is not complete."""
 
 
 class StartupError(Exception):
@@ -87,6 +92,12 @@ class DataDirectory:
                 f"{path} is in use by another infraprism server: stop it, or choose another --data-dir"
             ) from None
 
+        if (path / RESTORING).exists():
+            self._lock.close()
+            raise StartupError(
+                f"{path} has an incomplete restore of a backup: run `infraprism backup restore` again, or empty it"
+            )
+
     def keep(self) -> None:
         """Keep all files: the server is ready."""
         self._is_kept = True
@@ -130,6 +141,19 @@ def _tighten(path: Path) -> None:
                 file.chmod(mode & 0o700)
     except OSError as error:
         print(f"note: the permissions of {path} cannot be set ({error.strerror})", flush=True)  # noqa: T201
+
+
+def check_exposure(settings: Settings) -> None:
+    """Keys and events must not cross a network without encryption. Raises StartupError."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise StartupError("--tls-cert and --tls-key belong together: set both")
+    if settings.client_address_header is not None and not settings.behind_proxy:
+        raise StartupError("--client-address-header needs --behind-proxy: without a proxy every client can send it")
+    if settings.tls_cert is None and not settings.behind_proxy and not is_loopback(settings.host):
+        raise StartupError(
+            f"--host {settings.host} can be reached by other machines without encryption: set --tls-cert and --tls-key,"
+            " or --behind-proxy if a proxy in front of this server uses TLS, or --host 127.0.0.1"
+        )
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:

@@ -9,16 +9,19 @@ import logging
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 
+from infraprism.backend import reloading
+from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
+from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.export_routes import ExportServices
 from infraprism.backend.api.filters import conditions_of
@@ -26,14 +29,21 @@ from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.backups.start import backup_kind
+from infraprism.backend.billing.configured import billing
+from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.connections import Connections, protocol
 from infraprism.backend.deletions import Receipts, Refusals
+from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDeletionKind, AccountDeletions
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind
+from infraprism.backend.exports.held_exports import HeldExports
+from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
 from infraprism.backend.ingest import over_grpc
 from infraprism.backend.ingest.batch_writer import BatchWriter
@@ -43,7 +53,10 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
+from infraprism.backend.mail.configured import mailer
+from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.regions import Regions
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
@@ -103,11 +116,14 @@ async def serve(  # noqa: PLR0915  # the parts in their order
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
-        retention = Retention(accounts.database, settings.clock)
+        retention = Retention(accounts.database, settings.clock, region=settings.region)
+        regions = Regions(settings.region, settings.regions)
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured: Source = measured_rows
         if settings.store is None:
-            database, writer = _embedded(settings, stack, retention.cutoff_ms, refusals)
+            database, writer = _embedded(
+                settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
+            )
             log = _log(settings, writer, database)
             measured = partial(database.aggregates.relation, event_rows=measured_rows)
             _start_expiry(database, retention, settings)
@@ -131,37 +147,42 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             settings.max_waiting_bytes,
             log,
             cutoff_ms=retention.cutoff_ms,
+            regions=regions,
             deleted_before_ms=refusals.end_ms,
         )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
+        jobs = Jobs(accounts.database, settings.clock, region=settings.region)
+        backups = backup_kind(settings, database, accounts, jobs)
         health = Health(
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() | refusals.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            (log.gauges() | refusals.gauges() if log else {})
+            | (backups.gauges() if backups else {})
+            | regions.gauges(),
+            (*(_limitations(settings, database, writer) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
-        jobs = Jobs(accounts.database, settings.clock)
+        certificate = await reloading.certificate(settings, stack)
+        mails = mailer(settings, stack)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
-        kinds: dict[str, Kind] = {EXPORT: exports.kind}
-        deletions = None
+        usage = _usage(settings, stack)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
+        deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, jobs=jobs)
-            deletions, kinds[DELETION] = deletion_jobs(accounts.database, jobs, refusals, store, clock=settings.clock)
-        if settings.accounts is None:  # no other server can use the file
-            jobs.release_leases()
-        runner = JobRunner(jobs, kinds, settings.clock)
-        runner.start()
-        stack.push_async_callback(asyncio.to_thread, runner.stop)
-        listeners = _Listeners(settings.limits)
-        stack.push_async_callback(listeners.stop)
-        grpc_port = await listeners.start_grpc(settings, receiver)
+            held = (HeldExports(jobs, exports.files), UsageRecords(usage))
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
+            kinds |= deletion_kinds
+        _run_jobs(settings, jobs, kinds, stack)
         port = listening.getsockname()[1]
         base_url = _base_url(settings, port)
-        logins, pool = _logins(accounts, base_url, stack)
+        logins, pool = _logins(accounts, base_url, mails, stack)
+        listeners = _Listeners(settings.limits, certificate)
+        stack.push_async_callback(listeners.stop)
+        grpc_port = await listeners.start_grpc(settings, receiver)
         services = Services(
             accounts,
             database,
@@ -177,13 +198,17 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             jobs,
             kinds,
             exports=exports,
-            deletions=DeletionServices(deletions, Receipts(accounts.database)),
+            deletions=deletions,
             base_url=base_url,
-            usage=_usage(settings, stack),
+            usage=usage,
+            client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
+            regions=regions,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
-        addresses = f"OTLP/HTTP and REST on http://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
+        scheme = "http" if certificate is None else "https"
+        addresses = f"OTLP/HTTP and REST on {scheme}://{host}:{port}, OTLP/gRPC on {host}:{grpc_port}"
 
         async def writer_ended() -> None:
             ends = (writer.ended, log.ended) if log else (writer.ended,)
@@ -199,20 +224,39 @@ def _in_url(host: str) -> str:
 def _base_url(settings: Settings, port: int) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"http://{host}:{port}"
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
     pool = LoginPool()
-    stack.callback(pool.close)
-    return Logins(accounts, base_url=base_url, later=pool.later), pool
+    stack.callback(pool.close)  # before the mailer: what it still does may send a mail
+    return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
+
+
+def _run_jobs(settings: Settings, jobs: Jobs, kinds: Mapping[str, Kind], stack: AsyncExitStack) -> None:
+    """Run jobs until the stack ends."""
+    if settings.accounts is None:  # no other server can use the file
+        jobs.release_leases()
+    runner = JobRunner(jobs, kinds, settings.clock)
+    runner.start()
+    stack.push_async_callback(asyncio.to_thread, runner.stop)
 
 
 def _prepare_process() -> None:
     raise_file_limit()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _deletions(
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
+) -> tuple[DeletionServices, dict[str, Kind]]:
+    clock, database = settings.clock, accounts.database
+    deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
+    services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
+    return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
 
 def _exports(
@@ -244,17 +288,17 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store and not writer.is_loading)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
 
 def _embedded(
-    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals
+    settings: Settings, stack: AsyncExitStack, cutoff_ms: Cutoff, refusals: Refusals, zones: AccountZones
 ) -> tuple[EmbeddedDatabase, BatchWriter]:
     """The store in the data directory, and its writer. Raises StartupError."""
     try:
-        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes)
+        database = EmbeddedDatabase(settings.data_dir / "store", settings.reserve_bytes, zone_of=zones.of)
     except StoreError as error:
         cause = write_fault(settings.data_dir)
         raise StartupError(
@@ -303,7 +347,7 @@ def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Se
 
 
 def _limitations(
-    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase, writer: BatchWriter
 ) -> Sequence[Callable[[], str | None]]:
     """What returns why events are stored with limitations, or None."""
 
@@ -318,14 +362,20 @@ def _limitations(
             cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
         )
 
-    return log, index
+    def loading() -> str | None:
+        if not writer.is_loading:
+            return None
+        return "the index of stored ids is being read from the events: events are rejected with 503 until then"
+
+    return log, index, loading
 
 
 class _Listeners:
     """The gRPC and the HTTP listener. They stop at the same time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certificate: Certificate | None) -> None:
         self._limits = limits
+        self._certificate = certificate
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_grpc(self, settings: Settings, receiver: Receiver) -> int:
@@ -333,7 +383,12 @@ class _Listeners:
         server = over_grpc.server(receiver, self._limits)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port: int = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+            address = f"{host}:{settings.grpc_port}"
+            port: int = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.grpc_credentials())
+            )
         except RuntimeError:
             raise StartupError(
                 f"port {settings.grpc_port} of {settings.host} is in use: choose another --grpc-port"
@@ -345,10 +400,12 @@ class _Listeners:
     async def start_http(self, services: Services, listening: socket.socket) -> None:
         """Returns when requests are accepted."""
         connections = Connections(self._limits)
+        plain = protocol(connections)
+        made = plain if self._certificate is None else behind_handshakes(connections, self._certificate.context, plain)
         server = _HttpServer(
             uvicorn.Config(
                 application(services),
-                http=protocol(connections),
+                http=cast("type[asyncio.Protocol]", made),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -364,6 +421,7 @@ class _Listeners:
         task = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def stop() -> None:
+            connections.end_handshakes()
             server.should_exit = True
             await task
             connections.end_all()

@@ -28,12 +28,14 @@ class FileState:
 
     def failed(self, error: Exception) -> None:
         """A statement failed. The first failure is logged."""
+        reason = f"{self._name} cannot be used ({error}): {self._advice}"
         with self._lock:
             is_known = self.reason is not None
-            self.reason = f"{self._name} cannot be used ({error}): {self._advice}"
+            self.reason = reason
         if not is_known:
-            _log.error("%s", self.reason)
+            _log.error("%s", reason)
 
     def works(self) -> None:
         """The file can be used again."""
-        self.reason = None
+        with self._lock:
+            self.reason = None

@@ -35,15 +35,15 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the filter options."""
     group = parser.add_argument_group("filters")
     group.add_argument(
-        "--start", type=_time, metavar="TIME", help="from this date or time: 2026-01-31 (without --end until now)"
+        "--start", type=moment, metavar="TIME", help="from this date or time: 2026-01-31 (without --end until now)"
     )
-    group.add_argument("--end", type=_time, metavar="TIME", help="until this date (included) or time")
+    group.add_argument("--end", type=moment, metavar="TIME", help="until this date (included) or time")
     group.add_argument("--time-zone", metavar="NAME", help="of days and times, such as Europe/Berlin (default: UTC)")
-    group.add_argument("--entity", type=_entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
+    group.add_argument("--entity", type=entity, metavar="TYPE:ID", help=f"such as customer:acme-corp ({_ENTITY})")
     group.add_argument("--model", help="the response model: gpt-4o also finds gpt-4o-2024-08-06 and openai/gpt-4o")
     group.add_argument("--provider", help="the provider that bills")
     group.add_argument("--session", metavar="ID", help="one conversation or workflow")
-    group.add_argument("--tag", type=_tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
+    group.add_argument("--tag", type=tag, action="append", default=[], metavar="KEY:VALUE", help="may be given twice")
     group.add_argument("--cost-status", metavar="STATUS", choices=COST_STATUSES, help=", ".join(COST_STATUSES))
     group.add_argument("--error", metavar="TYPE", choices=ERROR_TYPES, help="category of the error, such as rate_limit")
     group.add_argument("--none", type=_not_set, metavar="FIELD", help="calls without it: entity, session or tag.KEY")
@@ -60,7 +60,7 @@ def parameters(args: argparse.Namespace) -> dict[str, str | int]:
         "model": args.model,
         "provider": args.provider,
         "session_id": args.session,
-        "tags": ",".join(tag.replace(",", "\\,") for tag in args.tag) or None,
+        "tags": ",".join(one.replace(",", "\\,") for one in args.tag) or None,
         "time_zone": args.time_zone,
         "cost_status": args.cost_status,
         "error_type": args.error,
@@ -69,7 +69,8 @@ def parameters(args: argparse.Namespace) -> dict[str, str | int]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _time(text: str) -> str:
+def moment(text: str) -> str:
+    """The value of an option for a day or a time."""
     try:
         interval(text)
     except OutsideCalendarError:
@@ -79,14 +80,16 @@ def _time(text: str) -> str:
     return text
 
 
-def _entity(text: str) -> tuple[str, str]:
+def entity(text: str) -> tuple[str, str]:
+    """The value of an option for an entity: its type and id."""
     entity_type, _, entity_id = text.partition(":")
     if entity_type not in ENTITY_TYPES or not entity_id:
         raise argparse.ArgumentTypeError(f"{text!r} must be like customer:acme-corp ({_ENTITY})")
     return entity_type, entity_id
 
 
-def _tag(text: str) -> str:
+def tag(text: str) -> str:
+    """The value of an option for a tag: `KEY:VALUE`."""
     key, colon, _ = text.partition(":")
     if not colon or not TAG_KEY.fullmatch(key):
         raise argparse.ArgumentTypeError(f"{text!r} must be like feature:chatbot")

@@ -7,9 +7,12 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
+from infraprism.cli import backup_options, region_options
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.links import add_public_url
+from infraprism.cli.network import add_network_options, network_settings
+from infraprism.cli.third_parties import third_party_settings
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
@@ -17,14 +20,20 @@ The first start creates a key and prints it, or uses the one in INFRAPRISM_API_K
 the first member (`infraprism account setup-link` prints another one). OTLP over HTTP and the REST API share a port.
 Port 0 is any free port. Ctrl-C stops the server; no accepted event is lost.
 
+Beyond this machine it listens only with TLS, or with --behind-proxy if a proxy in front of it uses TLS. The files of
+the certificate are loaded again when they change.
+
 Several servers with the same --store and --accounts are the nodes of a cluster (docs/scale.md).
 
 examples:
   infraprism serve
-  infraprism serve --data-dir /var/lib/infraprism --host 0.0.0.0
+  infraprism serve --data-dir /var/lib/infraprism
+  infraprism serve --host 0.0.0.0 --tls-cert fullchain.pem --tls-key privkey.pem
+  infraprism serve --host 0.0.0.0 --behind-proxy
   infraprism serve --port 4318 --grpc-port 4317
   infraprism serve --accounts postgresql://user:password@db/infraprism \\
-      --store clickhouse://user:password@ch:8443/calls --host 0.0.0.0 --node-address http://node-1:4318"""
+      --store clickhouse://user:password@ch:8443/calls --host 0.0.0.0 --node-address https://node-1:4318 \\
+      --tls-cert fullchain.pem --tls-key privkey.pem"""
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -36,6 +45,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--port", type=port, default=4318, help="OTLP over HTTP, and the REST API (default: %(default)s)"
     )
     parser.add_argument("--grpc-port", type=port, default=4317, help="OTLP over gRPC (default: %(default)s)")
+    add_network_options(parser)
     parser.add_argument(
         "--reserve-mib",
         type=mebibytes,
@@ -54,14 +64,17 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
+    region_options.add_regions(parser)
+    backup_options.add_schedule(parser)
     add_public_url(parser)
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the backend until it is stopped. It prints its own errors."""
+    """Run the backend until it is stopped. It prints its own errors. Raises Failure."""
     hide_passwords(args)
+    backup_to, backup_every_s = backup_options.schedule(args)
     settings = Settings(
         data_dir=args.data_dir,
         host=args.host,
@@ -72,6 +85,14 @@ def run(args: argparse.Namespace) -> int:
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
         shards=args.shards,
+        region=region_options.region(args),
+        regions=region_options.regions(args),
+        backup_to=backup_to,
+        backup_every_s=backup_every_s,
+        backup_keep_days=backup_options.kept_days(args),
+        backup_recipients=backup_options.recipients(args),
         public_url=args.public_url,
+        **network_settings(args),
+        **third_party_settings(),
     )
     return run_server(settings)

@@ -6,12 +6,14 @@ import argparse
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from infraprism.backend.accounts import ACCOUNTS_FILE, Accounts, RefusedError
 from infraprism.backend.preflight import DataDirectory, StartupError
+from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.failure import Failure
@@ -119,7 +121,12 @@ def _opened(directory: Path) -> Iterator[EmbeddedDatabase]:
             from infraprism.backend.store.embedded import EmbeddedDatabase  # noqa: PLC0415
 
             try:
-                with closing(EmbeddedDatabase(directory / "store", computes_aggregates=False)) as database:
+                with (
+                    _reporting_zones(directory) as zone_of,
+                    closing(
+                        EmbeddedDatabase(directory / "store", computes_aggregates=False, zone_of=zone_of)
+                    ) as database,
+                ):
                     yield database
             except StoreError as error:
                 raise Failure(
@@ -131,6 +138,24 @@ def _opened(directory: Path) -> Iterator[EmbeddedDatabase]:
         raise Failure(f"a server uses {directory}: stop it first. {_last_scrub()}") from None
     except OSError as error:
         raise Failure(f"{directory} cannot be used ({error.strerror}): check the disk") from None
+
+
+@contextmanager
+def _reporting_zones(directory: Path) -> Iterator[Callable[[str], str]]:
+    """The time zone of an account id. Without readable accounts in this directory it is UTC; a server changes that."""
+    from infraprism.backend.account_zones import AccountZones  # noqa: PLC0415  # imports the engine
+    from infraprism.backend.store.aggregates.zone_names import utc  # noqa: PLC0415
+
+    file = directory / ACCOUNTS_FILE
+    try:
+        accounts = Accounts(file) if file.is_file() else None
+    except (DatabaseUnavailableError, RefusedError, OSError):
+        accounts = None
+    if accounts is None:
+        yield utc
+    else:
+        with closing(accounts):
+            yield AccountZones(accounts.database).of
 
 
 def _last_scrub() -> str:
@@ -250,7 +275,8 @@ def _rebuild(args: argparse.Namespace) -> int:
             days = database.aggregates.rebuild(_computed)
         except (sqlite3.Error, OSError) as error:
             raise Failure(f"the aggregates cannot be stored ({error}): check the disk") from None
-    sys.stdout.write(f"The aggregates of {days} days were computed from the events.\n")
+    number = "1 day" if days == 1 else f"{days} days"
+    sys.stdout.write(f"The aggregates of {number} were computed from the events.\n")
     return 0
 
 

@@ -28,6 +28,7 @@ _TEMPLATES: Final[dict[Kind, Template]] = {
     "verify-email": "verify_email",
     "reset-password": "reset_password",
 }
+_RESETS_PER_EMAIL: Final = 3
 
 
 class NewSession(NamedTuple):
@@ -66,7 +67,7 @@ class Logins:
         self.sessions: Final = Sessions(accounts.database, accounts.clock)
         self._identity = PasswordIdentity(self.members, self._passwords)
         self._limits = LoginLimits(accounts.clock)
-        self._reset_limits = LoginLimits(accounts.clock)
+        self._reset_limits = LoginLimits(accounts.clock, per_email=_RESETS_PER_EMAIL)
 
     def setup(
         self,
@@ -198,6 +199,7 @@ class Logins:
         with self._database.transaction() as connection:
             link = self.links.use(connection, "reset-password", token)
             self._set_password(connection, member, hashed, link, "password.reset")
+        self._limits.succeeded(member.email, None)  # attempts of others must not keep the member out
 
     def setup_link(self, account_id: str) -> str:
         """The token of a new setup link."""

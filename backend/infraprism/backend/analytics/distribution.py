@@ -57,7 +57,10 @@ def distribution(
     measure = MEASURES[of]
     bounds = ", ".join(f"'{bound:f}'" for bound in measure.bounds)
     value = f"assumeNotNull(u.{quoted('value')})"
-    binned = f"roundDown({value}, CAST([{bounds}], 'Array({measure.type})'))"
+    # Numbers of bins take half the CPU time of their bounds as text.
+    array = f"CAST([{bounds}], 'Array({measure.type})')"
+    bins = len(measure.bounds)
+    bin_number = f"transform(roundDown({value}, {array}), {array}, range(toUInt16({bins})), toUInt16({bins}))"
     columns = {
         **{name: f"u.{quoted(name)}" for name in by.columns},
         "count": "count(u.value)",
@@ -68,7 +71,7 @@ def distribution(
         "min": "min(u.value)",
         "max": "max(u.value)",
         "quantiles": f"quantilesExact({', '.join(QUANTILES)})(u.value)",
-        "bins": f"sumMapIf(map(toString({binned}), toUInt64(1)), u.value IS NOT NULL)",
+        "bins": f"countIfResample(0, {bins}, 1)(u.value IS NOT NULL, {bin_number})",
     }
     keys = ", ".join(map(quoted, by.columns))
     sets = f" GROUP BY GROUPING SETS (({keys}), ()) ORDER BY grouping({keys}) DESC, count DESC, {keys}" if keys else ""
@@ -110,8 +113,8 @@ def _units(relation: Relation, by: Grouping, measure: Measure, per: str) -> str:
 
 def _shown(row: dict[str, Any], bounds: Sequence[Decimal]) -> dict[str, Any]:
     known = row["count"] > 0
-    counts = {Decimal(bound): count for bound, count in row["bins"].items()}
-    places = [place for place, bound in enumerate(bounds) if bound in counts]
+    counts = row["bins"]
+    places = [place for place, count in enumerate(counts) if count]
     shown = range(places[0], places[-1] + 1) if places else range(0)
     ends = [*bounds[1:], None]
     return {
@@ -120,5 +123,5 @@ def _shown(row: dict[str, Any], bounds: Sequence[Decimal]) -> dict[str, Any]:
         "min": row["min"] if known else None,
         "max": row["max"] if known else None,
         "quantiles": dict(zip(QUANTILES, row["quantiles"] if known else [None] * len(QUANTILES), strict=True)),
-        "bins": [{"from": bounds[place], "to": ends[place], "count": counts.get(bounds[place], 0)} for place in shown],
+        "bins": [{"from": bounds[place], "to": ends[place], "count": counts[place]} for place in shown],
     }

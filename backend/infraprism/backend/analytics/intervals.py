@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from infraprism.backend.analytics.time_zones import EPOCH, MILLISECOND, millisec
 INTERVALS: Final = ("hour", "day", "week", "month")
 MAX_INTERVALS: Final = 2000
 _DAY: Final = timedelta(days=1)
+_LONGEST: Final = {"day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
 
 
 class Interval(NamedTuple):
@@ -53,6 +55,19 @@ def intervals(period: Period, kind: str) -> list[Interval]:
             day = after
     _check(found)
     return found
+
+
+def aligned(current: Period, before: Period, kind: str) -> dict[str, str]:
+    """The intervals of an earlier period, each with that at the same place in the current one.
+
+    If the earlier period has more, the intervals after the current one continue it. Raises ValueError, see `intervals`.
+    """
+    earlier = intervals(before, kind)
+    found = intervals(current, kind)
+    if missing := max(0, len(earlier) - len(found)):
+        longer = replace(current, end=current.end + (missing + 1) * _LONGEST[kind])
+        found = intervals(longer, kind)
+    return {one.start: other.start for one, other in zip(earlier, found, strict=False)}
 
 
 def _hours(begin: datetime, end: datetime, zone: ZoneInfo) -> list[Interval]:

@@ -14,6 +14,8 @@ from infraprism.schema import exact_json
 _ZERO: Final = "toDecimal256(0, 18)"
 PREVIOUS: Final = ("total_cost", "total_events", "unpriced_events", "failed_events", "unpriced_failed_events")
 """The sums of the period that is compared with."""
+SESSIONS: Final = "total_sessions"
+_HAS_SESSION: Final = "m.session_id != ''"
 _PREVIOUS_TYPES: Final = ", ".join(
     f"{name} {'Nullable(Decimal(76, 18))' if name == 'total_cost' else 'UInt64'}" for name in PREVIOUS
 )
@@ -67,29 +69,58 @@ class Found:
     has_more: bool
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """The period that is compared with.
+
+    `aligned` has, by the name of a grouping by time, the names of its intervals in the earlier period, each with the
+    interval of the current period that is compared with it.
+    """
+
+    relation: Relation
+    aligned: Mapping[str, Mapping[str, str]]
+
+
 def grouped(
-    database: Readable, current: Relation, previous: Relation | None, *, by: Grouping, time_zone: str, page: Page
+    database: Readable,
+    current: Relation,
+    previous: Earlier | None,
+    *,
+    by: Grouping,
+    time_zone: str,
+    page: Page,
+    with_sessions: bool = False,
 ) -> Found:
     """The sums of the groups of one statement.
 
     With a `previous` relation a row also has `previous`, the sums of its group in there. Groups that are only in there
-    are rows of 0 events.
+    are rows of 0 events. `with_sessions` adds the number of different sessions; the rows have the session then.
     """
-    columns = sums() if previous is None else sums("NOT m.is_previous") | {"previous": _previous()}
-    relation = current if previous is None else both(current, previous)
+    condition = None if previous is None else "NOT m.is_previous"
+    columns = sums(condition)
+    if with_sessions:
+        columns[SESSIONS] = f"uniqExactIf(m.session_id, {' AND '.join(filter(None, (_HAS_SESSION, condition)))})"
+    if previous is not None:
+        columns["previous"] = _previous()
+    relation = current if previous is None else both(current, previous.relation)
     parameters: dict[str, Parameter] = {**relation.parameters, TIME_ZONE: time_zone}
-    if not by.columns:
+    keys = by.columns
+    for key, names in ({} if previous is None else previous.aligned).items():
+        parameters |= {f"earlier_{key}": list(names), f"aligned_{key}": list(names.values())}
+        other = f"transform({keys[key]}, {{earlier_{key}:Array(String)}}, {{aligned_{key}:Array(String)}})"
+        keys[key] = f"if(m.is_previous, {other}, {keys[key]})"
+    if not keys:
         (row,) = database.read(f"SELECT {select(columns)} FROM {relation.sql} AS m", parameters)
         total = exact_json.loads(row)
         events = total["total_events"] + total.get("previous", {}).get("total_events", 0)
         rows = [row] if events else []
         return Found(total, rows[page.offset :], has_more=False)
-    group = ", ".join(map(quoted, by.columns))
+    group = ", ".join(map(quoted, keys))
     order = f"is_total DESC, {page.order}"
     found = database.read(
         "SELECT * EXCEPT (is_total, position)"
         f" FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS position"
-        f" FROM (SELECT {select({**by.columns, **columns})}, grouping({group}) AS is_total FROM {relation.sql} AS m"
+        f" FROM (SELECT {select({**keys, **columns})}, grouping({group}) AS is_total FROM {relation.sql} AS m"
         f" GROUP BY GROUPING SETS (({group}), ()) ORDER BY {order} LIMIT {{page_end:UInt64}}))"
         " WHERE position = 1 OR position > {page_start:UInt64} ORDER BY position",
         {**parameters, "page_start": page.offset + 1, "page_end": page.offset + page.limit + 2},

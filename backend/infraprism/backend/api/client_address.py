@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from infraprism.backend.networks import Network
+
 PEER: Final = "peer_address"
 """The key of the connection's address in the state of a request. No log format reads it."""
 _UNKNOWN: Final = "unknown"
 _IPV6_PREFIX: Final = 64
-Network = IPv4Network | IPv6Network
 
 
 class ClientAddresses(NamedTuple):
@@ -46,14 +47,6 @@ class ClientAddresses(NamedTuple):
     def _of_header(self, headers: Headers) -> IPv4Address | IPv6Address | None:
         values = headers.getlist(self.header or "")
         return _parsed(values[0].rpartition(",")[2].strip()) if len(values) == 1 else None
-
-
-def networks(texts: str) -> tuple[Network, ...]:
-    """The networks of a text such as `10.0.0.0/8, 2001:db8::/32`. Raises ValueError, without the text."""
-    try:
-        return tuple(ip_network(text.strip()) for text in texts.split(",") if text.strip())
-    except ValueError:
-        raise ValueError("networks such as 10.0.0.0/8, 2001:db8::/32") from None
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

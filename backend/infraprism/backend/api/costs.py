@@ -6,8 +6,9 @@ from typing import Annotated, Any, Final
 
 from infraprism.backend.analytics import sums
 from infraprism.backend.analytics.grouping import Grouping, quoted
+from infraprism.backend.analytics.intervals import aligned
 from infraprism.backend.analytics.periods import Period
-from infraprism.backend.analytics.sums import CHANGE, Found, Page
+from infraprism.backend.analytics.sums import CHANGE, Earlier, Found, Page
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import one_of
 from infraprism.backend.api.periods import ComparedQuery, GroupBy, Limit, Offset, Order, Reader
@@ -38,7 +39,7 @@ class CostQuery(ComparedQuery):
     """The filters, the grouping and the order of sums.
 
     `group_by` is one key or two. Without `sort`, groups are sorted by time, then by cost. `key` sorts by the keys,
-    `change` by the change of the cost.
+    `change` by the change of the cost. With `total_sessions` a row has the number of different sessions.
     """
 
     group_by: GroupBy
@@ -46,6 +47,7 @@ class CostQuery(ComparedQuery):
     order: Order | None = None
     limit: Limit = 10_000
     offset: Offset = 0
+    total_sessions: bool = False
 
 
 def summary(reader: Reader, query: CostQuery) -> bytes:
@@ -57,20 +59,27 @@ def summary(reader: Reader, query: CostQuery) -> bytes:
     by = Grouping(tuple(query.group_by))
     period = query.covered()
     before = query.compared(period)
-    if before is not None and by.times:
-        raise ApiError(400, "invalid_parameter", f"compare: not with the grouping {by.times[0]}, which has no pairs")
     if before is None and query.sort == "change":
         raise ApiError(400, "invalid_parameter", "sort: change needs compare")
+    more = ("session_id",) if query.total_sessions else ()
     found = sums.grouped(
         reader.database,
-        reader.rows(query, period, by),
-        None if before is None else reader.rows(query, before, by),
+        reader.rows(query, period, by, more=more),
+        None if before is None else Earlier(reader.rows(query, before, by, more=more), _aligned(period, before, by)),
         by=by,
         time_zone=query.time_zone,
         page=Page(_order(query, by), query.limit, query.offset),
+        with_sessions=query.total_sessions,
     )
     models = _models(reader, query, period) if query.model else None
     return _response_body(reader, found, query, period, before, models=models)
+
+
+def _aligned(period: Period, before: Period, by: Grouping) -> dict[str, dict[str, str]]:
+    try:
+        return {key: aligned(period, before, key) for key in by.times}
+    except ValueError as error:
+        raise ApiError(400, "invalid_parameter", f"group_by: {error}") from None
 
 
 def _models(reader: Reader, query: CostQuery, period: Period) -> list[str]:
@@ -93,7 +102,8 @@ def _order(query: CostQuery, by: Grouping) -> str:
 def _response_body(
     reader: Reader, found: Found, query: CostQuery, period: Period, before: Period | None, *, models: list[str] | None
 ) -> bytes:
-    total: dict[str, Any] = {name: found.total[name] for name in _SUMMED}
+    names = (*_SUMMED, sums.SESSIONS) if query.total_sessions else _SUMMED
+    total: dict[str, Any] = {name: found.total[name] for name in names}
     total |= {"period": reader.described(period), "time_zone": query.time_zone}
     if before is not None:
         total["previous"] = {**found.total["previous"], "period": reader.described(before)}

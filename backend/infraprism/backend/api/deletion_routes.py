@@ -16,6 +16,7 @@ from infraprism.backend.api.authentication import Actor, AdminCaller, Caller
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.job_routes import JOB_SCHEMA, job_fields, job_response
 from infraprism.backend.deletions import Deletions, Receipts, Scope
+from infraprism.backend.deletions.account_deletion import CLOSED_PATH, AccountDeletions
 from infraprism.backend.deletions.scope import Kind
 from infraprism.backend.jobs import ConflictError, Job
 
@@ -44,6 +45,7 @@ RECEIPT_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 """A receipt. `counts` has the rows of the scope in each table before and after."""
+_NOT_IN_A_CLUSTER: Final = "this server stores events in a cluster, where deletion is not supported yet"
 _IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]{1,255}$"
 
 
@@ -52,6 +54,7 @@ class DeletionServices(NamedTuple):
 
     deletions: Deletions | None
     receipts: Receipts
+    accounts: AccountDeletions | None = None
 
 
 class DeletionRequest(BaseModel):
@@ -122,9 +125,19 @@ class DeletionRequest(BaseModel):
         return (found.last - EPOCH + timedelta(milliseconds=1) if is_end else found.first - EPOCH) // MILLISECOND
 
 
+class AccountDeletionRequest(BaseModel):
+    """The confirmation: the id of the account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: str = Field(max_length=_MAX_VALUE)
+
+
 def add_deletion_routes(app: FastAPI, services: DeletionServices) -> None:
     """Add the routes."""
     page = {"type": "object", "properties": {"data": {"type": "array", "items": RECEIPT_SCHEMA}}}
+
+    _add_account_routes(app, services)
 
     @app.delete("/v1/data", responses=openapi.responses(202, JOB_SCHEMA, 409, 501), status_code=202)
     async def delete_data(  # the dependencies of the route
@@ -158,14 +171,40 @@ def add_deletion_routes(app: FastAPI, services: DeletionServices) -> None:
         return job_response(receipt)
 
 
+def _add_account_routes(app: FastAPI, services: DeletionServices) -> None:
+    accepted = {"type": "object", "properties": {"account_id": _TEXT, "receipt_path": _TEXT}}
+
+    @app.delete("/v1/account", responses=openapi.responses(202, accepted, 501), status_code=202)
+    def delete_account(account: AdminCaller, actor: Actor, body: AccountDeletionRequest) -> Response:
+        """Delete the account and all its data, in the background. `confirm` is the id of the account.
+
+        Its keys stop at once. `receipt_path` shows the receipt, without a key, for 30 days: keep it.
+        """
+        if body.confirm != account.id:
+            raise ApiError(
+                400, "confirmation_required", "confirm: to delete the account send its id, which `GET /v1/me` returns"
+            )
+        if services.accounts is None:
+            raise ApiError(501, "not_supported", _NOT_IN_A_CLUSTER)
+        token = services.accounts.request(account.id, actor=actor)
+        return job_response({"account_id": account.id, "receipt_path": f"{CLOSED_PATH}/{token}"}, 202)
+
+    @app.get(CLOSED_PATH + "/{token}", include_in_schema=False)
+    def closed_account(token: str) -> Response:
+        """The receipt of a deleted account; `state` is `running` until all is deleted."""
+        found = services.accounts.find(token) if services.accounts is not None else None
+        if found is None:
+            raise ApiError(404, "not_found", "no such receipt: it is kept for 30 days")
+        state = "running" if found.receipt is None else "succeeded"
+        return job_response({"state": state, "receipt": found.receipt})
+
+
 def _request(
     services: DeletionServices, account: Account, actor: str, request: DeletionRequest, idempotency_key: str | None
 ) -> Job:
     scope = request.scope
     if services.deletions is None:
-        raise ApiError(
-            501, "not_supported", "this server stores events in a cluster, which cannot delete single events yet"
-        )
+        raise ApiError(501, "not_supported", _NOT_IN_A_CLUSTER)
     try:
         return services.deletions.request(account.id, scope, actor=actor, idempotency_key=idempotency_key)
     except ConflictError as error:

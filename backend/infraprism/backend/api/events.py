@@ -95,8 +95,9 @@ def one(reader: Reader, account: Account, event_id: str) -> bytes:
     if _EVENT_ID.fullmatch(event_id):
         rows = reader.database.read(
             f"SELECT {event_columns.event(usage_detail=account.usage_detail)} FROM (SELECT *, total_tokens FROM events"
-            " WHERE account = {account:String} AND id = CAST(unhex({id:String}), 'FixedString(16)') LIMIT 1) AS events",
-            {"account": account.id, "id": event_id.removeprefix("evt_")},
+            " WHERE account = {account:String} AND id = CAST(unhex({id:String}), 'FixedString(16)')"
+            " AND timestamp >= fromUnixTimestamp64Milli({retained_ms:Int64}, 'UTC') LIMIT 1) AS events",
+            {"account": account.id, "id": event_id.removeprefix("evt_"), "retained_ms": reader.cutoff_ms or 0},
         )
         if rows:
             return rows[0]

@@ -24,6 +24,7 @@ _STATUSES: Final = {
     "401": "No valid key",
     "403": "The key does not have the scope that the operation needs",
     "405": "The path does not support the method",
+    "421": "The account is in another region; the message has its URL",
     "429": "Too many requests a minute, or too many queries in progress",
     "431": "The headers are too large",
     "500": "The server has failed",
@@ -173,8 +174,8 @@ RESPONSES: Final[dict[str, Schema]] = {
         )
     ),
     "/v1/analytics/costs": _rows(
-        {**_KEYS, **_SUMS, "previous": _PREVIOUS},
-        {**_SUMMED, "previous": _object(**_SERIES, period=_PERIOD), "models": _array(_TEXT)},
+        {**_KEYS, **_SUMS, "total_sessions": _COUNT, "previous": _PREVIOUS},
+        {**_SUMMED, "total_sessions": _COUNT, "previous": _object(**_SERIES, period=_PERIOD), "models": _array(_TEXT)},
     ),
     "/v1/analytics/costs/timeseries": _object(
         data=_array(_object(start=_TEXT, **_SERIES, complete=_FLAG, groups=_array(_GROUP))),
@@ -231,7 +232,7 @@ RESPONSES: Final[dict[str, Schema]] = {
 }
 """The schema of the body of each path. A group also has the keys of its tags, `tags.KEY`."""
 OPTIONAL: Final = frozenset(
-    {*_KEYS, *_RETAINED, "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
+    {*_KEYS, *_RETAINED, "total_sessions", "previous", "models", "groups", *(field.name for field in USAGE_DETAIL)}
 )
 """Properties that a body has only with the parameters or the account that they depend on."""
 

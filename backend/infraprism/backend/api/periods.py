@@ -18,7 +18,9 @@ from infraprism.backend.retention import coverage
 from infraprism.backend.retention.coverage import Earlier
 from infraprism.backend.retention.retained_events import WITH_EXPIRED, RetainedEvents
 from infraprism.backend.store import Database
+from infraprism.backend.store.aggregates import NotAnsweredError
 from infraprism.backend.store.aggregates.relation import is_permanent
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE, is_same_zone
 from infraprism.backend.store.database import Parameter, Readable
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation, TimeUnit
 
@@ -51,8 +53,8 @@ class Reader:
     """What a query of one account reads: the database, the source of measured rows, and the account.
 
     Events that start before `cutoff_ms` are expired: no statement on `database` sees them. `sources` other than that of
-    single calls have sums of days that outlive the events; they are used with `uses_sums`. `notes` has what the answers
-    lack, by period.
+    single calls have sums of days that outlive the events; they are used with `uses_sums`. These are days of the
+    account's `reporting_zone`, or of an earlier one. `notes` has what the answers lack, by period.
     """
 
     database: Readable
@@ -60,13 +62,21 @@ class Reader:
     account_id: str
     cutoff_ms: int | None = None
     uses_sums: bool = True
+    reporting_zone: str = UTC_ZONE
     notes: dict[tuple[int | None, int | None], Earlier] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, database: Database, source: Source, account_id: str, cutoff_ms: int | None) -> Reader:
+    def of(
+        cls,
+        database: Database,
+        source: Source,
+        account_id: str,
+        cutoff_ms: int | None,
+        reporting_zone: str = UTC_ZONE,
+    ) -> Reader:
         """The reader of an account."""
         seen = database if cutoff_ms is None else RetainedEvents(database, account_id, cutoff_ms)
-        return cls(seen, source, account_id, cutoff_ms)
+        return cls(seen, source, account_id, cutoff_ms, reporting_zone=reporting_zone)
 
     def rows(
         self,
@@ -118,17 +128,22 @@ class Reader:
         """The rows of a request, without what is expired. Raises ApiError."""
         has_sums = self.uses_sums and self.source is not measured_rows and is_permanent(request)
         bounds = (request.first_ms, request.end_ms)
+        zones: tuple[str, ...] = (UTC_ZONE, self.reporting_zone)
+        if request.time_unit == "day":
+            zones = tuple(zone for zone in zones if is_same_zone(zone, request.time_zone))
         try:
-            found = coverage.covered(*bounds, self.cutoff_ms, has_sums=has_sums)
+            for found in coverage.answers(*bounds, self.cutoff_ms, zones=zones, has_sums=has_sums and bool(zones)):
+                try:
+                    relation = self.source(replace(request, first_ms=found.first_ms, end_ms=found.end_ms))
+                except NotAnsweredError:  # the sums are of days of another time zone
+                    continue
+                if found.earlier is not None:
+                    self.notes[bounds] = max(self.notes.get(bounds, "sums"), found.earlier, key=coverage.WORST.index)
+                has_expired = found.earlier in {"sums", "whole_days"}
+                return Relation(relation.sql, {**relation.parameters, WITH_EXPIRED: 1}) if has_expired else relation
         except coverage.NothingRetainedError as error:
             raise ApiError(400, "beyond_retention", str(error)) from None
-        if found.earlier is None:
-            return self.source(request)
-        self.notes[bounds] = max(self.notes.get(bounds, "sums"), found.earlier, key=coverage.WORST.index)
-        relation = self.source(replace(request, first_ms=found.first_ms, end_ms=found.end_ms))
-        if found.earlier == "excluded":
-            return relation
-        return Relation(relation.sql, {**relation.parameters, WITH_EXPIRED: 1})
+        raise NotAnsweredError
 
     def described(self, period: Period) -> dict[str, object]:
         """A period as in responses, and what the answer lacks of it."""

@@ -45,7 +45,8 @@ def start(
     if settings.accounts is None:
         raise StartupError("--store needs --accounts postgresql://...: it has the leases of the nodes")
     host = socket.gethostname() if settings.host in _ALL_ADDRESSES else settings.host
-    own = (settings.node_address or f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
+    scheme = "http" if settings.tls_cert is None else "https"
+    own = (settings.node_address or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
     node = secrets.token_hex(8)
     try:
         leases = Leases(settings.accounts, node, own, settings.shards, settings.lease_s)

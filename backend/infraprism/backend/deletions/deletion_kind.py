@@ -30,6 +30,12 @@ class Store(Protocol):
     def holders(self) -> Sequence[Holder]:
         """All that holds data of events, in the order in which it is deleted."""
 
+    def rest(self, seconds: float) -> object:
+        """Wait."""
+
+    def forget_account(self, account_id: str) -> None:
+        """Delete what names an account that has no events any more: its days, recent calls and ids."""
+
     def damaged_parts(self) -> int:
         """The number of damaged parts that no query reads, after files that were restored completely are deleted."""
 
@@ -70,10 +76,10 @@ class DeletionKind(Kind):
             context.save(state, 1, total)
         for place, holder in enumerate(self._holders):
             if place >= state["done"]:
-                self._delete(holder, deletion, deletion.scope, context)
+                self.delete_from(holder, deletion, deletion.scope, context)
                 state = {**state, "done": place + 1}
                 context.save(state, place + 2, total)
-        self._check_damage()
+        self.check_damage(self._store)
         return self._finish(deletion, deletion.scope, state["before"])
 
     def discard(self, job: Job) -> None:
@@ -82,22 +88,25 @@ class DeletionKind(Kind):
             self._deletions.forget_scope(connection, self._deletions.of(job))
 
     def _prepare(self, deletion: Deletion, context: JobContext) -> None:
-        self._check_damage()
+        self.check_damage(self._store)
         self._refusals.reload()
         context.raise_if_stopped()
         if not self._store.wait_for_stored(deletion.account_id):
             raise OSError("the log is not applied")  # it is tried again
 
     @staticmethod
-    def _delete(holder: Holder, deletion: Deletion, scope: Scope, context: JobContext) -> None:
+    def delete_from(holder: Holder, deletion: Deletion, scope: Scope, context: JobContext) -> None:
+        """Delete from one holder. Raises StoppedError if the job is to end now."""
         try:
             holder.delete(deletion, scope, context)
         except DeletionStoppedError:
             context.raise_if_stopped()
             raise
 
-    def _check_damage(self) -> None:
-        if number := self._store.damaged_parts():
+    @staticmethod
+    def check_damage(store: Store) -> None:
+        """Raises JobFailedError if there are damaged parts, whose rows no query and no deletion finds."""
+        if number := store.damaged_parts():
             raise JobFailedError(
                 "damaged_parts",
                 f"{number} damaged parts of the store may have data of the scope: the operator of the server runs"
@@ -114,14 +123,14 @@ class DeletionKind(Kind):
             "scope": {
                 "kind": deletion.kind,
                 "hash": deletion.hash.hex(),
-                "start": _time(deletion.first_ms),
-                "end": _time(deletion.end_ms),
+                "start": time_text(deletion.first_ms),
+                "end": time_text(deletion.end_ms),
             },
-            "requested_at": _time(deletion.requested_ms),
-            "completed_at": _time(completed_ms),
+            "requested_at": time_text(deletion.requested_ms),
+            "completed_at": time_text(completed_ms),
             "counts": {name: {"before": number, "after": after[name]} for name, number in before.items()},
             "limits": [limit for holder in self._holders for limit in holder.limits(deletion, scope)],
-            "not_in_backups_after": _time(completed_ms + BACKUP_DAYS * _DAY_MS),
+            "not_in_backups_after": time_text(completed_ms + BACKUP_DAYS * _DAY_MS),
         }
         with self._database.transaction() as connection:
             receipt = self._receipts.issue(connection, deletion.account_id, deletion.id, content)
@@ -148,7 +157,8 @@ def deletion_jobs(
     return deletions, DeletionKind(database, deletions, refusals, store, clock=clock)
 
 
-def _time(milliseconds: int | None) -> str | None:
+def time_text(milliseconds: int | None) -> str | None:
+    """A time in a receipt."""
     if milliseconds is None:
         return None
     found = datetime.fromtimestamp(milliseconds / 1000, UTC)

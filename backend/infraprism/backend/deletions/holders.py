@@ -13,8 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from infraprism.backend.deletions.deletions import Deletion
 from infraprism.backend.deletions.scope import Scope
-from infraprism.backend.exports import EXPORT, ExportFiles
-from infraprism.backend.jobs import JobContext, Jobs
+from infraprism.backend.jobs import JobContext
 from infraprism.backend.store.aggregates.permanent_removal import SumScope
 from infraprism.backend.store.database import MAX_QUERY_S, Parameter
 from infraprism.backend.store.embedded import EmbeddedDatabase
@@ -42,7 +41,7 @@ class Holder(Protocol):
         """What cannot be deleted, in sentences without values of the scope."""
 
 
-class _Complete:
+class Complete:
     """A holder that deletes everything."""
 
     @staticmethod
@@ -51,7 +50,7 @@ class _Complete:
         return []
 
 
-class Events(_Complete):
+class Events(Complete):
     """The events of the store."""
 
     name = "events"
@@ -155,26 +154,7 @@ def _whole_days(deletion: Deletion) -> tuple[date | None, date | None]:
     return first, end
 
 
-class Exports(_Complete):
-    """The exports of the account: the files may have events of the scope, and the jobs its identifiers."""
-
-    name = "exports"
-
-    def __init__(self, jobs: Jobs, files: ExportFiles) -> None:
-        self._jobs = jobs
-        self._files = files
-
-    def count(self, deletion: Deletion, scope: Scope) -> int:  # noqa: ARG002
-        """See Holder."""
-        return len(self._jobs.list(deletion.account_id, EXPORT))
-
-    def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:  # noqa: ARG002
-        """See Holder. Also those of other events: what a file has is not known."""
-        self._jobs.remove(deletion.account_id, EXPORT)
-        self._files.remove_account(deletion.account_id)
-
-
-class KeptRequests(_Complete):
+class KeptRequests(Complete):
     """Requests that the store has rejected after they were acknowledged, and copies of damaged files of the log."""
 
     name = "kept_requests"
@@ -239,7 +219,7 @@ def _matches(span: Span, deletion: Deletion, scope: Scope) -> bool:
     return True
 
 
-class RecentSpans(_Complete):
+class RecentSpans(Complete):
     """The recent calls by which spans that are sent again are recognised. They have no attribution."""
 
     name = "recent_calls"

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
 from infraprism.backend.deletions.tables import RECEIPTS
+from infraprism.backend.receipt_chain import FIRST, HASH, hash_of
 from infraprism.backend.relational.database import RelationalDatabase
-
-FIRST: Final = "0" * 64
-"""The hash before the first receipt."""
-HASH: Final = "hash"
-
-
-class BrokenReceiptError(ValueError):
-    """A receipt is not as it was issued. The message says which and why."""
 
 
 class Receipts:
@@ -84,35 +76,3 @@ class Receipts:
         """The number of receipts of an account."""
         query = select(func.count()).select_from(RECEIPTS).where(RECEIPTS.c.account_id == account_id)
         return int(self._database.rows(query)[0][0])
-
-
-def hash_of(receipt: Mapping[str, Any]) -> str:
-    """The SHA-256 of a receipt as JSON with sorted keys and without spaces, without its hash."""
-    found = {name: value for name, value in receipt.items() if name != HASH}
-    return sha256(json.dumps(found, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def verify(receipts: Iterable[Mapping[str, Any]], *, is_whole_chain: bool = True) -> int:
-    """Verify receipts, oldest first, and return their number. Raises BrokenReceiptError.
-
-    With `is_whole_chain` they are all receipts of an account, without a gap.
-    """
-    previous, found = FIRST, list(receipts)
-    for place, receipt in enumerate(found, 1):
-        name = receipt.get("id", f"number {place}")
-        if receipt.get(HASH) != hash_of(receipt):
-            raise BrokenReceiptError(f"the receipt {name} was changed: its content has another hash")
-        if is_whole_chain and (receipt.get("number") != place or receipt.get("previous_hash") != previous):
-            raise BrokenReceiptError(
-                f"the receipt {name} does not follow the one before it: one was changed or removed"
-            )
-        previous = str(receipt[HASH])
-    return len(found)
-
-
-def chain(receipts: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Receipts by account, in the order of their numbers."""
-    accounts: dict[str, list[Mapping[str, Any]]] = {}
-    for receipt in sorted(receipts, key=lambda one: int(one.get("number", 0))):
-        accounts.setdefault(str(receipt.get("account_id")), []).append(receipt)
-    return accounts

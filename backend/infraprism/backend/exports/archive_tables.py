@@ -29,6 +29,7 @@ ARCHIVED: Final[Mapping[str, Archived]] = {
     "members": Archived(frozenset({"password_hash"})),
     "keys": Archived(frozenset({"hash"})),
     "account_retention": Archived(),
+    "billing_customers": Archived(),
     "usage_settings": Archived(),
     "usage_actions": Archived(),
     "usage_requests": Archived(),

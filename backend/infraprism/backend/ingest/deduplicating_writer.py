@@ -103,6 +103,12 @@ class DeduplicatingWriter:
         forget = self._recent_calls.forget_deleted
         return await asyncio.get_running_loop().run_in_executor(self._thread, forget, account_id)
 
+    async def forget_account(self, account_id: str) -> None:
+        """Forget all recorded calls of an account that sends no more. Raises sqlite3.Error."""
+        self._accounts.pop(account_id, None)
+        forget = self._recent_calls.forget_account
+        await asyncio.get_running_loop().run_in_executor(self._thread, forget, account_id)
+
     def _remove_idle_accounts(self) -> None:
         if len(self._accounts) >= MAX_ACCOUNTS:
             self._accounts = {name: writer for name, writer in self._accounts.items() if not writer.is_idle}

@@ -150,6 +150,13 @@ class EventInserter:
         self._refusals.count(sum(spans for _, reason, spans in staged.rejected if reason == "deleted"))
         return _rejected(staged, len(batch))
 
+    def forget_ids(self) -> None:
+        """Build the index again from the table, so that it has no deleted ids. Raises StoreError, OSError."""
+        with self._inserting:
+            if self._ids.is_loaded:
+                self._ids.discard()
+            self._load()
+
     def cancel_load(self) -> None:
         """Do not wait until the index is built again. Batches that need it fail."""
         self._ids.cancel_load()

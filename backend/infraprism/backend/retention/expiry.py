@@ -82,6 +82,7 @@ class Expiry:
             return INTERVAL_S
         if deletable and (deleted := self._store.delete_expired(deletable, self._should_stop)):
             _log.info("%d expired events were deleted", deleted)
+        self._store.aggregates.forget_sessions(deletable)
         return QUERIES_END_S if failed or len(deletable) < len(cutoffs) else INTERVAL_S
 
     def _finalise(self, account_id: str, cutoff_ms: int) -> bool:

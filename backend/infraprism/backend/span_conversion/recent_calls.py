@@ -160,6 +160,14 @@ class RecentCalls:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(deleted)
 
+    def forget_account(self, account_id: str) -> None:
+        """Forget an account. None of its bytes is left in the files. Raises sqlite3.Error."""
+        for table in ("calls", "stored"):
+            self._db.execute(f"DELETE FROM {table} WHERE account = ?", (account_id,))
+        for known in (self._last, self._stored, self._until_trim):
+            known.pop(account_id, None)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def load_events(self, account_id: str, now_ms: int) -> dict[str, Candidate]:
         """The events of the account in the store that are recent at a time in ms since 1970. Raises StoreError."""
         return read_events(self._database, account_id, now_ms - int(MAX_AGE_S * 1000))

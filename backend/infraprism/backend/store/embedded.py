@@ -17,9 +17,10 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store import salvage, schema
+from infraprism.backend.store import frozen, salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.background import Background
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
@@ -72,15 +73,24 @@ class EmbeddedDatabase:
     """The database in one directory. A directory can be opened by one process, and a process can open one directory.
 
     `reserve_bytes` of the disk stay free; without it 1 GiB, or 5 % of a small disk. With `computes_aggregates` the days
-    that changed are computed in the background. Raises StoreError if the directory cannot be opened.
+    that changed are computed in the background. `zone_of` returns the reporting time zone of an account. Raises
+    StoreError if the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path, reserve_bytes: int | None = None, *, computes_aggregates: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        reserve_bytes: int | None = None,
+        *,
+        computes_aggregates: bool = True,
+        zone_of: ZoneOf = utc,
+    ) -> None:
         self._directory = directory
         self.derived_directory = directory / "stored_ids"
         self._loaded: list[Callable[[], None]] = []
         schema.remove_definitions_of_ingest(directory)
         schema.remove_salvage(directory)
+        frozen.remove(directory)  # of a backup that was interrupted
         self._inventory = Inventory(directory)
         try:
             self._inventory.restore()
@@ -104,6 +114,7 @@ class EmbeddedDatabase:
                     computing=self._computing,
                     find_damage=self._finds_damage,
                     is_short=self._space.is_low,
+                    zone_of=zone_of,
                 )
             except (sqlite3.Error, OSError):
                 raise StoreError from None
@@ -347,14 +358,15 @@ class EmbeddedDatabase:
     def status(self) -> StoreStatus:
         """See Database."""
         reason = None
-        if self._space.is_low():
+        free_bytes, is_low = self._space.measure()
+        if is_low:
             reason = "the disk is nearly full"
         elif not self._guard.is_attached:
             reason = "the events table is being restored"
         return StoreStatus(
             reason is None,
             reason,
-            self._space.free_bytes(),
+            free_bytes,
             self._space.reserve_bytes,
             self._guard.merges_stopped,
             self._report.parts,
@@ -375,6 +387,24 @@ class EmbeddedDatabase:
         for client in (self._probing, self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
+
+    def freeze(self, copy: Callable[[], None], *, hold_merges: bool) -> bool:
+        """Make hard links to all parts (frozen.py), and call `copy`, while no event and no aggregate changes.
+
+        Returns False if a merged part is not verified, or aggregates are computed now. With `hold_merges` no merge
+        begins within some seconds. Raises StoreError, OSError.
+        """
+        with self._writing, engine_errors():
+            if not self._computing.acquire(blocking=False):
+                return False
+            try:
+                if not self._guard.has_verified_all(self._writer, hold_merges=hold_merges):
+                    return False
+                copy()
+                frozen.freeze(self._writer)
+            finally:
+                self._computing.release()
+        return True
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

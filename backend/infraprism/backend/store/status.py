@@ -56,9 +56,14 @@ class FreeSpace:
 
     def is_low(self) -> bool:
         """Whether less than the reserve is free. Once low, it stays low until a tenth more than the reserve is free."""
+        return self.measure()[1]
+
+    def measure(self) -> tuple[int, bool]:
+        """`free_bytes` and `is_low` of the same moment."""
+        free_bytes = self.free_bytes()
         factor = _RESUME_FACTOR if self._is_low else 1
-        self._is_low = self.free_bytes() < self.reserve_bytes * factor
-        return self._is_low
+        self._is_low = free_bytes < self.reserve_bytes * factor
+        return free_bytes, self._is_low
 
 
 def write_fault(directory: Path) -> str | None:

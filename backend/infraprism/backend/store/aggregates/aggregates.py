@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -24,13 +24,16 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store.aggregates.changes import QUIET_S, Changes, Started, Withdrawn
 from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table, table
+from infraprism.backend.store.aggregates.days import date_of, days_of, milliseconds_of, store_errors
 from infraprism.backend.store.aggregates.finalisation import Finalisation
 from infraprism.backend.store.aggregates.finalised import FinalisedDays
 from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
-from infraprism.backend.store.aggregates.removal import remove_rows
+from infraprism.backend.store.aggregates.removal import remove_days, remove_rows
+from infraprism.backend.store.aggregates.reporting_zones import ReportingZones
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
+from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
@@ -64,13 +67,17 @@ class RelationExpiredError(StoreError):
     """The tables that a query was planned for were made anew: plan it again."""
 
 
+class NotAnsweredError(RelationExpiredError):
+    """The period has finalised days, and their sums do not answer the question."""
+
+
 class Aggregates:
     """The aggregates of one store.
 
     `file` has the published days, and `FINALISED_FILE` in its directory the finalised ones. `client` is used by
     computations only, within `computing`: the events can be read then. `find_damage` searches the events for the
     damage that a statement has met. `is_short` tells whether space is short. `clock` returns monotonic seconds, `today`
-    the UTC date.
+    the UTC date. `zone_of` returns the time zone of an account, whose days the aggregates by day have.
     """
 
     def __init__(
@@ -85,10 +92,11 @@ class Aggregates:
         rows_share: float = ROWS_SHARE,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        zone_of: ZoneOf = utc,
     ) -> None:
         self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
-        self._finalisation = Finalisation(self._changes, self._tables, computing)
+        self._finalisation = Finalisation(self._changes, self._tables, computing, zone_of)
         self._permanent = PermanentRemoval(self._changes, self._tables, computing)
         self._computing = computing
         self._find_damage = find_damage
@@ -96,6 +104,7 @@ class Aggregates:
         self._min_calls = min_calls
         self._clock = clock
         self._today = today
+        self._zones = ReportingZones(self._changes, self._tables, computing, zone_of)
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
@@ -112,7 +121,7 @@ class Aggregates:
         self.after_insert()
         now_s = self._clock()
         days = sorted(
-            {day for account, ranges in requests for bounds in ranges.values() for day in _days(account, *bounds)}
+            {day for account, ranges in requests for bounds in ranges.values() for day in days_of(account, *bounds)}
         )
         self._changes.begin(days, now_s)
         self._running[threading.get_ident()] = days
@@ -129,7 +138,7 @@ class Aggregates:
         Those of finalised days are not read: their sums stay as they are.
         """
         if (before := self._changes.finalised_before(account_id)) is not None:
-            first_ms = max(first_ms, _milliseconds(before))
+            first_ms = max(first_ms, milliseconds_of(before))
         self.before_insert([(account_id, {0: (first_ms, last_ms)})])
         try:
             yield
@@ -147,17 +156,17 @@ class Aggregates:
     def relation(self, request: MeasuredRows, event_rows: EventRows) -> Relation:
         """The measured rows of a request: from aggregates for the days that have them, else from `event_rows`.
 
-        Raises UnknownSumsError. RelationExpiredError if the period has finalised days and their sums do not answer it.
+        Raises UnknownSumsError. NotAnsweredError if the period has finalised days and their sums do not answer it.
         """
-        first = None if request.first_ms is None else _date(request.first_ms)
-        end = None if request.end_ms is None else _date(request.end_ms - 1) + timedelta(days=1)
+        first = None if request.first_ms is None else date_of(request.first_ms)
+        end = None if request.end_ms is None else date_of(request.end_ms - 1) + timedelta(days=1)
         try:
             kept = self._changes.kept(request.account_id, first, end)
             if kept is not None:
                 return with_kept(request, kept, partial(self.relation, event_rows=event_rows), event_rows)
             epoch, published = self._changes.published(request.account_id, first, end)
         except NotFinalError:
-            raise RelationExpiredError from None
+            raise NotAnsweredError from None
         except (sqlite3.Error, OSError) as error:
             _log.warning(
                 "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
@@ -191,6 +200,7 @@ class Aggregates:
             with self._working:
                 if not self._prepare():
                     return None
+                self._zones.withdraw_others(started_s)
                 due = self._changes.due(started_s, self._today())
                 if not due:
                     self._delete_withdrawn()
@@ -204,8 +214,9 @@ class Aggregates:
 
     def compute_all(self, progress: Progress = lambda _done, _all: None) -> None:
         """Compute every day that no statement is changing now. Raises StoreError, sqlite3.Error, OSError."""
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._prepare()
+            self._zones.withdraw_others(self._clock(), at_once=True)
             total = len(due := self._due_now())
             while due:
                 progress(total - len(due), total)
@@ -229,6 +240,10 @@ class Aggregates:
         """The days that have aggregates, of all accounts."""
         return [found.day for found in self._changes.all_published()]
 
+    def published(self, account_id: str) -> list[Published]:
+        """The published days of an account, in their order. Raises sqlite3.Error."""
+        return list(self._changes.published(account_id, None, None)[1])
+
     @property
     def epoch(self) -> int:
         """The epoch of the tables."""
@@ -237,10 +252,11 @@ class Aggregates:
     def finalise(self, account: str, end: date, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Finalise all days of an account before a date, before their events may be deleted.
 
-        From now on these days are read from their permanent sums only, and no event of them can be inserted. Raises
-        StoreError if a day cannot be finalised because its events change, the disk failed, or `should_stop` is true.
+        From now on these days are read from their permanent sums only, and no event of them can be inserted. They keep
+        the time zone that the account has now. Raises StoreError if a day cannot be finalised because its events
+        change, the disk failed, or `should_stop` is true.
         """
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._finalisation.finalise(account, end, should_stop)
 
     def finalised_before(self, account: str) -> date | None:
@@ -262,7 +278,7 @@ class Aggregates:
 
     def remove_unread_rows(self, account_id: str) -> None:
         """Delete the rows of an account that no published day has, physically. Raises StoreError, OSError."""
-        with self._working, _store_errors():
+        with self._working, store_errors():
             self._prepare()
             withdrawn = [one for one in self._changes.withdrawn() if one.day.account == account_id]
             live = ", ".join(
@@ -278,16 +294,37 @@ class Aggregates:
             self._changes.forget_withdrawn(withdrawn)
             self._replaced_s.pop(account_id, None)
 
+    def forget_sessions(self, account_ids: Iterable[str]) -> None:
+        """Delete the rows by session and by quarter-hour of finalised days, physically.
+
+        No running query may read them: the days have been final for as long as a query takes. Nothing is deleted while
+        space is short. Raises StoreError, OSError, sqlite3.Error.
+        """
+        before = {account: day for account in account_ids if (day := self.finalised_before(account)) is not None}
+        with self._working, store_errors():
+            if not before or not self._prepare():
+                return
+            with self._computing:
+                remove_days(self._tables.client, self._changes.epoch, before)
+            self._changes.forget_withdrawn(
+                one for one in self._changes.withdrawn() if one.day.date < before.get(one.day.account, date.min)
+            )
+
     def remove_finalised(self, scope: SumScope) -> bool:
         """Leave the scope out of the permanent sums. Returns whether there was something. Raises StoreError, OSError.
 
         The rows with it are deleted by `remove_unread_rows`, when no running query reads them.
         """
-        with self._working, _store_errors():
+        with self._working, store_errors():
             is_changed = bool(self._permanent.replace(scope))
             if is_changed:
                 self._replaced_s[scope.account] = self._clock()
             return is_changed
+
+    def forget_account(self, account: str) -> None:
+        """Forget an account that has no events and no sums any more. Raises sqlite3.Error."""
+        with self._working:
+            self._changes.forget_account(account)
 
     def close(self) -> None:
         """Close the file."""
@@ -354,8 +391,9 @@ class Aggregates:
             days = {started.day: started for started in chosen}
             try:
                 with self._computing:
-                    found = list(self._tables.compute(list(days), epoch, version))
-            except (ClickHouseError, BrokenTableError):
+                    zone = self._zones.of(chosen[0].day.account)
+                    found = list(self._tables.compute(list(days), epoch, version, zone))
+            except (ClickHouseError, BrokenTableError, StoreError):
                 self._changes.abandon(days, version, self._clock())
                 raise
             results |= {days[published.day]: published for published in found}
@@ -399,26 +437,3 @@ class Aggregates:
                 self._find_damage(StoreError(code, parts_in(str(error))))
         except _ERRORS as another:
             _log.warning("aggregates could not be verified: %s", type(another).__name__)
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenTableError:
-        raise StoreError from None
-    except ClickHouseError as error:
-        raise StoreError(getattr(error, "code", None) or 0, parts_in(str(error))) from None
-
-
-def _days(account: str, first_ms: int, last_ms: int) -> Iterator[Day]:
-    for number in range(first_ms // _DAY_MS, last_ms // _DAY_MS + 1):
-        yield Day(account, _EPOCH + timedelta(days=number))
-
-
-def _milliseconds(day: date) -> int:
-    return (day - _EPOCH).days * _DAY_MS
-
-
-def _date(time_ms: int) -> date:
-    return _EPOCH + timedelta(days=time_ms // _DAY_MS)

@@ -256,10 +256,23 @@ class Changes:
         with self._lock:
             self._finalised.replace(old, new)
 
+    def forget_account(self, account: str) -> None:
+        """Forget all days of an account. Raises sqlite3.Error."""
+        with self._lock:
+            self._published.forget_account(account)
+            self._finalised.forget_account(account)
+            for day in [day for day in self._changed if day.account == account]:
+                del self._changed[day]
+
     def all_published(self) -> list[Published]:
         """All published days."""
         with self._lock:
             return self._published.all()
+
+    def accounts(self) -> list[str]:
+        """The accounts with published days."""
+        with self._lock:
+            return self._published.accounts()
 
     def new_version(self) -> int:
         """A version that no row has."""

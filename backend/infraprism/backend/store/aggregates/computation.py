@@ -16,21 +16,24 @@ SETTINGS: Final = (
 )
 """One thread, so that requests keep the other cores."""
 DAY: Final = "toDate(timestamp, 'UTC')"
-_TIMES: Final[Mapping[Unit, str]] = {
-    "day": "toStartOfDay(timestamp, 'UTC')",
-    "quarter_hour": "toStartOfFifteenMinutes(timestamp)",
-}
 _WITH_TAGS: Final = f"{EVENTS} ARRAY JOIN CAST(tags, 'Array(Tuple(String, String))') AS tag"
 Days = Mapping[str, Sequence[date]]
 """Days by account."""
 
 
 def insert(
-    cubes: Sequence[Cube], days: Days, version: int, epoch: int, without_keys: Mapping[date, Sequence[str]]
+    cubes: Sequence[Cube],
+    days: Days,
+    version: int,
+    epoch: int,
+    without_keys: Mapping[date, Sequence[str]],
+    *,
+    time_zone: str,
 ) -> str:
     """The statement that inserts cubes of these days. They have the same unit, and all or none are by tag.
 
-    `without_keys` are tag keys that are not summed on a day; only with a single account.
+    `without_keys` are tag keys that are not summed on a day; only with a single account. The rows by day are of days of
+    `time_zone`: a UTC day has calls of two of them, or three.
     """
     unit, is_by_tag = cubes[0].unit, cubes[0].is_by_tag
     keys = ("account", "day", "time", *(("tag_key", "tag_value") if is_by_tag else ()))
@@ -42,7 +45,7 @@ def insert(
         _number(cubes),
         f"{DAY} AS day",
         f"toUInt64({version})",
-        f"toDateTime({_TIMES[unit]}, 'UTC') AS time",
+        f"toDateTime({_time(unit, time_zone)}, 'UTC') AS time",
         *(("tag.1 AS tag_key", "tag.2 AS tag_value") if is_by_tag else ("''", "''")),
         *(name if name in used else f"defaultValueOfTypeName('{DIMENSIONS[name]}')" for name in DIMENSIONS),
         *(sql for _, sql in STORED.values()),
@@ -54,6 +57,24 @@ def insert(
     return (
         f"INSERT INTO {table(unit, epoch)} ({', '.join(names)}) SELECT {', '.join(selected)}"
         f" FROM {_WITH_TAGS if is_by_tag else EVENTS} WHERE {where} GROUP BY GROUPING SETS ({sets}) SETTINGS {SETTINGS}"
+    )
+
+
+def _time(unit: Unit, time_zone: str) -> str:
+    if unit == "quarter_hour":
+        return "toStartOfFifteenMinutes(timestamp)"
+    return f"toStartOfDay(timestamp, {literal(time_zone)})"
+
+
+def midnights(first: date, end: date, time_zone: str) -> str:
+    """The statement that finds at which seconds since 1970 the days of a zone begin, of the UTC days before `end`.
+
+    The engine is asked, since it computes the rows: its database of zones may be another one than that of Python.
+    """
+    start = f"{midnight(first)} + toIntervalMinute(15 * number)"
+    return (
+        f"SELECT DISTINCT toInt64(toUnixTimestamp(toStartOfDay({start}, {literal(time_zone)}))) AS start_s"
+        f" FROM numbers({(end - first).days * 96})"
     )
 
 
@@ -71,12 +92,12 @@ def _number(cubes: Sequence[Cube]) -> str:
     )
 
 
-def sizes(cubes: Sequence[Cube], days: Days) -> str:
+def sizes(cubes: Sequence[Cube], days: Days, time_zone: str) -> str:
     """The statement that estimates the rows that each cube would have, by account and day.
 
     Those of a cube by tag are by tag key as well.
     """
-    unit_columns = [f"{_rows_of(cube)} AS cube_{cube.number}" for cube in cubes]
+    unit_columns = [f"{_rows_of(cube, time_zone)} AS cube_{cube.number}" for cube in cubes]
     key = "tag.1" if cubes[0].is_by_tag else "''"
     return (
         f"SELECT account, toString({DAY}) AS day, {key} AS tag_key, count() AS calls, {', '.join(unit_columns)}"
@@ -85,9 +106,9 @@ def sizes(cubes: Sequence[Cube], days: Days) -> str:
     )
 
 
-def _rows_of(cube: Cube) -> str:
+def _rows_of(cube: Cube, time_zone: str) -> str:
     tag = ("tag.2",) if cube.is_by_tag else ()
-    return f"uniqCombined(12)({', '.join((_TIMES[cube.unit], *tag, *cube.dimensions))})"
+    return f"uniqCombined(12)({', '.join((_time(cube.unit, time_zone), *tag, *cube.dimensions))})"
 
 
 def condition(days: Days) -> str:

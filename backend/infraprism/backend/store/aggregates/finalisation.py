@@ -14,6 +14,7 @@ from infraprism.backend.store.aggregates.changes import Changes
 from infraprism.backend.store.aggregates.cubes import PERMANENT
 from infraprism.backend.store.aggregates.published import Day, Published
 from infraprism.backend.store.aggregates.tables import BrokenTableError, Tables
+from infraprism.backend.store.aggregates.zone_names import ZoneOf
 from infraprism.backend.store.database import StoreError
 
 _CALLS_AT_ONCE: Final = 300_000
@@ -25,8 +26,11 @@ _log = logging.getLogger(__name__)
 class Finalisation:
     """The days before a date of an account become final in one step, or none of them."""
 
-    def __init__(self, changes: Changes, tables: Tables, computing: AbstractContextManager[object]) -> None:
+    def __init__(
+        self, changes: Changes, tables: Tables, computing: AbstractContextManager[object], zone_of: ZoneOf
+    ) -> None:
         self._changes = changes
+        self._zone_of = zone_of
         self._tables = tables
         self._computing = computing
 
@@ -39,6 +43,7 @@ class Finalisation:
         before = self._changes.finalised_before(account)
         if before is not None and end <= before:
             return
+        time_zone = self._zone_of(account)
         with self._changes.watching(account, end) as watch:
             with self._computing:
                 self._tables.open_permanent()
@@ -50,7 +55,7 @@ class Finalisation:
                     raise StoreError
                 version = self._changes.new_version()
                 with self._computing:
-                    found += self._tables.compute(days, PERMANENT, version, complete=True)
+                    found += self._tables.compute(days, PERMANENT, version, time_zone, complete=True)
             if {one.day: one.calls for one in found} != counts or not self._changes.finalise(watch, found):
                 raise StoreError
 

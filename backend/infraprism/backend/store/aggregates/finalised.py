@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -14,7 +15,8 @@ from infraprism.backend.store.aggregates.published import Day, Published
 from infraprism.backend.store.database import StoreError
 
 _EPOCH_DAY: Final = date(1970, 1, 1)
-_ROW: Final = "SELECT account, day, version, calls, rows FROM finalised"
+_ROW: Final = "SELECT account, day, version, calls, rows, time_zone, midnights FROM finalised"
+_INSERT: Final = "INSERT INTO finalised VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SHOWN: Final = 3
 
 
@@ -86,10 +88,9 @@ class FinalisedDays:
 
     def finalise(self, account: str, before: date, days: Iterable[Published]) -> None:
         """Finalise all days of an account before a date, of which these have events, in one transaction."""
-        rows = [(account, _number(one.day.date), one.version, one.calls, one.rows["day"]) for one in days]
         with self._db:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT INTO finalised VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.executemany(_INSERT, map(_row, days))
             self._db.execute("INSERT OR REPLACE INTO boundary VALUES (?, ?)", (account, _number(before)))
         self._before[account] = before
 
@@ -101,10 +102,15 @@ class FinalisedDays:
                 "DELETE FROM finalised WHERE account = ? AND day = ? AND version = ?",
                 [(one.day.account, _number(one.day.date), one.version) for one in old],
             )
-            self._db.executemany(
-                "INSERT INTO finalised VALUES (?, ?, ?, ?, ?)",
-                [(one.day.account, _number(one.day.date), one.version, one.calls, one.rows["day"]) for one in new],
-            )
+            self._db.executemany(_INSERT, map(_row, new))
+
+    def forget_account(self, account: str) -> None:
+        """Remove all days of an account, and the date before which they are finalised."""
+        with self._db:
+            self._db.execute("BEGIN")
+            for table in ("finalised", "boundary"):
+                self._db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
+        self._before.pop(account, None)
 
     def close(self) -> None:
         """Close the file."""
@@ -119,6 +125,20 @@ def _date(number: int) -> date:
     return _EPOCH_DAY + timedelta(days=number)
 
 
-def _published(row: tuple[str, int, int, int, int]) -> Published:
-    account, day, version, calls, rows = row
-    return Published(Day(account, _date(day)), version, PERMANENT_CUBES, calls, {"day": rows}, {})
+def _row(one: Published) -> tuple[str, int, int, int, int, str, str]:
+    midnights = json.dumps(one.midnights_s)
+    return one.day.account, _number(one.day.date), one.version, one.calls, one.rows["day"], one.time_zone, midnights
+
+
+def _published(row: tuple[str, int, int, int, int, str, str]) -> Published:
+    account, day, version, calls, rows, time_zone, midnights = row
+    return Published(
+        Day(account, _date(day)),
+        version,
+        PERMANENT_CUBES,
+        calls,
+        {"day": rows},
+        {},
+        time_zone,
+        tuple(json.loads(midnights)),
+    )

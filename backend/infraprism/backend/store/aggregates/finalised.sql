@@ -5,7 +5,8 @@ CREATE TABLE IF NOT EXISTS boundary
     before_day INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- The finalised days that had events. `rows` are the stored rows of the version.
+-- The finalised days that had events. `rows` are the stored rows of the version, which are of days of
+-- `time_zone`; `midnights` is JSON: the seconds since 1970 at which such days begin within the UTC day.
 CREATE TABLE IF NOT EXISTS finalised
 (
     account TEXT NOT NULL,
@@ -13,5 +14,7 @@ CREATE TABLE IF NOT EXISTS finalised
     version INTEGER NOT NULL,
     calls INTEGER NOT NULL,
     rows INTEGER NOT NULL,
+    time_zone TEXT NOT NULL,
+    midnights TEXT NOT NULL,
     PRIMARY KEY (account, day)
 ) WITHOUT ROWID;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -141,7 +142,7 @@ class PermanentRemoval:
         for one in days:
             if one.day in {day for day, _ in counts}:
                 number, calls = counts[one.day, version]
-                yield Published(one.day, version, one.cubes, calls, {"day": number}, {})
+                yield replace(one, version=version, calls=calls, rows={"day": number})
 
     def _insert(self, select: str, scope: SumScope) -> None:
         sql = f"INSERT INTO {_TABLE} {select} SETTINGS max_threads = 1, max_insert_threads = 1"

@@ -14,7 +14,12 @@ from typing import Final, NamedTuple
 
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _RESERVED_VERSIONS: Final = 1_000_000
-_ALL: Final = "SELECT account, day, version, cubes, calls, by_day, by_quarter_hour, unsummed_keys FROM published"
+_ADDED: Final = {"time_zone": "TEXT NOT NULL DEFAULT 'UTC'", "midnights": "TEXT NOT NULL DEFAULT ''"}
+"""Columns that the file of an earlier version does not have."""
+_ALL: Final = (
+    "SELECT account, day, version, cubes, calls, by_day, by_quarter_hour, unsummed_keys, time_zone, midnights"
+    " FROM published"
+)
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _NEVER: Final = 2**31
 
@@ -30,7 +35,8 @@ class Day(NamedTuple):
 class Published:
     """The aggregates of a day: the version of their rows, and what they have.
 
-    `cubes` are numbers of cubes. `rows` are the stored rows by unit. `unsummed_keys` are tag keys by unit.
+    `cubes` are numbers of cubes. `rows` are the stored rows by unit. `unsummed_keys` are tag keys by unit. The rows by
+    day are of days of `time_zone`, which begin within the UTC day at `midnights_s`, seconds since 1970.
     """
 
     day: Day
@@ -39,6 +45,8 @@ class Published:
     calls: int
     rows: Mapping[str, int]
     unsummed_keys: Mapping[str, Sequence[str]]
+    time_zone: str = "UTC"
+    midnights_s: tuple[int, ...] = ()
 
 
 class PublishedDays:
@@ -66,12 +74,14 @@ class PublishedDays:
                 found.rows["day"],
                 found.rows["quarter_hour"],
                 json.dumps(found.unsummed_keys) if any(found.unsummed_keys.values()) else "",
+                found.time_zone,
+                json.dumps(found.midnights_s) if found.midnights_s else "",
             )
             for found in days
         ]
         with self._renewing_damaged(), self._db:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def withdraw(self, days: Iterable[Day]) -> list[Published]:
         """Withdraw days in one transaction, which is durable. Returns those that were published."""
@@ -87,6 +97,12 @@ class PublishedDays:
                         [(item.day.account, _number(item.day.date)) for item in found],
                     )
         return found
+
+    def forget_account(self, account: str) -> None:
+        """Withdraw all days of an account."""
+        with self._renewing_damaged(), self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM published WHERE account = ?", (account,))
 
     def withdraw_all(self) -> None:
         """Withdraw all days, and begin a new epoch."""
@@ -105,6 +121,14 @@ class PublishedDays:
     def all(self) -> list[Published]:
         """All published days."""
         return [_published(row) for row in self._db.execute(_ALL)]
+
+    def accounts(self) -> list[str]:
+        """The accounts with published days, in their order."""
+        found: list[str] = []
+        after = "SELECT account FROM published WHERE account > ? ORDER BY account LIMIT 1"  # reads no other days
+        while row := self._db.execute(after, (found[-1] if found else "",)).fetchone():
+            found.append(row[0])
+        return found
 
     def new_version(self) -> int:
         """A version that no row has."""
@@ -131,6 +155,10 @@ class PublishedDays:
         if [row[0] for row in self._db.execute("PRAGMA quick_check(1)")] != ["ok"]:
             raise _DamagedError
         self._db.executescript(resources.files(__package__).joinpath("published.sql").read_text(encoding="utf-8"))
+        present = {row[1] for row in self._db.execute("PRAGMA table_info(published)")}
+        for name, definition in _ADDED.items():
+            if name not in present:
+                self._db.execute(f"ALTER TABLE published ADD COLUMN {name} {definition}")
         self.epoch = self._value("epoch", 0)
         if not self.epoch:
             with self._db:
@@ -168,8 +196,8 @@ def _number(day: date) -> int:
     return (day - _EPOCH_DAY).days
 
 
-def _published(row: tuple[str, int, int, int, int, int, int, str]) -> Published:
-    account, day, version, cubes, calls, by_day, by_quarter_hour, keys = row
+def _published(row: tuple[str, int, int, int, int, int, int, str, str, str]) -> Published:
+    account, day, version, cubes, calls, by_day, by_quarter_hour, keys, time_zone, midnights = row
     return Published(
         Day(account, _EPOCH_DAY + timedelta(days=day)),
         version,
@@ -177,4 +205,6 @@ def _published(row: tuple[str, int, int, int, int, int, int, str]) -> Published:
         calls,
         {"day": by_day, "quarter_hour": by_quarter_hour},
         json.loads(keys) if keys else {},
+        time_zone,
+        tuple(json.loads(midnights)) if midnights else (),
     )

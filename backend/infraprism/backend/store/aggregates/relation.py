@@ -10,6 +10,7 @@ from typing import Final
 from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, PERMANENT, STORED, Cube, Unit, table
 from infraprism.backend.store.aggregates.finalised import Kept
 from infraprism.backend.store.aggregates.published import Published
+from infraprism.backend.store.aggregates.zone_names import is_same_zone
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
@@ -21,7 +22,6 @@ Source = Callable[[MeasuredRows], Relation]
 _DAY_MS: Final = 86_400_000
 _QUARTER_HOUR_MS: Final = 900_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UTC: Final = frozenset({"UTC", "Etc/UTC"})
 _TAG: Final = ["tag_key", "tag_value"]
 _MAX_RANGES: Final = 64
 """Of the events. Beyond it the days between them are read from the events as well."""
@@ -72,10 +72,10 @@ def with_kept(request: MeasuredRows, kept: Kept, relation: Source, event_rows: E
     Raises NotFinalError.
     """
     before_ms = _milliseconds(kept.before)
-    kept_end_ms = before_ms if request.end_ms is None else min(request.end_ms, before_ms)
     cubes = _chosen_cubes(request).get("day", ())
-    is_whole = (request.first_ms or 0) % _DAY_MS == 0 and kept_end_ms % _DAY_MS == 0
-    if not (is_whole and cubes and all(cube.is_kept for cube in cubes)):
+    first_ms = -_DAY_MS if request.first_ms is None else request.first_ms
+    days = [_covered(item, request, {"day": cubes}, first_ms, request.end_ms) for item in kept.days]
+    if None in days or not cubes or not all(cube.is_kept for cube in cubes):
         raise NotFinalError
     if request.end_ms is None or request.end_ms > before_ms:
         rest = relation(replace(request, first_ms=before_ms))
@@ -84,11 +84,7 @@ def with_kept(request: MeasuredRows, kept: Kept, relation: Source, event_rows: E
     if not kept.days:
         return rest
     parameters: dict[str, Parameter] = {**rest.parameters, **_parameters(request)}
-    days = [
-        _Covered(item, "day", _milliseconds(item.day.date), _milliseconds(item.day.date) + _DAY_MS)
-        for item in kept.days
-    ]
-    stored = _stored_rows(request, "day", cubes, days, PERMANENT)
+    stored = _stored_rows(request, "day", cubes, [one for one in days if one is not None], PERMANENT)
     return Relation(f"({stored} UNION ALL SELECT {', '.join(_names(request))} FROM {rest.sql})", parameters)
 
 
@@ -103,7 +99,7 @@ def _parameters(request: MeasuredRows) -> dict[str, Parameter]:
 
 
 def is_permanent(request: MeasuredRows) -> bool:
-    """Whether the sums of whole UTC days that outlive the events answer a request."""
+    """Whether the sums of days that outlive the events answer a request, apart from its bounds and its days."""
     cubes = _chosen_cubes(request).get("day", ())
     return bool(cubes) and all(cube.is_kept for cube in cubes)
 
@@ -129,8 +125,7 @@ def _chosen_cubes(request: MeasuredRows) -> dict[Unit, tuple[Cube, ...]]:
 
 
 def _units(request: MeasuredRows) -> tuple[Unit, ...]:
-    is_by_utc_day = request.time_unit == "none" or (request.time_unit == "day" and request.time_zone in _UTC)
-    return ("day", "quarter_hour") if is_by_utc_day else ("quarter_hour",)
+    return ("quarter_hour",) if request.time_unit == "quarter_hour" else ("day", "quarter_hour")
 
 
 def _covered(
@@ -140,11 +135,15 @@ def _covered(
     start_ms = _milliseconds(item.day.date)
     first_ms = max(first_ms, start_ms)
     end_ms = start_ms + _DAY_MS if end_ms is None else min(end_ms, start_ms + _DAY_MS)
-    is_whole = (first_ms, end_ms) == (start_ms, start_ms + _DAY_MS)
+    # The rows by day are divided at the midnights of their zone, and at no other time of the UTC day.
+    starts = {start_ms, start_ms + _DAY_MS, *(at_s * 1000 for at_s in item.midnights_s)}
+    by_day = {first_ms, end_ms} <= starts and first_ms < end_ms
+    if request.time_unit == "day":
+        by_day = by_day and is_same_zone(request.time_zone, item.time_zone)
     for unit, cubes in chosen.items():
         has_cubes = all(cube.number in item.cubes for cube in cubes)
         if has_cubes and not _lacks_tags(request, item.unsummed_keys.get(unit, ())):
-            if unit == "day" and is_whole:
+            if unit == "day" and by_day:
                 return _Covered(item, unit, first_ms, end_ms)
             first, end = -(-first_ms // _QUARTER_HOUR_MS), end_ms // _QUARTER_HOUR_MS
             if unit == "quarter_hour" and first < end:
@@ -223,11 +222,15 @@ def _stored_rows(
         f" AND toDate('{days[-1].published.day.date}')"
         f" AND (toUInt16(stored.day), stored.version) IN ({_versions(days)})"
     )
-    if unit == "quarter_hour":
-        # Only the first and the last day can be covered in part.
-        where += f" AND stored.time >= toDateTime({days[0].first_ms // 1000}, 'UTC')"
-        where += f" AND stored.time < toDateTime({days[-1].end_ms // 1000}, 'UTC')"
-    name, time = table(unit, epoch), _time(request)
+    # Only the first and the last day can be covered in part. A row by day can begin before its UTC day.
+    for found, sign, at_ms, whole_ms in (
+        (days[0], ">=", days[0].first_ms, _milliseconds(days[0].published.day.date)),
+        (days[-1], "<", days[-1].end_ms, _milliseconds(days[-1].published.day.date) + _DAY_MS),
+    ):
+        if at_ms != whole_ms:
+            date_of = f"toDate('{found.published.day.date}')"
+            where += f" AND (stored.day != {date_of} OR stored.time {sign} toDateTime({at_ms // 1000}, 'UTC'))"
+    name, time = table(unit, epoch), _time(request, unit)
     if request.every_tag:
         return _measured(request, name, f"stored.cube = {cubes[0].number} AND {where}", time)
     if request.tag_key is None:
@@ -275,10 +278,10 @@ def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_val
     return f"SELECT {selected} FROM {source} AS stored WHERE {' AND '.join((where, *request.conditions))}"
 
 
-def _time(request: MeasuredRows) -> str:
+def _time(request: MeasuredRows, unit: Unit) -> str:
     if request.time_unit == "none":
         return "toDateTime(0, 'UTC')"
-    if request.time_unit == "quarter_hour":
+    if request.time_unit == unit:
         return "stored.time"
     return "toDateTime(toStartOfDay(stored.time, {rows_time_zone:String}), 'UTC')"
 

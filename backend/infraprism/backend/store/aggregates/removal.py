@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
 from clickhouse_connect.driver.client import Client
 
+from infraprism.backend.store.aggregates.cubes import UNITS
+from infraprism.backend.store.aggregates.cubes import table as sums_table
 from infraprism.backend.store.aggregates.tables import BrokenTableError
 from infraprism.backend.store.parts import active_parts, all_parts, delete_files, is_intact
 from infraprism.backend.store.quoting import literal
+
+_ACCOUNTS: Final = 500
+"""In one statement."""
+
+
+def remove_days(client: Client, epoch: int, before: Mapping[str, date]) -> None:
+    """Delete the rows of accounts that are older than a day each, if there are some. Raises as `remove_rows`."""
+    conditions = iter(f"(account = {literal(account)} AND day < toDate('{day}'))" for account, day in before.items())
+    while chunk := list(itertools.islice(conditions, _ACCOUNTS)):
+        where = f"({' OR '.join(chunk)})"
+        for unit in UNITS:
+            name = sums_table(unit, epoch)
+            if int(str(client.command(f"SELECT count() FROM {name} WHERE {where}"))):
+                remove_rows(client, name, where)
 
 
 def remove_rows(client: Client, table: str, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from infraprism.backend.store.aggregates.cubes import (
     table,
 )
 from infraprism.backend.store.aggregates.published import Day, Published
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE
 from infraprism.backend.store.parts import active_parts, is_intact, rows_of
 from infraprism.backend.store.quoting import literal
 
@@ -34,6 +35,8 @@ _DEFINITION_END: Final = b"index_granularity = 8192"
 MIN_KEY_ROWS: Final = 200
 """The rows of a tag key that are always stored."""
 _TUPLES: Final = 500
+_DAY_S: Final = 86_400
+_EPOCH: Final = date(1970, 1, 1)
 _EVERY_CALL: Final = {"day": 1, "quarter_hour": 5}
 """The numbers of cubes in which each call counts once."""
 
@@ -104,19 +107,26 @@ class Tables:
             for row in found
         }
 
-    def compute(self, days: Sequence[Day], epoch: int, version: int, *, complete: bool = False) -> Iterator[Published]:
+    def compute(
+        self, days: Sequence[Day], epoch: int, version: int, time_zone: str, *, complete: bool = False
+    ) -> Iterator[Published]:
         """Compute days of one account, without publishing them. With `complete` the cubes that outlive the events.
 
-        Raises BrokenTableError.
+        The rows by day are of days of `time_zone`; of UTC if the engine does not know it. Raises BrokenTableError.
         """
-        stored, unsummed, calls = self._selected(days, complete=complete)
+        if not rows_of(self._client, f"SELECT 1 FROM system.time_zones WHERE time_zone = {literal(time_zone)}"):
+            time_zone = UTC_ZONE
+        stored, unsummed, calls = self._selected(days, time_zone, complete=complete)
+        midnights = self._midnights(days, time_zone)
         for cubes, found in _grouped(stored):
             keys = {
                 day.date: unsummed[day][cubes[0].unit]
                 for day in found
                 if cubes[0].is_by_tag and unsummed[day][cubes[0].unit]
             }
-            self._client.command(computation.insert(cubes, by_account(found), version, epoch, keys))
+            self._client.command(
+                computation.insert(cubes, by_account(found), version, epoch, keys, time_zone=time_zone)
+            )
         self._verify_inserted(epoch)
         counts = {unit: self.row_counts(epoch, unit, version) for unit in _units(epoch)}
         for day, numbers in stored.items():
@@ -133,6 +143,8 @@ class Tables:
                     calls[day],
                     {unit: number for unit, (number, _) in rows.items()},
                     {unit: tuple(keys) for unit, keys in unsummed[day].items() if keys},
+                    time_zone,
+                    midnights[day.date],
                 )
 
     def delete(self, rows: Iterable[tuple[Day, int]], epoch: int) -> None:
@@ -158,8 +170,24 @@ class Tables:
         for unit in UNITS:
             self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {table(unit, epoch)}")
 
+    def _midnights(self, days: Sequence[Day], time_zone: str) -> dict[date, tuple[int, ...]]:
+        """By UTC day: when days of the zone begin in it, in seconds since 1970, except at its start."""
+        found: dict[date, tuple[int, ...]] = {}
+        for first, end in computation.runs(day.date for day in days):
+            starts = [
+                int(row["start_s"]) for row in rows_of(self._client, computation.midnights(first, end, time_zone))
+            ]
+            by_day: dict[int, list[int]] = defaultdict(list)
+            for start_s in sorted(starts):
+                by_day[start_s // _DAY_S].append(start_s)
+            for number in range((end - first).days):
+                day = first + timedelta(days=number)
+                place = (day - _EPOCH).days
+                found[day] = tuple(start_s for start_s in by_day[place] if start_s != place * _DAY_S)
+        return found
+
     def _selected(
-        self, days: Sequence[Day], *, complete: bool
+        self, days: Sequence[Day], time_zone: str, *, complete: bool
     ) -> tuple[dict[Day, frozenset[int]], dict[Day, dict[Unit, list[str]]], dict[Day, int]]:
         """By day: the cubes that are stored, the tag keys that are not, and the number of events."""
         stored: dict[Day, set[int]] = {day: set() for day in days}
@@ -168,7 +196,7 @@ class Tables:
         of_account = by_account(days)
         for is_by_tag in (False, True):
             cubes = [cube for cube in CUBES if cube.is_by_tag == is_by_tag]
-            for row in rows_of(self._client, computation.sizes(cubes, of_account)):
+            for row in rows_of(self._client, computation.sizes(cubes, of_account, time_zone)):
                 day = Day(row["account"], date.fromisoformat(row["day"]))
                 if not is_by_tag:
                     calls[day] = int(row["calls"])

@@ -1,5 +1,6 @@
 -- Sums of the calls of an account and a UTC day: rows of the cubes of store/aggregates/cubes.py. Rows count only if their
--- version is published for their account and day. Columns that are no dimension of the cube have their default value.
+-- version is published for their account and day. `time` is the start of a quarter-hour, or of a day in the time zone in
+-- which the version was computed. Columns that are no dimension of the cube have their default value.
 CREATE TABLE IF NOT EXISTS /* name */
 (
     account LowCardinality(String),
