@@ -20,6 +20,7 @@ from infraprism.backend.api.auth_routes import AuthRoutes, add_auth_routes
 from infraprism.backend.api.authentication import AuthenticationMiddleware, Caller
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices, add_deletion_routes
+from infraprism.backend.api.export_routes import ExportServices, add_export_routes
 from infraprism.backend.api.job_routes import add_job_routes
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.pages import add_pages
@@ -29,7 +30,6 @@ from infraprism.backend.api.session_cookie import SessionCookie
 from infraprism.backend.api.usage_routes import add_retention_routes, add_usage_routes
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.cluster.cluster_writer import PATH as FROM_NODE_PATH
-from infraprism.backend.exports import ExportServices, add_export_routes
 from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind

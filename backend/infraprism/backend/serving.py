@@ -23,6 +23,8 @@ from infraprism.backend.accounts.logins import Logins
 from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices
+from infraprism.backend.api.export_routes import ExportServices
+from infraprism.backend.api.filters import conditions_of
 from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
@@ -40,7 +42,7 @@ from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.holders import KeptRequests
 from infraprism.backend.deletions.server_store import ServerStore
 from infraprism.backend.deletions.usage_records import UsageRecords
-from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
+from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind
 from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
 from infraprism.backend.http_app import Services, application
@@ -281,6 +283,7 @@ def _exports(
         jobs,
         database,
         files,
+        conditions_of,
         retention.cutoff_ms,
         accounts=accounts.database,
         source=source,
