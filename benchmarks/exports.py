@@ -90,7 +90,9 @@ def main() -> None:
             closing(RelationalDatabase(Path(temporary) / "accounts.sqlite")) as accounts,
         ):
             jobs = Jobs(accounts)
-            runner = JobRunner(jobs, {EXPORT: ExportKind(jobs, database, files, lambda _: None)}, lease_s=_LEASE_S)
+            runner = JobRunner(
+                jobs, {EXPORT: ExportKind(jobs, database, files, lambda _: None, accounts=accounts)}, lease_s=_LEASE_S
+            )
             print(
                 f"{'format':18} {'events':>12} {'s':>7} {'CPU s':>7} {'MB':>8} {'MB memory before':>17} {'largest':>8}"
             )

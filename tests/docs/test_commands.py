@@ -18,6 +18,7 @@ RUN_ELSEWHERE = {
     "opentelemetry-instrument python app.py": "tests/packaging/test_first_hour.py",
     "infraprism serve": "tests/packaging/test_first_hour.py",
     "infraprism events": "tests/packaging/test_first_hour.py",
+    "infraprism export": "tests/docs/test_export.py",
     "infraprism store ": "tests/faults/test_damaged_parts.py",
     "infraprism costs --by entity": "tests/packaging/test_first_hour.py",
     "infraprism delete ": "tests/deletions/test_delete_command.py",

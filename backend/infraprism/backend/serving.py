@@ -20,7 +20,7 @@ from infraprism.backend import reloading
 from infraprism.backend.account_zones import AccountZones
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
-from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.client_address import ClientAddresses
 from infraprism.backend.api.deletion_routes import DeletionServices
 from infraprism.backend.api.health import Health
@@ -113,7 +113,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         log: WriteAheadLog | None = None
         retention = Retention(accounts.database, settings.clock)
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
-        measured = measured_rows
+        measured: Source = measured_rows
         if settings.store is None:
             database, writer = _embedded(
                 settings, stack, retention.cutoff_ms, refusals, AccountZones(accounts.database)
@@ -157,7 +157,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         certificate = await reloading.certificate(settings, stack)
         mails = mailer(settings, stack)
         jobs = Jobs(accounts.database, settings.clock)
-        exports = _exports(settings, accounts, jobs, database, retention)
+        exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         kinds: dict[str, Kind] = {EXPORT: exports.kind}
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
@@ -247,10 +247,20 @@ def _exports(
     accounts: Accounts,
     jobs: Jobs,
     database: EmbeddedDatabase | ClusterDatabase,
+    *,
     retention: Retention,
+    source: Source,
 ) -> ExportServices:
     files = ExportFiles(settings.data_dir)
-    kind = ExportKind(jobs, database, files, retention.cutoff_ms, settings.clock)
+    kind = ExportKind(
+        jobs,
+        database,
+        files,
+        retention.cutoff_ms,
+        accounts=accounts.database,
+        source=source,
+        clock=settings.clock,
+    )
     audit = AuditLog(accounts.database, settings.clock)
     key = accounts.secret("downloads")
     return ExportServices(jobs, kind, files, audit, database, key, settings.clock, settings.node_address or "")

@@ -22,18 +22,27 @@ examples:
   infraprism export --start 2026-01-01 --end 2026-03-31 --format parquet --output quarter.parquet
   infraprism export --start 2026-01-01 --end 2026-12-31 --format json --gzip \\
       --entity customer:acme-corp --output acme.ndjson.gz
+  infraprism export --archive --output account.zip
+  infraprism export --archive --entity customer:acme-corp --output acme-corp.zip
 
 If the command is interrupted, run it again: it continues with the same export and the bytes that it has."""
-_POLL_S: Final = 0.5
+_FIRST_POLL_S: Final = 0.5
+_MAX_POLL_S: Final = 4.0
+"""The smallest plan allows 60 requests a minute."""
 _FORMATS: Final = ("csv", "json", "parquet")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the command to the parser."""
-    parser = new_parser(subparsers, "export", "export events to a file", _EXAMPLES)
+    parser = new_parser(subparsers, "export", "export events, or everything, to a file", _EXAMPLES)
     add_filters(parser)
-    parser.add_argument("--format", choices=_FORMATS, default="csv", help="default: csv; json has one line per event")
+    parser.add_argument("--format", choices=_FORMATS, help="default: csv; json has one line per event")
     parser.add_argument("--gzip", action="store_true", help="compress csv or json")
+    parser.add_argument(
+        "--archive",
+        action="store_true",
+        help="everything that the account holds, or with --entity that entity: a ZIP file",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the file to create")
     parser.set_defaults(run=run)
     return parser
@@ -60,10 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> dict[str, Any]:
+    if args.archive:
+        asked = dict(parameters(args))
+        if set(asked) - {"entity_type", "entity_id"} or args.gzip or args.format:
+            raise Failure("--archive: it has everything, of the account or with --entity of an entity: no other filter")
+        return {"kind": "archive", **asked}
     if args.start is None or args.end is None:
         raise Failure("--start and --end: set both, such as --start 2026-01-01 --end 2026-01-31")
-    asked: dict[str, Any] = dict(parameters(args))
-    return {**asked, "format": args.format, "compression": "gzip" if args.gzip else "none"}
+    return {**parameters(args), "format": args.format or _FORMATS[0], "compression": "gzip" if args.gzip else "none"}
 
 
 def _resumed(api: Api, download: Download, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -96,10 +109,11 @@ def _created(api: Api, download: Download, request: dict[str, Any]) -> dict[str,
 
 def _ended(api: Api, export: dict[str, Any]) -> dict[str, Any]:
     """The export when its file is complete. Raises Failure."""
-    shown = ""
+    shown, pause_s = "", _FIRST_POLL_S
     while export["state"] in ("queued", "running"):
         shown = _show(_progress(export), shown)
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         export = api.get(f"/v1/exports/{export['id']}")
     _show("", shown)
     if export["state"] != "succeeded":

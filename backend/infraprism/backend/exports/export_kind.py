@@ -6,22 +6,30 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from infraprism.backend.analytics.source import Source, measured_rows
 from infraprism.backend.api.filters import Filters
+from infraprism.backend.exports.archive import write
 from infraprism.backend.exports.chunks import Selection
-from infraprism.backend.exports.events_file import EventsFile
+from infraprism.backend.exports.events_file import CONVERTED, EventsFile
 from infraprism.backend.exports.export_files import ExportFiles, publish, sha256_of
 from infraprism.backend.exports.formats import FORMATS
 from infraprism.backend.jobs import Job, JobContext, Jobs, Kind
+from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.store import Database
 from infraprism.schema.fields import EARLIEST_TIMESTAMP_MS, MAX_CLOCK_SKEW_MS
 
 EXPORT: Final = "export"
+ARCHIVE: Final = "archive"
 KEPT_MS: Final = 7 * 24 * 3600 * 1000
 """How long a file is kept after its job has ended."""
 
 
 class ExportKind(Kind):
-    """Writes the files of exports. `cutoff_ms` returns the start time before which an account's events are expired."""
+    """Writes the files of exports.
+
+    `accounts` and `source`, the measured rows, are read for archives. `cutoff_ms` returns the start time before which
+    an account's events are expired, or None. `clock` returns Unix seconds.
+    """
 
     def __init__(
         self,
@@ -29,10 +37,15 @@ class ExportKind(Kind):
         database: Database,
         files: ExportFiles,
         cutoff_ms: Callable[[str], int | None],
+        *,
+        accounts: RelationalDatabase,
+        source: Source = measured_rows,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jobs = jobs
         self._database = database
+        self._accounts = accounts
+        self._source = source
         self._files = files
         self._cutoff_ms = cutoff_ms
         self._clock = clock
@@ -63,9 +76,24 @@ class ExportKind(Kind):
     def _write(self, context: JobContext) -> tuple[Any, dict[str, Any]]:
         job = context.job
         parameters = job.parameters
-        form = FORMATS[parameters["format"], parameters["compression"]]
+        is_archive = parameters["kind"] == ARCHIVE
+        form = FORMATS[("json", "gzip") if is_archive else (parameters["format"], parameters["compression"])]
         file = EventsFile(self._database, self._files, form, context, lambda: self._cutoff_ms(job.account_id))
         source, totals = file.write(selection(job), first_ms(job))
+        if is_archive:
+            file.require_space(source.stat().st_size)
+            archive = self._files.path(job.account_id, job.id, CONVERTED)
+            write(
+                archive,
+                source,
+                job,
+                totals,
+                context.raise_if_stopped,
+                accounts=self._accounts,
+                database=self._database,
+                source=self._source,
+            )
+            return archive, {"extension": "zip", "totals": totals.values}
         return source, {"extension": form.extension, "totals": totals.values}
 
     def discard(self, job: Job) -> None:

@@ -28,10 +28,11 @@ def _tag_list(value: object) -> object:
 
 
 class ExportRequest(Filters):
-    """What is exported: the events of a period that the filters select.
+    """What is exported: the events of a period that the filters select, or an archive.
 
     A filter is a value or a list of values. `tags` is also an object of keys and values. Both dates are inclusive, and
-    days of `time_zone`.
+    days of `time_zone`. An archive has everything that the account holds, or with `entity_type` and `entity_id` what it
+    holds of that entity.
     """
 
     @model_validator(mode="before")
@@ -43,12 +44,16 @@ class ExportRequest(Filters):
         tags = {"tags": _tag_list(body["tags"])} if "tags" in body else {}
         return {**body, **lists, **tags}
 
-    kind: Literal["events"] = "events"
-    format: Literal["csv", "json", "parquet"]
+    kind: Literal["events", "archive"] = "events"
+    format: Literal["csv", "json", "parquet"] | None = None
     compression: Literal["none", "gzip"] = "none"
 
     def parameters(self, *, usage_detail: bool) -> dict[str, Any]:
         """The parameters of the job. Raises ApiError."""
+        if self.kind == "archive":
+            return self._archive()
+        if self.format is None:
+            raise ApiError(400, "invalid_parameter", "format: one of csv, json, parquet")
         if self.start_date is None or self.end_date is None:
             raise ApiError(400, "invalid_parameter", "start_date, end_date: set both")
         if self.format == "parquet" and self.compression != "none":
@@ -65,4 +70,19 @@ class ExportRequest(Filters):
             "end_ms": end_ms,
             "filters": filters,
             "usage_detail": usage_detail,
+        }
+
+    def _archive(self) -> dict[str, Any]:
+        if self.model_fields_set - {"kind", "entity_type", "entity_id"}:
+            raise ApiError(400, "invalid_parameter", "kind: an archive has no parameters but entity_type and entity_id")
+        entity = {"entity_type": self.entity_type, "entity_id": self.entity_id}
+        if [len(values) for values in entity.values()] not in ([0, 0], [1, 1]):
+            raise ApiError(400, "invalid_parameter", "entity_type, entity_id: set both, with one value each, or none")
+        return {
+            "kind": self.kind,
+            "first_ms": None,
+            "end_ms": None,
+            "filters": {name: values for name, values in entity.items() if values},
+            # Everything that is stored, whatever the setting is now.
+            "usage_detail": True,
         }

@@ -18,7 +18,7 @@ from infraprism.backend.api.errors import ApiError, error_response
 from infraprism.backend.api.job_routes import JOB_SCHEMA, found, iso_time, job_fields, job_response
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.exports.export_files import ExportFiles
-from infraprism.backend.exports.export_kind import EXPORT, ExportKind, file_expires_ms
+from infraprism.backend.exports.export_kind import ARCHIVE, EXPORT, ExportKind, file_expires_ms
 from infraprism.backend.exports.formats import MEDIA_TYPES
 from infraprism.backend.exports.links import LIFETIME_S, Link
 from infraprism.backend.exports.request import ExportRequest
@@ -155,7 +155,8 @@ def _fields(services: ExportServices, job: Job, actor: str) -> Mapping[str, Any]
     shown = {name: value for name, value in job.parameters.items() if name not in ("first_ms", "end_ms", "filters")}
     result = job.result or {}
     link, link_expires_ms, file_expires = None, None, None
-    if services.kind.has_file(job):
+    # Only the key that requested an archive gets its link: it has the members of the account.
+    if services.kind.has_file(job) and (job.parameters["kind"] != ARCHIVE or job.actor == actor):
         expires_s = min(int(services.clock()) + LIFETIME_S, file_expires_ms(job) // 1000)
         link = (
             services.node_address + DOWNLOADS + Link(job.account_id, job.id, actor, expires_s).token(services.link_key)

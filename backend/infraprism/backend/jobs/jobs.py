@@ -66,6 +66,11 @@ class Jobs:
         self._clock = clock
         self.added: Final = threading.Event()
 
+    @property
+    def can_run(self) -> bool:
+        """Whether jobs can be taken now: not while the first key is created, in a transaction of the whole database."""
+        return not self._database.in_transaction
+
     def add(
         self,
         account_id: str,

@@ -67,16 +67,20 @@ class JobRunner:
             self._thread.join()
 
     def _run(self) -> None:
+        failure = ""
         while not self._stopping.is_set():
             self._jobs.added.clear()
             try:
-                self.maintain_when_due()
-                if self.run_next():
-                    continue
-            except DatabaseUnavailableError as error:
-                _log.warning("jobs cannot be read: %s", error)
+                if self._jobs.can_run:
+                    self.maintain_when_due()
+                    if self.run_next():
+                        continue
+                    failure = ""
             except Exception as error:  # noqa: BLE001  # the thread must go on
-                _log.warning("jobs cannot be run (%s)", type(error).__name__)
+                found = str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+                if found != failure:  # not again in each round
+                    _log.warning("jobs cannot be run: %s", found)
+                failure = found
             if not self._stopping.is_set():
                 self._jobs.added.wait(_POLL_S)
 
