@@ -22,7 +22,7 @@ from infraprism.backend.http_app import Services  # noqa: F401  # with all its t
 from infraprism.backend.relational.metadata import METADATA
 from infraprism.backend.serving import serve  # noqa: F401  # as above
 
-OF_NO_ACCOUNT = {"secrets", "closed_accounts"}
+OF_NO_ACCOUNT = {"secrets", "closed_accounts", "usage_errors"}
 """The tables that have no rows of an account. A table of accounts has a column `account_id`, or `member_id`."""
 FILES = {
     "accounts.sqlite",
@@ -36,6 +36,7 @@ FILES = {
     "log",
     "quarantine",
     "store",
+    "usage.sqlite",
 }
 """What a data directory has. For each the test below shows that an account's bytes are removed from it."""
 

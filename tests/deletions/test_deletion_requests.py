@@ -145,7 +145,10 @@ def test_no_byte_of_the_identifier_is_left_in_the_data_directory(tmp_path: Path)
         account = backend.get("/v1/me").json["id"]
         deleted(backend, confirm="everything")
         assert files_with(data, "secret-2") == []
-        assert {Path(name).name.partition("-")[0] for name in files_with(data, account)} <= {"accounts.sqlite"}
+        assert {Path(name).name.partition("-")[0] for name in files_with(data, account)} <= {
+            "accounts.sqlite",
+            "usage.sqlite",
+        }
         backend.stop()
     assert files_with(data, "secret-") == []
 

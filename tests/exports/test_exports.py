@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from tests.kit.backend import Backend, span
-from tests.kit.clock import TimedBackend
 from tests.kit.events import event
 from tests.kit.exports import PERIOD, download, ended, exported, json_rows
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.audit.audit_log import AuditLog

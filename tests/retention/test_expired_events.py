@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.kit.backend import Backend, span
-from tests.kit.clock import TimedBackend
 from tests.kit.random_calls import random_calls
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.retention.retained_events import RetainedEvents
 from infraprism.schema import Event

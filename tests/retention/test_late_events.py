@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.kit.asynchronous import in_event_loop
 from tests.kit.backend import CALL, SEMCONV, cleaned_span, span
-from tests.kit.clock import TimedBackend
 from tests.kit.events import event
 from tests.kit.otlp_canaries import export_request
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.ingest.otlp_requests import EncodedSpans
 from infraprism.backend.ingest.write_ahead_log.applier import Applier

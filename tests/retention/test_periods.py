@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import update
 from tests.kit.backend import span
 from tests.kit.clickhouse_front import ClickHouseFront
-from tests.kit.clock import TimedBackend
 from tests.kit.events import event
 from tests.kit.postgresql import postgresql
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.accounts import PLANS, Accounts
 from infraprism.backend.accounts.tables import ACCOUNTS

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.kit.clock import TimedBackend
 from tests.kit.command import infraprism
 from tests.kit.postgresql import postgresql
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
@@ -141,8 +141,13 @@ def test_an_account_that_turned_counts_off_has_none_also_after_a_restart(tmp_pat
 def test_everything_about_an_account_is_deleted(usage: UsageData, tmp_path: Path) -> None:
     for account in ("acc_1", "acc_2"):
         usage.record_request(_request(usage, account))
+    assert usage.count_before("acc_1", int(START_S * 1000) + 1) == 1
+    assert usage.count_before("acc_1", int(START_S * 1000)) == 0
+    assert usage.count_before("acc_1", 2**60) == 2
+    assert usage.delete_account("acc_1", with_settings=False) == {"usage_requests": 1, "usage_actions": 1}
     usage.set_counts_actions("acc_1", enabled=True)
-    assert usage.delete_account("acc_1") == {"usage_requests": 1, "usage_actions": 1, "usage_settings": 1}
+    assert usage.delete_account("acc_1", with_settings=True)["usage_settings"] == 1
+    assert usage.count_before("acc_1", 2**60) == 0
     assert _rows(usage, "acc_2")["usage_requests"][0] == 1
     usage.close()
     assert b"acc_1" not in (tmp_path / USAGE_FILE).read_bytes()

@@ -34,6 +34,7 @@ from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
+from infraprism.backend.regions import NO_REGIONS, Regions
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
@@ -56,7 +57,7 @@ class Services(NamedTuple):
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
     kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
-    reach the server.
+    reach the server. Accounts of other `regions` are refused.
     """
 
     accounts: Accounts
@@ -78,6 +79,7 @@ class Services(NamedTuple):
     exports: ExportServices | None = None
     deletions: DeletionServices | None = None
     usage: UsageData | None = None
+    regions: Regions = NO_REGIONS
 
 
 def application(services: Services) -> ASGIApp:
@@ -110,7 +112,7 @@ def _rest_application(services: Services) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware)
     if services.usage is not None:
         app.add_middleware(UsageMiddleware, usage=services.usage)
-    app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
+    app.add_middleware(AuthenticationMiddleware, accounts=services.accounts, regions=services.regions)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
     _add_otlp_routes(app)

@@ -9,7 +9,7 @@ import logging
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple, cast
@@ -27,6 +27,7 @@ from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.backups.start import backup_kind
 from infraprism.backend.billing.configured import billing
 from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
@@ -37,6 +38,7 @@ from infraprism.backend.deletions.account_deletion import ACCOUNT_JOB, AccountDe
 from infraprism.backend.deletions.deletion_kind import deletion_jobs
 from infraprism.backend.deletions.deletions import JOB_KIND as DELETION
 from infraprism.backend.deletions.server_store import ServerStore
+from infraprism.backend.deletions.usage_records import UsageRecords
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind, ExportServices
 from infraprism.backend.exports.held_exports import HeldExports
 from infraprism.backend.handshakes import behind_handshakes
@@ -52,6 +54,7 @@ from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.configured import mailer
 from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.regions import Regions
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
@@ -111,7 +114,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
-        retention = Retention(accounts.database, settings.clock)
+        retention = Retention(accounts.database, settings.clock, region=settings.region)
+        regions = Regions(settings.region, settings.regions)
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured: Source = measured_rows
         if settings.store is None:
@@ -141,35 +145,36 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             settings.max_waiting_bytes,
             log,
             cutoff_ms=retention.cutoff_ms,
+            regions=regions,
             deleted_before_ms=refusals.end_ms,
         )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
+        jobs = Jobs(accounts.database, settings.clock, region=settings.region)
+        backups = backup_kind(settings, database, accounts, jobs)
         health = Health(
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() | refusals.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            (log.gauges() | refusals.gauges() if log else {})
+            | (backups.gauges() if backups else {})
+            | regions.gauges(),
+            (*(_limitations(settings, database, writer) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
         certificate = await reloading.certificate(settings, stack)
         mails = mailer(settings, stack)
-        jobs = Jobs(accounts.database, settings.clock)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
-        kinds: dict[str, Kind] = {EXPORT: exports.kind}
+        usage = _usage(settings, stack)
+        kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
-            held = HeldExports(jobs, exports.files)
-            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
+            held = (HeldExports(jobs, exports.files), UsageRecords(usage))
+            store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
             deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
             kinds |= deletion_kinds
-        if settings.accounts is None:  # no other server can use the file
-            jobs.release_leases()
-        runner = JobRunner(jobs, kinds, settings.clock)
-        runner.start()
-        stack.push_async_callback(asyncio.to_thread, runner.stop)
+        _run_jobs(settings, jobs, kinds, stack)
         port = listening.getsockname()[1]
         base_url = _base_url(settings, port)
         logins, pool = _logins(accounts, base_url, mails, stack)
@@ -193,9 +198,10 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             exports=exports,
             deletions=deletions,
             base_url=base_url,
-            usage=_usage(settings, stack),
+            usage=usage,
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
             billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
+            regions=regions,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
@@ -224,6 +230,15 @@ def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitSt
     pool = LoginPool()
     stack.callback(pool.close)  # before the mailer: what it still does may send a mail
     return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
+
+
+def _run_jobs(settings: Settings, jobs: Jobs, kinds: Mapping[str, Kind], stack: AsyncExitStack) -> None:
+    """Run jobs until the stack ends."""
+    if settings.accounts is None:  # no other server can use the file
+        jobs.release_leases()
+    runner = JobRunner(jobs, kinds, settings.clock)
+    runner.start()
+    stack.push_async_callback(asyncio.to_thread, runner.stop)
 
 
 def _prepare_process() -> None:
@@ -270,7 +285,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store and not writer.is_loading)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
@@ -329,7 +344,7 @@ def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Se
 
 
 def _limitations(
-    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase, writer: BatchWriter
 ) -> Sequence[Callable[[], str | None]]:
     """What returns why events are stored with limitations, or None."""
 
@@ -344,7 +359,12 @@ def _limitations(
             cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
         )
 
-    return log, index
+    def loading() -> str | None:
+        if not writer.is_loading:
+            return None
+        return "the index of stored ids is being read from the events: events are rejected with 503 until then"
+
+    return log, index, loading
 
 
 class _Listeners:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from infraprism.backend.accounts.tables import ACCOUNTS, KEYS
 from infraprism.backend.deletions.deletion_kind import BACKUP_DAYS, DeletionKind, Store, time_text
-from infraprism.backend.deletions.deletions import Deletion
+from infraprism.backend.deletions.deletions import FOR_EVER_MS, Deletion
 from infraprism.backend.deletions.receipts import Receipts
 from infraprism.backend.deletions.refusals import Refusals
 from infraprism.backend.deletions.scope import Scope
@@ -35,8 +35,6 @@ _DAY_MS: Final = 86_400_000
 _KEPT_DAYS: Final = 30
 _KEYS_STOP_S: Final = 5.0
 """After this time no process accepts a revoked key."""
-_FOR_EVER_MS: Final = 7_258_118_400_000
-"""The year 2200: no event starts later."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class AccountDeletionKind(Kind):
             scope.hash(self._refusals.key, job.account_id),
             None,
             None,
-            _FOR_EVER_MS,
+            FOR_EVER_MS,
         )
         state: dict[str, Any] = dict(context.checkpoint or {})
         total = len(self._holders) + 2

@@ -19,6 +19,10 @@ from infraprism.backend.relational.database import RelationalDatabase
 JOB_KIND: Final = "deletion"
 
 
+FOR_EVER_MS: Final = 7_258_118_400_000
+"""The time of the request for the deletion of an account: nothing of it is accepted any more."""
+
+
 @dataclass(frozen=True)
 class Deletion:
     """A deletion. `scope` is None when it is complete."""

@@ -24,6 +24,7 @@ MAX_WAITING: Final = 10_000
 """Requests in memory, and different actions and errors. Beyond it they are counted as lost."""
 _FLUSH_S: Final = 5.0
 _DELETE_S: Final = 3_600.0
+_DAY_S: Final = 86_400.0
 _PAGE: Final = "page"
 _FEATURE: Final = "feature"
 
@@ -188,12 +189,22 @@ class UsageData:
         if enabled:
             self._uncounted.discard(account_id)
 
-    def delete_account(self, account_id: str) -> dict[str, int]:
-        """Delete everything about an account. Returns the rows that were deleted, by table."""
+    def count_before(self, account_id: str, before_ms: int) -> int:
+        """The stored rows about an account from before a time, in milliseconds since 1970, also the expired ones."""
+        self.flush()
+        text = _time(min(before_ms / 1000, self._clock() + _DAY_S))
+        found = 0
+        for table, column, before in ((tables.REQUESTS, "time", text), (tables.ACTIONS, "day", text[:10])):
+            counted: Any = select(func.count()).where(table.c.account_id == account_id, table.c[column] < before)
+            found += sum(row[0] for row in self._database.rows(counted))
+        return found
+
+    def delete_account(self, account_id: str, *, with_settings: bool) -> dict[str, int]:
+        """Delete what is recorded about an account. Returns the rows that were deleted, by table."""
         self.flush()
         found = {}
         with self._database.transaction() as connection:
-            for table in (tables.REQUESTS, tables.ACTIONS, tables.SETTINGS):
+            for table in (tables.REQUESTS, tables.ACTIONS, *([tables.SETTINGS] if with_settings else [])):
                 found[table.name] = connection.execute(delete(table).where(table.c.account_id == account_id)).rowcount
         return found
 
