@@ -13,6 +13,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.logins import Logins
@@ -43,6 +45,8 @@ from infraprism.backend.ingest.write_ahead_log.segments import LOG_DIRECTORY, Se
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.mailer import NoMailer
+from infraprism.backend.moves import KIND as MOVE
+from infraprism.backend.moves import MoveKind, MoveTarget
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.regions import Regions
 from infraprism.backend.retention import Retention
@@ -145,12 +149,16 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         stack.callback(health.close)
         exports = _exports(settings, accounts, jobs, database, retention)
         kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
+        from_region: Callable[[Request], Awaitable[Response]] | None = None
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = HeldExports(jobs, exports.files)
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=(held,))
             deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
             kinds |= deletion_kinds
+            if settings.region is not None and settings.accounts is not None:
+                from_region = MoveTarget(accounts, database, writer, settings.region, settings.data_dir).handle
+                kinds[MOVE] = MoveKind(accounts, database, store, settings.region, clock=settings.clock)
         _run_jobs(settings, jobs, kinds, stack)
         listeners = _Listeners(settings.limits)
         stack.push_async_callback(listeners.stop)
@@ -176,6 +184,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             deletions,
             base_url=base_url,
             regions=regions,
+            from_region=from_region,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
