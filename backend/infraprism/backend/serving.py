@@ -15,6 +15,8 @@ from functools import partial
 from typing import Final, NamedTuple, cast
 
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 
 from infraprism.backend import reloading
 from infraprism.backend.account_zones import AccountZones
@@ -56,6 +58,8 @@ from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
 from infraprism.backend.mail.configured import mailer
 from infraprism.backend.mail.mailer import Mailer
+from infraprism.backend.moves import KIND as MOVE
+from infraprism.backend.moves import MoveKind, MoveTarget
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.regions import Regions
 from infraprism.backend.relational import DatabaseUnavailableError
@@ -172,6 +176,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         usage = _usage(settings, stack)
         kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
+        from_region: Callable[[Request], Awaitable[Response]] | None = None
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = (HeldExports(jobs, exports.files), UsageRecords(usage))
@@ -181,6 +186,9 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             )
             _start_expiry(database, retention, settings, receiver)
             kinds |= deletion_kinds
+            if settings.region is not None and settings.accounts is not None:
+                from_region = MoveTarget(accounts, database, writer, settings.region, settings.data_dir).handle
+                kinds[MOVE] = MoveKind(accounts, database, store, settings.region, clock=settings.clock)
         _run_jobs(settings, jobs, kinds, stack)
         logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
@@ -207,6 +215,7 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
             billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
             regions=regions,
+            from_region=from_region,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
