@@ -15,7 +15,7 @@ from tests.kit.random_calls import random_calls
 _SERVER_THAT_READS_SUMS = """
 import sys
 from pathlib import Path
-from infraprism.backend import serving
+from infraprism.backend.serving import startup
 from infraprism.backend.analytics.source import measured_rows
 from infraprism.backend.store.measured_rows import TOKEN_FIELDS, Relation
 
@@ -35,8 +35,8 @@ def sums(request):
         f"(SELECT {keys}, {named}, sumMap(r.latency) AS latency FROM {rows.sql} AS r GROUP BY {keys})", rows.parameters
     )
 
-Services = serving.Services
-serving.Services = lambda *values: Services(*values)._replace(measured_rows=sums)
+Services = startup.Services
+startup.Services = lambda *values, **more: Services(*values, **more)._replace(measured_rows=sums)
 from infraprism.backend.server import Settings, run
 sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))
 """

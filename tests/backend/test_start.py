@@ -87,9 +87,9 @@ def test_the_data_directory_may_be_any_relative_path(tmp_path: Path, given: str)
 
 
 _FAILURES = (
-    "serving.EmbeddedDatabase = mock.Mock(side_effect=store.StoreError(81))",
-    "serving.RecentCalls = mock.Mock(side_effect=OSError('no space'))",
-    "serving.over_grpc.server = lambda *_: mock.Mock(add_insecure_port=mock.Mock(side_effect=RuntimeError))",
+    "event_store.EmbeddedDatabase = mock.Mock(side_effect=store.StoreError(81))",
+    "event_store.RecentCalls = mock.Mock(side_effect=OSError('no space'))",
+    "listeners.over_grpc.server = lambda *_: mock.Mock(add_insecure_port=mock.Mock(side_effect=RuntimeError))",
 )
 
 
@@ -99,7 +99,8 @@ def _start_failing(data: Path, step: int) -> subprocess.Popen[str]:
         return start(data, key="ip-short")
     program = (
         "import sys; from pathlib import Path; from unittest import mock;"
-        " from infraprism.backend import serving, store; from infraprism.backend.server import Settings, run;"
+        " from infraprism.backend import store; from infraprism.backend.serving import event_store, listeners;"
+        " from infraprism.backend.server import Settings, run;"
         f" {_FAILURES[step - 1]}; sys.exit(run(Settings(data_dir=Path(sys.argv[1]), port=0, grpc_port=0)))"
     )
     return subprocess.Popen(
