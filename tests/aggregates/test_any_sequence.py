@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,13 @@ class Sequence(RuleBasedStateMachine):
         self._store.check(self._checks, every=False)
 
     def teardown(self) -> None:
-        if hasattr(self, "_store"):
-            self._store.wait(1_000)
-            self._store.wait(1_000)
-            for request in every_cube(self._zones[ACCOUNTS[0]]):
-                assert self._store.rows(request) == self._store.event_rows(request), request
-            self._store.close()
-        self._directory.cleanup()
+        with self._directory:
+            if hasattr(self, "_store"):
+                with closing(self._store):
+                    self._store.wait(1_000)
+                    self._store.wait(1_000)
+                    for request in every_cube(self._zones[ACCOUNTS[0]]):
+                        assert self._store.rows(request) == self._store.event_rows(request), request
 
 
 TestSequence = Sequence.TestCase

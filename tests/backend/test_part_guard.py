@@ -17,6 +17,7 @@ from tests.kit.parts import Clock, Failing, Table, table
 
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.part_guard import PartGuard
+from infraprism.backend.store.parts import Deletion
 from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 from infraprism.backend.store.scrub import INTERVAL_S, Scrub
 from infraprism.backend.store.status import FreeSpace
@@ -167,3 +168,23 @@ def test_merges_stop_below_the_reserve_and_resume_above_a_tenth_more(
         guard.tick()
         states.append((space.is_low(), guard.merges_stopped))
     assert states == [(low, low) for low in (False, True, True, True, False, False, True)]
+
+
+def test_a_deletion_that_lost_other_rows_is_found_by_what_was_recorded(
+    events: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = guard_of(events)
+    events.insert(20)
+    guard.deletion = Deletion(1, {"202609_1_1_0": 15})
+    events.client.command("ALTER TABLE events DELETE WHERE number >= 15 SETTINGS mutations_sync = 1")
+    guard.tick()
+    assert events.rows() == 15
+    assert guard.remove_replaced(events.client)
+    assert [path.name for path in events.parts("true") if path.exists()] == ["202609_1_1_0_2"]
+    assert caplog.records == []
+    guard.deletion = Deletion(2, {"202609_1_1_0_2": 12})
+    events.client.command("ALTER TABLE events DELETE WHERE number >= 10 SETTINGS mutations_sync = 1")
+    events.client.command("KILL MUTATION WHERE table = 'events'")
+    guard.tick()
+    assert events.rows() == 15
+    assert "its sources were restored" in caplog.text

@@ -33,11 +33,16 @@ def test_the_first_start_prints_a_key_once_and_stores_only_its_hash(tmp_path: Pa
         (line,) = [line for line in backend.lines if "export INFRAPRISM_API_KEY=ip-" in line]
         key = line.strip().partition("=")[2]
         assert backend.get("/v1/me", key).status == 200
+        (link,) = [line.strip() for line in backend.lines if "/auth/setup?token=" in line]
+        assert link.startswith(backend.url)
+        token = link.partition("=")[2]
+        assert backend.http(f"/auth/setup?token={token}", None, {}).status == 200
         assert backend.stop()[0] == 0
-    assert all(key.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in (key, token):
+        assert all(secret.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert (tmp_path / "data" / "accounts.sqlite").stat().st_mode & 0o077 == 0
     with Backend(tmp_path / "data", key=None) as again:
-        assert not any("ip-" in line for line in again.lines)
+        assert not any("ip-" in line or "token=" in line for line in again.lines)
         assert again.get("/v1/me", key).status == 200
 
 

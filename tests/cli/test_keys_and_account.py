@@ -15,6 +15,7 @@ from tests.kit.command import infraprism
 from tests.kit.events import event
 
 from infraprism.backend.accounts import Accounts
+from infraprism.backend.accounts.records import hash_of
 from infraprism.schema import exact_json
 
 EFFECTIVE_S = 5.0
@@ -193,12 +194,18 @@ def test_every_action_has_help_with_examples(action: list[str]) -> None:
 
 
 def test_the_accounts_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
-    with closing(Accounts(tmp_path / "accounts.sqlite")) as accounts:
-        key = accounts.add_with_key()
+    key = "ip-the-key-of-an-earlier-version-8Zq2"
     with closing(sqlite3.connect(tmp_path / "accounts.sqlite")) as earlier:
-        earlier.execute("ALTER TABLE keys DROP COLUMN revoked_at")
-        earlier.execute("DROP TABLE audit_log")
-        earlier.execute("DROP TABLE alembic_version")
+        earlier.executescript(
+            "CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,"
+            " usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;"
+            "CREATE TABLE keys (hash BLOB PRIMARY KEY, prefix TEXT NOT NULL, account_id TEXT NOT NULL"
+            " REFERENCES accounts (id) ON DELETE CASCADE, created_at TEXT NOT NULL) STRICT;"
+            "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);"
+            "INSERT INTO accounts (id, plan, created_at) VALUES ('acc_1', 'self_hosted', '2026-01-01T00:00:00Z');"
+        )
+        earlier.execute("INSERT INTO keys VALUES (?, 'ip-the-k', 'acc_1', '2026-01-01T00:00:00Z')", [hash_of(key)])
+        earlier.commit()
     with closing(Accounts(tmp_path / "accounts.sqlite")) as accounts:
         assert accounts.find_by_key(key) is not None
     assert [one["revoked_at"] for one in keys(tmp_path)] == [None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -13,13 +14,18 @@ from typing import Any
 
 import pytest
 from tests.kit.command import clean_environment
+from tests.kit.damage import flip_a_bit
+from tests.kit.full_disk import Filler, available, tmpfs
 from tests.kit.raw_files import files_with
+from tests.kit.stored_data import copied
 from tests.kit.summed_store import FIRST_MS, SummedStore
 
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.store import StoreError, part_guard
 from infraprism.backend.store.embedded import EmbeddedDatabase
-from infraprism.backend.store.event_deletion import DeletionStoppedError
+from infraprism.backend.store.event_deletion import NOT_ENOUGH_SPACE, DeletionStoppedError
 from infraprism.backend.store.measured_rows import MeasuredRows
+from infraprism.backend.store.parts import Part, is_intact
 
 ROOT = Path(__file__).parents[2]
 MONTH_MS = 31 * 86_400_000
@@ -202,3 +208,63 @@ def test_a_deletion_that_is_killed_at_any_step_is_completed_by_another_run(data:
     with opened(data) as database:
         assert rows(database) == kept
         assert database.status().damaged == (), ran.stdout
+
+
+def test_a_changed_part_that_the_disk_did_not_store_is_written_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged: list[str] = []
+
+    def damaging(client: Any, table: str, part: Part) -> bool:
+        if part.mutation and not damaged:
+            flip_a_bit(part.files / "data.bin")
+            damaged.append(part.name)
+        return is_intact(client, table, part)
+
+    with opened(data) as database:
+        kept = rows(database, KEPT)
+        monkeypatch.setattr(part_guard, "is_intact", damaging)
+        delete(database)
+        assert damaged
+        assert rows(database) == kept
+        assert database.status().damaged == ()
+    assert "its sources were restored" in caplog.text
+
+
+def test_a_damaged_part_that_a_deletion_reads_is_reported_and_the_others_are_deleted(data: Path) -> None:
+    with opened(data) as database:
+        (first,) = (data / "store" / "store").glob("*/*/202604_7_7_0")
+        kept = rows(database, KEPT)
+        flip_a_bit(first / "data.bin")
+        delete(database)
+        (damaged,) = database.status().damaged
+        assert damaged.name == first.name
+        assert rows(database)[0] == rows(database, KEPT)[0] < kept[0]
+
+
+def test_a_deletion_needs_space_for_the_parts_that_it_writes_anew(data: Path, tmp_path: Path) -> None:
+    with available(tmpfs(tmp_path / "disk")) as disk:
+        full = copied(data, disk / "data")
+        filler = Filler(disk, random.Random(0))
+        with opened(full) as database:
+            every, kept = rows(database), rows(database, KEPT)
+            filler.fill(4096)
+            with pytest.raises(StoreError) as raised:
+                delete(database)
+            assert raised.value.code == NOT_ENOUGH_SPACE
+            assert rows(database) == every
+            filler.free()
+            delete(database)
+            assert rows(database) == kept
+            assert database.status().damaged == ()
+
+
+def test_a_deletion_runs_below_the_reserve_that_stops_merges(data: Path) -> None:
+    database = EmbeddedDatabase(data / "store", reserve_bytes=2**60, computes_aggregates=False)
+    try:
+        assert not database.status().can_store
+        kept = rows(database, KEPT)
+        delete(database)
+        assert rows(database) == kept
+    finally:
+        database.close()

@@ -20,9 +20,15 @@ RUN_ELSEWHERE = {
     "infraprism events": "tests/packaging/test_first_hour.py",
     "infraprism export": "tests/docs/test_export.py",
     "infraprism store ": "tests/faults/test_damaged_parts.py",
+    "infraprism backup ": "tests/backups/test_backups.py",
+    "infraprism account create": "tests/regions/test_two_regions.py",
     "infraprism costs --by entity": "tests/packaging/test_first_hour.py",
+    "infraprism delete ": "tests/deletions/test_delete_command.py",
+    "infraprism receipt ": "tests/deletions/test_delete_command.py",
     "infraprism price": "tests/pricing/test_price_docs.py",
     "curl ": "tests/docs/test_api.py",
+    "infraprism keys ": "tests/cli/test_members.py",
+    "infraprism members ": "tests/cli/test_members.py",
     "make demo": "tests/cli/test_demo.py",
 }
 """The start of a command, and the file with the test that runs it."""

@@ -1,4 +1,4 @@
-"""A server with a clock that a test sets."""
+"""A clock that tests set, and a server with one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from tests.kit.backend import Backend
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.retention import Retention
+
+
+class Clock:
+    """Returns `now_s`, in Unix seconds."""
+
+    def __init__(self, now_s: float = 1_790_000_000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now_s
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
 
 
 class TimedBackend(Backend):

@@ -17,6 +17,7 @@ from tests.kit.postgresql import postgresql
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.billing.tables import BILLING_CUSTOMERS
 from infraprism.backend.deletions import Deletions
 from infraprism.backend.jobs import Jobs
 from infraprism.backend.relational import DatabaseUnavailableError, migrations
@@ -25,7 +26,7 @@ from infraprism.backend.relational.metadata import METADATA
 from infraprism.backend.retention import Retention
 from infraprism.backend.usage_data import UsageData
 
-_IMPORTED = (AuditLog, Deletions, Jobs, Retention, UsageData)  # with their tables
+_IMPORTED = (AuditLog, BILLING_CUSTOMERS, Deletions, Jobs, Retention, UsageData)  # with their tables
 _FIRST_VERSION = """
     CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT, name TEXT, company TEXT, plan TEXT NOT NULL,
         usage_detail INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL) STRICT;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,11 +34,15 @@ from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
+from infraprism.backend.regions import NO_REGIONS, Regions
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.retention import Retention
 from infraprism.backend.store import Database
 from infraprism.backend.usage_data import UsageData
 from infraprism.backend.usage_data.middleware import UsageMiddleware
+
+if TYPE_CHECKING:
+    from infraprism.backend.billing.billing import Billing
 
 _EXPORT_PATH: Final = "/v1/traces"
 _JSON: Final = "application/json"
@@ -53,7 +57,7 @@ class Services(NamedTuple):
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
     kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
-    reach the server.
+    reach the server. Accounts of other `regions` are refused.
     """
 
     accounts: Accounts
@@ -71,9 +75,11 @@ class Services(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})
     client_addresses: ClientAddresses = ClientAddresses()
     base_url: str = ""
+    billing: Billing | None = None
     exports: ExportServices | None = None
     deletions: DeletionServices | None = None
     usage: UsageData | None = None
+    regions: Regions = NO_REGIONS
 
 
 def application(services: Services) -> ASGIApp:
@@ -106,7 +112,7 @@ def _rest_application(services: Services) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware)
     if services.usage is not None:
         app.add_middleware(UsageMiddleware, usage=services.usage)
-    app.add_middleware(AuthenticationMiddleware, accounts=services.accounts)
+    app.add_middleware(AuthenticationMiddleware, accounts=services.accounts, regions=services.regions)
     app.add_middleware(RequestFramingMiddleware, limits=services.limits)
     health.install(app, services.health)
     _add_otlp_routes(app)
@@ -169,6 +175,10 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
         add_deletion_routes(app, services.deletions)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
+    if services.billing is not None:
+        from infraprism.backend.api.billing_routes import add_billing_routes  # noqa: PLC0415 - an extra package
+
+        add_billing_routes(app, services.billing, services.base_url)
     add_audit_routes(app, audit)
     if services.exports is not None:
         add_export_routes(app, services.exports, services.queries.run)

@@ -19,6 +19,8 @@ from infraprism.backend.settings import Settings
 PRICES_VARIABLE: Final = "INFRAPRISM_PRICES"
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _LOCK: Final = "lock"
+RESTORING: Final = "restoring"
+"""The file that marks a directory into which a backup is restored: it is not complete."""
 
 
 class StartupError(Exception):
@@ -89,6 +91,12 @@ class DataDirectory:
             raise StartupError(
                 f"{path} is in use by another infraprism server: stop it, or choose another --data-dir"
             ) from None
+
+        if (path / RESTORING).exists():
+            self._lock.close()
+            raise StartupError(
+                f"{path} has an incomplete restore of a backup: run `infraprism backup restore` again, or empty it"
+            )
 
     def keep(self) -> None:
         """Keep all files: the server is ready."""

@@ -51,7 +51,7 @@ class BodyLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/auth/")):
+        if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/auth/", "/billing/")):
             await self._app(scope, receive, send)
             return
         size = 0

@@ -116,10 +116,32 @@ def _stop_on_signals(stop: asyncio.Event, stack: ExitStack) -> None:
 
 def _accounts(settings: Settings) -> Accounts:
     try:
-        return Accounts(settings.accounts or settings.data_dir / ACCOUNTS_FILE)
+        accounts = Accounts(settings.accounts or settings.data_dir / ACCOUNTS_FILE, region=settings.region)
     except ModuleNotFoundError as error:
         raise _missing_package(error) from None
     except (DatabaseUnavailableError, OSError) as error:
+        raise _damaged_accounts(settings, error) from None
+    try:
+        _claim(settings, accounts)
+    except BaseException:
+        accounts.close()
+        raise
+    return accounts
+
+
+def _claim(settings: Settings, accounts: Accounts) -> None:
+    """Check the regions, and give accounts without one to that of this server. Raises StartupError."""
+    from infraprism.backend.regions import Regions, RegionsError  # noqa: PLC0415  # needs the packages of the server
+    from infraprism.backend.regions.claim import OtherRegionsError, claim  # noqa: PLC0415  # as above
+
+    try:
+        Regions(settings.region, settings.regions)
+        claim(accounts.database, settings.region)
+    except RegionsError as error:
+        raise StartupError(str(error)) from None
+    except OtherRegionsError:
+        raise StartupError("the accounts have regions: give --region, the one whose data is in --data-dir") from None
+    except DatabaseUnavailableError as error:
         raise _damaged_accounts(settings, error) from None
 
 

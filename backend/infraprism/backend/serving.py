@@ -9,7 +9,7 @@ import logging
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple, cast
@@ -27,6 +27,8 @@ from infraprism.backend.api.health import Health
 from infraprism.backend.api.login_pool import LoginPool
 from infraprism.backend.api.query_pool import QueryPool
 from infraprism.backend.audit.audit_log import AuditLog
+from infraprism.backend.backups.start import backup_kind
+from infraprism.backend.billing.configured import billing
 from infraprism.backend.certificate import Certificate
 from infraprism.backend.cluster import node
 from infraprism.backend.cluster.database import ClusterDatabase
@@ -50,8 +52,10 @@ from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.segments import ASIDE, LOG_DIRECTORY, Segments
 from infraprism.backend.jobs import JobRunner, Jobs, Kind
 from infraprism.backend.limits import Limits, raise_file_limit
-from infraprism.backend.mail.mailer import NoMailer
+from infraprism.backend.mail.configured import mailer
+from infraprism.backend.mail.mailer import Mailer
 from infraprism.backend.preflight import StartupError
+from infraprism.backend.regions import Regions
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.retention import Retention
@@ -111,7 +115,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
     async with AsyncExitStack() as stack:
         database: EmbeddedDatabase | ClusterDatabase
         log: WriteAheadLog | None = None
-        retention = Retention(accounts.database, settings.clock)
+        retention = Retention(accounts.database, settings.clock, region=settings.region)
+        regions = Regions(settings.region, settings.regions)
         refusals = Refusals(accounts.database, accounts.secret("deletions"))
         measured: Source = measured_rows
         if settings.store is None:
@@ -140,42 +145,43 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             settings.max_waiting_bytes,
             log,
             cutoff_ms=retention.cutoff_ms,
+            regions=regions,
             deleted_before_ms=refusals.end_ms,
         )
         stack.push_async_callback(receiver.close)
         queries = QueryPool(is_complete=log.is_applied if log else None)
         stack.push_async_callback(queries.close, database.cancel_long_reads)
+        jobs = Jobs(accounts.database, settings.clock, region=settings.region)
+        backups = backup_kind(settings, database, accounts, jobs)
         health = Health(
             database,
             lambda: writer.is_alive and (log is None or log.is_alive),
             (accounts.fault, recent_calls.fault),
-            log.gauges() | refusals.gauges() if log else None,
-            _limitations(settings, database) if log else (),
+            (log.gauges() | refusals.gauges() if log else {})
+            | (backups.gauges() if backups else {})
+            | regions.gauges(),
+            (*(_limitations(settings, database, writer) if log else ()), *((backups.fault,) if backups else ())),
         )
         stack.callback(health.close)
-        jobs = Jobs(accounts.database, settings.clock)
+        certificate = await reloading.certificate(settings, stack)
+        mails = mailer(settings, stack)
         exports = _exports(settings, accounts, jobs, database, retention=retention, source=measured)
         usage = _usage(settings, stack)
-        kinds: dict[str, Kind] = {EXPORT: exports.kind}
+        kinds: dict[str, Kind] = {EXPORT: exports.kind} | ({backups.name: backups} if backups else {})
         deletions = DeletionServices(None, Receipts(accounts.database))
         if isinstance(database, EmbeddedDatabase) and log is not None:
             held = (HeldExports(jobs, exports.files), UsageRecords(usage))
             store = ServerStore(database, writer, log=log, receiver=receiver, data_dir=settings.data_dir, more=held)
-            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store)
+            deletions, deletion_kinds = _deletions(settings, accounts, jobs, refusals, store, mails=mails)
             _start_expiry(database, retention, settings, receiver)
             kinds |= deletion_kinds
-        if settings.accounts is None:  # no other server can use the file
-            jobs.release_leases()
-        runner = JobRunner(jobs, kinds, settings.clock)
-        runner.start()
-        stack.push_async_callback(asyncio.to_thread, runner.stop)
-        certificate = await reloading.certificate(settings, stack)
+        _run_jobs(settings, jobs, kinds, stack)
+        port = listening.getsockname()[1]
+        base_url = _base_url(settings, port)
+        logins, pool = _logins(accounts, base_url, mails, stack)
         listeners = _Listeners(settings.limits, certificate)
         stack.push_async_callback(listeners.stop)
         grpc_port = await listeners.start_grpc(settings, receiver)
-        port = listening.getsockname()[1]
-        base_url = _base_url(settings, port, "http" if certificate is None else "https")
-        logins, pool = _logins(accounts, base_url, stack)
         services = Services(
             accounts,
             database,
@@ -195,6 +201,8 @@ async def serve(  # noqa: PLR0915  # the parts in their order
             base_url=base_url,
             usage=usage,
             client_addresses=ClientAddresses(settings.client_address_header, settings.trusted_proxies),
+            billing=await asyncio.to_thread(billing, settings, accounts),  # its package takes a second to import
+            regions=regions,
         )
         await listeners.start_http(services, listening)
         host = _in_url(settings.host)
@@ -212,17 +220,26 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _base_url(settings: Settings, port: int, scheme: str) -> str:
+def _base_url(settings: Settings, port: int) -> str:
     """Where browsers reach the server."""
     host = "localhost" if settings.host in _ANY_HOST else _in_url(settings.host)
-    return settings.public_url or f"{scheme}://{host}:{port}"
+    return settings.public_url or f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _logins(accounts: Accounts, base_url: str, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
+def _logins(accounts: Accounts, base_url: str, mails: Mailer, stack: AsyncExitStack) -> tuple[Logins, LoginPool]:
     accounts.uses.start()
     pool = LoginPool()
-    stack.callback(pool.close)
-    return Logins(accounts, base_url=base_url, later=pool.later), pool
+    stack.callback(pool.close)  # before the mailer: what it still does may send a mail
+    return Logins(accounts, base_url=base_url, mailer=mails, later=pool.later), pool
+
+
+def _run_jobs(settings: Settings, jobs: Jobs, kinds: Mapping[str, Kind], stack: AsyncExitStack) -> None:
+    """Run jobs until the stack ends."""
+    if settings.accounts is None:  # no other server can use the file
+        jobs.release_leases()
+    runner = JobRunner(jobs, kinds, settings.clock)
+    runner.start()
+    stack.push_async_callback(asyncio.to_thread, runner.stop)
 
 
 def _prepare_process() -> None:
@@ -232,11 +249,11 @@ def _prepare_process() -> None:
 
 
 def _deletions(
-    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore
+    settings: Settings, accounts: Accounts, jobs: Jobs, refusals: Refusals, store: ServerStore, *, mails: Mailer
 ) -> tuple[DeletionServices, dict[str, Kind]]:
     clock, database = settings.clock, accounts.database
     deletions, kind = deletion_jobs(database, jobs, refusals, store, clock=clock)
-    of_accounts = AccountDeletionKind(database, refusals, store, NoMailer(), clock=clock)
+    of_accounts = AccountDeletionKind(database, refusals, store, mails, clock=clock)
     services = DeletionServices(deletions, Receipts(database), AccountDeletions(database, jobs, clock))
     return services, {DELETION: kind, ACCOUNT_JOB: of_accounts}
 
@@ -269,7 +286,7 @@ def _log(settings: Settings, writer: BatchWriter, database: EmbeddedDatabase) ->
     """The log of small requests. A node of a cluster has none: its disk is not replicated. Raises StartupError."""
     directory = settings.data_dir / LOG_DIRECTORY
     try:
-        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store)
+        return WriteAheadLog(Segments(directory), writer, lambda: database.status().can_store and not writer.is_loading)
     except OSError as error:
         raise StartupError(f"{directory} cannot be used ({error.strerror}): check the disk") from None
 
@@ -337,7 +354,7 @@ def _start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Se
 
 
 def _limitations(
-    settings: Settings, database: EmbeddedDatabase | ClusterDatabase
+    settings: Settings, database: EmbeddedDatabase | ClusterDatabase, writer: BatchWriter
 ) -> Sequence[Callable[[], str | None]]:
     """What returns why events are stored with limitations, or None."""
 
@@ -352,7 +369,12 @@ def _limitations(
             cause and f"the index of stored ids cannot be written ({cause}): it is kept in memory as long as possible"
         )
 
-    return log, index
+    def loading() -> str | None:
+        if not writer.is_loading:
+            return None
+        return "the index of stored ids is being read from the events: events are rejected with 503 until then"
+
+    return log, index, loading
 
 
 class _Listeners:

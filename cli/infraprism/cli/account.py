@@ -11,6 +11,7 @@ from infraprism.backend.accounts import PLANS, Account, Accounts, permissions
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
 from infraprism.cli.links import add_public_url, described
+from infraprism.cli.region_options import add_region, region
 
 _NOTE: Final = """\
 usage-detail: whether the server stores cached, cache-write, reasoning and audio tokens, service tier, batch, time to
@@ -44,8 +45,15 @@ The link creates an owner: a member who can log in. An older link that was not u
 examples:
   infraprism account setup-link
   infraprism account setup-link --public-url https://infraprism.example.com"""
+_CREATE: Final = """\
+The key is shown only once. It has all scopes.
+
+examples:
+  infraprism account create --company 'Acme Corp' --plan growth
+  infraprism account create --region eu --accounts postgresql://user:password@db/infraprism"""
 _SWITCH: Final = {"on": True, "off": False}
 _SETTINGS: Final = ("usage-detail", "company", "time-zone", "plan")
+_SHOWN: Final = (*_SETTINGS, "region")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -59,9 +67,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     setting.add_argument("value", metavar="VALUE", help="on or off; a name; an IANA time zone; a plan")
     for limit, meaning in (("requests-per-minute", "REST requests a minute"), ("retention-days", "days of events")):
         setting.add_argument(f"--{limit}", type=int, metavar="N", help=f"{meaning} of an enterprise account")
+    creating = new_parser(actions, "create", "create an account, and print its first key", _CREATE)
+    creating.add_argument("--company", metavar="NAME", help="the name of the company")
+    creating.add_argument("--plan", choices=tuple(PLANS), default="self_hosted", help="(default: %(default)s)")
+    add_region(creating, "the region of the account, if the servers have regions")
     linking = new_parser(actions, "setup-link", "print a link that creates an owner", _SETUP_LINK)
     add_public_url(linking)
-    for action, run_action in ((showing, _show), (setting, _set), (linking, _setup_link)):
+    for action, run_action in ((creating, _create), (showing, _show), (setting, _set), (linking, _setup_link)):
         add_data_dir(action, is_nested=True)
         add_account(action)
         action.set_defaults(run=run, run_action=run_action, parser=action)
@@ -73,22 +85,34 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "set":
         _check(args)
     with open_accounts(args) as accounts:
+        if args.action == "create":
+            _create(args, accounts)
+            return 0
         args.run_action(args, accounts, selected_account(accounts, args.account))
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     """End with status 2 for a value that no account can have."""
-    values: dict[str, Iterable[str]] = {"usage-detail": _SWITCH, "plan": PLANS}
-    allowed = values.get(args.setting)
-    if allowed is not None and args.value not in allowed:
+    choices: dict[str, Iterable[str]] = {"usage-detail": _SWITCH, "plan": PLANS}
+    allowed = tuple(choices.get(args.setting, ()))
+    if allowed and args.value not in allowed:
         args.parser.error(f"argument VALUE: one of {', '.join(allowed)}")
     if args.setting != "plan" and (args.requests_per_minute is not None or args.retention_days is not None):
         args.parser.error("--requests-per-minute and --retention-days belong to `set plan enterprise`")
 
 
+def _create(args: argparse.Namespace, accounts: Accounts) -> None:
+    from infraprism.backend.audit.audit_log import OPERATOR, AuditLog  # noqa: PLC0415  # needs the server's packages
+
+    account = accounts.add(company=args.company, plan=args.plan, region=region(args))
+    AuditLog(accounts.database).append(account.id, OPERATOR, "account.created", account.id)
+    key = accounts.add_key(account.id, name="first key")
+    sys.stdout.write(f"{account.id}\n  export INFRAPRISM_API_KEY={key}\n")
+
+
 def _show(_: argparse.Namespace, __: Accounts, account: Account) -> None:
-    for setting in _SETTINGS:
+    for setting in _SHOWN:
         _print(account, setting)
 
 
@@ -131,6 +155,8 @@ def _print(account: Account, setting: str) -> None:
             value = account.company or "not set"
         case "time-zone":
             value = account.time_zone
+        case "region":
+            value = account.region or "not set"
         case _:
             requests, days = account.limits
             limits = "unlimited requests" if requests is None else f"{requests} requests a minute"

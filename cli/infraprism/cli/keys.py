@@ -138,7 +138,8 @@ def _list(args: argparse.Namespace, accounts: Accounts) -> None:
         ]
         for key in keys
     ]
-    columns = [Column(heading, never_cut=heading != "name") for heading in headings]
+    optional = {"account": 4, "created": 3, "last used": 2, "expires": 1}
+    columns = [Column(heading, never_cut=heading != "name", optional=optional.get(heading, 0)) for heading in headings]
     sys.stdout.write(render(columns, rows, terminal_width()) + "\n")
 
 

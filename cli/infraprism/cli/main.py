@@ -17,6 +17,7 @@ COMMANDS: Final = (
     "demo",
     "serve",
     "store",
+    "backup",
     "keys",
     "account",
     "members",

@@ -25,7 +25,12 @@ _SUCCESS: Final = range(200, 300)
 _NOT_FOUND: Final = 404
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
 _UNAVAILABLE: Final = 503
+
+
+class ForbiddenFailure(Failure):
+    """The key is valid and lacks the scope that the request needs."""
 
 
 class NotFoundFailure(Failure):
@@ -89,6 +94,8 @@ class Api:
         reason = "" if is_success else _reason(response)
         if response.status_code == _BAD_REQUEST and reason:
             raise Failure(_with_options(reason))
+        if response.status_code == _FORBIDDEN:
+            raise ForbiddenFailure(f"{self.endpoint} refuses the request{reason and f': {reason}'}")
         if response.status_code == _NOT_FOUND:
             raise NotFoundFailure(f"{self.endpoint} responds with 404{reason and f': {reason}'}")
         if not is_success:

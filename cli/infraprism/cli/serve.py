@@ -7,11 +7,12 @@ from typing import Final
 
 from infraprism.backend.server import Settings
 from infraprism.backend.server import run as run_server
+from infraprism.cli import backup_options, region_options
 from infraprism.cli.command import Subparsers, mebibytes, new_parser, port, shards
 from infraprism.cli.data_dir import add_data_dir
 from infraprism.cli.links import add_public_url
 from infraprism.cli.network import add_network_options, network_settings
-from infraprism.cli.third_parties import mail_settings
+from infraprism.cli.third_parties import third_party_settings
 from infraprism.cli.urls import ACCOUNTS, STORE, add_url, hide_passwords, url
 
 _EXAMPLES: Final = """\
@@ -63,6 +64,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="into how many shards the first node divides the events of a new cluster (default: %(default)s)",
     )
+    region_options.add_regions(parser)
+    backup_options.add_schedule(parser)
     add_public_url(parser)
     parser.set_defaults(run=run)
     return parser
@@ -71,6 +74,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the backend until it is stopped. It prints its own errors. Raises Failure."""
     hide_passwords(args)
+    backup_to, backup_every_s = backup_options.schedule(args)
     settings = Settings(
         data_dir=args.data_dir,
         host=args.host,
@@ -81,8 +85,14 @@ def run(args: argparse.Namespace) -> int:
         accounts=url(args, ACCOUNTS),
         node_address=args.node_address,
         shards=args.shards,
+        region=region_options.region(args),
+        regions=region_options.regions(args),
+        backup_to=backup_to,
+        backup_every_s=backup_every_s,
+        backup_keep_days=backup_options.kept_days(args),
+        backup_recipients=backup_options.recipients(args),
         public_url=args.public_url,
         **network_settings(args),
-        **mail_settings(),
+        **third_party_settings(),
     )
     return run_server(settings)

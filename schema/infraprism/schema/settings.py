@@ -25,7 +25,9 @@ KEY_PREFIX: Final = "ip-"
 """How every key of an account starts. A key of another service is never sent."""
 NOT_A_KEY: Final = f"is not an InfraPrism key, since it does not start with {KEY_PREFIX}; it is not sent"
 
-Kind = Literal["boolean", "URL", "secret", "choice", "file", "directory", "address"]
+Kind = Literal[
+    "boolean", "URL", "secret", "choice", "file", "directory", "address", "command", "duration", "number", "text"
+]
 
 
 class Setting(NamedTuple):
@@ -178,14 +180,6 @@ SETTINGS: Final = (
         ("cli",),
     ),
     Setting(
-        "INFRAPRISM_PUBLIC_URL",
-        "URL",
-        "",
-        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
-        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
-        ("cli",),
-    ),
-    Setting(
         "INFRAPRISM_TLS_CERT",
         "file",
         "",
@@ -238,6 +232,102 @@ SETTINGS: Final = (
         "address",
         "",
         "The sender of these mails, such as `noreply@example.com`. Required with `INFRAPRISM_SMTP`.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_PUBLIC_URL",
+        "URL",
+        "",
+        "Where browsers reach `infraprism serve`, such as `https://infraprism.example.com`: the beginning of links of "
+        "setup, invitations and passwords. Unset, it is where the server listens. `--public-url` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_KEY",
+        "secret",
+        "",
+        "The secret key of Stripe for `infraprism serve`. Unset, there is no billing.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_WEBHOOK_SECRET",
+        "secret",
+        "",
+        "The secret of the webhook endpoint `/billing/webhook` at Stripe.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_STRIPE_PRICES",
+        "choice",
+        "",
+        "The plan of each price at Stripe: `price_1=growth,price_2=scale`.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_REGION",
+        "text",
+        "",
+        "The region of `infraprism serve`, such as `us` or `eu`: it serves the accounts of this region only (see "
+        "docs/regions.md). `--region` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_REGIONS",
+        "text",
+        "",
+        "Where the servers of all regions are, for accounts of other regions: "
+        "`us=https://us.example.com,eu=https://eu.example.com`. `--regions` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_TO",
+        "URL",
+        "",
+        "The storage of backups: an absolute path, `file:///path`, or `s3://bucket/prefix` (see docs/backups.md). With "
+        "it `infraprism serve` makes backups. `--backup-to` and `--storage` win over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_EVERY",
+        "duration",
+        "24h",
+        "How often `infraprism serve` makes a backup: a number with `m`, `h` or `d`. `--backup-every` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_KEEP_DAYS",
+        "number",
+        "30",
+        "After how many days a backup expires, 1 to 30. `--backup-keep-days` and `--keep-days` win over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_RECIPIENT",
+        "text",
+        "",
+        "The public keys that backups are encrypted to, `age1...`, separated by commas. `--backup-recipient` and "
+        "`--recipient` win over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_IDENTITY",
+        "secret",
+        "",
+        "The secret key that decrypts backups, `AGE-SECRET-KEY-1...`. Never set it for `infraprism serve`.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_IDENTITY_FILE",
+        "file",
+        "",
+        "The file with the secret key that decrypts backups. `--identity-file` wins over it.",
+        ("cli",),
+    ),
+    Setting(
+        "INFRAPRISM_BACKUP_IDENTITY_COMMAND",
+        "command",
+        "",
+        "A command that prints the secret key that decrypts backups. It runs without a shell.",
         ("cli",),
     ),
     Setting(

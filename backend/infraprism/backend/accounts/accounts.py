@@ -41,11 +41,13 @@ class Accounts:
     """The accounts in a file with mode 0600, or in PostgreSQL. Thread-safe, and usable by several processes at once.
 
     `location` is the path of the file, or a URL `postgresql://user:password@host:port/database`. `clock` returns Unix
-    seconds. Every method raises DatabaseUnavailableError; the constructor also OSError and, without the packages of the
-    server, ModuleNotFoundError.
+    seconds. `region` is that of new accounts. Every method raises DatabaseUnavailableError; the constructor also
+    OSError and, without the packages of the server, ModuleNotFoundError.
     """
 
-    def __init__(self, location: Path | str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, location: Path | str, clock: Callable[[], float] = time.time, *, region: str | None = None
+    ) -> None:
         # Imported here: without the packages of the server this module can still be imported.
         from infraprism.backend.accounts.stored_accounts import StoredAccounts  # noqa: PLC0415
 
@@ -56,6 +58,7 @@ class Accounts:
             else FileState("PostgreSQL", "check the server of the accounts")
         )
         self._clock = clock
+        self._region = region
         self._cache: dict[bytes, tuple[float, AcceptedKey]] = {}
         self.uses: Final = KeyUses(self._stored.write_uses)
 
@@ -98,13 +101,25 @@ class Accounts:
         time_zone: str = "UTC",
         requests_per_minute: int | None = None,
         retention_days: int | None = None,
+        region: str | None = None,
     ) -> Account:
-        """Create an account without members and keys. Raises ValueError for an unknown plan."""
+        """Create an account without members and keys, by default in the region of the server.
+
+        Raises ValueError for an unknown plan.
+        """
         if plan not in PLANS:
             raise ValueError(f"the plan is none of {', '.join(PLANS)}")
         account_id = f"acc_{secrets.token_hex(8)}"
         account = Account(
-            account_id, company, plan, usage_detail, self.now(), time_zone, requests_per_minute, retention_days
+            account_id,
+            company,
+            plan,
+            usage_detail,
+            self.now(),
+            time_zone,
+            requests_per_minute,
+            retention_days,
+            region or self._region,
         )
         self._stored.add(account)
         return account

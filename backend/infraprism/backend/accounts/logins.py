@@ -28,6 +28,7 @@ _TEMPLATES: Final[dict[Kind, Template]] = {
     "verify-email": "verify_email",
     "reset-password": "reset_password",
 }
+_RESETS_PER_EMAIL: Final = 3
 
 
 class NewSession(NamedTuple):
@@ -66,7 +67,7 @@ class Logins:
         self.sessions: Final = Sessions(accounts.database, accounts.clock)
         self._identity = PasswordIdentity(self.members, self._passwords)
         self._limits = LoginLimits(accounts.clock)
-        self._reset_limits = LoginLimits(accounts.clock)
+        self._reset_limits = LoginLimits(accounts.clock, per_email=_RESETS_PER_EMAIL)
 
     def setup(
         self,
@@ -85,11 +86,12 @@ class Logins:
         hashed = self._hashed(password, address)
         with self._database.transaction() as connection:
             account_id = self.links.use(connection, "setup", token).account_id
+            if kept_company is not None:
+                connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(company=kept_company))
             # The operator has made the link.
             added = self.members.add_in(connection, account_id, OPERATOR, email=address, name=name, role=OWNER)
             self._write(connection, added.id, password_hash=hashed)
             if kept_company is not None:
-                connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(company=kept_company))
                 self._record(connection, added, "setting.changed", "company")
             opened = self._open(connection, added, replaces)
             verification = self._verification(connection, added)
@@ -198,6 +200,7 @@ class Logins:
         with self._database.transaction() as connection:
             link = self.links.use(connection, "reset-password", token)
             self._set_password(connection, member, hashed, link, "password.reset")
+        self._limits.succeeded(member.email, None)  # attempts of others must not keep the member out
 
     def setup_link(self, account_id: str) -> str:
         """The token of a new setup link."""
@@ -244,10 +247,13 @@ class Logins:
         self, connection: Connection, member: Member, hashed: str, link: Link | None, action: Action, **more: Any
     ) -> None:
         """Also ends all sessions, and makes links that set the password invalid."""
-        if link is not None and link.is_mailed and member.email_verified_at is None:
+        is_verified_now = link is not None and link.is_mailed and member.email_verified_at is None
+        if is_verified_now:
             more["email_verified_at"] = self._accounts.now()
-            self._record(connection, member, "email.verified")
+        # The row first, then the audit log, as everywhere: two transactions must not wait for each other.
         self._write(connection, member.id, password_hash=hashed, **more)
+        if is_verified_now:
+            self._record(connection, member, "email.verified")
         self.sessions.revoke_all(connection, member.id)
         self.links.invalidate(connection, member.id, ("reset-password", "accept-invitation"))
         self._record(connection, member, action)

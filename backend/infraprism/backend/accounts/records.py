@@ -18,7 +18,8 @@ class Account:
     """An organisation, the owner of events. Values that are not set are None.
 
     `usage_detail`: whether the opt-in fields are stored. `time_zone`: the IANA name of the zone of its reports.
-    `requests_per_minute` and `retention_days` are the own limits of an enterprise account.
+    `requests_per_minute` and `retention_days` are the own limits of an enterprise account. `region`: which server has
+    its data (regions.py).
     """
 
     id: str
@@ -29,6 +30,7 @@ class Account:
     time_zone: str = "UTC"
     requests_per_minute: int | None = None
     retention_days: int | None = None
+    region: str | None = None
 
     @property
     def limits(self) -> plans.Plan:

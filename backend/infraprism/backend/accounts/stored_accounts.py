@@ -151,4 +151,5 @@ def account_of(row: Row[Any]) -> Account:
         row.time_zone,
         row.requests_per_minute,
         row.retention_days,
+        row.region,
     )

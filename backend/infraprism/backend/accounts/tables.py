@@ -19,6 +19,7 @@ ACCOUNTS: Final = Table(
     Column("time_zone", Text, nullable=False, server_default="UTC"),
     Column("requests_per_minute", Integer),
     Column("retention_days", Integer),
+    Column("region", Text),
     sqlite_strict=True,
 )
 

@@ -16,6 +16,7 @@ from infraprism.backend.accounts import AcceptedKey, Account, Accounts, permissi
 from infraprism.backend.accounts.accounts import bearer_token, only_header
 from infraprism.backend.api.errors import ApiError, error_response
 from infraprism.backend.api.rate_limit import RateLimit
+from infraprism.backend.regions import NO_REGIONS, Regions
 from infraprism.backend.relational import DatabaseUnavailableError
 
 _OTLP_PATHS: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
@@ -26,11 +27,19 @@ class AuthenticationMiddleware:
     """Requires an API key under /v1/, except for the OTLP paths, which authenticate themselves.
 
     Sets `request.state.key` and adds the rate-limit headers to the response, also if the application fails. `clock`
-    returns Unix seconds.
+    returns Unix seconds. An account of another of the `regions` gets 421 with the URL of its region.
     """
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        accounts: Accounts,
+        clock: Callable[[], float] = time.time,
+        *,
+        regions: Regions = NO_REGIONS,
+    ) -> None:
         self._app = app
+        self._regions = regions
         self._accounts = accounts
         self._rate_limit = RateLimit(clock)
 
@@ -52,6 +61,9 @@ class AuthenticationMiddleware:
             )
             response.headers["www-authenticate"] = "Bearer"
             await response(scope, receive, send)
+            return
+        if (elsewhere := self._regions.elsewhere(key.account.region)) is not None:
+            await error_response(421, "wrong_region", elsewhere)(scope, receive, send)
             return
         await self._limited(key, scope, receive, send)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -23,7 +24,8 @@ class LoginPool:
     def __init__(self) -> None:
         self._hashing = ThreadPoolExecutor(_THREADS, thread_name_prefix="infraprism-login")
         self._after = ThreadPoolExecutor(1, thread_name_prefix="infraprism-after-login")
-        self._waiting = self._waiting_after = 0
+        self._waiting = 0
+        self._free_after = threading.BoundedSemaphore(_MAX_WAITING)
 
     async def run(self, call: Callable[[], T]) -> T:
         """The result of a call. Raises ApiError if too many wait."""
@@ -37,10 +39,9 @@ class LoginPool:
 
     def later(self, call: Callable[[], None]) -> None:
         """Run a call in another thread. It is dropped if too many wait; an error is logged without its message."""
-        if self._waiting_after >= _MAX_WAITING:
+        if not self._free_after.acquire(blocking=False):
             _log.warning("too many logins at the same time: an entry of the audit log or a mail was dropped")
             return
-        self._waiting_after += 1
         self._after.submit(self._run, call)
 
     def _run(self, call: Callable[[], None]) -> None:
@@ -49,7 +50,7 @@ class LoginPool:
         except Exception as error:  # noqa: BLE001  # nothing waits for it
             _log.warning("work after a login failed: %s", type(error).__name__)
         finally:
-            self._waiting_after -= 1
+            self._free_after.release()
 
     def close(self) -> None:
         """Wait for what runs."""

@@ -24,6 +24,7 @@ _STATUSES: Final = {
     "401": "No valid key",
     "403": "The key does not have the scope that the operation needs",
     "405": "The path does not support the method",
+    "421": "The account is in another region; the message has its URL",
     "429": "Too many requests a minute, or too many queries in progress",
     "431": "The headers are too large",
     "500": "The server has failed",

@@ -41,6 +41,11 @@ PROBLEMS: Final = {
     "beyond_retention": Problem("The events of the period are expired", "Choose a later period, or whole UTC days."),
     "sums_unknown": Problem("The permanent sums of a day are damaged", "Choose another period, or restore a backup."),
     "store_unavailable": Problem("The store is unavailable", "Retry later."),
+    "payment_unavailable": Problem("The payment service is unavailable", "Retry later."),
+    "confirmation_required": Problem("A confirmation is missing", "Send `confirm` as the detail says."),
+    "too_many_exports": Problem("The account has too many exports", "Wait until one has ended, or remove one."),
+    "not_supported": Problem("This server does not support it", "Read the detail; a cluster has no such operation."),
+    "no_space": Problem("The disk of the server is nearly full", "Retry later; the operator must free space."),
     "internal_error": Problem("The server has failed", "Retry later, and report it if it remains."),
 }
 """The problem types by code."""

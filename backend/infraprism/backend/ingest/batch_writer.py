@@ -26,6 +26,7 @@ from infraprism.backend.ingest.fair_queue import FairQueue
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, normalized
 from infraprism.backend.ingest.rejections import (
     CLOCK_BEHIND,
+    INDEX_LOADING,
     STOPPING,
     STORE_FAILED,
     UNREADABLE,
@@ -42,6 +43,9 @@ _CONCURRENT_BYTES: Final = 8 * 2**20
 """From this size on, waiting requests are stored while another batch is being stored."""
 _SHARED_BYTES: Final = 24 * 2**20
 """From this size on, waiting requests are divided between the lanes that are idle."""
+LOAD_WAIT_S: Final = 2.0
+"""How long requests wait for the index of stored ids at a start. If it is missing it is read from the events, which
+takes 7 seconds per 10 million: requests are rejected until then, since senders do not wait as long."""
 _NORMALIZED_S: Final = 600.0
 """How long the requests of an account are encoded anew after one that the engine could not parse."""
 RejectedSpans = Mapping[str, int]
@@ -73,6 +77,7 @@ class BatchWriter:
     It stores as many batches at the same time as the database has lanes. `before_insert` is called on their threads,
     one at a time, before the events of a batch can be read. `ids` is the index of stored ids, and
     events before the `cutoff_ms` of their account, and those that `refusals` select, are rejected, see EventInserter.
+    If the index takes longer than `load_wait_s` to open, requests are rejected with INDEX_LOADING until it is open.
     """
 
     def __init__(
@@ -84,8 +89,12 @@ class BatchWriter:
         cutoff_ms: Cutoff = lambda _: None,
         *,
         refusals: Refusing | None = None,
+        load_wait_s: float = LOAD_WAIT_S,
     ) -> None:
         self._database = database
+        self._load_wait_s = load_wait_s
+        self.is_loading = False
+        """Whether requests are rejected because the index is being read."""
         self._inserter = EventInserter(database, before_insert, ids, cutoff_ms, refusals=refusals)
         self._clock_guard = ClockGuard(database, clock_ms)
         self._waiting: FairQueue[_Waiting] = FairQueue()
@@ -110,6 +119,8 @@ class BatchWriter:
         """Wait until the events of a request are stored. Raises RejectedError."""
         if self._closing:
             raise RejectedError(STOPPING)
+        if self.is_loading:
+            raise RejectedError(INDEX_LOADING)
         if not self._database.status().can_store:
             raise RejectedError(STORE_FAILED)
         if self._normalized_until_s.get(account_id, 0.0) > time.monotonic():
@@ -155,7 +166,7 @@ class BatchWriter:
 
     async def _run(self) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+            await self._open_index()
             async with asyncio.TaskGroup() as tasks:
                 for lane in range(self._database.lanes):
                     tasks.create_task(self._write_batches(lane))
@@ -168,6 +179,17 @@ class BatchWriter:
             for waiting in (*itertools.chain(*self._writing), *self._waiting.take(self._waiting.size)):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(STORE_FAILED)
+
+    async def _open_index(self) -> None:
+        loading = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, self._load))
+        await asyncio.wait({loading}, timeout=self._load_wait_s)
+        self.is_loading = not loading.done()
+        if self.is_loading:
+            for waiting in self._waiting.take(self._waiting.size):
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(INDEX_LOADING)
+        await loading
+        self.is_loading = False
 
     async def _write_batches(self, lane: int) -> None:
         """Store batches in a lane, until the writer is closed and no request waits."""

@@ -18,9 +18,18 @@ from infraprism.backend.ingest.clock_guard import now_ms
 from infraprism.backend.ingest.deduplicating_writer import DeduplicatingWriter
 from infraprism.backend.ingest.event_inserter import Cutoff
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, ParsedRequest, inflate, parse_json, parse_protobuf
-from infraprism.backend.ingest.rejections import BUSY, NO_SCOPE, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, RejectedError
+from infraprism.backend.ingest.rejections import (
+    BUSY,
+    NO_SCOPE,
+    STORE_FAILED,
+    TOO_LARGE,
+    UNAUTHENTICATED,
+    RejectedError,
+    wrong_region,
+)
 from infraprism.backend.ingest.write_ahead_log.log import WriteAheadLog
 from infraprism.backend.ingest.write_ahead_log.records import Record
+from infraprism.backend.regions import NO_REGIONS, Regions
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.span_conversion.cleaned_spans import CleanedSpan
 from infraprism.backend.span_conversion.recent_calls import RecentCalls
@@ -38,7 +47,8 @@ class Receiver:
     """Receives OTLP requests. `max_waiting_bytes` limits the memory of requests that are not stored yet.
 
     One account gets at most half of what the others leave. Beyond it requests are rejected with a retryable error.
-    Events before the `cutoff_ms` of their account are rejected. Before `deleted_before_ms` an account has deletions.
+    Events before the `cutoff_ms` of their account are rejected, and all requests of accounts of other `regions`.
+    Before `deleted_before_ms` an account has deletions.
     """
 
     def __init__(
@@ -50,8 +60,10 @@ class Receiver:
         log: WriteAheadLog | None = None,
         *,
         cutoff_ms: Cutoff = lambda _: None,
+        regions: Regions = NO_REGIONS,
         deleted_before_ms: Callable[[str], int] = lambda _: 0,
     ) -> None:
+        self._regions = regions
         self._deleted_before_ms = deleted_before_ms
         self._cutoff_ms = cutoff_ms
         self._accounts = accounts
@@ -73,6 +85,8 @@ class Receiver:
             raise RejectedError(UNAUTHENTICATED)
         if "ingest" not in key.scopes:
             raise RejectedError(NO_SCOPE)
+        if (elsewhere := self._regions.elsewhere(key.account.region)) is not None:
+            raise RejectedError(wrong_region(elsewhere))
         return key.account
 
     @contextmanager

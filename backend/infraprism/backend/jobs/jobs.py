@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Update, delete, insert, select, update
 
+from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.jobs.errors import ConflictError, LeaseLostError
 from infraprism.backend.jobs.tables import JOBS
 from infraprism.backend.relational.database import RelationalDatabase
@@ -58,11 +59,16 @@ class Job:
 class Jobs:
     """The jobs of all accounts. Thread-safe, also across servers. `clock` returns Unix seconds.
 
+    `region` is that of the server: it takes jobs of the accounts of its region only.
+
     `added` is set whenever this object adds a job. Every method raises DatabaseUnavailableError.
     """
 
-    def __init__(self, database: RelationalDatabase, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: RelationalDatabase, clock: Callable[[], float] = time.time, *, region: str | None = None
+    ) -> None:
         self._database = database
+        self._region = region
         self._clock = clock
         self.added: Final = threading.Event()
 
@@ -106,6 +112,7 @@ class Jobs:
                 "attempts": 0,
                 "retry_ms": 0,
                 "lease_until_ms": 0,
+                "region": self._region_of(connection, account_id),
             }
             connection.execute(insert(JOBS).values(values))
             job = _job(connection.execute(select(JOBS).where(JOBS.c.id == values["id"])).one())
@@ -113,6 +120,11 @@ class Jobs:
                 on_new(connection, job)
         self.added.set()
         return job
+
+    def _region_of(self, connection: Connection, account_id: str) -> str | None:
+        """The region of an account. Of the installation it is that of this object."""
+        row = connection.execute(select(ACCOUNTS.c.region).where(ACCOUNTS.c.id == account_id)).first()
+        return self._region if row is None else row.region
 
     @staticmethod
     def _with_key(connection: Connection, account_id: str, idempotency_key: str) -> Job | None:
@@ -189,6 +201,7 @@ class Jobs:
                     JOBS.c.lease_until_ms <= now_ms,
                     JOBS.c.retry_ms <= now_ms,
                     JOBS.c.kind.in_(kinds),
+                    JOBS.c.region.is_not_distinct_from(self._region),
                     JOBS.c.account_id.not_in(busy),
                 )
                 .order_by(JOBS.c.created_ms, JOBS.c.id)

@@ -34,6 +34,7 @@ JOBS: Final = Table(
     Column("retry_ms", BigInteger, nullable=False),
     Column("lease_owner", Text),
     Column("lease_until_ms", BigInteger, nullable=False),
+    Column("region", Text),
     Index("jobs_of_account", "account_id", "created_ms"),
     Index("jobs_by_idempotency_key", "account_id", "idempotency_key", unique=True),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 from infraprism.backend.mail.mailer import Mailer, NoMailer
 from infraprism.backend.mail.smtp import SmtpMailer, SmtpServer
@@ -10,7 +10,7 @@ from infraprism.backend.preflight import StartupError
 from infraprism.backend.settings import Settings
 
 
-def mailer(settings: Settings, stack: ExitStack) -> Mailer:
+def mailer(settings: Settings, stack: ExitStack | AsyncExitStack) -> Mailer:
     """The mailer; the stack ends it. Without an SMTP server nothing is sent. Raises StartupError."""
     if settings.smtp is None:
         return NoMailer()

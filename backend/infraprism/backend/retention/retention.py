@@ -37,8 +37,11 @@ class Retention:
     seconds in other processes. Every method raises DatabaseUnavailableError.
     """
 
-    def __init__(self, database: RelationalDatabase, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: RelationalDatabase, clock: Callable[[], float] = time.time, *, region: str | None = None
+    ) -> None:
         self._database = database
+        self._region = region
         self.clock: Final = clock
         self._cache: dict[str, tuple[float, int | None, int]] = {}
 
@@ -95,6 +98,11 @@ class Retention:
             for row in self._database.rows(select(ACCOUNT_RETENTION))
             if row.deleted_before_day
         }
+
+    def account_ids(self) -> list[str]:
+        """The accounts of the region of this server."""
+        own = ACCOUNTS.c.region.is_not_distinct_from(self._region)
+        return [row.id for row in self._database.rows(select(ACCOUNTS.c.id).where(own))]
 
     def _set(self, account_id: str, change: Update) -> None:
         with self._database.transaction() as connection:

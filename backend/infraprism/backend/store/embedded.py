@@ -17,7 +17,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store import salvage, schema
+from infraprism.backend.store import frozen, salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
@@ -90,6 +90,7 @@ class EmbeddedDatabase:
         self._loaded: list[Callable[[], None]] = []
         schema.remove_definitions_of_ingest(directory)
         schema.remove_salvage(directory)
+        frozen.remove(directory)  # of a backup that was interrupted
         self._inventory = Inventory(directory)
         try:
             self._inventory.restore()
@@ -387,6 +388,24 @@ class EmbeddedDatabase:
         for client in (self._probing, self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
+
+    def freeze(self, copy: Callable[[], None], *, hold_merges: bool) -> bool:
+        """Make hard links to all parts (frozen.py), and call `copy`, while no event and no aggregate changes.
+
+        Returns False if a merged part is not verified, or aggregates are computed now. With `hold_merges` no merge
+        begins within some seconds. Raises StoreError, OSError.
+        """
+        with self._writing, engine_errors():
+            if not self._computing.acquire(blocking=False):
+                return False
+            try:
+                if not self._guard.has_verified_all(self._writer, hold_merges=hold_merges):
+                    return False
+                copy()
+                frozen.freeze(self._writer)
+            finally:
+                self._computing.release()
+        return True
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

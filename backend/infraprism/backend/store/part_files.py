@@ -104,7 +104,8 @@ def intact_file(files: Path, name: str, checksums: Mapping[str, tuple[int, bytes
         raise DamagedFileError(f"{name} {_reason(error)}") from None
     if len(content) != size:
         raise DamagedFileError(f"{name} has {len(content)} of {size} bytes")
-    if file_hash(content) != expected:
+    # The engine records no hash of an empty file, which a column with only default values has.
+    if size and file_hash(content) != expected:
         raise DamagedFileError(f"{name} has another checksum than recorded")
     return content
 

@@ -40,6 +40,7 @@ from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
 _FIRST_BACKOFF_S: Final = 10.0
 _MAX_BACKOFF_S: Final = 1800.0
+_HELD_S: Final = 5.0
 _ATTACH_ATTEMPTS: Final = 50
 _ATTACH_INTERVAL_S: Final = 0.1
 _DETACHED: Final = "detached"
@@ -79,7 +80,7 @@ class PartGuard:
         self._lock = threading.Lock()
         self._waiting_since: dict[str, float] = {}
         self._backoff_s = _FIRST_BACKOFF_S
-        self._resume_s = float("-inf")
+        self._resume_s = self._held_until_s = float("-inf")
         self.merges_stopped = False
         self.is_attached = True
         self.frees_space = False
@@ -146,6 +147,19 @@ class PartGuard:
                 self.verified = [part for part in parts if part.name in self._verified]
         self._control_merges()
 
+    def has_verified_all(self, client: Client, *, hold_merges: bool) -> bool:
+        """Whether every active part is verified: then the sources of merges are not needed.
+
+        With `hold_merges` no merge begins for some seconds. Called by a thread that holds the table.
+        """
+        if hold_merges:
+            self._held_until_s = self._clock() + _HELD_S
+        if not self.is_attached:
+            return False
+        active = active_parts(client, self._table)
+        with self._lock:
+            return self.verified is not None and all(part.is_inserted or part.name in self._verified for part in active)
+
     def move_aside(self, client: Client, parts: Sequence[Part]) -> None:
         """Move acknowledged parts that are damaged to the directory of detached parts. Sources are restored."""
         with self._exclusive():
@@ -191,7 +205,8 @@ class PartGuard:
     def _control_merges(self) -> None:
         now_s = self._clock()
         is_late = any(now_s - since_s > _MAX_WAIT_S for since_s in self._waiting_since.values())
-        stop = is_late or now_s < self._resume_s or (self._is_short() and not self.frees_space)
+        is_short = self._is_short() and not self.frees_space
+        stop = is_late or now_s < max(self._resume_s, self._held_until_s) or is_short
         if stop != self.merges_stopped:
             self._client.command(f"SYSTEM {'STOP' if stop else 'START'} MERGES {self._table}")
             self.merges_stopped = stop

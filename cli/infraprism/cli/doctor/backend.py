@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from infraprism.cli.doctor.finding import Finding
 from infraprism.cli.failure import Failure
-from infraprism.cli.rest import Api
+from infraprism.cli.rest import Api, ForbiddenFailure
 from infraprism.exporter import SettingsError
 from infraprism.exporter.settings import Settings, read_settings
 
@@ -66,7 +66,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
     api = Api(settings.url, settings.api_key)
     yield from _checked("endpoint", lambda: _health(api))
     if settings.can_authenticate:
-        yield from _checked("key", lambda: _account(api.get("/v1/me"), settings))
+        yield from _checked("key", lambda: _key(api, settings))
 
 
 def _health(api: Api) -> Iterator[Finding]:
@@ -99,6 +99,16 @@ def _health(api: Api) -> Iterator[Finding]:
 def _line(text: object) -> str:
     """A text of the backend on one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:200]
+
+
+def _key(api: Api, settings: Settings) -> Iterator[Finding]:
+    try:
+        account = api.get("/v1/me")
+    except ForbiddenFailure:
+        # Such as the key of an application, which has the scope ingest only.
+        yield Finding("ok", "key", "the backend accepts it; it lacks the scope read, so the account was not checked")
+        return
+    yield from _account(account, settings)
 
 
 def _account(account: Any, settings: Settings) -> Iterator[Finding]:

@@ -40,6 +40,8 @@ _MAX_FROZEN: Final = 4
 _MAX_FILTER_BYTES: Final = 256 * 2**20
 """Of all runs: 134 million ids with 16 bits each. Above it a merged run gets fewer, and lookups read the disk more."""
 _RETRY_S: Final = 5.0
+_LOGGED_NUMBER: Final = 10_000_000
+"""The progress of reading the table is logged after this number of ids."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +119,7 @@ class StoredIds:
 
     def _read_missing(self, parts: Sequence[StoredPart]) -> None:
         known = list(self._covered)
+        logged = total = 0
         while missing := manifest.not_covered(parts, known):
             rows = sum(part.rows for part in missing)
             if rows >= self._run_number:
@@ -127,6 +130,10 @@ class StoredIds:
                     if self._is_cancelled and rows >= self._run_number:
                         raise OSError("the server stops")
                     read += found.number
+                    total += found.number
+                    if total - logged >= _LOGGED_NUMBER:
+                        logged = total
+                        _log.warning("the ids of %d stored events are read", total)
                     self.add(found)
                     if self._number_in_memory() >= self._run_number:
                         self._freeze(None, self._epoch)

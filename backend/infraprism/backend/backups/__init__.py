@@ -1,0 +1,1 @@
+"""Encrypted backups of a data directory, in a directory or in S3-compatible storage."""
