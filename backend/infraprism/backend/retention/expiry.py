@@ -17,6 +17,7 @@ from infraprism.backend.store.status import StoreStatus
 INTERVAL_S: Final = 1800.0
 QUERIES_END_S: Final = 60.0
 """Queries that were planned before a day was final have ended after this time. They may read its events."""
+_VERIFY_S: Final = 86_400.0
 _EPOCH: Final = date(1970, 1, 1)
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Expiry:
     ) -> None:
         self._forget = forget
         self._is_forgotten = False
+        self._verify_at_s = float("-inf")
         self._store = store
         self._retention = retention
         self._should_stop = should_stop
@@ -77,9 +79,16 @@ class Expiry:
             before = self._store.aggregates.finalised_before(account_id)
             if before is None or _ms(before) < deleted_ms:
                 raise LostSumsError
+        # A kill may have been between the two databases.
+        for account_id, before in self._store.aggregates.finalised_accounts().items():
+            if self._retention.deleted_before_ms(account_id) < _ms(before):
+                self._retention.set_deleted(account_id, _ms(before))
 
     def work(self) -> float:
         """Finalise and delete what is due. Returns the seconds until the next pass. Raises StoreError."""
+        if self._clock() >= self._verify_at_s:
+            self._store.aggregates.verify_finalised()
+            self._verify_at_s = self._clock() + _VERIFY_S
         try:
             cutoffs = self._retention.all_cutoffs_ms()
             failed = [account_id for account_id in cutoffs if not self._finalise(account_id, cutoffs[account_id])]

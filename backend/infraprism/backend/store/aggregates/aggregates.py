@@ -111,7 +111,7 @@ class Aggregates:
         self._replaced_s: dict[str, float] = {}
         self._opened_epoch = 0
         self._merges_stopped = False
-        self._finalisation.verify()
+        self._finalisation.verify(checksums=False)  # a damaged block is an error of the query that reads it
 
     def before_insert(self, requests: Sequence[tuple[str, Ranges]]) -> None:
         """The events of these accounts and times may change, until `after_insert` on the same thread.
@@ -162,11 +162,15 @@ class Aggregates:
         end = None if request.end_ms is None else date_of(request.end_ms - 1) + timedelta(days=1)
         try:
             kept = self._changes.kept(request.account_id, first, end)
-            if kept is not None:
+        except (sqlite3.Error, OSError):
+            raise StoreError from None  # the events of these days may be deleted
+        if kept is not None:
+            try:
                 return with_kept(request, kept, partial(self.relation, event_rows=event_rows), event_rows)
+            except NotFinalError:
+                raise NotAnsweredError from None
+        try:
             epoch, published = self._changes.published(request.account_id, first, end)
-        except NotFinalError:
-            raise NotAnsweredError from None
         except (sqlite3.Error, OSError) as error:
             _log.warning(
                 "the published days cannot be read: %s. Answers are read from the events", type(error).__name__
@@ -179,8 +183,7 @@ class Aggregates:
         epoch = self._changes.epoch
         names = [word for word in sql.replace("(", " ").split() if is_table(word)]
         permanent = [name for name in names if name == table("day", PERMANENT)]
-        if permanent and error.code in DAMAGE_CODES:
-            self._finalisation.verify()
+        if permanent and error.code in DAMAGE_CODES and self._finalisation.verify():
             return True
         names = [name for name in names if name not in permanent]
         if not names:
@@ -262,6 +265,10 @@ class Aggregates:
     def finalised_before(self, account: str) -> date | None:
         """The days of an account before this one are finalised."""
         return self._changes.finalised_before(account)
+
+    def finalised_accounts(self) -> Mapping[str, date]:
+        """The accounts with finalised days, and the day before which they are."""
+        return self._changes.finalised_accounts()
 
     def verify_finalised(self) -> None:
         """Verify the permanent sums. Raises nothing: days that are damaged are unknown from now on."""

@@ -217,10 +217,16 @@ class Changes:
         with self._lock:
             return self._finalised.all()
 
-    def set_unknown(self, days: Iterable[Day]) -> None:
-        """The sums of these finalised days are damaged."""
+    def finalised_accounts(self) -> dict[str, date]:
+        """The accounts with finalised days, and the day before which they are."""
         with self._lock:
-            self._finalised.unknown = frozenset(days)
+            return self._finalised.accounts()
+
+    def set_unknown(self, days: Iterable[Day]) -> bool:
+        """The sums of these finalised days are damaged. Returns whether some are that were not before."""
+        with self._lock:
+            before, self._finalised.unknown = self._finalised.unknown, frozenset(days)
+            return not self._finalised.unknown <= before
 
     @contextmanager
     def watching(self, account: str, end: date) -> Iterator[Watch]:

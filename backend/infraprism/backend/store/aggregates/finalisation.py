@@ -59,15 +59,19 @@ class Finalisation:
             if {one.day: one.calls for one in found} != counts or not self._changes.finalise(watch, found):
                 raise StoreError
 
-    def verify(self) -> None:
-        """Compare the permanent sums with what was finalised. Days that lack rows are unknown from now on."""
+    def verify(self, *, checksums: bool = True) -> bool:
+        """Compare the permanent sums with what was finalised, and the `checksums` of their parts.
+
+        Days that lack rows are unknown from now on; all days, if a part is damaged. Returns whether some are that were
+        not before.
+        """
         finalised = self._changes.all_finalised()
         if not finalised:
-            return
+            return False
         try:
             with self._computing:
                 rows = self._tables.row_counts(PERMANENT, "day")
-                are_intact = self._tables.are_intact(PERMANENT)
+                are_intact = not checksums or self._tables.are_intact(PERMANENT)
         except (ClickHouseError, BrokenTableError):
             rows, are_intact = {}, False
         unknown = {
@@ -77,7 +81,7 @@ class Finalisation:
         }
         if unknown:
             _log.error("the permanent sums of %d days are damaged: restore them from a backup", len(unknown))
-        self._changes.set_unknown(unknown)
+        return self._changes.set_unknown(unknown)
 
 
 def _chunks(counts: Mapping[Day, int]) -> list[list[Day]]:

@@ -62,6 +62,10 @@ class FinalisedDays:
         """The days of an account before this one are finalised."""
         return self._before.get(account)
 
+    def accounts(self) -> dict[str, date]:
+        """The accounts with finalised days, and the day before which they are."""
+        return dict(self._before)
+
     def has(self, day: Day) -> bool:
         """Whether a day is finalised."""
         before = self._before.get(day.account)
