@@ -23,9 +23,10 @@ from typing import Self
 import clickhouse_connect
 import query_events
 
+from infraprism.backend.api.export_request import ExportRequest
+from infraprism.backend.api.filters import conditions_of
 from infraprism.backend.exports import EXPORT, ExportFiles, ExportKind
 from infraprism.backend.exports.formats import FORMATS
-from infraprism.backend.exports.request import ExportRequest
 from infraprism.backend.jobs import JobRunner, Jobs
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.store.embedded import EmbeddedDatabase
@@ -91,7 +92,9 @@ def main() -> None:
         ):
             jobs = Jobs(accounts)
             runner = JobRunner(
-                jobs, {EXPORT: ExportKind(jobs, database, files, lambda _: None, accounts=accounts)}, lease_s=_LEASE_S
+                jobs,
+                {EXPORT: ExportKind(jobs, database, files, conditions_of, lambda _: None, accounts=accounts)},
+                lease_s=_LEASE_S,
             )
             print(
                 f"{'format':18} {'events':>12} {'s':>7} {'CPU s':>7} {'MB':>8} {'MB memory before':>17} {'largest':>8}"

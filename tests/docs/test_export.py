@@ -19,10 +19,10 @@ from tests.kit.events import event
 from tests.kit.exports import csv_rows, ended, exported
 from tests.kit.random_calls import FIRST_NS
 
-from infraprism.backend.exports import routes
+from infraprism.backend.api import export_routes as routes
+from infraprism.backend.api.export_request import ExportRequest
 from infraprism.backend.exports.archive_tables import ARCHIVED
 from infraprism.backend.exports.chunks import CHUNK_ROWS
-from infraprism.backend.exports.request import ExportRequest
 
 PAGE = ROOT / "docs" / "export.md"
 DOCS = PAGE.read_text("utf-8")

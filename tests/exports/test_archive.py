@@ -58,7 +58,8 @@ def _archive(backend: Backend, **entity: str) -> dict[str, bytes]:
 
 def test_every_table_with_an_account_is_archived_or_has_a_reason() -> None:
     _import_all_tables()
-    with_account = {table.name for table in METADATA.tables.values() if "account_id" in table.c} | {"accounts"}
+    owned = {table.name for table in METADATA.tables.values() if {"account_id", "member_id"} & set(table.c.keys())}
+    with_account = owned | {"accounts"}
     listed = ARCHIVED.keys() | NOT_ARCHIVED.keys()
     assert with_account - listed == set(), "add the table to ARCHIVED or NOT_ARCHIVED of archive_tables.py"
     assert not ARCHIVED.keys() & NOT_ARCHIVED.keys()

@@ -149,8 +149,8 @@ def test_a_repeated_request_with_the_same_key_is_the_same_export(backend: Backen
         ({**CSV, "tags": 5}, "invalid_parameter"),
         ({**CSV, "format": "parquet", "compression": "gzip"}, "invalid_parameter"),
         ([], "invalid_parameter"),
-        (b"{", "invalid_parameter"),
-        (b"\xff\xfe", "invalid_parameter"),
+        (b"{", "invalid_request"),
+        (b"\xff\xfe", "invalid_request"),
         (b"", "invalid_parameter"),
     ],
 )

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from infraprism.backend.accounts import Account
 from infraprism.backend.analytics.grouping import Grouping
 from infraprism.backend.analytics.time_zones import milliseconds
-from infraprism.backend.api import columns
 from infraprism.backend.api.cursor import Cursor, fingerprint
 from infraprism.backend.api.errors import ApiError
 from infraprism.backend.api.filters import Filters, one_of
 from infraprism.backend.api.periods import Reader
 from infraprism.backend.retention.coverage import time_text
+from infraprism.backend.store import event_columns
 from infraprism.schema import fields
 
 _EVENT_ID: Final = re.compile(r"evt_[0-9a-f]{32}")
@@ -69,7 +69,7 @@ def page(reader: Reader, account: Account, query: EventQuery, cursor_key: bytes)
         (row,) = reader.database.read(f"SELECT sum(m.calls) AS total FROM {counted.sql} AS m", counted.parameters)
         total = json.loads(row)["total"]
     rows = reader.database.read(
-        f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM"
+        f"SELECT {event_columns.event(usage_detail=account.usage_detail)} FROM"
         f" (SELECT *, total_tokens FROM events WHERE {where}{after} ORDER BY timestamp DESC, id DESC"
         " LIMIT {count:UInt64} OFFSET {skipped:UInt64}) AS events ORDER BY events.timestamp DESC, events.id DESC",
         {**values, "count": query.limit + 1, "skipped": 0 if query.cursor is not None else query.offset},
@@ -94,7 +94,7 @@ def one(reader: Reader, account: Account, event_id: str) -> bytes:
     """One event as JSON. Raises ApiError."""
     if _EVENT_ID.fullmatch(event_id):
         rows = reader.database.read(
-            f"SELECT {columns.event(usage_detail=account.usage_detail)} FROM (SELECT *, total_tokens FROM events"
+            f"SELECT {event_columns.event(usage_detail=account.usage_detail)} FROM (SELECT *, total_tokens FROM events"
             " WHERE account = {account:String} AND id = CAST(unhex({id:String}), 'FixedString(16)')"
             " AND timestamp >= fromUnixTimestamp64Milli({retained_ms:Int64}, 'UTC') LIMIT 1) AS events",
             {"account": account.id, "id": event_id.removeprefix("evt_"), "retained_ms": reader.cutoff_ms or 0},

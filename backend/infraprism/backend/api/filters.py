@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -170,6 +170,11 @@ class Filters(BaseModel):
             tags[key] = TagCondition(f"filter_tag_{place}", bool(values), key in absent)
             parameters |= {f"filter_tag_{place}": key, f"filter_tag_{place}_values": values}
         return Selection(by_dimension, tags, parameters)
+
+
+def conditions_of(account_id: str, filters: Mapping[str, Any]) -> tuple[str, dict[str, Parameter]]:
+    """The SQL condition of filters that were validated before, as a job has them. See `Filters.conditions`."""
+    return Filters.model_validate(filters).conditions(account_id)
 
 
 class TagCondition(NamedTuple):

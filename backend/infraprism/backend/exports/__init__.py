@@ -2,6 +2,5 @@
 
 from infraprism.backend.exports.export_files import ExportFiles
 from infraprism.backend.exports.export_kind import EXPORT, ExportKind
-from infraprism.backend.exports.routes import ExportServices, add_export_routes
 
-__all__ = ["EXPORT", "ExportFiles", "ExportKind", "ExportServices", "add_export_routes"]
+__all__ = ["EXPORT", "ExportFiles", "ExportKind"]

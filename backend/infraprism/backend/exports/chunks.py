@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any, Final, NamedTuple, Self
 
-from infraprism.backend.api import columns
 from infraprism.backend.exports.formats import Format, row
-from infraprism.backend.store import Database, StoreError
+from infraprism.backend.store import Database, StoreError, event_columns
 from infraprism.backend.store.database import Parameter
 from infraprism.schema import exact_json
 
@@ -132,7 +131,7 @@ class ChunkReader:
         found = self._database.read_as(
             "RowBinary",
             f"SELECT arrayStringConcat(groupArray({row(self._form, usage_detail=detail)})), toJSONString(tuple({sums}))"
-            f" FROM (SELECT {columns.event(usage_detail=detail)} FROM (SELECT *, total_tokens FROM events"
+            f" FROM (SELECT {event_columns.event(usage_detail=detail)} FROM (SELECT *, total_tokens FROM events"
             f" WHERE ({selection.conditions}) AND timestamp >= fromUnixTimestamp64Milli({{chunk_from_ms:Int64}}, 'UTC')"
             f" AND timestamp < fromUnixTimestamp64Milli({{chunk_end_ms:Int64}}, 'UTC'){after}"
             " ORDER BY timestamp, id LIMIT {chunk_rows:UInt64}) AS events ORDER BY events.timestamp, events.id) AS e"

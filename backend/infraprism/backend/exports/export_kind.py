@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from infraprism.backend.analytics.source import Source, measured_rows
-from infraprism.backend.api.filters import Filters
 from infraprism.backend.exports.archive import write
 from infraprism.backend.exports.chunks import Selection
 from infraprism.backend.exports.events_file import CONVERTED, EventsFile
@@ -16,10 +15,12 @@ from infraprism.backend.exports.formats import FORMATS
 from infraprism.backend.jobs import Job, JobContext, Jobs, Kind
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.store import Database
+from infraprism.backend.store.database import Parameter
 from infraprism.schema.fields import EARLIEST_TIMESTAMP_MS, MAX_CLOCK_SKEW_MS
 
 EXPORT: Final = "export"
 ARCHIVE: Final = "archive"
+Conditions = Callable[[str, Mapping[str, Any]], tuple[str, dict[str, Parameter]]]
 KEPT_MS: Final = 7 * 24 * 3600 * 1000
 """How long a file is kept after its job has ended."""
 
@@ -27,6 +28,7 @@ KEPT_MS: Final = 7 * 24 * 3600 * 1000
 class ExportKind(Kind):
     """Writes the files of exports.
 
+    `conditions` returns the SQL condition of an account's events that filters select, and its bound parameters.
     `accounts` and `source`, the measured rows, are read for archives. `cutoff_ms` returns the start time before which
     an account's events are expired, or None. `clock` returns Unix seconds.
     """
@@ -36,6 +38,7 @@ class ExportKind(Kind):
         jobs: Jobs,
         database: Database,
         files: ExportFiles,
+        conditions: Conditions,
         cutoff_ms: Callable[[str], int | None],
         *,
         accounts: RelationalDatabase,
@@ -47,6 +50,7 @@ class ExportKind(Kind):
         self._accounts = accounts
         self._source = source
         self._files = files
+        self._conditions = conditions
         self._cutoff_ms = cutoff_ms
         self._clock = clock
 
@@ -79,7 +83,7 @@ class ExportKind(Kind):
         is_archive = parameters["kind"] == ARCHIVE
         form = FORMATS[("json", "gzip") if is_archive else (parameters["format"], parameters["compression"])]
         file = EventsFile(self._database, self._files, form, context, lambda: self._cutoff_ms(job.account_id))
-        source, totals = file.write(selection(job), first_ms(job))
+        source, totals = file.write(self._selection(job), first_ms(job))
         if is_archive:
             file.require_space(source.stat().st_size)
             archive = self._files.path(job.account_id, job.id, CONVERTED)
@@ -95,6 +99,12 @@ class ExportKind(Kind):
             )
             return archive, {"extension": "zip", "totals": totals.values}
         return source, {"extension": form.extension, "totals": totals.values}
+
+    def _selection(self, job: Job) -> Selection:
+        """The events of an export. Without an end it has all that can be stored when the job was created."""
+        conditions, values = self._conditions(job.account_id, job.parameters["filters"])
+        end_ms = job.parameters["end_ms"] or job.created_ms + MAX_CLOCK_SKEW_MS
+        return Selection(conditions, values, end_ms, job.parameters["usage_detail"])
 
     def discard(self, job: Job) -> None:
         """See Kind."""
@@ -120,11 +130,3 @@ def file_expires_ms(job: Job) -> int:
 def first_ms(job: Job) -> int:
     """The first millisecond of an export."""
     return max(job.parameters["first_ms"] or 0, EARLIEST_TIMESTAMP_MS)
-
-
-def selection(job: Job) -> Selection:
-    """The events of an export. Without an end it has all that can be stored when the job was created."""
-    filters = Filters.model_validate(job.parameters["filters"])
-    conditions, values = filters.conditions(job.account_id)
-    end_ms = job.parameters["end_ms"] or job.created_ms + MAX_CLOCK_SKEW_MS
-    return Selection(conditions, values, end_ms, job.parameters["usage_detail"])

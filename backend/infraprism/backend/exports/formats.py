@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from infraprism.backend.api import columns
+from infraprism.backend.store import event_columns
 from infraprism.backend.store.schema import column_type
 from infraprism.schema import fields
 from infraprism.schema.fields import Field
@@ -62,7 +62,7 @@ MEDIA_TYPES: Final = {form.extension: form.media_type for form in FORMATS.values
 
 def column_names(*, usage_detail: bool) -> list[str]:
     """The columns of an exported event: those of the REST API."""
-    return ["id", "timestamp", *(field.name for field in columns.shown(usage_detail=usage_detail))]
+    return ["id", "timestamp", *(field.name for field in event_columns.shown(usage_detail=usage_detail))]
 
 
 def header(*, usage_detail: bool) -> bytes:
@@ -71,10 +71,10 @@ def header(*, usage_detail: bool) -> bytes:
 
 
 def row(form: Format, *, usage_detail: bool) -> str:
-    """The SQL of the text of a row, on a relation `e` with the columns of `columns.event`."""
+    """The SQL of the text of a row, on a relation `e` with the columns of `event_columns.event`."""
     names = [f"e.{name}" for name in column_names(usage_detail=usage_detail)]
     if form.row_format == "CSV":
-        values = [_csv(field) for field in columns.shown(usage_detail=usage_detail)]
+        values = [_csv(field) for field in event_columns.shown(usage_detail=usage_detail)]
         names = [*names[:2], *values]
     elif form.row_format == "RowBinary":
         types = [one.partition(" ")[2] for one in _structure(usage_detail=usage_detail)]
@@ -88,7 +88,7 @@ def structure(*, usage_detail: bool) -> str:
 
 
 def _structure(*, usage_detail: bool) -> list[str]:
-    typed = [f"{field.name} {_type(field)}" for field in columns.shown(usage_detail=usage_detail)]
+    typed = [f"{field.name} {_type(field)}" for field in event_columns.shown(usage_detail=usage_detail)]
     return ["id String", f"timestamp {_TIMESTAMP_TYPE}", *typed]
 
 

@@ -15,13 +15,13 @@ from infraprism.backend.accounts import Account
 from infraprism.backend.api import openapi
 from infraprism.backend.api.authentication import Actor, AdminCaller, Caller
 from infraprism.backend.api.errors import ApiError, error_response
+from infraprism.backend.api.export_request import ExportRequest
 from infraprism.backend.api.job_routes import JOB_SCHEMA, found, iso_time, job_fields, job_response
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.exports.export_files import ExportFiles
 from infraprism.backend.exports.export_kind import ARCHIVE, EXPORT, ExportKind, file_expires_ms
 from infraprism.backend.exports.formats import MEDIA_TYPES
 from infraprism.backend.exports.links import LIFETIME_S, Link
-from infraprism.backend.exports.request import ExportRequest
 from infraprism.backend.jobs import ConflictError, Job, Jobs
 from infraprism.backend.store import Database
 from infraprism.schema import exact_json

@@ -1,4 +1,4 @@
-"""The SELECT columns of an event in REST responses."""
+"""The SELECT columns of an event in REST responses and exports."""
 
 from __future__ import annotations
 
