@@ -42,7 +42,7 @@ vendor-tests: $(VENV)/.test ## run the test suites of openai and anthropic with 
 	$(BIN)/python -m tests.vendor $(ARGS)
 
 faults: $(VENV)/.test ## fill disks under load and damage files, 20 seeds each: no acknowledged event may be lost; needs root
-	FAULTS_REQUIRED=1 FAULT_SEEDS=20 FAULT_SECONDS=20 $(BIN)/pytest --numprocesses 2 tests/faults $(ARGS)
+	FAULTS_REQUIRED=1 FAULT_SEEDS=20 FAULT_SECONDS=20 $(BIN)/pytest --numprocesses 2 tests/faults tests/deletions $(ARGS)
 
 check: ## format, lint, strict types, then the tests
 	@$(MAKE) $(CONCURRENTLY) checked environments

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cluster.conftest import new_database, postgresql_server
 from tests.kit.accounts import Mailbox, Organisation
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts
 

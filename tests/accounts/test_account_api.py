@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from tests.kit.accounts import Mailbox, Organisation, application
 from tests.kit.asgi import send
 from tests.kit.backend import Answer
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, permissions
 from infraprism.backend.accounts.permissions import SCOPES, Scope

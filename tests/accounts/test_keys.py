@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from tests.kit.accounts import Organisation
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, Key, RefusedError, permissions
 from infraprism.backend.accounts.key_uses import KeyUses

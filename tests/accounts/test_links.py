@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from tests.kit.accounts import PASSWORD, Organisation
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, RefusedError
 from infraprism.backend.accounts.links import LIFETIME_S, Kind, Links

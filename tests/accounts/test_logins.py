@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 from tests.kit.accounts import BASE_URL, FEW_ROUNDS, PASSWORD, Mailbox, Organisation
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, RefusedError
 from infraprism.backend.accounts.login_limits import PER_ADDRESS, PER_EMAIL, WINDOW_S, LoginLimits

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from sqlalchemy import inspect, select
 from tests.kit.accounts import Mailbox, Organisation
-from tests.kit.clock import Clock
+from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, Key
 from infraprism.backend.accounts.members import Members

@@ -56,13 +56,16 @@ def test_days_of_the_reporting_zone_are_read_from_sums_by_day_and_equal_the_even
         store.check()
 
 
-def test_days_of_utc_are_read_from_quarter_hours_if_the_reporting_zone_is_another(tmp_path: Path) -> None:
+def test_days_of_utc_are_read_from_sums_by_day_too_and_those_of_other_zones_from_quarter_hours(tmp_path: Path) -> None:
     with SummedStore(tmp_path, zones={ACCOUNTS[0]: "Asia/Kolkata"}) as store:
         store.insert(1, 500)
         store.wait()
         outcomes = MeasuredRows(ACCOUNTS[0], FIRST_MS, FIRST_MS + DAYS * DAY_MS, ("success",), time_unit="day")
-        assert store.tables(outcomes) == {"sums_by_quarter_hour"}
-        assert store.rows(outcomes) == store.event_rows(outcomes)
+        assert store.tables(outcomes) == {"sums_by_day"}
+        other = replace(outcomes, time_zone="Asia/Kathmandu")
+        assert store.tables(other) == {"sums_by_quarter_hour"}
+        for request in (outcomes, other):
+            assert store.rows(request) == store.event_rows(request)
 
 
 def test_days_are_computed_again_when_the_zone_of_their_account_changes(tmp_path: Path) -> None:

@@ -188,3 +188,21 @@ def test_a_deletion_that_lost_other_rows_is_found_by_what_was_recorded(
     guard.tick()
     assert events.rows() == 15
     assert "its sources were restored" in caplog.text
+
+
+def test_a_part_that_a_mutation_did_not_change_is_not_read_again(events: Table) -> None:
+    checked: list[str] = []
+
+    class Recording(Failing):
+        def raw_query(self, sql: str, **named: Any) -> Any:
+            checked.extend([sql] * sql.startswith("CHECK"))
+            return events.client.raw_query(sql, **named)
+
+    events.insert(20)
+    events.insert(5)
+    guard = guard_of(events, client=Recording(events.client, "-", AssertionError, times=0))
+    events.client.command("ALTER TABLE events DELETE WHERE number >= 15 SETTINGS mutations_sync = 1")
+    guard.tick()
+    assert [sql.split("'")[1] for sql in checked] == ["202609_1_1_0_3"]
+    assert guard.remove_replaced(events.client)
+    assert events.rows() == 20

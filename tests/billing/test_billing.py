@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from tests.kit.stripe_mock import stripe_mock
 
 from infraprism.backend.accounts import Account, Accounts
+from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.audit.audit_log import AuditLog
 from infraprism.backend.billing import configured
 from infraprism.backend.billing.billing import Billing, BillingError, SignatureError, StripeSettings
@@ -188,6 +189,13 @@ def test_only_the_id_of_the_customer_is_stored(
     assert CUSTOMER.encode() in stored
     for other in (EMAIL, "Grace\x00", "sub_1", "cs_1", "price_growth"):
         assert other.encode() not in stored
+
+
+def test_the_customer_is_deleted_with_the_account(billing: Billing, accounts: Accounts, account: Account) -> None:
+    receive(billing, "checkout.session.completed", completed(account))
+    accounts.database.run(delete(ACCOUNTS).where(ACCOUNTS.c.id == account.id))
+    assert accounts.database.rows(select(BILLING_CUSTOMERS)) == []
+    assert receive(billing, "customer.subscription.updated", subscription(account)) == "ignored"
 
 
 def test_what_is_unknown_changes_nothing(billing: Billing, accounts: Accounts, account: Account) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.backend import CALL, Backend, cleaned_span, span
+from tests.kit.command import infraprism
 from tests.kit.deletions import deleted
 from tests.kit.events import event, events
 from tests.kit.raw_files import files_with
@@ -112,3 +113,19 @@ def test_the_deletion_of_an_account_continues_after_the_server_is_killed(tmp_pat
         assert found["receipt"]["account_id"] == account
         assert rows_of(data, account) == {"closed_accounts": 1}
     assert json.dumps(found)
+
+
+def test_the_operator_can_delete_an_account_by_its_id(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Backend(data) as backend:
+        other = backend.add_account()
+        account = backend.get("/v1/me", other).json["id"]
+        command = ("account", "delete", "--data-dir", str(data), "--account", account, "--confirm")
+        wrong = infraprism(*command, "another")
+        assert (wrong.returncode, "nothing was deleted" in wrong.stderr) == (1, True)
+        ran = infraprism(*command, account)
+        assert ran.stdout.startswith(f"{account} is being deleted. Its receipt is at /closed-accounts/")
+        path = next(word for word in ran.stdout.split() if word.startswith("/"))
+        assert closed(backend, path)["receipt"]["account_id"] == account
+        assert backend.get("/v1/me", other).status == 401
+        assert backend.get("/v1/me").status == 200

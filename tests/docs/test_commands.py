@@ -22,6 +22,7 @@ RUN_ELSEWHERE = {
     "infraprism store ": "tests/faults/test_damaged_parts.py",
     "infraprism backup ": "tests/backups/test_backups.py",
     "infraprism account create": "tests/regions/test_two_regions.py",
+    "infraprism account move": "tests/regions/test_move.py",
     "infraprism costs --by entity": "tests/packaging/test_first_hour.py",
     "infraprism delete ": "tests/deletions/test_delete_command.py",
     "infraprism receipt ": "tests/deletions/test_delete_command.py",

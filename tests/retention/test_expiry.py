@@ -8,20 +8,25 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy import update
+from tests.kit.backend import request, span
 from tests.kit.command import clean_environment
 from tests.kit.damage import flip_a_bit
+from tests.kit.events import event
 from tests.kit.summed_store import DAY_MS, DAYS, FIRST_MS, SummedStore
+from tests.kit.timed_backend import TimedBackend
 
 from infraprism.backend.accounts import Accounts
 from infraprism.backend.accounts.tables import ACCOUNTS
 from infraprism.backend.analytics.source import measured_rows
+from infraprism.backend.deletions.holders import KeptRequests
 from infraprism.backend.retention import Retention
 from infraprism.backend.retention.expiry import INTERVAL_S, QUERIES_END_S, Expiry, LostSumsError
 from infraprism.backend.store.aggregates.aggregates import FINALISED_FILE
@@ -53,7 +58,14 @@ class Deployment:
         self.ids = {account.plan: account.id for account in self._accounts.all()}
         self.retention = Retention(self._accounts.database, lambda: _NOW_S + self.day * DAY_MS / 1000)
         self.database = EmbeddedDatabase(data / "store", computes_aggregates=False)
-        self.expiry = Expiry(self.database, self.retention, should_stop=lambda: False, clock=lambda: self.seconds)
+        self.forgotten: list[str] = []
+        self.expiry = Expiry(
+            self.database,
+            self.retention,
+            should_stop=lambda: False,
+            clock=lambda: self.seconds,
+            forget=lambda account_id, _: self.forgotten.append(account_id),
+        )
 
     def set_plan(self, account_id: str, plan: str, days: int | None = None) -> None:
         change = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(plan=plan, retention_days=days)
@@ -160,6 +172,51 @@ def test_events_are_not_deleted_while_a_query_may_read_them(data: Path) -> None:
         deployment.seconds = QUERIES_END_S
         assert deployment.expiry.work() == INTERVAL_S
         assert not deployment.stored("free")
+
+
+def test_what_is_left_outside_of_the_table_is_deleted_after_the_events_and_after_a_start(data: Path) -> None:
+    with _opened(data) as deployment:
+        deployment.day = 5
+        deployment.expire()
+        assert deployment.ids["free"] in deployment.forgotten
+        deployment.forgotten.clear()
+        deployment.expire()
+        assert deployment.forgotten == []
+        deployment.day = 6
+        deployment.expire()
+        assert deployment.ids["free"] in deployment.forgotten
+    with _opened(data) as deployment:
+        deployment.day = 6
+        deployment.expire()
+        assert deployment.ids["free"] in deployment.forgotten
+
+
+def test_expired_spans_that_the_store_had_rejected_are_deleted(tmp_path: Path) -> None:
+    spans = [span(event(number, timestamp_ns=number * DAY_MS * 10**6)) for number in (18_300, 18_301)]
+    for name, kept in (("acc_1-1-1", spans), ("acc_1-1-2", spans[:1]), ("acc_2-1-3", spans)):
+        (tmp_path / f"{name}.otlp").write_bytes(request(kept).SerializeToString())
+    KeptRequests(tmp_path).delete_before("acc_1", 18_301 * DAY_MS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["acc_1-1-1.otlp", "acc_2-1-3.otlp"]
+    left = ExportTraceServiceRequest.FromString((tmp_path / "acc_1-1-1.otlp").read_bytes())
+    assert list(left.resource_spans[0].scope_spans[0].spans) == spans[1:]
+    assert (tmp_path / "acc_2-1-3.otlp").read_bytes() == request(spans).SerializeToString()
+
+
+def test_a_query_that_needs_a_damaged_day_is_refused_and_others_are_answered(data: Path) -> None:
+    with _opened(data) as deployment:
+        deployment.day = 8
+        deployment.expire()
+        paths = deployment.read("SELECT path FROM system.parts WHERE table = 'sums_by_day_0' AND active")
+        account_id = deployment.ids["free"]
+    flip_a_bit(Path(paths[0]["path"]) / "data.bin")
+    with closing(Accounts(data / "accounts.sqlite")) as accounts:
+        key = accounts.add_key(account_id)
+    with TimedBackend(data, f"{_day(DAYS + 8)}T00:00", key=None) as backend:
+        answer = backend.get("/v1/analytics/costs", key, start_date=_day(0), end_date=_day(8))
+        assert (answer.status, answer.json["error"]["code"]) == (503, "sums_unknown")
+        assert _day(0) in answer.json["error"]["message"]
+        after = backend.get("/v1/analytics/costs", key, start_date=_day(4), end_date=_day(8))
+        assert (after.status, after.json["summary"]["total_events"]) == (200, 0)
 
 
 def test_a_longer_period_restores_nothing_and_a_shorter_one_deletes(data: Path) -> None:

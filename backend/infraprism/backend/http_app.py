@@ -34,6 +34,7 @@ from infraprism.backend.ingest import over_http
 from infraprism.backend.ingest.receiver import Receiver
 from infraprism.backend.jobs import Jobs, Kind
 from infraprism.backend.limits import Limits
+from infraprism.backend.moves.target import PATH as MOVE_PATH
 from infraprism.backend.regions import NO_REGIONS, Regions
 from infraprism.backend.request_framing import BodyLimitMiddleware, RequestFramingMiddleware
 from infraprism.backend.retention import Retention
@@ -57,7 +58,8 @@ class Services(NamedTuple):
     `queries` runs blocking queries; `measured_rows` is what analytics read; `from_node` handles a request of another
     node of the cluster. Without `retention` no event expires. `jobs` are the jobs of all accounts, and `kinds` the
     kinds that this server runs. `client_addresses` finds the address that limits logins. `base_url` is where browsers
-    reach the server. Accounts of other `regions` are refused.
+    reach the server. Accounts of other `regions` are refused; `from_region` handles
+    a request of the server of another region.
     """
 
     accounts: Accounts
@@ -80,6 +82,7 @@ class Services(NamedTuple):
     deletions: DeletionServices | None = None
     usage: UsageData | None = None
     regions: Regions = NO_REGIONS
+    from_region: Callable[[Request], Awaitable[Response]] | None = None
 
 
 def application(services: Services) -> ASGIApp:
@@ -121,6 +124,8 @@ def _rest_application(services: Services) -> FastAPI:
     openapi.install(app)
     if services.from_node is not None:
         app.add_route(FROM_NODE_PATH, services.from_node, methods=["POST"], include_in_schema=False)
+    if services.from_region is not None:
+        app.add_route(MOVE_PATH, services.from_region, methods=["GET", "POST", "DELETE"], include_in_schema=False)
     return app
 
 

@@ -10,8 +10,9 @@ from typing import Final
 from infraprism.backend.accounts import PLANS, Account, Accounts, permissions
 from infraprism.cli.command import Subparsers, new_parser
 from infraprism.cli.data_dir import add_account, add_data_dir, open_accounts, selected_account
+from infraprism.cli.failure import Failure
 from infraprism.cli.links import add_public_url, described
-from infraprism.cli.region_options import add_region, region
+from infraprism.cli.region_options import add_region, region, regions
 
 _NOTE: Final = """\
 usage-detail: whether the server stores cached, cache-write, reasoning and audio tokens, service tier, batch, time to
@@ -45,12 +46,24 @@ The link creates an owner: a member who can log in. An older link that was not u
 examples:
   infraprism account setup-link
   infraprism account setup-link --public-url https://infraprism.example.com"""
+_DELETE: Final = """\
+Its keys stop within 5 seconds. A running server, or the next start, deletes all its data. The printed path shows the
+receipt for 30 days, without a key.
+
+examples:
+  infraprism account delete --account acc_0123456789abcdef --confirm acc_0123456789abcdef"""
 _CREATE: Final = """\
 The key is shown only once. It has all scopes.
 
 examples:
   infraprism account create --company 'Acme Corp' --plan growth
   infraprism account create --region eu --accounts postgresql://user:password@db/infraprism"""
+_MOVE: Final = """\
+The servers of both regions must run, and share a database of accounts. While its events are copied, no region serves
+the account; exporters keep its events. The events of each day are compared before anything is deleted.
+
+examples:
+  infraprism account move --account acc_... --to eu --accounts postgresql://user:password@db/infraprism"""
 _SWITCH: Final = {"on": True, "off": False}
 _SETTINGS: Final = ("usage-detail", "company", "time-zone", "plan")
 _SHOWN: Final = (*_SETTINGS, "region")
@@ -71,9 +84,22 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     creating.add_argument("--company", metavar="NAME", help="the name of the company")
     creating.add_argument("--plan", choices=tuple(PLANS), default="self_hosted", help="(default: %(default)s)")
     add_region(creating, "the region of the account, if the servers have regions")
+    moving = new_parser(actions, "move", "move the account to another region", _MOVE)
+    moving.add_argument("--to", metavar="REGION", help="the new region")
+    moving.add_argument("--give-up", action="store_true", help="end a move that cannot be completed")
+    moving.add_argument("--target", metavar="URL", help="the URL of its server (default: that of INFRAPRISM_REGIONS)")
     linking = new_parser(actions, "setup-link", "print a link that creates an owner", _SETUP_LINK)
     add_public_url(linking)
-    for action, run_action in ((creating, _create), (showing, _show), (setting, _set), (linking, _setup_link)):
+    deleting = new_parser(actions, "delete", "delete the account and all its data", _DELETE)
+    deleting.add_argument("--confirm", required=True, metavar="ACCOUNT", help="the id of the account once more")
+    for action, run_action in (
+        (creating, _create),
+        (moving, _move),
+        (showing, _show),
+        (setting, _set),
+        (linking, _setup_link),
+        (deleting, _delete),
+    ):
         add_data_dir(action, is_nested=True)
         add_account(action)
         action.set_defaults(run=run, run_action=run_action, parser=action)
@@ -111,6 +137,23 @@ def _create(args: argparse.Namespace, accounts: Accounts) -> None:
     sys.stdout.write(f"{account.id}\n  export INFRAPRISM_API_KEY={key}\n")
 
 
+def _move(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
+    from infraprism.cli.account_move import give_up, move  # noqa: PLC0415  # needs the server's packages
+
+    if args.give_up:
+        give_up(accounts, account)
+        sys.stdout.write(f"The move of {account.id} ends: the server of its region serves it again in some seconds.\n")
+        return
+    if args.to is None:
+        args.parser.error("give --to, the new region")
+    args.regions = None
+    target = args.target or regions(args).get(args.to)
+    if target is None:
+        raise Failure(f"give --target, the URL of the server of the region {args.to}, or set INFRAPRISM_REGIONS")
+    moved = move(accounts, account, args.to, target)
+    sys.stdout.write(f"{account.id} is in the region {args.to}: {moved['events']} events were copied and compared.\n")
+
+
 def _show(_: argparse.Namespace, __: Accounts, account: Account) -> None:
     for setting in _SHOWN:
         _print(account, setting)
@@ -138,6 +181,17 @@ def _set(args: argparse.Namespace, accounts: Accounts, account: Account) -> None
                 retention_days=args.retention_days,
             )
     _print(account, args.setting)
+
+
+def _delete(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:
+    from infraprism.backend.audit.audit_log import OPERATOR  # noqa: PLC0415  # as above
+    from infraprism.backend.deletions.account_deletion import CLOSED_PATH, AccountDeletions  # noqa: PLC0415
+    from infraprism.backend.jobs import Jobs  # noqa: PLC0415
+
+    if args.confirm != account.id:
+        raise Failure(f"--confirm: to delete the account repeat its id, {account.id}; nothing was deleted")
+    token = AccountDeletions(accounts.database, Jobs(accounts.database)).request(account.id, actor=OPERATOR)
+    sys.stdout.write(f"{account.id} is being deleted. Its receipt is at {CLOSED_PATH}/{token} of the server.\n")
 
 
 def _setup_link(args: argparse.Namespace, accounts: Accounts, account: Account) -> None:

@@ -86,11 +86,12 @@ class Logins:
         hashed = self._hashed(password, address)
         with self._database.transaction() as connection:
             account_id = self.links.use(connection, "setup", token).account_id
+            if kept_company is not None:
+                connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(company=kept_company))
             # The operator has made the link.
             added = self.members.add_in(connection, account_id, OPERATOR, email=address, name=name, role=OWNER)
             self._write(connection, added.id, password_hash=hashed)
             if kept_company is not None:
-                connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(company=kept_company))
                 self._record(connection, added, "setting.changed", "company")
             opened = self._open(connection, added, replaces)
             verification = self._verification(connection, added)
@@ -246,10 +247,13 @@ class Logins:
         self, connection: Connection, member: Member, hashed: str, link: Link | None, action: Action, **more: Any
     ) -> None:
         """Also ends all sessions, and makes links that set the password invalid."""
-        if link is not None and link.is_mailed and member.email_verified_at is None:
+        is_verified_now = link is not None and link.is_mailed and member.email_verified_at is None
+        if is_verified_now:
             more["email_verified_at"] = self._accounts.now()
-            self._record(connection, member, "email.verified")
+        # The row first, then the audit log, as everywhere: two transactions must not wait for each other.
         self._write(connection, member.id, password_hash=hashed, **more)
+        if is_verified_now:
+            self._record(connection, member, "email.verified")
         self.sessions.revoke_all(connection, member.id)
         self.links.invalidate(connection, member.id, ("reset-password", "accept-invitation"))
         self._record(connection, member, action)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import Depends
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infraprism.backend.accounts import AcceptedKey, Account, Accounts, permissions
@@ -17,8 +18,10 @@ from infraprism.backend.accounts.accounts import bearer_token, only_header
 from infraprism.backend.api.errors import ApiError, error_response
 from infraprism.backend.api.rate_limit import RateLimit
 from infraprism.backend.regions import NO_REGIONS, Regions
+from infraprism.backend.regions.regions import SEPARATOR
 from infraprism.backend.relational import DatabaseUnavailableError
 
+_MOVING_S: Final = 60
 _OTLP_PATHS: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class AuthenticationMiddleware:
             await response(scope, receive, send)
             return
         if (elsewhere := self._regions.elsewhere(key.account.region)) is not None:
-            await error_response(421, "wrong_region", elsewhere)(scope, receive, send)
+            await _refusal(key.account, elsewhere)(scope, receive, send)
             return
         await self._limited(key, scope, receive, send)
 
@@ -99,6 +102,14 @@ class AuthenticationMiddleware:
             _log.error("a request failed: %s", type(error).__name__)
             response = error_response(500, "internal_error", "the server has failed: try again later")
             await response(scope, receive, send_with_quota)
+
+
+def _refusal(account: Account, elsewhere: str) -> Response:
+    if SEPARATOR not in (account.region or ""):
+        return error_response(421, "wrong_region", elsewhere)
+    response = error_response(503, "account_moving", elsewhere)
+    response.headers["retry-after"] = str(_MOVING_S)
+    return response
 
 
 def _requiring(scope: permissions.Scope) -> Callable[[Request], AcceptedKey]:

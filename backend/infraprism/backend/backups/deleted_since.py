@@ -23,6 +23,7 @@ from infraprism.backend.backups.snapshot import STORE
 from infraprism.backend.deletions.scope import sql_hash
 from infraprism.backend.deletions.tables import DELETIONS
 from infraprism.backend.ingest.write_ahead_log.segments import ASIDE, LOG_DIRECTORY
+from infraprism.backend.regions.regions import SEPARATOR
 from infraprism.backend.relational.database import RelationalDatabase
 from infraprism.backend.store.aggregates.permanent_removal import SumScope
 from infraprism.backend.store.database import StoreError
@@ -93,7 +94,7 @@ def _gone(database: EmbeddedDatabase, accounts: RelationalDatabase, region: str 
 
 
 def _is_here(region: str | None, own: str | None) -> bool:
-    return own is None or region is None or region == own
+    return own is None or region is None or region.partition(SEPARATOR)[0] == own
 
 
 def _delete_scope(database: EmbeddedDatabase, key: bytes, row: Any) -> int:

@@ -101,7 +101,7 @@ def _freeze(
     """Wait for a moment in which every merged part is verified, and freeze the store. Returns the pause."""
     for attempt in range(_ATTEMPTS):
         started_s = clock()
-        if database.freeze(lambda: _copy_within_the_pause(data_dir), hold_merges=attempt >= _HELD_ATTEMPTS):
+        if database.freezing.freeze(lambda: _copy_within_the_pause(data_dir), hold_merges=attempt >= _HELD_ATTEMPTS):
             return clock() - started_s
         rest(_REST_S)
     raise BackupError("the store did not become quiet within a minute: see /readyz, and try again")

@@ -33,6 +33,7 @@ TABLES: Final[Mapping[str, Table]] = {
             "time_zone": "reporting time zone",
             "requests_per_minute": "limit of an enterprise account",
             "retention_days": "retention period of an enterprise account",
+            "region": "region whose server has the data of the account",
         },
     ),
     "members": Table(
@@ -116,6 +117,7 @@ TABLES: Final[Mapping[str, Table]] = {
             "retry_ms": "when it is tried again",
             "lease_owner": "random id of the server process that runs it",
             "lease_until_ms": "until when that process runs it",
+            "region": "region whose server runs the job",
         },
     ),
     "audit_log": Table(
@@ -166,6 +168,56 @@ TABLES: Final[Mapping[str, Table]] = {
             "hash": "SHA-256 of the receipt and of the hash before it",
         },
     ),
+    "billing_customers": Table(
+        "Customers at Stripe, if billing is configured",
+        UNTIL_DELETION,
+        {
+            "account_id": "the account",
+            "customer_id": "id of the customer at Stripe",
+            "changed_at": "time of the newest event of the subscription",
+        },
+    ),
+    "usage_requests": Table(
+        "API request logs",
+        "7 days",
+        {
+            "number": "position",
+            "account_id": "the account",
+            "time": "when the request was made",
+            "key_id": "id of the key",
+            "method": "HTTP method",
+            "route": "template of the route, such as `/v1/events/{event_id}`",
+            "status": "HTTP status",
+            "duration_ms": "duration",
+        },
+    ),
+    "usage_actions": Table(
+        "Page views and feature usage",
+        "90 days",
+        {
+            "account_id": "the account",
+            "day": "the day",
+            "kind": "page or feature",
+            "name": "one of a closed list",
+            "count": "how often",
+        },
+    ),
+    "usage_errors": Table(
+        "Error logs",
+        "30 days",
+        {
+            "day": "the day",
+            "place": "module and line of InfraPrism's code",
+            "class": "class of the error",
+            "code": "numeric code of the error",
+            "count": "how often",
+        },
+    ),
+    "usage_settings": Table(
+        "Whether page views and feature usage are counted",
+        UNTIL_DELETION,
+        {"account_id": "the account", "counts_actions": "yes or no"},
+    ),
     "closed_accounts": Table(
         "Results of deletions of accounts",
         "30 days",
@@ -177,3 +229,36 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
 }
 """The tables of the relational database."""
+
+
+EVENT_COLUMNS: Final[Mapping[str, str]] = {
+    "account": "the account",
+    "id": "id of the event, a hash of the trace id and span id",
+    "timestamp": "when the request was made",
+}
+"""The columns of events that are no fields of the event."""
+SUM_COLUMNS: Final[Mapping[str, str]] = {
+    "account": "the account",
+    "cube": "by which dimensions the row is grouped",
+    "day": "the day",
+    "version": "number of the computation",
+    "time": "start of the day, or of the quarter-hour while events are kept",
+    "tag_key": "key of a tag",
+    "tag_value": "value of a tag",
+}
+"""The columns of sums that are neither fields of the event nor measures of them."""
+FILES: Final[Mapping[str, str]] = {
+    "accounts.sqlite": "the relational database without usage data; in PostgreSQL with `--accounts`",
+    "usage.sqlite": "usage data; in PostgreSQL with `--accounts`",
+    "calls.sqlite": "ids of calls that the Collector sent, to recognise those that are sent again",
+    "store": "events and sums",
+    "log": "acknowledged events that are not in the store yet",
+    "aggregates.sqlite": "which days have sums",
+    "finalised.sqlite": "days whose events were deleted",
+    "inventory.json": "names and sizes of the files of the store",
+    "quarantine": "damaged files of the store, until `infraprism store repair`; deletions reach them",
+    "exports": "files of exports, for 7 days",
+    "first-key": "the first key and setup link, until they were printed",
+    "lock": "empty: a running server locks it",
+}
+"""The files and directories of the data directory."""

@@ -15,8 +15,18 @@ class ThirdParty(NamedTuple):
 
 
 THIRD_PARTIES: Final = (
-    ThirdParty("Stripe", "payment processing", "payment information only; InfraPrism stores the customer id", ""),
-    ThirdParty("SendGrid or another SMTP relay", "email delivery", "email address and one link only", ""),
-    ThirdParty("Cloudflare", "CDN, DDoS protection", "IP addresses, which are not stored", ""),
-    ThirdParty("AWS S3 or compatible storage", "backups", "event data, encrypted before it leaves the server", ""),
+    ThirdParty(
+        "AWS, or other storage with the API of S3",
+        "Backups",
+        "Event data, encrypted before it leaves the server",
+        "INFRAPRISM_BACKUP_TO",
+    ),
+    ThirdParty("Stripe", "Payment processing", "Payment information only", "INFRAPRISM_STRIPE_KEY"),
+    ThirdParty("SendGrid, or another SMTP relay", "Email delivery", "Email address only", "INFRAPRISM_SMTP"),
+    ThirdParty(
+        "Cloudflare, or another proxy",
+        "CDN, DDoS protection",
+        "IP addresses; the backend does not store them",
+        "INFRAPRISM_CLIENT_ADDRESS_HEADER",
+    ),
 )

@@ -70,7 +70,7 @@ class AccountDeletions:
             expires_ms = now_ms + _KEPT_DAYS * _DAY_MS
             connection.execute(insert(CLOSED_ACCOUNTS).values(hash=hashed, receipt=None, expires_ms=expires_ms))
 
-        parameters = {"hash": hashed.hex(), "requested_ms": now_ms}
+        parameters = {"token": token, "requested_ms": now_ms}  # deleted with the job
         self._jobs.add(account_id, ACCOUNT_JOB, parameters, actor=actor, on_new=record)
         return token
 
@@ -95,7 +95,7 @@ class AccountDeletionKind(Kind):
         mailer: Mailer,
         *,
         clock: Callable[[], float],
-        url: Callable[[], str] = lambda: "",
+        base_url: str = "",
     ) -> None:
         self._database = database
         self._refusals = refusals
@@ -104,7 +104,7 @@ class AccountDeletionKind(Kind):
         self._holders = store.holders()
         self._mailer = mailer
         self._clock = clock
-        self._url = url
+        self._base_url = base_url
 
     def run(self, context: JobContext) -> Mapping[str, Any]:
         """See Kind."""
@@ -139,7 +139,8 @@ class AccountDeletionKind(Kind):
                 state = {**state, "done": place + 1}
                 context.save(state, place + 2, total)
         self._store.forget_account(job.account_id)
-        DeletionKind.check_damage(self._store)
+        if self._store.damaged_parts():  # it waits for a repair: the account has no key for another request
+            raise OSError("damaged parts may have data of the account: run `infraprism store repair`")
         self._finish(context, deletion, scope, state["before"])
         raise LeaseLostError  # the job was deleted with the account
 
@@ -163,12 +164,13 @@ class AccountDeletionKind(Kind):
             connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.id == deletion.account_id))
             connection.execute(
                 update(CLOSED_ACCOUNTS)
-                .where(CLOSED_ACCOUNTS.c.hash == bytes.fromhex(context.job.parameters["hash"]))
+                .where(CLOSED_ACCOUNTS.c.hash == _hash(context.job.parameters["token"]))
                 .values(receipt=json.dumps(receipt))
             )
         self._refusals.reload()
         for address in owners:
-            self._mailer.send(address, "deletion_receipt", self._url())
+            link = f"{self._base_url}{CLOSED_PATH}/{context.job.parameters['token']}"
+            self._mailer.send(address, "deletion_receipt", link)
 
     def maintain(self) -> None:
         """Remove the results that are older than 30 days."""

@@ -169,13 +169,15 @@ class KeptRequests(Complete):
     def delete(self, deletion: Deletion, scope: Scope, context: JobContext) -> None:  # noqa: ARG002
         """See Holder."""
         for path in self._files(deletion):
-            left = self._left(path, deletion, scope)
-            if left:
-                written = path.with_name(f"{path.name}.incomplete")
-                written.write_bytes(left)
-                written.replace(path)
-            elif left is not None:
-                path.unlink()
+            _replace(path, self._left(path, deletion, scope))
+
+    def delete_before(self, account_id: str, before_ms: int) -> None:
+        """Delete the spans of an account that start before a time. Raises OSError."""
+        scope = Scope(kind="everything")
+        deletion = Deletion("", account_id, scope.kind, scope, b"", None, before_ms, before_ms)
+        for path in self._files(deletion):
+            if path.name.endswith(".otlp"):
+                _replace(path, self._left(path, deletion, scope))
 
     def _files(self, deletion: Deletion) -> list[Path]:
         found = sorted(self._directory.iterdir()) if self._directory.is_dir() else []
@@ -202,6 +204,16 @@ class KeptRequests(Complete):
         if not removed:
             return None
         return b"" if is_empty else request.SerializeToString()
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    """Write a file anew, or delete it if nothing is left. None: it stays."""
+    if content:
+        written = path.with_name(f"{path.name}.incomplete")
+        written.write_bytes(content)
+        written.replace(path)
+    elif content is not None:
+        path.unlink()
 
 
 def _matches(span: Span, deletion: Deletion, scope: Scope) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from infraprism.backend.ingest import statement
@@ -20,6 +21,7 @@ from infraprism.backend.ingest.event_inserter import (
     EventInserter,
     Index,
     Refusing,
+    RowInserter,
     pieces,
 )
 from infraprism.backend.ingest.fair_queue import FairQueue
@@ -110,6 +112,10 @@ class BatchWriter:
     def wait_for_batches(self) -> None:
         """Wait until the batches that are being stored now are stored, or have failed. For other threads."""
         self._inserter.wait_for_batches()
+
+    def insert_rows(self, account_id: str, rows: Path, database: RowInserter) -> None:
+        """Store the rows of an account in a file, except those that the table has. Raises StoreError, OSError."""
+        self._inserter.insert_rows(account_id, rows, database)
 
     def forget_ids(self) -> None:
         """See EventInserter. For other threads: batches wait for it."""

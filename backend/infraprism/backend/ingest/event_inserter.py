@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from infraprism.backend.ingest import statement
@@ -80,6 +81,16 @@ class Index(Protocol):
         """See StoredIds."""
 
 
+class RowInserter(Protocol):
+    """Inserts rows of a file."""
+
+    def identities_in(self, account_id: str, rows: Path) -> Identities:
+        """See RowInsertion."""
+
+    def insert_rows(self, account_id: str, rows: Path, first_ms: int, last_ms: int) -> None:
+        """See RowInsertion."""
+
+
 class EventInserter:
     """Stores batches. Several threads may store at the same time, each in its own lane.
 
@@ -149,6 +160,19 @@ class EventInserter:
                 self._ids.on_inserted()
         self._refusals.count(sum(spans for _, reason, spans in staged.rejected if reason == "deleted"))
         return _rejected(staged, len(batch))
+
+    def insert_rows(self, account_id: str, rows: Path, database: RowInserter) -> None:
+        """Store the rows of an account in a file, except those that the table has. Raises StoreError, OSError."""
+        ordered = database.identities_in(account_id, rows).ordered()
+        if not ordered.number:
+            return
+        bounds = int(ordered.starts_ms.min()), int(ordered.starts_ms.max())
+        with self._storing.passing(), self._inserting:
+            self._load()
+            self._ids.add(ordered)
+            self._before_insert([(account_id, {0: bounds})])
+            database.insert_rows(account_id, rows, *bounds)
+            self._ids.on_inserted()
 
     def forget_ids(self) -> None:
         """Build the index again from the table, so that it has no deleted ids. Raises StoreError, OSError."""

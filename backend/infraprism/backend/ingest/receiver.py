@@ -197,6 +197,10 @@ class Receiver:
         """Forget the recent calls of which the events were deleted. Returns their number."""
         return await self._deduplicating_writer.forget_deleted(account_id)
 
+    def forget_expired(self, account_id: str) -> None:
+        """Forget the recent calls of which the events were deleted. Called from a thread without an event loop."""
+        self._deduplicating_writer.forget_expired(account_id)
+
     async def forget_account(self, account_id: str) -> None:
         """Forget all recorded calls of an account."""
         await self._deduplicating_writer.forget_account(account_id)

@@ -124,7 +124,9 @@ class Jobs:
     def _region_of(self, connection: Connection, account_id: str) -> str | None:
         """The region of an account. Of the installation it is that of this object."""
         row = connection.execute(select(ACCOUNTS.c.region).where(ACCOUNTS.c.id == account_id)).first()
-        return self._region if row is None else row.region
+        if row is None or row.region is None:
+            return self._region if row is None else None
+        return str(row.region).partition(">")[0]  # of an account that is being moved, the one that has its data
 
     @staticmethod
     def _with_key(connection: Connection, account_id: str, idempotency_key: str) -> Job | None:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 TITLES: Final[Mapping[str, str]] = {"us": "United States", "eu": "European Union"}
 """The regions that have a title. Any other name is a region too."""
+SEPARATOR: Final = ">"
+"""Between the regions of an account that is moved from one to the other (moving.py)."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
@@ -46,6 +48,9 @@ class Regions:
             return None
         with self._lock:
             self._refused += 1
+        if region is not None and SEPARATOR in region:
+            target = described(region.partition(SEPARATOR)[2])
+            return f"the account is being moved to the region {target}: try again later"
         if region is None:
             return "the account has no region yet: ask the operator of the server"
         url = self._urls.get(region)

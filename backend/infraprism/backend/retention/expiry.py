@@ -22,6 +22,10 @@ _EPOCH: Final = date(1970, 1, 1)
 _log = logging.getLogger(__name__)
 
 
+Forget = Callable[[str, int], None]
+"""Deletes what is left of the events of an account before a time, outside of the table. Raises StoreError, OSError."""
+
+
 class Store(Protocol):
     """The part of EmbeddedDatabase that is needed here."""
 
@@ -45,13 +49,21 @@ class Expiry:
 
     The days of an account before its cutoff are finalised in one step. Then the database of the accounts names them,
     and when no query can read their events any more, the events are deleted: those of all accounts together, since each
-    statement writes parts anew. A step that fails or is interrupted is done by the next pass. `clock` returns monotonic
-    seconds.
+    statement writes parts anew. Then `forget` deletes what else has expired events. A step that fails or is interrupted
+    is done by the next pass. `clock` returns monotonic seconds.
     """
 
     def __init__(
-        self, store: Store, retention: Retention, *, should_stop: Callable[[], bool], clock: Callable[[], float]
+        self,
+        store: Store,
+        retention: Retention,
+        *,
+        should_stop: Callable[[], bool],
+        clock: Callable[[], float],
+        forget: Forget = lambda _account_id, _before_ms: None,
     ) -> None:
+        self._forget = forget
+        self._is_forgotten = False
         self._store = store
         self._retention = retention
         self._should_stop = should_stop
@@ -82,6 +94,11 @@ class Expiry:
             return INTERVAL_S
         if deletable and (deleted := self._store.delete_expired(deletable, self._should_stop)):
             _log.info("%d expired events were deleted", deleted)
+            self._is_forgotten = False
+        if not self._is_forgotten:  # also once after each start: a kill may have been in between
+            for account_id, before_ms in deletable.items():
+                self._forget(account_id, before_ms)
+            self._is_forgotten = True
         self._store.aggregates.forget_sessions(deletable)
         return QUERIES_END_S if failed or len(deletable) < len(cutoffs) else INTERVAL_S
 

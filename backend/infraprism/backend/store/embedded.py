@@ -17,7 +17,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from infraprism.backend.store import frozen, salvage, schema
+from infraprism.backend.store import account_rows, frozen, salvage, schema
 from infraprism.backend.store.aggregates import Aggregates, RelationExpiredError
 from infraprism.backend.store.aggregates.tables import remove_truncated_definitions
 from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
@@ -141,12 +141,17 @@ class EmbeddedDatabase:
                 lambda name, rows: covers(self._guarding, schema.EVENTS, name, rows),
             )
             self._report.refresh()
+            self.rows = account_rows.RowInsertion(
+                self._writer, self._guard, writing=self._writing, after_insert=self.aggregates.after_insert
+            )
+            self.freezing = frozen.Freezing(self._writer, self._guard, writing=self._writing, computing=self._computing)
             self._background = Background()
             self._scrubbing = connect(directory, {"max_threads": "1"})
             self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
             self._scrub.quick_check()
             self._deletion = EventDeletion(
-                lambda: connect(directory, {"max_threads": "1"}),
+                # A statement names each account that has expired events.
+                lambda: connect(directory, {"max_threads": "1", "max_query_size": str(2**26)}),
                 self._guard,
                 self._inventory,
                 writing=self._writing,
@@ -387,24 +392,6 @@ class EmbeddedDatabase:
         for client in (self._probing, self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
-
-    def freeze(self, copy: Callable[[], None], *, hold_merges: bool) -> bool:
-        """Make hard links to all parts (frozen.py), and call `copy`, while no event and no aggregate changes.
-
-        Returns False if a merged part is not verified, or aggregates are computed now. With `hold_merges` no merge
-        begins within some seconds. Raises StoreError, OSError.
-        """
-        with self._writing, engine_errors():
-            if not self._computing.acquire(blocking=False):
-                return False
-            try:
-                if not self._guard.has_verified_all(self._writer, hold_merges=hold_merges):
-                    return False
-                copy()
-                frozen.freeze(self._writer)
-            finally:
-                self._computing.release()
-        return True
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
 from infraprism.backend.store import schema
+from infraprism.backend.store.engine import engine_errors
 from infraprism.backend.store.part_files import contents, parsed_name
+from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.parts import rows_of
 
 SHADOW: Final = "shadow"
@@ -28,8 +32,42 @@ class FrozenEvents(NamedTuple):
     last: str | None
 
 
-def freeze(client: Client) -> None:
-    """Make the hard links. No other statement may change a table meanwhile. Raises ClickHouseError."""
+class Freezing:
+    """Makes the hard links. `writing` excludes INSERTs, `computing` the computation of aggregates."""
+
+    def __init__(
+        self,
+        client: Client,
+        guard: PartGuard,
+        *,
+        writing: AbstractContextManager[object],
+        computing: threading.Lock,
+    ) -> None:
+        self._client = client
+        self._guard = guard
+        self._writing = writing
+        self._computing = computing
+
+    def freeze(self, copy: Callable[[], None], *, hold_merges: bool) -> bool:
+        """Make hard links to all parts, and call `copy`, while no event and no aggregate changes.
+
+        Returns False if a merged part is not verified, or aggregates are computed now. With `hold_merges` no merge
+        begins within some seconds. Raises StoreError, OSError.
+        """
+        with self._writing, engine_errors():
+            if not self._computing.acquire(blocking=False):
+                return False
+            try:
+                if not self._guard.has_verified_all(self._client, hold_merges=hold_merges):
+                    return False
+                copy()
+                _freeze(self._client)
+            finally:
+                self._computing.release()
+        return True
+
+
+def _freeze(client: Client) -> None:
     for row in rows_of(client, "SELECT name FROM system.tables WHERE database = 'default' AND has_own_data ORDER BY 1"):
         client.command(f"ALTER TABLE {row['name']} FREEZE WITH NAME '{_LINKS}'")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,9 @@ from infraprism.backend.store.parts import (
     delete_files,
     is_intact,
     lacks_rows,
+    shares_files,
 )
+from infraprism.backend.store.quoting import literal
 from infraprism.backend.store.schema import OLD_PARTS_LIFETIME_S
 
 _MAX_WAIT_S: Final = OLD_PARTS_LIFETIME_S / 4
@@ -116,14 +118,14 @@ class PartGuard:
         now_s = self._clock()
         parts = active_parts(self._client, self._table)
         with self._lock:
+            before = set(self._verified)
             self._verified.intersection_update(part.name for part in parts)
             new = [part for part in parts if part.name not in self._verified and not part.is_inserted]
         self._waiting_since = {part.name: self._waiting_since.get(part.name, now_s) for part in new}
         damaged = []
         for part in new:
-            if is_intact(self._client, self._table, part) and not lacks_rows(
-                self._client, self._table, part, self.deletion
-            ):
+            is_whole = self._is_linked(part, before) or is_intact(self._client, self._table, part)
+            if is_whole and not lacks_rows(self._client, self._table, part, self.deletion):
                 with self._lock:
                     self._verified.add(part.name)
                 if self._clock() - self._waiting_since.pop(part.name) > OLD_PARTS_LIFETIME_S:
@@ -159,6 +161,19 @@ class PartGuard:
         active = active_parts(client, self._table)
         with self._lock:
             return self.verified is not None and all(part.is_inserted or part.name in self._verified for part in active)
+
+    def _is_linked(self, part: Part, verified: Container[str]) -> bool:
+        """Whether a mutation has not changed a part: it has the files of a part that is verified. It reads no data."""
+        if not part.mutation:
+            return False
+        replaced = all_parts(self._client, self._table, f"NOT active AND partition_id = {literal(part.partition_id)}")
+        return any(
+            old.name in verified
+            and (old.min_block_number, old.max_block_number, old.level, old.rows)
+            == (part.min_block_number, part.max_block_number, part.level, part.rows)
+            and shares_files(part, old)
+            for old in replaced
+        )
 
     def move_aside(self, client: Client, parts: Sequence[Part]) -> None:
         """Move acknowledged parts that are damaged to the directory of detached parts. Sources are restored."""

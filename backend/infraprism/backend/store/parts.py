@@ -196,6 +196,18 @@ def is_intact(client: Client, table: str, part: Part) -> bool:
     return passed and unlisted_files_are_complete(part.files)
 
 
+def shares_files(part: Part, other: Part) -> bool:
+    """Whether two parts have the same files: a mutation links those of a part that it does not change."""
+    return _inodes(part.files) == _inodes(other.files) is not None
+
+
+def _inodes(files: Path) -> dict[str, tuple[int, int]] | None:
+    try:
+        return {file.name: ((found := file.stat()).st_dev, found.st_ino) for file in files.iterdir()}
+    except OSError:
+        return None
+
+
 def unlisted_files_are_complete(files: Path) -> bool:
     """Whether the files of a part that `checksums.txt` does not list are complete. A missing optional file is."""
     if not (files / "checksums.txt").exists():

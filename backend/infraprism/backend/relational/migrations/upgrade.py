@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect
 
-HEADS: Final = frozenset({"0003", "0005", "0006", "0007", "0008"})
+HEADS: Final = frozenset({"0008"})
 """The newest revisions. A database that has them is not touched, and Alembic is not imported."""
 _VERSIONS: Final = "alembic_version"
 

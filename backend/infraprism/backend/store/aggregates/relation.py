@@ -10,7 +10,7 @@ from typing import Final
 from infraprism.backend.store.aggregates.cubes import CUBES, MEASURES, PERMANENT, STORED, Cube, Unit, table
 from infraprism.backend.store.aggregates.finalised import Kept
 from infraprism.backend.store.aggregates.published import Published
-from infraprism.backend.store.aggregates.zone_names import is_same_zone
+from infraprism.backend.store.aggregates.zone_names import UTC_ZONE, is_same_zone
 from infraprism.backend.store.database import Parameter
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 
@@ -138,7 +138,7 @@ def _covered(
     # The rows by day are divided at the midnights of their zone, and at no other time of the UTC day.
     starts = {start_ms, start_ms + _DAY_MS, *(at_s * 1000 for at_s in item.midnights_s)}
     by_day = {first_ms, end_ms} <= starts and first_ms < end_ms
-    if request.time_unit == "day":
+    if request.time_unit == "day" and not is_same_zone(request.time_zone, UTC_ZONE):  # each row is of one UTC day
         by_day = by_day and is_same_zone(request.time_zone, item.time_zone)
     for unit, cubes in chosen.items():
         has_cubes = all(cube.number in item.cubes for cube in cubes)
@@ -281,6 +281,8 @@ def _measured(request: MeasuredRows, source: str, where: str, time: str, tag_val
 def _time(request: MeasuredRows, unit: Unit) -> str:
     if request.time_unit == "none":
         return "toDateTime(0, 'UTC')"
+    if unit == "day" and is_same_zone(request.time_zone, UTC_ZONE):
+        return "toDateTime(stored.day, 'UTC')"
     if request.time_unit == unit:
         return "stored.time"
     return "toDateTime(toStartOfDay(stored.time, {rows_time_zone:String}), 'UTC')"
