@@ -30,7 +30,7 @@ MAX_RUNNING: Final = 5
 MAX_KEPT: Final = 50
 """Exports of an account whose file is kept."""
 DOWNLOADS: Final = "/downloads/"
-_CONFLICTING: Final = frozenset({"deletion", "account_deletion", "account_move"})
+_CONFLICTING: Final = frozenset({"deletion", "account_move"})
 """The kinds of jobs of an account during which its events cannot be exported."""
 _TEXT: Final = {"type": "string"}
 _MAYBE_TEXT: Final = {"type": ["string", "null"]}

@@ -15,7 +15,10 @@ from infraprism.backend.store.quoting import literal
 _SETTINGS: Final = (
     # One thread keeps the order of the rows. The row groups bound the memory.
     "max_threads = 1, max_insert_threads = 1, output_format_parquet_row_group_size = 100000,"
-    " output_format_parquet_parallel_encoding = 0, engine_file_truncate_on_insert = 1"
+    " output_format_parquet_parallel_encoding = 0, engine_file_truncate_on_insert = 1,"
+    " min_insert_block_size_rows = 100000, min_insert_block_size_bytes = 33554432,"
+    # Not mmap, the default of the embedded engine: the pages of the file would count as memory of the process.
+    " storage_file_read_method = 'pread'"
 )
 _POLL_S: Final = 0.2
 
