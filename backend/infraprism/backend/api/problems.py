@@ -45,6 +45,8 @@ PROBLEMS: Final = {
     "confirmation_required": Problem("A confirmation is missing", "Send `confirm` as the detail says."),
     "too_many_exports": Problem("The account has too many exports", "Wait until one has ended, or remove one."),
     "not_supported": Problem("This server does not support it", "Read the detail; a cluster has no such operation."),
+    "wrong_region": Problem("The account is served in another region", "Use the server that the detail names."),
+    "account_moving": Problem("The account is being moved", "Retry later."),
     "no_space": Problem("The disk of the server is nearly full", "Retry later; the operator must free space."),
     "internal_error": Problem("The server has failed", "Retry later, and report it if it remains."),
 }
