@@ -215,7 +215,7 @@ def test_sums_by_session_of_finalised_days_are_deleted_physically_and_no_others(
             store.insert(seed, 300, account)
         store.wait()
         store.aggregates.finalise(ACCOUNTS[0], end)
-        store.aggregates.forget_sessions([*ACCOUNTS, "acc_unknown"])
+        store.aggregates.deletion.forget_sessions([*ACCOUNTS, "acc_unknown"])
         for unit in UNITS:
             name = table(unit, store.aggregates.epoch)
             days = f"SELECT account, toString(min(day)) AS first FROM {name} GROUP BY account ORDER BY account"
@@ -227,4 +227,4 @@ def test_sums_by_session_of_finalised_days_are_deleted_physically_and_no_others(
         after = MeasuredRows(ACCOUNTS[0], FIRST_MS + 2 * DAY_MS, dimensions=("session_id",))
         assert store.uses_aggregates(after)
         assert store.rows(after) == store.event_rows(after)
-        assert not store.aggregates.unread_rows(ACCOUNTS[0])
+        assert not store.aggregates.deletion.unread_rows(ACCOUNTS[0])

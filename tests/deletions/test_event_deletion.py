@@ -165,11 +165,11 @@ def test_answers_from_aggregates_equal_the_events_after_a_deletion(data: Path) -
         assert is_summed
         delete(database)
         assert answer(database) == (False, [row for row in before if row[0] != "entity 1"])
-        assert database.aggregates.unread_rows("acc_a") is not None
+        assert database.aggregates.deletion.unread_rows("acc_a") is not None
         database.aggregates.compute_all()
         assert answer(database) == (True, [row for row in before if row[0] != "entity 1"])
-        database.aggregates.remove_unread_rows("acc_a")
-        assert database.aggregates.unread_rows("acc_a") is None
+        database.aggregates.deletion.remove_unread_rows("acc_a")
+        assert database.aggregates.deletion.unread_rows("acc_a") is None
         assert answer(database) == (True, [row for row in before if row[0] != "entity 1"])
     delete_of_other(data)
     assert files_with(data, "entity 1") == []

@@ -37,8 +37,8 @@ def store(tmp_path: Path) -> Iterator[SummedStore]:
 
 
 def remove(store: SummedStore, scope: SumScope) -> None:
-    assert store.aggregates.remove_finalised(scope)
-    store.aggregates.remove_unread_rows(scope.account)
+    assert store.aggregates.deletion.remove_finalised(scope)
+    store.aggregates.deletion.remove_unread_rows(scope.account)
 
 
 def within(store: SummedStore, request: MeasuredRows) -> MeasuredRows:
@@ -58,7 +58,7 @@ def test_the_calls_of_an_entity_are_left_out_of_all_sums_without_a_tag_to_the_la
         assert store.rows(within(store, request)) == expected
         assert expected
     assert other == [store.rows(replace(within(store, request), account_id=ACCOUNTS[1])) for request in KEPT_CUBES]
-    assert not store.aggregates.remove_finalised(SumScope(ACCOUNTS[0], None, None, entity=ENTITY))
+    assert not store.aggregates.deletion.remove_finalised(SumScope(ACCOUNTS[0], None, None, entity=ENTITY))
     store.aggregates.verify_finalised()
     assert store.rows(within(store, PLAIN[0]))
 

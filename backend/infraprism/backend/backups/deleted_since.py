@@ -166,5 +166,5 @@ def _delete(
 
 
 def _remove_sums(database: EmbeddedDatabase, scope: SumScope) -> None:
-    database.aggregates.remove_finalised(scope)
-    database.aggregates.remove_unread_rows(scope.account)
+    database.aggregates.deletion.remove_finalised(scope)
+    database.aggregates.deletion.remove_unread_rows(scope.account)

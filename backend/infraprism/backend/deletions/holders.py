@@ -112,7 +112,7 @@ class Sums:
         aggregates = self._database.aggregates
         if scope.kind != "session":  # no permanent sum has one
             pair = (scope.values[0], scope.values[1]) if len(scope.values) > 1 else None
-            aggregates.remove_finalised(
+            aggregates.deletion.remove_finalised(
                 SumScope(
                     deletion.account_id,
                     *_whole_days(deletion),
@@ -121,12 +121,12 @@ class Sums:
                 )
             )
         # Queries that were planned before read them.
-        while (unread_s := aggregates.unread_rows(deletion.account_id)) is not None:
+        while (unread_s := aggregates.deletion.unread_rows(deletion.account_id)) is not None:
             if unread_s > MAX_QUERY_S + _READ_MARGIN_S:
                 break
             context.raise_if_stopped()
             self._rest(_POLL_S)
-        aggregates.remove_unread_rows(deletion.account_id)
+        aggregates.deletion.remove_unread_rows(deletion.account_id)
 
     def limits(self, deletion: Deletion, scope: Scope) -> list[str]:
         """What is left in sums of which the events are deleted, since it cannot be left out exactly."""

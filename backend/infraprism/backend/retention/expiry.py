@@ -108,7 +108,7 @@ class Expiry:
             for account_id, before_ms in deletable.items():
                 self._forget(account_id, before_ms)
             self._is_forgotten = True
-        self._store.aggregates.forget_sessions(deletable)
+        self._store.aggregates.deletion.forget_sessions(deletable)
         return QUERIES_END_S if failed or len(deletable) < len(cutoffs) else INTERVAL_S
 
     def _finalise(self, account_id: str, cutoff_ms: int) -> bool:

@@ -88,7 +88,7 @@ def start_expiry(database: EmbeddedDatabase, retention: Retention, settings: Set
         except sqlite3.Error as error:
             raise OSError(str(error)) from None
 
-    expiry = Expiry(database, retention, should_stop=database.is_closing, clock=time.monotonic, forget=forget)
+    expiry = Expiry(database, retention, should_stop=partial(database.rest, 0), clock=time.monotonic, forget=forget)
     try:
         expiry.check()
     except LostSumsError:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final
 
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infraprism.backend.store import account_rows, frozen, salvage, schema
@@ -25,8 +21,6 @@ from infraprism.backend.store.background import Background
 from infraprism.backend.store.damage import QUARANTINE, DamagedPart, DamageReport, discard_restored
 from infraprism.backend.store.database import (
     ENGINE_ABORTED,
-    MAX_QUERY_BYTES,
-    MAX_QUERY_S,
     Layout,
     Parameter,
     Staged,
@@ -43,30 +37,20 @@ from infraprism.backend.store.part_guard import PartGuard
 from infraprism.backend.store.parts import (
     BROKEN,
     DAMAGE_CODES,
-    Part,
     active_parts,
     covers,
     detached_directory,
 )
-from infraprism.backend.store.quoting import NO_SETTINGS, events_filter, literal
+from infraprism.backend.store.quoting import NO_SETTINGS, events_filter
+from infraprism.backend.store.readers import Readers
 from infraprism.backend.store.salvage import RepairedPart
 from infraprism.backend.store.scrub import Scrub
 from infraprism.backend.store.status import FreeSpace, StoreStatus, write_fault
 
-_READERS: Final = 4
 LANES: Final = 2
 """Batches that are staged at the same time."""
 _IDENTITIES_AT_ONCE: Final = 2**18
 AGGREGATES_FILE: Final = "aggregates.sqlite"
-_READ_ONLY: Final = "2"
-_READ_SETTINGS: Final = {
-    "readonly": _READ_ONLY,
-    "max_execution_time": str(MAX_QUERY_S),
-    "max_memory_usage": str(MAX_QUERY_BYTES),
-    "date_time_output_format": "iso",
-    "output_format_json_quote_64bit_integers": "0",
-    "output_format_json_quote_decimals": "0",
-}
 
 
 class EmbeddedDatabase:
@@ -102,7 +86,6 @@ class EmbeddedDatabase:
             self._writer = connect(directory, {})
             self._writing = threading.Lock()
             self._probe_lock = threading.Lock()
-            self._idle_readers: SimpleQueue[Client] = SimpleQueue()
             schema.create(self._writer.command)
             self._space = FreeSpace(directory, reserve_bytes)
             self._computing = threading.Lock()
@@ -128,9 +111,7 @@ class EmbeddedDatabase:
                 on_load=self._on_load,
             )
             self._lanes = [Lane(connect(directory, {}), number) for number in range(LANES)]
-            self._probing = connect(directory, _READ_SETTINGS | {"max_execution_time": "1"})
-            for _ in range(_READERS):
-                self._idle_readers.put(connect(directory, _READ_SETTINGS))
+            self._readers = Readers(directory)
             self._quarantine = directory.parent / QUARANTINE
             detached = detached_directory(self._guarding, schema.EVENTS)
             self._table_files = detached.parent
@@ -147,7 +128,7 @@ class EmbeddedDatabase:
             self.freezing = frozen.Freezing(self._writer, self._guard, writing=self._writing, computing=self._computing)
             self._background = Background()
             self._scrubbing = connect(directory, {"max_threads": "1"})
-            self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._move_aside, self._background.wait)
+            self._scrub = Scrub(self._scrubbing, schema.EVENTS, self._guard.move_aside, self._background.wait)
             self._scrub.quick_check()
             self._deletion = EventDeletion(
                 # A statement names each account that has expired events.
@@ -163,7 +144,7 @@ class EmbeddedDatabase:
         self._background.repeat("parts", self._guard_parts)
         self._background.repeat("verification", self._verify_when_due)
         if computes_aggregates:
-            self._background.repeat("aggregates", self._compute_aggregates)
+            self._background.repeat("aggregates", lambda: self.aggregates.work() if self._guard.is_attached else None)
 
     def stage(self, lane: int, sql: str, pieces: Sequence[bytes], layout: Layout, rows: int) -> Staged:
         """See Database."""
@@ -258,18 +239,18 @@ class EmbeddedDatabase:
         self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str] = NO_SETTINGS
     ) -> bytes:
         try:
-            return self._read(sql, parameters, form, settings)
+            return self._readers.read(sql, parameters, form, settings)
         except StoreError as error:
             if self.aggregates.has_expired(sql, error):
                 raise RelationExpiredError(error.code) from None
             if not self._finds_damage(error):
                 raise
-            return self._read(sql, parameters, form, settings)
+            return self._readers.read(sql, parameters, form, settings)
 
     def probe(self) -> None:
         """See Database."""
-        with self._probe_lock, engine_errors():
-            self._probing.raw_query(f"SELECT account FROM {schema.EVENTS} LIMIT 1")
+        with self._probe_lock:
+            self._readers.probe(schema.EVENTS)
 
     def write_fault(self) -> str | None:
         """See Database."""
@@ -284,7 +265,7 @@ class EmbeddedDatabase:
     def repair(self, part: DamagedPart) -> RepairedPart:
         """Restore the readable rows of a damaged part. Raises StoreError, OSError."""
         # The inserted rows can get the block numbers of parts that are gone, which these files name.
-        remove_directory(self.derived_directory)
+        salvage.remove_directory(self.derived_directory)
         with self._writing, engine_errors():
             repaired = salvage.repair(self._writer, part, self._quarantine, self._guard.verify_insert)
             self._report.refresh()
@@ -330,10 +311,6 @@ class EmbeddedDatabase:
         """Repeat a task in a thread of its own until `close`, see Background.repeat."""
         self._background.repeat(name, task)
 
-    def is_closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._background.wait(0)
-
     def rest(self, seconds: float) -> bool:
         """Wait, at most until `close`. Returns whether that was called."""
         return self._background.wait(seconds)
@@ -342,23 +319,9 @@ class EmbeddedDatabase:
         """Delete the damaged files of which all rows were restored. Returns the number of parts. Raises OSError."""
         return discard_restored(self._quarantine)
 
-    def _read(self, sql: str, parameters: Mapping[str, Parameter], form: str, settings: Mapping[str, str]) -> bytes:
-        client = self._idle_readers.get()
-        try:
-            with engine_errors():
-                found: bytes = client.raw_query(sql, parameters=dict(parameters), fmt=form, settings=dict(settings))
-        finally:
-            self._idle_readers.put(client)
-        return found
-
     def cancel_long_reads(self) -> None:
         """Cancel the reads that have run for more than a second; they raise StoreError."""
-        with engine_errors():
-            client = connect(self._directory, {})
-            try:
-                client.command(f"KILL QUERY WHERE elapsed > 1 AND Settings['readonly'] = {literal(_READ_ONLY)} ASYNC")
-            finally:
-                client.close()
+        self._readers.cancel_long()
 
     def status(self) -> StoreStatus:
         """See Database."""
@@ -384,20 +347,18 @@ class EmbeddedDatabase:
         with suppress(ClickHouseError):
             if self._guard.is_attached:
                 self._inventory.update(active_parts(self._guarding, schema.EVENTS))
-        for _ in range(_READERS):
-            self._idle_readers.get().close()
+        self._readers.close()
         for lane in self._lanes:
             lane.close()
         self.aggregates.close()
-        for client in (self._probing, self._scrubbing, self._guarding, self._summing):
+        for client in (self._scrubbing, self._guarding, self._summing):
             client.close()
         self._writer.close()
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Within the block no other statement runs."""
-        with self._writing:
-            readers = [self._idle_readers.get() for _ in range(_READERS)]
+        with self._writing, self._readers.none():
             try:
                 with self._computing:
                     self.aggregates.check_again()
@@ -405,8 +366,6 @@ class EmbeddedDatabase:
             finally:
                 if self._guard.is_attached:
                     self._report.refresh()
-                for reader in readers:
-                    self._idle_readers.put(reader)
 
     @property
     def lanes(self) -> int:
@@ -417,9 +376,6 @@ class EmbeddedDatabase:
         for loaded in self._loaded:
             loaded()
 
-    def _move_aside(self, client: Client, parts: Sequence[Part]) -> None:
-        self._guard.move_aside(client, parts)
-
     def _finds_damage(self, error: StoreError) -> bool:
         """Whether a statement failed because of a damaged part that is no longer read now."""
         return error.code in DAMAGE_CODES and self._scrub.find_damage(error.parts)
@@ -427,9 +383,6 @@ class EmbeddedDatabase:
     def _verify_when_due(self) -> None:
         if self._guard.is_attached:
             self._scrub.run_if_due()
-
-    def _compute_aggregates(self) -> float | None:
-        return self.aggregates.work() if self._guard.is_attached else None
 
     def _guard_parts(self) -> None:
         if not self._guard.attach():
@@ -440,17 +393,6 @@ class EmbeddedDatabase:
         if self._report.has_changed():
             with self._writing:
                 self._report.refresh()
-
-
-def remove_directory(directory: Path) -> None:
-    """Remove a directory durably, if there is one. Raises OSError."""
-    if directory.exists():
-        shutil.rmtree(directory)
-        opened = os.open(directory.parent, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 class _BrokenInsertError(StoreError):

@@ -246,3 +246,14 @@ def delete_quarantine(quarantine: Path) -> int:
     for files in found:
         shutil.rmtree(files)
     return len(found)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a directory durably, if there is one. Raises OSError."""
+    if directory.exists():
+        shutil.rmtree(directory)
+        opened = os.open(directory.parent, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -27,17 +27,15 @@ from infraprism.backend.store.aggregates.cubes import PERMANENT, UNITS, is_table
 from infraprism.backend.store.aggregates.days import date_of, days_of, milliseconds_of, store_errors
 from infraprism.backend.store.aggregates.finalisation import Finalisation
 from infraprism.backend.store.aggregates.finalised import FinalisedDays
-from infraprism.backend.store.aggregates.permanent_removal import PermanentRemoval, SumScope
 from infraprism.backend.store.aggregates.published import Day, Published, PublishedDays
 from infraprism.backend.store.aggregates.relation import EventRows, NotFinalError, plan, with_kept
-from infraprism.backend.store.aggregates.removal import remove_days, remove_rows
 from infraprism.backend.store.aggregates.reporting_zones import ReportingZones
+from infraprism.backend.store.aggregates.sum_deletion import SumDeletion
 from infraprism.backend.store.aggregates.tables import ROWS_SHARE, BrokenTableError, Tables, by_account
 from infraprism.backend.store.aggregates.zone_names import ZoneOf, utc
 from infraprism.backend.store.database import StoreError
 from infraprism.backend.store.measured_rows import MeasuredRows, Relation
 from infraprism.backend.store.parts import DAMAGE_CODES, parts_in
-from infraprism.backend.store.quoting import literal
 
 FINALISED_FILE: Final = "finalised.sqlite"
 MIN_CALLS: Final = 1_000
@@ -97,7 +95,6 @@ class Aggregates:
         self._changes = Changes(PublishedDays(file), FinalisedDays(file.with_name(FINALISED_FILE)))
         self._tables = Tables(client, rows_share)
         self._finalisation = Finalisation(self._changes, self._tables, computing, zone_of)
-        self._permanent = PermanentRemoval(self._changes, self._tables, computing)
         self._computing = computing
         self._find_damage = find_damage
         self._is_short = is_short
@@ -108,7 +105,9 @@ class Aggregates:
         self._running: dict[int, list[Day]] = {}
         self._last_insert_s = float("-inf")
         self._working = threading.Lock()
-        self._replaced_s: dict[str, float] = {}
+        self.deletion: Final = SumDeletion(
+            self._changes, self._tables, self._prepare, working=self._working, computing=computing, clock=clock
+        )
         self._opened_epoch = 0
         self._merges_stopped = False
         self._finalisation.verify(checksums=False)  # a damaged block is an error of the query that reads it
@@ -273,60 +272,6 @@ class Aggregates:
     def verify_finalised(self) -> None:
         """Verify the permanent sums. Raises nothing: days that are damaged are unknown from now on."""
         self._finalisation.verify()
-
-    def unread_rows(self, account_id: str) -> float | None:
-        """Seconds since rows of an account were read last by new queries; None if it has no such rows.
-
-        Running queries may still read them.
-        """
-        found = [one.since_s for one in self._changes.withdrawn() if one.day.account == account_id]
-        found += [at_s for account, at_s in self._replaced_s.items() if account == account_id]
-        return self._clock() - max(found) if found else None
-
-    def remove_unread_rows(self, account_id: str) -> None:
-        """Delete the rows of an account that no published day has, physically. Raises StoreError, OSError."""
-        with self._working, store_errors():
-            self._prepare()
-            withdrawn = [one for one in self._changes.withdrawn() if one.day.account == account_id]
-            live = ", ".join(
-                f"(toDate('{one.day.date}'), {one.version})"
-                for one in self._changes.all_published()
-                if one.day.account == account_id
-            )
-            where = f"account = {literal(account_id)}" + (f" AND (day, version) NOT IN ({live})" if live else "")
-            with self._computing:
-                for unit in UNITS:
-                    remove_rows(self._tables.client, table(unit, self._changes.epoch), where)
-            self._permanent.remove_unread(account_id)
-            self._changes.forget_withdrawn(withdrawn)
-            self._replaced_s.pop(account_id, None)
-
-    def forget_sessions(self, account_ids: Iterable[str]) -> None:
-        """Delete the rows by session and by quarter-hour of finalised days, physically.
-
-        No running query may read them: the days have been final for as long as a query takes. Nothing is deleted while
-        space is short. Raises StoreError, OSError, sqlite3.Error.
-        """
-        before = {account: day for account in account_ids if (day := self.finalised_before(account)) is not None}
-        with self._working, store_errors():
-            if not before or not self._prepare():
-                return
-            with self._computing:
-                remove_days(self._tables.client, self._changes.epoch, before)
-            self._changes.forget_withdrawn(
-                one for one in self._changes.withdrawn() if one.day.date < before.get(one.day.account, date.min)
-            )
-
-    def remove_finalised(self, scope: SumScope) -> bool:
-        """Leave the scope out of the permanent sums. Returns whether there was something. Raises StoreError, OSError.
-
-        The rows with it are deleted by `remove_unread_rows`, when no running query reads them.
-        """
-        with self._working, store_errors():
-            is_changed = bool(self._permanent.replace(scope))
-            if is_changed:
-                self._replaced_s[scope.account] = self._clock()
-            return is_changed
 
     def forget_account(self, account: str) -> None:
         """Forget an account that has no events and no sums any more. Raises sqlite3.Error."""
