@@ -27,11 +27,14 @@ _TAG: Final = "infraprism.tags."
 def unknown() -> Iterator[Finding]:
     """Variables that no part of InfraPrism reads, such as misspelt ones."""
     known = {setting.name.removeprefix(_PREFIX): setting.name for setting in SETTINGS}
+    of_apps = [setting.name.removeprefix(_PREFIX) for setting in SETTINGS if setting.read_by != ("cli",)]
     for name in sorted(os.environ):
         if name in known.values():
             continue
         if name.upper().startswith(_PREFIX):
-            nearest = get_close_matches(name.upper().removeprefix(_PREFIX), known, n=1)
+            given = name.upper().removeprefix(_PREFIX)
+            # Those of an application first: INFRAPRISM_KEY is meant as its API key, and not as a file of the server.
+            nearest = get_close_matches(given, of_apps, n=1) or get_close_matches(given, known, n=1)
             advice = f"Did you mean {known[nearest[0]]}?" if nearest else f"Known are {', '.join(known.values())}."
             yield Finding("problem", name, "is not a setting of InfraPrism and has no effect", advice)
         elif similar := get_close_matches(name.upper(), known.values(), n=1, cutoff=_SIMILAR):
