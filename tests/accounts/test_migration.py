@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import inspect, select
+from sqlalchemy import insert, inspect, select
 from tests.kit.accounts import Mailbox, Organisation
 from tests.kit.timed_backend import Clock
 
 from infraprism.backend.accounts import Accounts, Key
 from infraprism.backend.accounts.members import Members
 from infraprism.backend.accounts.stored_accounts import StoredAccounts
-from infraprism.backend.accounts.tables import ORDER
 from infraprism.backend.audit.audit_log import AuditLog, first_fault
 from infraprism.backend.cluster.migration import copy_accounts
+from infraprism.backend.deletions.tables import DELETIONS
+from infraprism.backend.retention import Retention
 
 EARLIER: Final = (Path(__file__).parent / "before_members.sql").read_text("utf-8")
 """Made by the code of that version, with emails, which only code could set."""
@@ -96,9 +97,28 @@ def test_every_table_is_copied_to_another_database(tmp_path: Path, new_database:
         organisation.logins.setup_link(organisation.account.id)
         organisation.accounts.add_key(organisation.account.id)
         accounts.secret("cursor")
+        database, account_id = accounts.database, organisation.account.id
+        Retention(database).set_days(account_id, 5)
+        database.run(
+            insert(DELETIONS).values(id="del_1", account_id=account_id, kind="entity", hash=b"1", requested_ms=1)
+        )
     for _ in range(2):
         assert copy_accounts(file, url) == 1
+    copied = {}
     with closing(StoredAccounts(file)) as here, closing(StoredAccounts(url)) as there:
-        for table in ORDER:
+        for table, _ in here.everything():
             rows = [sorted(map(repr, database.rows(select(table)))) for database in (here, there)]
-            assert rows[0] == rows[1] != [], table.name
+            assert rows[0] == rows[1], table.name
+            copied[table.name] = len(rows[0])
+    filled = {
+        "accounts",
+        "keys",
+        "members",
+        "links",
+        "sessions",
+        "secrets",
+        "audit_log",
+        "account_retention",
+        "deletions",
+    }
+    assert filled <= {name for name, rows in copied.items() if rows}

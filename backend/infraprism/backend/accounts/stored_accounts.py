@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, Table, insert, or_, select, update
 
-from infraprism.backend.accounts import tables
 from infraprism.backend.accounts.permissions import Scope, scopes_of, scopes_text
 from infraprism.backend.accounts.records import AcceptedKey, Account, Key, key_id
 from infraprism.backend.accounts.tables import ACCOUNTS, KEYS, SECRETS
 from infraprism.backend.relational.database import RelationalDatabase
 
 _EPOCH: Final = date(1970, 1, 1)
+
+_NOT_COPIED: Final = frozenset({"alembic_version", "jobs"})
+"""A job refers to files of its server."""
 
 
 class StoredAccounts(RelationalDatabase):
@@ -62,10 +64,11 @@ class StoredAccounts(RelationalDatabase):
             )
 
     def everything(self) -> list[tuple[Table, list[dict[str, Any]]]]:
-        """All rows, by table, in an order in which they can be added to another database."""
+        """All rows that another database needs, by table, in an order in which they can be added to it."""
         return [
             (table, [dict(zip(table.c.keys(), row, strict=True)) for row in self.rows(select(table))])
-            for table in tables.ORDER
+            for table in self.existing_tables()
+            if table.name not in _NOT_COPIED
         ]
 
     def set_usage_detail(self, account_id: str, *, enabled: bool) -> None:

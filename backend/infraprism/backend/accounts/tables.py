@@ -85,6 +85,3 @@ SECRETS: Final = Table(
     Column("value", LargeBinary, nullable=False),
 )
 """Random keys of this installation, such as the one that signs pagination cursors."""
-
-ORDER: Final = (ACCOUNTS, KEYS, MEMBERS, LINKS, SESSIONS, SECRETS)
-"""The tables in an order in which their rows can be added."""

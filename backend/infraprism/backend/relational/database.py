@@ -15,9 +15,11 @@ from sqlalchemy import (
     Delete,
     Engine,
     Insert,
+    MetaData,
     Row,
     Select,
     StaticPool,
+    Table,
     Update,
     create_engine,
     func,
@@ -150,6 +152,13 @@ class RelationalDatabase:
                     return
                 with self._engine.connect() as connection:
                     yield connection
+
+    def existing_tables(self) -> Sequence[Table]:
+        """The tables of the database, each after those that it refers to."""
+        found = MetaData()
+        with self._connection() as connection:
+            found.reflect(connection)
+        return found.sorted_tables
 
     def verify_file(self) -> None:
         """Verify the pages of a SQLite file. Nothing is done for PostgreSQL."""
