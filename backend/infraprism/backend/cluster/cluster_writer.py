@@ -19,7 +19,7 @@ from infraprism.backend.cluster import routing
 from infraprism.backend.cluster.database import ClusterDatabase
 from infraprism.backend.ingest import wire_format
 from infraprism.backend.ingest.batch_writer import BatchWriter, RejectedSpans
-from infraprism.backend.ingest.event_inserter import Cutoff
+from infraprism.backend.ingest.event_inserter import Cutoff, Refusing
 from infraprism.backend.ingest.otlp_requests import EncodedSpans, parse_protobuf
 from infraprism.backend.ingest.rejections import STORE_FAILED, TOO_LARGE, UNREADABLE, RejectedError
 from infraprism.backend.store.identities import NONE, Hashes, Identities
@@ -75,8 +75,14 @@ class ClusterWriter(BatchWriter):
     the parts that are stored already count once when it is sent again.
     """
 
-    def __init__(self, database: ClusterDatabase, secret: bytes, cutoff_ms: Cutoff = lambda _: None) -> None:
-        super().__init__(database, ids=_NoIndex(), cutoff_ms=cutoff_ms)
+    def __init__(
+        self,
+        database: ClusterDatabase,
+        secret: bytes,
+        cutoff_ms: Cutoff = lambda _: None,
+        refusals: Refusing | None = None,
+    ) -> None:
+        super().__init__(database, ids=_NoIndex(), cutoff_ms=cutoff_ms, refusals=refusals)
         self._cluster = database
         self._secret = secret.hex()
         self._received_bytes = 0

@@ -19,7 +19,7 @@ from infraprism.backend.cluster.leases import Leases
 from infraprism.backend.cluster.server import ServerError
 from infraprism.backend.cluster.server_address import AddressError, ServerAddress
 from infraprism.backend.ingest.batch_writer import BatchWriter
-from infraprism.backend.ingest.event_inserter import Cutoff
+from infraprism.backend.ingest.event_inserter import Cutoff, Refusing
 from infraprism.backend.preflight import StartupError
 from infraprism.backend.relational import DatabaseUnavailableError
 from infraprism.backend.settings import Settings
@@ -38,7 +38,7 @@ def address_of(settings: Settings) -> ServerAddress:
 
 
 def start(
-    settings: Settings, accounts: Accounts, port: int, stack: AsyncExitStack, cutoff_ms: Cutoff
+    settings: Settings, accounts: Accounts, port: int, stack: AsyncExitStack, *, cutoff_ms: Cutoff, refusals: Refusing
 ) -> tuple[ClusterDatabase, BatchWriter]:
     """The store and its writer; the stack closes the store. Raises StartupError."""
     address = address_of(settings)
@@ -58,7 +58,7 @@ def start(
     except DatabaseUnavailableError as error:
         raise StartupError(f"PostgreSQL (--accounts) cannot be used: {error}") from None
     stack.callback(database.close)
-    return database, ClusterWriter(database, accounts.secret("cluster"), cutoff_ms)
+    return database, ClusterWriter(database, accounts.secret("cluster"), cutoff_ms, refusals)
 
 
 def receiver_of(writer: BatchWriter) -> Callable[[Request], Awaitable[Response]] | None:

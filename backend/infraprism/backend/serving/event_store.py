@@ -57,7 +57,7 @@ def open_store(
 ) -> EventStore:
     """Open the store, which the stack closes. Raises StartupError."""
     if settings.store is not None:
-        database, writer = node.start(settings, accounts, port, stack, cutoff_ms)
+        database, writer = node.start(settings, accounts, port, stack, cutoff_ms=cutoff_ms, refusals=refusals)
         stack.push_async_callback(writer.close)
         return EventStore(database, writer, None, measured_rows)
     embedded, writer = _embedded(settings, stack, cutoff_ms, refusals, AccountZones(accounts.database))
