@@ -7,6 +7,7 @@ sessions, keys, members, jobs, exports and receipts, its cursor, its download li
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -132,14 +133,21 @@ def test_no_operation_returns_or_changes_anything_of_another_account(
         assert answer.status >= 400, answer.body
 
 
+def test_no_id_of_another_account_is_found(
+    server: Backend, owner: Owner, other: str, operations: list[tuple[str, str, dict[str, Any]]]
+) -> None:
+    by_id = [(method, path) for method, path, _ in operations if "{" in path]
+    assert {name for _, path in by_id for name in re.findall(r"{(\w+)", path)} <= owner.values.keys()
+    statuses = {
+        (method, path): server.send(method.upper(), path.format(**owner.values), None, other).status
+        for method, path in by_id
+    }
+    # A request without its body can be refused before its id is looked up.
+    assert {key: status for key, status in statuses.items() if status not in {404, 400}} == {}
+    assert all(status == 404 for (method, _), status in statuses.items() if method == "get")
+
+
 def test_the_owner_still_has_everything(server: Backend, owner: Owner, other: str) -> None:
-    for path, values in (
-        ("/v1/keys/{key_id}", owner.values),
-        ("/v1/members/{member_id}", owner.values),
-        ("/v1/jobs/{job_id}", owner.values),
-        ("/v1/exports/{export_id}", owner.values),
-    ):
-        assert server.send("DELETE", path.format(**values), None, other).status == 404
     answer = server.send("DELETE", "/v1/account", {"confirm": owner.values["account_id"]}, other)
     assert 400 <= answer.status < 500
     assert _seen(server, owner.key) == owner.seen
