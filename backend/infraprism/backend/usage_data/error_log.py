@@ -17,3 +17,6 @@ class ErrorLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Count a record."""
         self._usage.record_error(f"{record.name}.{record.funcName}", record.levelname)
+        # Python prints a record to stderr only if no logger has a handler, and this one is a handler.
+        if logging.lastResort is not None and not logging.getLogger().handlers:
+            logging.lastResort.handle(record)
