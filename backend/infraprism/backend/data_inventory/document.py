@@ -63,10 +63,10 @@ that are configured for it. With [regions](regions.md), each account is in its r
 _RIGHTS: Final = """
 ## Export and deletion
 
-[Exports](export.md): `POST /v1/exports`, or `infraprism export`, in CSV, JSON or Parquet, at any time; archives have
-everything that is held of an account or of an entity. [Deletion](deletion.md): `DELETE /v1/data`, or `infraprism
-delete`, by period, entity, session, tag or everything. It takes minutes and has a receipt; backups no longer have the
-data after 30 days. `DELETE /v1/account` deletes the account.
+[Exports](export.md): `POST /v1/exports`, or `infraprism export --output events.csv`, in CSV, JSON or Parquet, at any
+time; archives have everything that is held of an account or of an entity. [Deletion](deletion.md): `DELETE /v1/data`,
+or `infraprism delete --entity customer:acme-corp`, by period, entity, session, tag or everything. It takes minutes and
+has a receipt; backups no longer have the data after 30 days. `DELETE /v1/account` deletes the account.
 
 ## Third parties
 

@@ -207,9 +207,9 @@ TABLES: Final[Mapping[str, Table]] = {
         "30 days",
         {
             "day": "the day",
-            "place": "module and line of InfraPrism's code",
-            "class": "class of the error",
-            "code": "numeric code of the error",
+            "place": "module and function of InfraPrism's code",
+            "class": "level of the log record, or class of the error",
+            "code": "code of the error",
             "count": "how often",
         },
     ),
