@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # The environments are created concurrently. Their output is kept in whole lines if make supports it.
 CONCURRENTLY := --no-print-directory --jobs=5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
+# Deletions, exports, backups, moves and expiry are killed at random too.
+FAULTS := tests/faults tests/deletions/test_killed_at_random.py tests/deletions/test_event_deletion.py \
+	tests/exports/test_killed.py tests/backups/test_drill.py tests/regions/test_move.py tests/retention/test_expiry.py \
+	tests/retention/test_finalised_days.py
 PARTS := schema processor exporter instrumentation backend local_provider cli
 CODE := $(PARTS) collector tests benchmarks examples scripts
 
