@@ -17,7 +17,7 @@ from tests.kit.accounts import PASSWORD, Mailbox, Organisation
 from infraprism.backend.accounts import Accounts, RefusedError, people, permissions
 from infraprism.backend.accounts.members import Members
 from infraprism.backend.accounts.permissions import ROLES, Principal, Role, of_key
-from infraprism.backend.accounts.tables import MEMBERS, ORDER
+from infraprism.backend.accounts.tables import ACCOUNTS, KEYS, LINKS, MEMBERS, SECRETS, SESSIONS
 from infraprism.backend.audit.audit_log import AuditLog
 
 
@@ -29,8 +29,8 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def test_nothing_is_stored_of_a_person_but_email_name_role_and_hash(organisation: Organisation) -> None:
-    assert {table.name: " ".join(table.c.keys()) for table in ORDER} == {
-        "accounts": "id company plan usage_detail created_at time_zone requests_per_minute retention_days",
+    assert {table.name: " ".join(table.c.keys()) for table in (ACCOUNTS, KEYS, MEMBERS, LINKS, SESSIONS, SECRETS)} == {
+        "accounts": "id company plan usage_detail created_at time_zone requests_per_minute retention_days region",
         "keys": "hash prefix account_id created_at revoked_at name scopes last_used_on expires_at",
         "members": "id account_id email name role password_hash email_verified_at",
         "links": "hash kind account_id member_id expires_at is_mailed",

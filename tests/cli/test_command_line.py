@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import time
 from contextlib import suppress
@@ -27,7 +28,7 @@ def free_address() -> str:
 def test_help_lists_every_command_and_the_environment_variables() -> None:
     shown = infraprism("--help")
     assert shown.returncode == 0
-    assert all(f"    {name} " in shown.stdout for name in COMMANDS)
+    assert all(re.search(rf"^    {name}\s", shown.stdout, re.MULTILINE) for name in COMMANDS)
     assert "INFRAPRISM_API_KEY" in shown.stdout
 
 

@@ -177,7 +177,7 @@ def _add_rest_routes(app: FastAPI, services: Services) -> None:
     audit = AuditLog(services.accounts.database)
     _add_data_routes(app, services, audit)
     if services.deletions is not None:
-        add_deletion_routes(app, services.deletions)
+        add_deletion_routes(app, services.deletions, services.queries.wait_until_complete)
     if services.jobs is not None:
         add_job_routes(app, services.jobs, services.kinds)
     if services.billing is not None:

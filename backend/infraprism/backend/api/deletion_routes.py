@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any, Final, NamedTuple, Self
 
@@ -133,8 +134,10 @@ class AccountDeletionRequest(BaseModel):
     confirm: str = Field(max_length=_MAX_VALUE)
 
 
-def add_deletion_routes(app: FastAPI, services: DeletionServices) -> None:
-    """Add the routes."""
+def add_deletion_routes(
+    app: FastAPI, services: DeletionServices, until_complete: Callable[[str], Awaitable[None]]
+) -> None:
+    """Add the routes. `until_complete` waits until the store has all acknowledged events of an account."""
     page = {"type": "object", "properties": {"data": {"type": "array", "items": RECEIPT_SCHEMA}}}
 
     _add_account_routes(app, services)
@@ -154,6 +157,8 @@ def add_deletion_routes(app: FastAPI, services: DeletionServices) -> None:
         """
         if body is not None and query.model_fields_set:
             raise ApiError(400, "invalid_request", "send the scope in the query string or in the body, and not in both")
+        # Otherwise acknowledged events could be refused as late ones, and be missing from the counts of the receipt.
+        await until_complete(account.id)
         job = await asyncio.to_thread(_request, services, account, actor, body or query, idempotency_key)
         return job_response(job_fields(job), 202)
 

@@ -42,8 +42,7 @@ class QueryPool:
             )
         self._queued[account_id] += 1
         try:
-            if self._is_complete is not None and not await self._is_complete(account_id):
-                raise ApiError(503, "store_unavailable", _INCOMPLETE, _RETRY_AFTER_S)
+            await self.wait_until_complete(account_id)
             # In this order: an account waits for the shared threads with as many queries as it may run.
             async with self._of_account[account_id], self._free:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, _answer, query)
@@ -52,6 +51,11 @@ class QueryPool:
             if not self._queued[account_id]:
                 del self._queued[account_id]
                 self._of_account.pop(account_id, None)
+
+    async def wait_until_complete(self, account_id: str) -> None:
+        """Wait until the store has all acknowledged events of an account. Raises ApiError if it takes too long."""
+        if self._is_complete is not None and not await self._is_complete(account_id):
+            raise ApiError(503, "store_unavailable", _INCOMPLETE, _RETRY_AFTER_S)
 
     async def close(self, cancel: Callable[[], None]) -> None:
         """Wait for running queries. `cancel` ends the long ones; it is called again until all have ended."""

@@ -33,7 +33,7 @@ def unknown() -> Iterator[Finding]:
             continue
         if name.upper().startswith(_PREFIX):
             given = name.upper().removeprefix(_PREFIX)
-            # Those of an application first: INFRAPRISM_KEY is meant as its API key, and not as a file of the server.
+            # Those of an application first: a short name is meant as the API key, and not as a file of the server.
             nearest = get_close_matches(given, of_apps, n=1) or get_close_matches(given, known, n=1)
             advice = f"Did you mean {known[nearest[0]]}?" if nearest else f"Known are {', '.join(known.values())}."
             yield Finding("problem", name, "is not a setting of InfraPrism and has no effect", advice)
