@@ -33,6 +33,7 @@ class Download:
         self._output = output
         self._part = output.with_name(f"{output.name}.part")
         self.state: Final = output.with_name(f"{output.name}.export")
+        self._new_state = output.with_name(f"{output.name}.export.new")
 
     def check(self) -> None:
         """Raises Failure if the file exists, or cannot be created."""
@@ -66,10 +67,12 @@ class Download:
         """Remove what an earlier command has left."""
         self._part.unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
+        self._new_state.unlink(missing_ok=True)
 
     def _write_state(self, state: dict[str, Any]) -> None:
         try:
-            self.state.write_text(json.dumps(state), "utf-8")
+            self._new_state.write_text(json.dumps(state), "utf-8")
+            self._new_state.replace(self.state)  # an interruption leaves the whole file, or none
         except OSError as error:
             raise Failure(f"{self.state} cannot be written: {error.strerror}") from None
 
